@@ -1,0 +1,94 @@
+"""What a check is. The list of all of them is checks/registry.py.
+
+Two kinds exist:
+
+- A *level* check is given a window of readings of its source and returns every fault that holds at the newest one;
+  what it no longer returns is cleared, after the hysteresis it declares.
+- A *latched* check is given kernel-log records as they come; what it returns stays raised until `released` says, from
+  later readings, that it mended. A log line cannot un-happen, so silence alone never clears hardware faults.
+
+The agent's runner owns timing, deadlines, logging and the one broad `except`: a check does none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from checks.finding import Finding
+from checks.readings import GpuReading, HostReading, KernelLogState, KernelRecord, NvmlReading, RdmaReading
+
+
+@dataclass(frozen=True, slots=True)
+class Hysteresis:
+    """How many consecutive readings must agree before a fault is raised, and before it is cleared."""
+
+    raise_after: int = 1
+    clear_after: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What happened on the node since a latched finding was last seen: the facts `released` judges.
+
+    Attributes:
+        rebooted: the boot id changed.
+        device_reset: the device was reset by an order, or its driver was reloaded.
+        quiet_s: seconds since the line last appeared.
+        gpu: the GPU as a fresh, successful NVML reading taken after the event shows it; `None` without one.
+    """
+
+    rebooted: bool
+    device_reset: bool
+    quiet_s: float
+    gpu: GpuReading | None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelCheck:
+    """A check over readings taken at intervals.
+
+    Attributes:
+        reading: the type of reading it judges; its source follows from that.
+        judge: pure; gets the readings of the last `window_s` seconds, oldest first, never empty.
+        window_s: 0 means the newest reading alone.
+        thresholds: name → value with unit and source, for the generated reference.
+    """
+
+    id: str
+    summary: str
+    reading: type
+    judge: Callable[[Sequence[Any]], tuple[Finding, ...]]
+    window_s: float = 0.0
+    hysteresis: Hysteresis = Hysteresis()
+    thresholds: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LatchedCheck:
+    """A check over kernel-log records.
+
+    Attributes:
+        judge: pure; gets the last `lookback` records, oldest first, the new one last. Findings are about the new one.
+        released: pure; the sentence why the finding is over, or empty while it is not.
+    """
+
+    id: str
+    summary: str
+    judge: Callable[[Sequence[KernelRecord]], tuple[Finding, ...]]
+    released: Callable[[Finding, Recovery], str]
+    lookback: int = 1
+    thresholds: dict[str, str] = field(default_factory=dict)
+
+
+Check = LevelCheck | LatchedCheck
+
+SOURCE_OF_READING: dict[type, str] = {
+    KernelRecord: "kernel_log",
+    KernelLogState: "kernel_log",
+    NvmlReading: "nvml",
+    RdmaReading: "rdma",
+    HostReading: "host",
+}
+"""Reading type → name of the agent's source that takes it."""

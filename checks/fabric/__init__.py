@@ -1,0 +1,1 @@
+"""Checks about NVLink and RDMA: one file a check."""

@@ -1,0 +1,1 @@
+"""Checks about GPUs: one file a check."""

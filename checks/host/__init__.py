@@ -1,0 +1,1 @@
+"""Checks about the host: one file a check."""

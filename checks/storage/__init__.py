@@ -1,0 +1,1 @@
+"""Checks about file systems and disks: one file a check."""

@@ -1,0 +1,1 @@
+"""The cell: takes findings in, decides, acts through adapters, and remembers everything."""

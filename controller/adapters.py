@@ -1,0 +1,116 @@
+"""The outside world as the engine sees it: one protocol per kind, one file per adapter.
+
+Every effect carries its idempotency key, `<incident>/<step>/<attempt>`. An adapter must make the effect at most once
+per key where the outside thing lets it (look first, then act), and says by `repeatable` whether it can.
+Errors are those of controller.errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why fleetmend takes a node out.
+
+    Attributes:
+        reason: the sentence for people; an adapter adds the incident's id in the form its scheduler has for it.
+        key: idempotency key of the effect.
+        fencing_token: leadership term of this controller.
+    """
+
+    incident_id: str
+    reason: str
+    key: str
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSchedule:
+    """How a scheduler sees one node.
+
+    Attributes:
+        schedulable: new work may be placed on it.
+        held_by: incident id when we hold it, empty otherwise.
+        foreign_reason: why somebody else holds it, empty when nobody does.
+        jobs: ids of the jobs on it now.
+        responding: whether the scheduler's own daemon on the node answers.
+    """
+
+    schedulable: bool
+    held_by: str = ""
+    foreign_reason: str = ""
+    jobs: tuple[str, ...] = ()
+    responding: bool = True
+
+
+class Scheduler(Protocol):
+    """Who places work on nodes."""
+
+    name: str
+
+    async def observe(self) -> Mapping[str, NodeSchedule]:
+        """Return every node the scheduler knows."""
+        ...
+
+    async def cordon(self, node: str, hold: Hold) -> str:
+        """Let no new work onto the node; running jobs go on. Return a sentence for the timeline.
+
+        Doing it again for the same incident changes nothing.
+
+        Raises:
+            Refused: somebody else holds the node; their reason is left as it is.
+        """
+        ...
+
+    async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
+        """Take one step towards an empty node and return the jobs still on it; the engine asks again until none.
+
+        Args:
+            jobs: `wait` leaves them, `requeue` puts them back in the queue, `cancel` ends them.
+        """
+        ...
+
+    async def uncordon(self, node: str, hold: Hold) -> str:
+        """Give the node back, if and only if this incident's hold is the one on it. Return a sentence.
+
+        Raises:
+            Refused: the hold on the node is not ours.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A ticket or a page: text that can be acted on at 3 a.m."""
+
+    key: str
+    kind: str
+    incident_id: str
+    node: str
+    device: str
+    fault_class: str
+    severity: str
+    title: str
+    body: str
+    at: float
+    team: str = ""
+    url: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class Notifier(Protocol):
+    """Where tickets or pages go.
+
+    `repeatable`: sending the same key again cannot make a second one.
+    """
+
+    name: str
+    repeatable: bool
+
+    async def send(self, notice: Notice) -> str:
+        """Deliver it and return the reference by which people find it."""
+        ...

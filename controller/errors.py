@@ -1,0 +1,19 @@
+"""What an adapter may say when an effect did not happen: instructions to the engine, not mere failures."""
+
+from __future__ import annotations
+
+
+class Retryable(Exception):
+    """It may work later: time-outs, 429, 5xx, a scheduler that is restarting."""
+
+    def __init__(self, because: str, *, after_s: float = 1.0) -> None:
+        super().__init__(because)
+        self.after_s = after_s
+
+
+class Permanent(Exception):
+    """It will not work however often it is tried: unknown node, bad credentials, a refused request."""
+
+
+class Refused(Exception):
+    """A guard said no, which is an answer, not a failure: e.g. the node is cordoned by somebody else."""

@@ -1,0 +1,1 @@
+"""Who is paged: one file an adapter."""

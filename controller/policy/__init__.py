@@ -1,0 +1,1 @@
+"""Pure decisions: the same belief in, the same decisions out."""

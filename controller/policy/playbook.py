@@ -1,0 +1,133 @@
+"""A playbook as the policy reads it: exact data, with no choices left to make at execution.
+
+controller/playbooks.py builds these from YAML and refuses what is not whole; nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from checks.finding import Finding, Verdict
+
+
+class Verb(StrEnum):
+    """What a step does."""
+
+    CORDON = "cordon"
+    DRAIN = "drain"
+    COLLECT = "collect"
+    RESTART_SERVICE = "restart_service"
+    RESET_GPU = "reset_gpu"
+    REBOOT = "reboot"
+    POWER_CYCLE = "power_cycle"
+    WAIT = "wait"
+    APPROVE = "approve"
+    VERIFY = "verify"
+    PROBATION = "probation"
+    UNCORDON = "uncordon"
+    TICKET = "ticket"
+    PAGE = "page"
+
+
+REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POWER_CYCLE})
+"""Steps that change the machine. Only one incident of a node may be inside them at a time."""
+
+
+class Mode(StrEnum):
+    """How far a playbook may go by itself."""
+
+    SHADOW = "shadow"
+    """Decide and record, touch nothing."""
+    ASK = "ask"
+    """Plan, then wait for a person's approval before the first step."""
+    ACT = "act"
+
+
+HAND_OVER = "hand_over"
+"""The jump that ends the automatic part: the steps under `hand_over` follow, and the node stays out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step.
+
+    Attributes:
+        name: unique within the playbook; the verb unless given.
+        limit_s: the step fails when it takes longer.
+        on_success: name of a later step to go on with, empty for the next one.
+        on_failure: name of a later step, or `hand_over`.
+        attempts: how often the step is tried before it has failed.
+        parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`),
+            `restart_service` has `service`, `ticket` has `team`, `page` has `severity`, `wait` and `probation`
+            have `for_s`, `approve` has `question`.
+    """
+
+    name: str
+    verb: Verb
+    limit_s: float
+    on_success: str = ""
+    on_failure: str = HAND_OVER
+    attempts: int = 1
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Which findings a playbook answers: all that is given must match. Empty codes match every code.
+
+    Attributes:
+        actions: only findings whose suggested action is one of these; empty matches every action.
+    """
+
+    check: str
+    codes: frozenset[str] = frozenset()
+    verdicts: frozenset[Verdict] = frozenset({Verdict.FAILED})
+    actions: frozenset[str] = frozenset()
+
+    def match(self, finding: Finding) -> bool:
+        """Return whether this line answers the finding. `unknown` is never answered (I1)."""
+        return (
+            finding.check == self.check
+            and finding.verdict in self.verdicts
+            and finding.verdict is not Verdict.UNKNOWN
+            and (not self.codes or finding.code in self.codes)
+            and (not self.actions or finding.action in self.actions)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """One fault family.
+
+    Attributes:
+        fault_class: what its incidents are called; one open incident per (node, component, class).
+        precedence: lower wins when findings of several classes come as one burst.
+        confirm_s: how long a finding must have stood before an incident opens; 0 acts at once.
+        max_at_once: how many incidents of this playbook may hold nodes out at the same time, 0 = no own limit.
+        reversible: whether every step before a repair can be undone.
+        steps: the automatic part, in order. Jumps go forward only, so every run ends.
+        hand_over: what follows when the automatic part gives up.
+        digest: hash of the file, so that a log says which text decided.
+    """
+
+    name: str
+    summary: str
+    fault_class: str
+    severity: str
+    precedence: int
+    answers: tuple[Answers, ...]
+    steps: tuple[Step, ...]
+    hand_over: tuple[Step, ...]
+    mode: Mode = Mode.ACT
+    confirm_s: float = 0.0
+    max_at_once: int = 0
+    drain_needed: bool = True
+    reversible: bool = True
+    digest: str = ""
+    source: str = ""
+    runbook: str = ""
+
+    def answer(self, finding: Finding) -> bool:
+        """Return whether this playbook answers the finding."""
+        return any(line.match(finding) for line in self.answers)

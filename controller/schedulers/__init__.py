@@ -1,0 +1,1 @@
+"""Who places work on nodes: one file an adapter."""

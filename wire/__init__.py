@@ -1,0 +1,1 @@
+"""What travels over MQTT, built and parsed here and nowhere else."""

@@ -1,0 +1,188 @@
+"""Every message that travels, as a type. Built and parsed here and nowhere else.
+
+All that must survive any broker (version, identity, deadline, correlation, reply topic) is in the envelope, so that an
+MQTT 3.1.1 broker loses nothing; MQTT 5 properties only repeat it. Bytes become a message through `decode` alone, which
+refuses what is malformed, oversized, of another version, or not addressed as its topic says.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from checks.finding import Finding, FindingKey
+from wire.topics import Address
+
+VERSION: Final = 1
+MAX_BYTES: Final = 262_144
+"""A message larger than this is dropped unread; evidence is bounded well below it."""
+
+
+class Refused(Exception):
+    """A message that is not acted on, with the reason as its text."""
+
+
+# --- node → controller ---------------------------------------------------------------------------------------------
+
+
+class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
+    """A fault began, or changed its verdict, action or reason. `observed_at` is Unix time on the node's clock."""
+
+    finding: Finding
+    observed_at: float
+
+
+class FindingCleared(msgspec.Struct, frozen=True, tag="finding.cleared"):
+    """A fault is over, and why that is believed."""
+
+    key: FindingKey
+    because: str
+    observed_at: float
+
+
+class AgentStarted(msgspec.Struct, frozen=True, tag="agent.started"):
+    """The agent came up. `rebooted` says that the boot id differs from the one of its previous start."""
+
+    rebooted: bool
+    previous_boot_id: str
+    version: str
+    observed_at: float
+
+
+class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
+    """What became of an order. `outcome`: `done`, `failed`, `refused`, or `accepted` (a reboot that is under way).
+
+    Attributes:
+        started_at: when the node began with it: readings older than this prove nothing about its success.
+        evidence: file name → text, bounded to 64 KiB in all.
+    """
+
+    order_id: str
+    outcome: str
+    because: str
+    started_at: float
+    observed_at: float
+    evidence: dict[str, str] = {}
+
+
+EventBody = FindingRaised | FindingCleared | AgentStarted | OrderEnded
+
+
+class CheckLevel(msgspec.Struct, frozen=True):
+    """How one check stands: its worst verdict, and when it last judged a fresh reading (Unix time, 0 = never)."""
+
+    verdict: str
+    judged_at: float
+    because: str = ""
+
+
+class NodeFacts(msgspec.Struct, frozen=True):
+    """What the node is, as it knows itself. `devices`: device → kind and serial, for people and for history."""
+
+    simulated: bool = False
+    agent_version: str = ""
+    kernel: str = ""
+    driver_version: str = ""
+    gpu_model: str = ""
+    gpu_count: int = 0
+    serial: str = ""
+    devices: dict[str, str] = {}
+    orders_allowed: list[str] = []
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """The whole level of a node: everything raised now, every check, what is still unsent."""
+
+    facts: NodeFacts
+    findings: list[Finding]
+    checks: dict[str, CheckLevel]
+    outbox_depth: int
+    agent_started_at: float
+    observed_at: float
+    raised_at: dict[str, float] = {}
+    """`check|device|code` → Unix time since when, for those in `findings`."""
+    last_event_seq: int = 0
+    """Every event up to this one is reflected in this level: an older level must not undo a newer edge."""
+
+
+class Presence(msgspec.Struct, frozen=True, tag="presence"):
+    """`online`, `stopped` (asked to), or `lost` (the broker says so, by Last Will)."""
+
+    state: str
+    observed_at: float
+
+
+# --- controller → node ---------------------------------------------------------------------------------------------
+
+
+class Stored(msgspec.Struct, frozen=True, tag="stored"):
+    """Events of this boot that are committed to the controller's log: the node may forget them."""
+
+    boot_id: str
+    seqs: list[int]
+
+
+class SignedOrder(msgspec.Struct, frozen=True, tag="order"):
+    """An order as signed bytes. `payload` is the JSON text of a `wire.orders.Order`; sign and verify there."""
+
+    key_id: str
+    payload: str
+    signature: str
+    """Ed25519 over the UTF-8 bytes of `payload`, base64."""
+
+
+Body = EventBody | Status | Presence | Stored | SignedOrder
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What surrounds every body.
+
+    Attributes:
+        seq: number of an event in its node's boot; (node, boot_id, seq) names it for ever. 0 for all but events.
+        sent_at: Unix time on the sender's clock.
+        expires_at: Unix time after which nobody may act on it, 0 = never.
+        correlation_id: ties an answer to its question; an order's id.
+        reply_to: topic on which an answer is awaited, empty when none is.
+    """
+
+    version: int
+    node: str
+    boot_id: str
+    seq: int
+    sent_at: float
+    body: Body
+    expires_at: float = 0.0
+    correlation_id: str = ""
+    reply_to: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Envelope)
+_version_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def encode(envelope: Envelope) -> bytes:
+    """Return the message as JSON."""
+    return _encoder.encode(envelope)
+
+
+def decode(payload: bytes, address: Address) -> Envelope:
+    """Return the message that `payload` holds.
+
+    Raises:
+        Refused: too large, not JSON, another version, a field missing or of the wrong type, or another node's name
+            than the topic's.
+    """
+    if len(payload) > MAX_BYTES:
+        raise Refused(f"oversized: {len(payload)} bytes, at most {MAX_BYTES}")
+    try:
+        head = _version_decoder.decode(payload)
+        if bytes(head.get("version", b"")) != str(VERSION).encode():
+            raise Refused(f"version: {bytes(head.get('version', b'none'))[:20]!r}, this side speaks {VERSION}")
+        envelope = _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(f"malformed: {error}") from error
+    if envelope.node != address.node:
+        raise Refused(f"forged: says it is from {envelope.node!r} on the topic of {address.node!r}")
+    return envelope

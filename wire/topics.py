@@ -1,0 +1,66 @@
+"""Where each kind of message travels. No other file spells a topic.
+
+`fleetmend/v1/<cell>/node/<node>/<channel>`: the node writes `event`, `status`, `presence` and hears `order` and `ack`.
+A broker ACL can therefore hold every node to its own branch with one pattern per direction.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+ROOT = "fleetmend/v1"
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+"""What a node or cell may be called: a DNS name's letters, so that it is safe in a topic, a file name and a page."""
+
+
+class Channel(StrEnum):
+    """The last topic level."""
+
+    EVENT = "event"
+    """Node → controller, QoS 1: findings and other edges, until the controller acknowledges them as stored."""
+    STATUS = "status"
+    """Node → controller, QoS 1, retained: the full level, every 60 s and at start."""
+    PRESENCE = "presence"
+    """Node → controller, QoS 1, retained: online, stopped, or (Last Will) lost."""
+    ORDER = "order"
+    """Controller → node, QoS 1: signed orders."""
+    ACK = "ack"
+    """Controller → node, QoS 1: which events are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One node's channel in one cell."""
+
+    cell: str
+    node: str
+    channel: Channel
+
+    @property
+    def topic(self) -> str:
+        """The MQTT topic."""
+        return f"{ROOT}/{self.cell}/node/{self.node}/{self.channel}"
+
+
+def parse(topic: str) -> Address:
+    """Return the address a topic spells.
+
+    Raises:
+        ValueError: the topic is none of ours, with what is wrong about it.
+    """
+    parts = topic.split("/")
+    if len(parts) != 6 or "/".join(parts[:2]) != ROOT or parts[3] != "node":
+        raise ValueError(f"topic {topic!r} is not {ROOT}/<cell>/node/<node>/<channel>")
+    for what, name in (("cell", parts[2]), ("node", parts[4])):
+        if not NAME.fullmatch(name):
+            raise ValueError(f"topic {topic!r}: {what} {name!r} is not a valid name")
+    if parts[5] not in Channel.__members__.values():
+        raise ValueError(f"topic {topic!r}: channel {parts[5]!r} is not one of {', '.join(Channel)}")
+    return Address(parts[2], parts[4], Channel(parts[5]))
+
+
+def every_node(cell: str, channel: Channel) -> str:
+    """Return the filter by which a controller hears one channel of all nodes."""
+    return f"{ROOT}/{cell}/node/+/{channel}"
