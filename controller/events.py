@@ -1,0 +1,269 @@
+"""Everything that can happen in a cell, as one closed set of events.
+
+The append-only log of these is the only truth; belief is folded from it, and decisions are themselves events, so that
+a log replays to the same decisions (I12). Times are Unix seconds; `observed_at` is the node's clock, the log's own
+`at` is the controller's.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from checks.finding import Finding, FindingKey
+from controller.policy.playbook import Playbook
+from wire.messages import CheckLevel, NodeFacts
+
+# --- what nodes say --------------------------------------------------------------------------------------------------
+
+
+class NodeSeen(msgspec.Struct, frozen=True, tag="node.seen"):
+    """A node's facts, when it is first heard of and whenever they change."""
+
+    node: str
+    boot_id: str
+    facts: NodeFacts
+
+
+class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
+    """A fault began or changed. `origin`: `edge` as it happened, `level` healed from a status, `controller` our own."""
+
+    node: str
+    boot_id: str
+    finding: Finding
+    observed_at: float
+    origin: str = "edge"
+
+
+class FindingCleared(msgspec.Struct, frozen=True, tag="finding.cleared"):
+    """A fault is over."""
+
+    node: str
+    key: FindingKey
+    because: str
+    observed_at: float
+    origin: str = "edge"
+
+
+class CheckLevelsChanged(msgspec.Struct, frozen=True, tag="checks.changed"):
+    """Which verdict each check of a node gives; logged only when a verdict changes, not every minute."""
+
+    node: str
+    checks: dict[str, CheckLevel]
+
+
+class AgentStarted(msgspec.Struct, frozen=True, tag="agent.started"):
+    """The agent came up, after a reboot or not."""
+
+    node: str
+    boot_id: str
+    previous_boot_id: str
+    rebooted: bool
+    version: str
+    observed_at: float
+
+
+class PresenceChanged(msgspec.Struct, frozen=True, tag="presence.changed"):
+    """`online`, `stopped`, `lost` (Last Will) or `silent` (nothing heard for too long)."""
+
+    node: str
+    state: str
+    because: str
+
+
+class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
+    """What a node made of an order."""
+
+    node: str
+    order_id: str
+    outcome: str
+    because: str
+    started_at: float
+    observed_at: float
+    evidence: dict[str, str] = {}
+
+
+# --- what schedulers and people say ----------------------------------------------------------------------------------
+
+
+class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
+    """The scheduler's view of a node changed. `observed_at`: when the question was asked."""
+
+    node: str
+    schedulable: bool
+    held_by: str
+    foreign_reason: str
+    jobs: list[str]
+    observed_at: float
+
+
+class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
+    """A person did something. `verb`: cordon, uncordon, pause, resume, approve, abort; `subject`: node or incident."""
+
+    verb: str
+    subject: str
+    by: str
+    because: str
+
+
+class DrillStarted(msgspec.Struct, frozen=True, tag="drill.started"):
+    """A person had a fault injected into a node."""
+
+    node: str
+    fault: str
+    order_id: str
+    parameters: dict[str, str]
+    by: str
+
+
+# --- what the policy decides -----------------------------------------------------------------------------------------
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why, in a form people can check (I10): the sentence, what went in, and what would have stopped it."""
+
+    because: str
+    inputs: dict[str, str] = {}
+    unless: str = ""
+
+
+class IncidentOpened(msgspec.Struct, frozen=True, tag="incident.opened"):
+    """A problem that something will be done about. The playbook is copied in, so that a later edit changes nothing."""
+
+    incident_id: str
+    node: str
+    device: str
+    fault_class: str
+    playbook: Playbook
+    findings: list[Finding]
+    reason: Reason
+
+
+class IncidentJoined(msgspec.Struct, frozen=True, tag="incident.joined"):
+    """One more finding of the same burst or component belongs to this incident."""
+
+    incident_id: str
+    finding: Finding
+    reason: Reason
+
+
+class IncidentReclassified(msgspec.Struct, frozen=True, tag="incident.reclassified"):
+    """A finding of higher precedence came before any repair began: its playbook takes over."""
+
+    incident_id: str
+    fault_class: str
+    playbook: Playbook
+    finding: Finding
+    reason: Reason
+
+
+class IncidentWaiting(msgspec.Struct, frozen=True, tag="incident.waiting"):
+    """The next step is not taken yet. `for_what`: budget, pause, freeze, approval, node, scheduler, confirmation."""
+
+    incident_id: str
+    for_what: str
+    reason: Reason
+
+
+class StepIntended(msgspec.Struct, frozen=True, tag="step.intended"):
+    """A step is about to be carried out; written before any effect. `key` makes the effect happen once (I4)."""
+
+    incident_id: str
+    phase: str
+    step: str
+    verb: str
+    attempt: int
+    key: str
+    node: str
+    device: str
+    parameters: dict[str, str]
+    expires_at: float
+    reason: Reason
+    hold_id: str = ""
+
+
+class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
+    """How a step ended: `done`, `failed`, `refused`, `timed_out`, `skipped`, or `in_doubt` (a crash in between)."""
+
+    incident_id: str
+    step: str
+    attempt: int
+    outcome: str
+    because: str
+    key: str = ""
+    evidence: dict[str, str] = {}
+
+
+class IncidentHandedOver(msgspec.Struct, frozen=True, tag="incident.handed_over"):
+    """The automatic part is over; people go on. The hand-over steps follow, and the node stays out."""
+
+    incident_id: str
+    reason: Reason
+
+
+class IncidentReturning(msgspec.Struct, frozen=True, tag="incident.returning"):
+    """People say that it is mended: the way back begins with a verification."""
+
+    incident_id: str
+    reason: Reason
+
+
+class IncidentAborted(msgspec.Struct, frozen=True, tag="incident.aborted"):
+    """A person stopped the plan. The node stays out until a person gives it back: nothing proves it healthy (I6)."""
+
+    incident_id: str
+    reason: Reason
+
+
+class IncidentClosed(msgspec.Struct, frozen=True, tag="incident.closed"):
+    """Nothing more will be done. `outcome`: returned, recovered, handed_over, cancelled, aborted, shadowed."""
+
+    incident_id: str
+    outcome: str
+    reason: Reason
+
+
+Event = (
+    NodeSeen
+    | FindingRaised
+    | FindingCleared
+    | CheckLevelsChanged
+    | AgentStarted
+    | PresenceChanged
+    | OrderEnded
+    | ScheduleObserved
+    | OperatorActed
+    | DrillStarted
+    | IncidentOpened
+    | IncidentJoined
+    | IncidentReclassified
+    | IncidentWaiting
+    | StepIntended
+    | StepEnded
+    | IncidentHandedOver
+    | IncidentReturning
+    | IncidentAborted
+    | IncidentClosed
+)
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """One entry of the log. `event_id` grows without gaps; `at` is the controller's clock when it was decided."""
+
+    event_id: int
+    at: float
+    event: Event
+
+
+def kind_of(event: Event) -> str:
+    """Return the event's name, e.g. `step.intended`."""
+    return str(event.__struct_config__.tag)
+
+
+def node_of(event: Event) -> str:
+    """Return the node an event is about, empty when it is about none by itself."""
+    return str(getattr(event, "node", ""))
+
+
+def incident_of(event: Event) -> str:
+    """Return the incident an event belongs to, empty when it belongs to none."""
+    return str(getattr(event, "incident_id", ""))

@@ -1,0 +1,335 @@
+"""What is believed of the cell: a fold over the event log, with no other input.
+
+`Belief.apply` is the only place where state changes. Policy reads it and never writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+
+from checks.finding import Finding, FindingKey, Verdict
+from controller import events
+from controller.policy.incident import Incident, Phase
+from controller.policy.playbook import Verb
+from wire.messages import CheckLevel, NodeFacts
+
+
+@dataclass(slots=True)
+class Raised:
+    """A finding that stands now. `since` is the controller's clock, `incident_id` who answers it."""
+
+    finding: Finding
+    since: float
+    observed_at: float
+    origin: str
+    incident_id: str = ""
+
+
+@dataclass(slots=True)
+class NodeBelief:
+    """One node.
+
+    Attributes:
+        presence: online, stopped, lost, silent, or unknown before the first word.
+        hold_id: incident under whose name the node is held out, from the moment that is intended; empty when free.
+        held_since: when the cordon was confirmed, 0 while it is only intended.
+        edges: per finding key, the node's clock of the newest edge, so that a late, older edge changes nothing.
+    """
+
+    name: str
+    boot_id: str = ""
+    facts: NodeFacts = NodeFacts()
+    presence: str = "unknown"
+    presence_since: float = 0.0
+    findings: dict[FindingKey, Raised] = field(default_factory=dict)
+    checks: dict[str, CheckLevel] = field(default_factory=dict)
+    edges: dict[FindingKey, float] = field(default_factory=dict)
+    agent_started_at: float = 0.0
+    rebooted_at: float = 0.0
+    hold_id: str = ""
+    held_since: float = 0.0
+    schedulable: bool = True
+    foreign_reason: str = ""
+    jobs: tuple[str, ...] = ()
+    schedule_observed_at: float = 0.0
+    paused: str = ""
+
+
+@dataclass(slots=True)
+class Belief:
+    """The cell.
+
+    Attributes:
+        open_incidents: subset of `incidents`, in order of opening.
+        unanswered: findings that stand and that no incident answers yet, so that deciding costs what is open, not what
+            exists.
+        silent: nodes whose agent is lost or silent, with when that began.
+        orders: order id → incident id, for orders under way.
+        cordons_asked: node → a person's wish to take it out.
+        paused: why nothing new may be begun, empty when it may.
+    """
+
+    nodes: dict[str, NodeBelief] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    open_incidents: dict[str, Incident] = field(default_factory=dict)
+    unanswered: dict[tuple[str, FindingKey], None] = field(default_factory=dict)
+    silent: dict[str, float] = field(default_factory=dict)
+    orders: dict[str, str] = field(default_factory=dict)
+    cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
+    paused: str = ""
+    last_event_id: int = 0
+    last_at: float = 0.0
+
+    def node(self, name: str) -> NodeBelief:
+        """Return the node, adding it when it is new."""
+        found = self.nodes.get(name)
+        if found is None:
+            found = self.nodes[name] = NodeBelief(name)
+        return found
+
+    def held_nodes(self) -> set[str]:
+        """Return the nodes that fleetmend holds out or is about to: what budgets count."""
+        return {incident.node for incident in self.open_incidents.values() if incident.holding}
+
+    def open_on(self, node: str) -> list[Incident]:
+        """Return the open incidents of a node, oldest first."""
+        return [incident for incident in self.open_incidents.values() if incident.node == node]
+
+    def apply(self, logged: events.Logged) -> None:
+        """Take one log entry in. Entries must come in order."""
+        self.last_event_id, self.last_at = logged.event_id, logged.at
+        self._apply(logged.event, logged.at)
+
+    @singledispatchmethod
+    def _apply(self, event: object, at: float) -> None:
+        raise TypeError(f"no fold for {type(event).__name__} at {at}")
+
+    @_apply.register
+    def _(self, event: events.NodeSeen, _at: float) -> None:
+        node = self.node(event.node)
+        node.boot_id, node.facts = event.boot_id, event.facts
+
+    @_apply.register
+    def _(self, event: events.FindingRaised, at: float) -> None:
+        node, key = self.node(event.node), event.finding.key
+        if node.edges.get(key, 0.0) > event.observed_at:
+            return
+        node.edges[key] = event.observed_at
+        before = node.findings.get(key)
+        if before is None or _judged_otherwise(before.finding, event.finding):
+            since = at if before is None else before.since
+            node.findings[key] = Raised(event.finding, since, event.observed_at, event.origin)
+            self._leave_unanswered(event.node, event.finding)
+        else:
+            before.finding, before.observed_at = event.finding, event.observed_at
+
+    def _leave_unanswered(self, node: str, finding: Finding) -> None:
+        self.unanswered.pop((node, finding.key), None)
+        if finding.verdict in {Verdict.FAILED, Verdict.DEGRADED}:
+            self.unanswered[node, finding.key] = None
+
+    @_apply.register
+    def _(self, event: events.FindingCleared, _at: float) -> None:
+        node = self.node(event.node)
+        if node.edges.get(event.key, 0.0) > event.observed_at:
+            return
+        node.edges[event.key] = event.observed_at
+        node.findings.pop(event.key, None)
+        self.unanswered.pop((event.node, event.key), None)
+
+    @_apply.register
+    def _(self, event: events.CheckLevelsChanged, _at: float) -> None:
+        self.node(event.node).checks = dict(event.checks)
+
+    @_apply.register
+    def _(self, event: events.AgentStarted, at: float) -> None:
+        node = self.node(event.node)
+        node.boot_id, node.agent_started_at = event.boot_id, at
+        if event.rebooted:
+            node.rebooted_at = at
+
+    @_apply.register
+    def _(self, event: events.PresenceChanged, at: float) -> None:
+        node = self.node(event.node)
+        node.presence, node.presence_since = event.state, at
+        if event.state in {"lost", "silent"}:
+            self.silent.setdefault(event.node, at)
+        else:
+            self.silent.pop(event.node, None)
+
+    @_apply.register
+    def _(self, event: events.OrderEnded, _at: float) -> None:
+        incident = self.incidents.get(self.orders.get(event.order_id, ""))
+        if incident is not None and incident.intent is not None and incident.intent.key == event.order_id:
+            incident.order = event
+
+    @_apply.register
+    def _(self, event: events.ScheduleObserved, _at: float) -> None:
+        node = self.node(event.node)
+        node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
+        node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
+        if node.hold_id and node.held_since and event.held_by != node.hold_id:
+            for incident in self.open_on(event.node):
+                _lose_hold(incident, event.foreign_reason)
+
+    @_apply.register
+    def _(self, event: events.OperatorActed, _at: float) -> None:
+        by = f"{event.by}: {event.because}" if event.because else event.by
+        match event.verb:
+            case "pause" | "resume":
+                self._pause(event.subject, by if event.verb == "pause" else "")
+            case "cordon":
+                self.cordons_asked[event.subject] = event
+            case "uncordon":
+                self.cordons_asked.pop(event.subject, None)
+                for incident in self.open_on(event.subject):
+                    incident.stop_asked = f"returned to service by {by}"
+                    incident.enter(Phase.RELEASING)
+            case "approve" | "abort" if event.subject in self.open_incidents:
+                self._approve_or_abort(self.open_incidents[event.subject], event.verb, by)
+            case _:
+                """An incident that closed in between: nothing is left to approve or abort."""
+
+    def _approve_or_abort(self, incident: Incident, verb: str, by: str) -> None:
+        if verb == "abort":
+            incident.stop_asked = f"aborted by {by}"
+        elif incident.outcome:
+            incident.return_asked = True
+        else:
+            incident.approved_by = by
+
+    def _pause(self, subject: str, reason: str) -> None:
+        if subject in {"", "fleet"}:
+            self.paused = reason
+        else:
+            self.node(subject).paused = reason
+
+    @_apply.register
+    def _(self, event: events.DrillStarted, at: float) -> None:
+        """A drill changes nothing that is believed: what it breaks is found like any fault."""
+
+    @_apply.register
+    def _(self, event: events.IncidentOpened, at: float) -> None:
+        incident = Incident(
+            event.incident_id,
+            event.node,
+            event.device,
+            event.fault_class,
+            event.playbook,
+            opened_at=at,
+            because=event.reason.because,
+        )
+        self.incidents[incident.id] = self.open_incidents[incident.id] = incident
+        self.cordons_asked.pop(event.node, None)
+        for finding in event.findings:
+            self._join(incident, finding)
+
+    @_apply.register
+    def _(self, event: events.IncidentJoined, _at: float) -> None:
+        self._join(self.incidents[event.incident_id], event.finding)
+
+    @_apply.register
+    def _(self, event: events.IncidentReclassified, _at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        incident.fault_class, incident.playbook = event.fault_class, event.playbook
+        incident.because = event.reason.because
+        incident.enter(Phase.AUTOMATIC)
+        self._join(incident, event.finding)
+
+    def _join(self, incident: Incident, finding: Finding) -> None:
+        incident.condemned_by[finding.key] = finding
+        self.unanswered.pop((incident.node, finding.key), None)
+        raised = self.node(incident.node).findings.get(finding.key) if incident.node else None
+        if raised is not None:
+            raised.incident_id = incident.id
+
+    @_apply.register
+    def _(self, event: events.IncidentWaiting, _at: float) -> None:
+        self.incidents[event.incident_id].waiting_for = event.for_what
+
+    @_apply.register
+    def _(self, event: events.StepIntended, at: float) -> None:
+        self.incidents[event.incident_id].intend(event, at)
+        self.orders[event.key] = event.incident_id
+        if event.verb == Verb.CORDON:
+            node = self.node(event.node)
+            node.hold_id = node.hold_id or event.hold_id
+
+    @_apply.register
+    def _(self, event: events.StepEnded, at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        verb = incident.intent.verb if incident.intent else ""
+        if incident.intent is not None:
+            self.orders.pop(incident.intent.key, None)
+        incident.end_step(event, at)
+        if verb == Verb.CORDON:
+            self._cordon_ended(incident, event, at)
+        elif verb == Verb.UNCORDON and event.outcome in {"done", "skipped"}:
+            incident.holding = False
+            self._free_if_unheld(incident.node)
+
+    def _cordon_ended(self, incident: Incident, event: events.StepEnded, at: float) -> None:
+        node = self.node(incident.node)
+        if event.outcome == "done":
+            node.held_since, node.schedulable = node.held_since or at, False
+            return
+        incident.holding = False
+        self._free_if_unheld(incident.node)
+        if event.outcome == "refused":
+            node.foreign_reason = event.because
+
+    def _free_if_unheld(self, name: str) -> None:
+        node = self.nodes.get(name)
+        if node is None or any(incident.holding for incident in self.open_on(name)):
+            return
+        if node.hold_id:
+            node.hold_id, node.held_since, node.schedulable = "", 0.0, not node.foreign_reason
+
+    @_apply.register
+    def _(self, event: events.IncidentHandedOver, _at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        incident.outcome, incident.because = "handed_over", event.reason.because
+        incident.return_asked = False
+        incident.enter(Phase.HAND_OVER)
+
+    @_apply.register
+    def _(self, event: events.IncidentReturning, _at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        incident.outcome, incident.return_asked = "", False
+        incident.enter(Phase.RETURNING)
+
+    @_apply.register
+    def _(self, event: events.IncidentAborted, _at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        incident.outcome, incident.because, incident.stop_asked = "aborted", event.reason.because, ""
+        incident.enter(Phase.HAND_OVER)
+        incident.position = len(incident.steps())
+
+    @_apply.register
+    def _(self, event: events.IncidentClosed, at: float) -> None:
+        incident = self.open_incidents.pop(event.incident_id)
+        incident.outcome, incident.closed_at, incident.because = event.outcome, at, event.reason.because
+        incident.waiting_for, incident.holding, incident.intent = "", False, None
+        self._free_if_unheld(incident.node)
+
+
+def _judged_otherwise(before: Finding, after: Finding) -> bool:
+    return (before.verdict, before.action) != (after.verdict, after.action)
+
+
+def _lose_hold(incident: Incident, foreign_reason: str) -> None:
+    """A person changed the scheduler's hold while it was ours: the plan is theirs now (I5)."""
+    incident.holding = False
+    whose = f"it is now held as {foreign_reason!r}" if foreign_reason else "it is schedulable again"
+    incident.stop_asked = f"a person changed the node in the scheduler: {whose}"
+    incident.enter(Phase.RELEASING)
+
+
+def health(node: NodeBelief) -> Verdict:
+    """Return the node's health for people: its worst verdict, where a silent agent means `unknown`."""
+    verdicts = {raised.finding.verdict for raised in node.findings.values()}
+    for worst in (Verdict.FAILED, Verdict.DEGRADED, Verdict.UNKNOWN):
+        if worst in verdicts:
+            return worst
+    return Verdict.OK if node.presence == "online" else Verdict.UNKNOWN

@@ -1,0 +1,179 @@
+"""One incident and the only rules by which it moves from step to step.
+
+An incident runs a list of steps in one of four phases. A step is intended, then it ends; what follows depends on the
+outcome alone, and jumps go forward only, so every incident comes to an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from checks.finding import Finding, FindingKey
+from controller import events
+from controller.policy.playbook import HAND_OVER, REPAIRS, Playbook, Step, Verb
+
+
+class Phase(StrEnum):
+    """Which list of steps is being run."""
+
+    AUTOMATIC = "automatic"
+    HAND_OVER = "hand_over"
+    """Tell people; the node stays out."""
+    RETURNING = "returning"
+    """People say it is mended: verify, and give it back."""
+    RELEASING = "releasing"
+    """A person took the node back: our hold ends, nothing else is done."""
+
+
+VERIFY_ATTEMPTS = 3
+"""A node that just came back may need a moment until every source answers: one failed look does not condemn it."""
+
+RELEASE_STEPS = (Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3),)
+RETURN_STEPS = (Step("verify", Verb.VERIFY, limit_s=300.0), Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3))
+"""The way back for a playbook that has none of its own."""
+
+
+@dataclass(slots=True)
+class Incident:
+    """One incident, open or closed.
+
+    Attributes:
+        position: index of the next or current step; past the end by one more when the automatic part gave up.
+        intent: the step under way, `None` between steps.
+        order: what the node made of the order of `intent`, once it said so.
+        tries: attempts of the current step already ended in this round.
+        attempts: per step name, how many attempts were ever intended: the last part of each idempotency key.
+        holding: the node is out, or about to be, on this incident's account.
+        repaired_at: when the last repair step ended, 0 before any.
+        condemned_by: every finding this incident was opened or joined for; all must be gone before a return.
+        stop_asked: why a person ended it, empty otherwise.
+    """
+
+    id: str
+    node: str
+    device: str
+    fault_class: str
+    playbook: Playbook
+    opened_at: float
+    because: str
+    phase: Phase = Phase.AUTOMATIC
+    position: int = 0
+    intent: events.StepIntended | None = None
+    intent_at: float = 0.0
+    order: events.OrderEnded | None = None
+    tries: int = 0
+    attempts: dict[str, int] = field(default_factory=dict)
+    retry_at: float = 0.0
+    holding: bool = False
+    ever_held: bool = False
+    repair_begun: bool = False
+    repaired_at: float = 0.0
+    approved_by: str = ""
+    return_asked: bool = False
+    stop_asked: str = ""
+    waiting_for: str = ""
+    outcome: str = ""
+    closed_at: float = 0.0
+    condemned_by: dict[FindingKey, Finding] = field(default_factory=dict)
+    last_failure: str = ""
+    evidence: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """One word for people: running, waiting, handed_over, aborted or closed."""
+        if self.closed_at:
+            return "closed"
+        if self.outcome and self.phase is Phase.HAND_OVER:
+            return self.outcome
+        return "waiting" if self.waiting_for else "running"
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps of the current phase."""
+        return _STEPS[self.phase](self.playbook)
+
+    def step(self) -> Step | None:
+        """Return the current step, `None` past the end."""
+        steps = self.steps()
+        return steps[self.position] if self.position < len(steps) else None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether a failure led past the end, to the hand-over."""
+        return self.position > len(self.steps())
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase at its first step."""
+        self.phase, self.position, self.tries, self.retry_at = phase, 0, 0, 0.0
+        self.waiting_for = ""
+
+    def intend(self, event: events.StepIntended, at: float) -> None:
+        """A step is under way."""
+        self.intent, self.intent_at, self.order, self.waiting_for = event, at, None, ""
+        self.attempts[event.step] = event.attempt
+        if event.verb == Verb.CORDON:
+            self.holding = self.ever_held = True
+        if event.verb in REPAIRS:
+            self.repair_begun = True
+
+    def end_step(self, event: events.StepEnded, at: float) -> None:
+        """A step ended: go on, try again, jump, or give up."""
+        verb = self.intent.verb if self.intent else ""
+        self.intent, self.order, self.waiting_for = None, None, ""
+        self.evidence = {**self.evidence, **event.evidence}
+        if verb in REPAIRS:
+            self.repaired_at = at
+        step = self.step()
+        if step is None or step.name != event.step:
+            return
+        if event.outcome in {"done", "skipped"}:
+            self._go_to(step.on_success)
+        else:
+            self._after_failure(step, event, at)
+
+    def _after_failure(self, step: Step, event: events.StepEnded, at: float) -> None:
+        self.last_failure = event.because
+        self.tries += 1
+        if step.verb is Verb.CORDON and event.outcome == "refused":
+            self.tries = 0
+        elif self.tries < attempts_of(step) and event.outcome != "refused":
+            self.retry_at = at
+        elif self.phase is Phase.HAND_OVER:
+            self._go_to("")
+        elif step.on_failure == HAND_OVER:
+            self.position = len(self.steps()) + 1
+        else:
+            self._go_to(step.on_failure)
+
+    def _go_to(self, name: str) -> None:
+        self.tries, self.retry_at = 0, 0.0
+        self.position = position_after(self.steps(), self.position, name)
+
+
+def position_after(steps: tuple[Step, ...], position: int, name: str) -> int:
+    """Return where to go on: at the later step called `name`, or at the next one when no name is given."""
+    if not name:
+        return position + 1
+    later = (index for index in range(position + 1, len(steps)) if steps[index].name == name)
+    return next(later, len(steps) + 1)
+
+
+def attempts_of(step: Step) -> int:
+    """Return how often a step is tried before it has failed."""
+    return max(step.attempts, VERIFY_ATTEMPTS) if step.verb is Verb.VERIFY else step.attempts
+
+
+def return_steps(playbook: Playbook) -> tuple[Step, ...]:
+    """Return the way back into service: the playbook's own last verification and what follows it."""
+    verifications = [index for index, step in enumerate(playbook.steps) if step.verb is Verb.VERIFY]
+    tail = playbook.steps[verifications[-1] :] if verifications else ()
+    return tail if any(step.verb is Verb.UNCORDON for step in tail) else RETURN_STEPS
+
+
+_STEPS: dict[Phase, Callable[[Playbook], tuple[Step, ...]]] = {
+    Phase.AUTOMATIC: lambda playbook: playbook.steps,
+    Phase.HAND_OVER: lambda playbook: playbook.hand_over,
+    Phase.RETURNING: return_steps,
+    Phase.RELEASING: lambda _: RELEASE_STEPS,
+}
