@@ -182,15 +182,24 @@ class StepIntended(msgspec.Struct, frozen=True, tag="step.intended"):
 
 
 class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
-    """How a step ended: `done`, `failed`, `refused`, `timed_out`, `skipped`, or `in_doubt` (a crash in between)."""
+    """How a step ended: `done`, `failed`, `refused`, `timed_out`, or `in_doubt` (a crash in between)."""
 
     incident_id: str
     step: str
     attempt: int
     outcome: str
     because: str
-    key: str = ""
+    key: str
     evidence: dict[str, str] = {}
+
+
+class StepSkipped(msgspec.Struct, frozen=True, tag="step.skipped"):
+    """A step was not needed, and why."""
+
+    incident_id: str
+    step: str
+    verb: str
+    because: str
 
 
 class IncidentHandedOver(msgspec.Struct, frozen=True, tag="incident.handed_over"):
@@ -202,6 +211,13 @@ class IncidentHandedOver(msgspec.Struct, frozen=True, tag="incident.handed_over"
 
 class IncidentReturning(msgspec.Struct, frozen=True, tag="incident.returning"):
     """People say that it is mended: the way back begins with a verification."""
+
+    incident_id: str
+    reason: Reason
+
+
+class IncidentReleasing(msgspec.Struct, frozen=True, tag="incident.releasing"):
+    """A person takes the node back into service: our plan for it ends, and so does our hold (I5)."""
 
     incident_id: str
     reason: Reason
@@ -239,8 +255,10 @@ Event = (
     | IncidentWaiting
     | StepIntended
     | StepEnded
+    | StepSkipped
     | IncidentHandedOver
     | IncidentReturning
+    | IncidentReleasing
     | IncidentAborted
     | IncidentClosed
 )

@@ -39,7 +39,7 @@ class NodeBelief:
 
     name: str
     boot_id: str = ""
-    facts: NodeFacts = NodeFacts()
+    facts: NodeFacts = field(default_factory=NodeFacts)
     presence: str = "unknown"
     presence_since: float = 0.0
     findings: dict[FindingKey, Raised] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class Belief:
         unanswered: findings that stand and that no incident answers yet, so that deciding costs what is open, not what
             exists.
         silent: nodes whose agent is lost or silent, with when that began.
+        agents_lost: nodes on which the controller itself raised a finding about that.
         orders: order id → incident id, for orders under way.
         cordons_asked: node → a person's wish to take it out.
         paused: why nothing new may be begun, empty when it may.
@@ -75,6 +76,7 @@ class Belief:
     open_incidents: dict[str, Incident] = field(default_factory=dict)
     unanswered: dict[tuple[str, FindingKey], None] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
+    agents_lost: set[str] = field(default_factory=set)
     orders: dict[str, str] = field(default_factory=dict)
     cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
     paused: str = ""
@@ -87,6 +89,10 @@ class Belief:
         if found is None:
             found = self.nodes[name] = NodeBelief(name)
         return found
+
+    def next_incident_id(self) -> str:
+        """Return the name of the next incident: counted, so that a replay gives the same."""
+        return f"inc-{len(self.incidents) + 1:06d}"
 
     def held_nodes(self) -> set[str]:
         """Return the nodes that fleetmend holds out or is about to: what budgets count."""
@@ -116,8 +122,10 @@ class Belief:
         if node.edges.get(key, 0.0) > event.observed_at:
             return
         node.edges[key] = event.observed_at
+        if event.origin == "controller":
+            self.agents_lost.add(event.node)
         before = node.findings.get(key)
-        if before is None or _judged_otherwise(before.finding, event.finding):
+        if before is None or judged_otherwise(before.finding, event.finding):
             since = at if before is None else before.since
             node.findings[key] = Raised(event.finding, since, event.observed_at, event.origin)
             self._leave_unanswered(event.node, event.finding)
@@ -136,6 +144,8 @@ class Belief:
             return
         node.edges[event.key] = event.observed_at
         node.findings.pop(event.key, None)
+        if event.origin == "controller":
+            self.agents_lost.discard(event.node)
         self.unanswered.pop((event.node, event.key), None)
 
     @_apply.register
@@ -163,15 +173,21 @@ class Belief:
         incident = self.incidents.get(self.orders.get(event.order_id, ""))
         if incident is not None and incident.intent is not None and incident.intent.key == event.order_id:
             incident.order = event
+            incident.evidence = {**incident.evidence, **event.evidence}
 
     @_apply.register
     def _(self, event: events.ScheduleObserved, _at: float) -> None:
         node = self.node(event.node)
         node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
         node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
-        if node.hold_id and node.held_since and event.held_by != node.hold_id:
+        confirmed = node.hold_id and 0.0 < node.held_since < event.observed_at
+        if confirmed and event.held_by != node.hold_id and not self._uncordoning(event.node):
             for incident in self.open_on(event.node):
                 _lose_hold(incident, event.foreign_reason)
+
+    def _uncordoning(self, node: str) -> bool:
+        """Our own uncordon is under way: the scheduler may show its effect before the engine says so."""
+        return any(i.intent is not None and i.intent.verb == Verb.UNCORDON for i in self.open_on(node))
 
     @_apply.register
     def _(self, event: events.OperatorActed, _at: float) -> None:
@@ -185,7 +201,6 @@ class Belief:
                 self.cordons_asked.pop(event.subject, None)
                 for incident in self.open_on(event.subject):
                     incident.stop_asked = f"returned to service by {by}"
-                    incident.enter(Phase.RELEASING)
             case "approve" | "abort" if event.subject in self.open_incidents:
                 self._approve_or_abort(self.open_incidents[event.subject], event.verb, by)
             case _:
@@ -234,6 +249,7 @@ class Belief:
         incident = self.incidents[event.incident_id]
         incident.fault_class, incident.playbook = event.fault_class, event.playbook
         incident.because = event.reason.because
+        self._drop_intent(incident)
         incident.enter(Phase.AUTOMATIC)
         self._join(incident, event.finding)
 
@@ -259,13 +275,22 @@ class Belief:
     @_apply.register
     def _(self, event: events.StepEnded, at: float) -> None:
         incident = self.incidents[event.incident_id]
-        verb = incident.intent.verb if incident.intent else ""
-        if incident.intent is not None:
-            self.orders.pop(incident.intent.key, None)
+        if incident.intent is None or incident.intent.key != event.key:
+            return
+        verb = incident.intent.verb
+        self.orders.pop(event.key, None)
         incident.end_step(event, at)
         if verb == Verb.CORDON:
             self._cordon_ended(incident, event, at)
-        elif verb == Verb.UNCORDON and event.outcome in {"done", "skipped"}:
+        elif verb == Verb.UNCORDON and event.outcome == "done":
+            incident.holding = False
+            self._free_if_unheld(incident.node)
+
+    @_apply.register
+    def _(self, event: events.StepSkipped, _at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        incident.skip()
+        if event.verb == Verb.UNCORDON:
             incident.holding = False
             self._free_if_unheld(incident.node)
 
@@ -278,6 +303,11 @@ class Belief:
         self._free_if_unheld(incident.node)
         if event.outcome == "refused":
             node.foreign_reason = event.because
+
+    def _drop_intent(self, incident: Incident) -> None:
+        if incident.intent is not None:
+            self.orders.pop(incident.intent.key, None)
+            incident.intent, incident.order = None, None
 
     def _free_if_unheld(self, name: str) -> None:
         node = self.nodes.get(name)
@@ -300,9 +330,16 @@ class Belief:
         incident.enter(Phase.RETURNING)
 
     @_apply.register
+    def _(self, event: events.IncidentReleasing, _at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        self._drop_intent(incident)
+        incident.enter(Phase.RELEASING)
+
+    @_apply.register
     def _(self, event: events.IncidentAborted, _at: float) -> None:
         incident = self.incidents[event.incident_id]
         incident.outcome, incident.because, incident.stop_asked = "aborted", event.reason.because, ""
+        self._drop_intent(incident)
         incident.enter(Phase.HAND_OVER)
         incident.position = len(incident.steps())
 
@@ -310,11 +347,13 @@ class Belief:
     def _(self, event: events.IncidentClosed, at: float) -> None:
         incident = self.open_incidents.pop(event.incident_id)
         incident.outcome, incident.closed_at, incident.because = event.outcome, at, event.reason.because
-        incident.waiting_for, incident.holding, incident.intent = "", False, None
+        incident.waiting_for, incident.holding = "", False
+        self._drop_intent(incident)
         self._free_if_unheld(incident.node)
 
 
-def _judged_otherwise(before: Finding, after: Finding) -> bool:
+def judged_otherwise(before: Finding, after: Finding) -> bool:
+    """Return whether two findings of one key call for different answers."""
     return (before.verdict, before.action) != (after.verdict, after.action)
 
 
@@ -323,7 +362,6 @@ def _lose_hold(incident: Incident, foreign_reason: str) -> None:
     incident.holding = False
     whose = f"it is now held as {foreign_reason!r}" if foreign_reason else "it is schedulable again"
     incident.stop_asked = f"a person changed the node in the scheduler: {whose}"
-    incident.enter(Phase.RELEASING)
 
 
 def health(node: NodeBelief) -> Verdict:

@@ -122,15 +122,24 @@ class Incident:
         verb = self.intent.verb if self.intent else ""
         self.intent, self.order, self.waiting_for = None, None, ""
         self.evidence = {**self.evidence, **event.evidence}
+        if event.step == Verb.APPROVE:
+            self.approved_by = ""
         if verb in REPAIRS:
             self.repaired_at = at
         step = self.step()
         if step is None or step.name != event.step:
             return
-        if event.outcome in {"done", "skipped"}:
+        if event.outcome == "done":
             self._go_to(step.on_success)
         else:
             self._after_failure(step, event, at)
+
+    def skip(self) -> None:
+        """The current step is not needed: go on as after its success."""
+        step = self.step()
+        self.waiting_for = ""
+        if step is not None:
+            self._go_to(step.on_success)
 
     def _after_failure(self, step: Step, event: events.StepEnded, at: float) -> None:
         self.last_failure = event.because

@@ -34,6 +34,13 @@ REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POW
 """Steps that change the machine. Only one incident of a node may be inside them at a time."""
 
 
+QUICK_EFFECTS = frozenset({Verb.CORDON, Verb.UNCORDON, Verb.TICKET, Verb.PAGE})
+"""Steps that are over within seconds and must not be abandoned half-way: whoever wants to stop waits for them."""
+
+ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.VERIFY})
+"""Steps that the node carries out by a signed order."""
+
+
 class Mode(StrEnum):
     """How far a playbook may go by itself."""
 

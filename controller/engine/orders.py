@@ -1,0 +1,85 @@
+"""Orders on their way to nodes: signed once, sent until the node says how they ended.
+
+Sending again is safe, because a node carries an order id out once and answers a repeat with what it recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wire import messages, topics
+from wire.orders import Order, sign
+from wire.transport import NotPublished, Transport
+
+log = structlog.get_logger()
+
+RESEND_S = 5.0
+
+
+@dataclass(slots=True)
+class OrderDesk:
+    """Sends orders and keeps sending those that nobody answered.
+
+    Attributes:
+        term: fencing token of this controller.
+    """
+
+    transport: Transport
+    cell_name: str
+    key_id: str
+    key: Ed25519PrivateKey
+    term: int
+    clock: Callable[[], float]
+    _open: dict[str, tuple[Order, bytes]] = field(default_factory=dict)
+
+    async def send(self, order: Order) -> None:
+        """Sign and send an order; it is sent again until it ended or expired."""
+        signed = sign(order, key_id=self.key_id, key=self.key)
+        envelope = messages.Envelope(
+            messages.VERSION,
+            order.node,
+            "",
+            0,
+            self.clock(),
+            signed,
+            expires_at=order.expires_at,
+            correlation_id=order.order_id,
+            reply_to=topics.Address(self.cell_name, order.node, topics.Channel.EVENT).topic,
+        )
+        self._open[order.order_id] = (order, messages.encode(envelope))
+        await self._publish(order.order_id)
+
+    def ended(self, order_id: str) -> None:
+        """The node said how it ended: nothing is sent again."""
+        self._open.pop(order_id, None)
+
+    async def send_again(self, node: str = "") -> None:
+        """Send every open order once more, or those of one node that just came back."""
+        now = self.clock()
+        for order_id, (order, _) in list(self._open.items()):
+            if order.expires_at <= now:
+                del self._open[order_id]
+            elif node in {"", order.node}:
+                await self._publish(order_id)
+
+    async def keep_sending(self) -> None:
+        """Send open orders again at intervals until cancelled."""
+        while True:
+            await asyncio.sleep(RESEND_S)
+            await self.send_again()
+
+    async def _publish(self, order_id: str) -> None:
+        found = self._open.get(order_id)
+        if found is None:
+            return
+        order, payload = found
+        topic = topics.Address(self.cell_name, order.node, topics.Channel.ORDER).topic
+        try:
+            await self.transport.publish(topic, payload)
+        except NotPublished as error:
+            log.warning("order.delayed", node=order.node, order_id=order_id, because=str(error))

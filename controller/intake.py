@@ -1,0 +1,247 @@
+"""What comes from nodes: validated, de-duplicated, committed, and only then acknowledged.
+
+Anything malformed, forged, oversized, of another version or seen before is counted, logged once per source and minute,
+and dropped; nothing else happens. Edges become events as they are; a level becomes the events that heal what belief
+has wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import structlog
+
+from checks.finding import FindingKey
+from controller import events
+from controller.cell import Cell
+from controller.policy.belief import NodeBelief
+from controller.receipts import Receipts
+from controller.store.sqlite import Receipt
+from wire import messages, topics
+from wire.transport import NotPublished, Received, Transport
+
+log = structlog.get_logger()
+
+LOG_EVERY_S = 60.0
+MAX_CLOCK_AHEAD_S = 300.0
+"""How far ahead of ours a node's clock may be before its stamps are taken as our own time instead."""
+
+
+@dataclass(slots=True)
+class Intake:
+    """Feeds a cell from MQTT.
+
+    Attributes:
+        rejected: reason → how many messages were dropped for it.
+        last_seen: node → Unix time of its last valid message that was not a retained one.
+    """
+
+    cell: Cell
+    transport: Transport
+    receipts: Receipts
+    cell_name: str
+    silent_after_s: float
+    clock: Callable[[], float]
+    on_online: Callable[[str], None] = lambda _: None
+    on_order_ended: Callable[[events.OrderEnded], None] = lambda _: None
+    rejected: Counter[str] = field(default_factory=Counter)
+    last_seen: dict[str, float] = field(default_factory=dict)
+    _logged_at: dict[str, float] = field(default_factory=dict)
+    _stored: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    _stored_any: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def take(self, received: Received) -> None:
+        """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
+        try:
+            address = topics.parse(received.topic)
+            envelope = messages.decode(received.payload, address)
+            self._check(address, envelope)
+        except (ValueError, messages.Refused) as refusal:
+            self._drop(received, str(refusal))
+            return
+        if not received.retained:
+            self.last_seen[envelope.node] = self.clock()
+        self._dispatch(received, envelope)
+
+    def _check(self, address: topics.Address, envelope: messages.Envelope) -> None:
+        if address.cell != self.cell_name:
+            raise messages.Refused(f"misplaced: for cell {address.cell!r}, this is {self.cell_name!r}")
+        if not isinstance(envelope.body, _SPOKEN_ON[address.channel]):
+            raise messages.Refused(f"misplaced: {type(envelope.body).__name__} on channel {address.channel}")
+        if isinstance(envelope.body, messages.EventBody) and envelope.seq < 1:
+            raise messages.Refused(f"malformed: event with seq {envelope.seq}")
+        if 0.0 < envelope.expires_at <= self.clock():
+            raise messages.Refused("expired")
+
+    def _drop(self, received: Received, why: str) -> None:
+        kind = why.split(":", maxsplit=1)[0]
+        self.rejected[kind] += 1
+        source = received.topic[:200]
+        now = self.clock()
+        if now - self._logged_at.get(source, 0.0) >= LOG_EVERY_S:
+            if len(self._logged_at) > 10_000:
+                self._logged_at.clear()
+            self._logged_at[source] = now
+            log.warning("message.rejected", topic=source, because=why[:500], rejected=self.rejected[kind])
+        received.acknowledge()
+
+    def _dispatch(self, received: Received, envelope: messages.Envelope) -> None:
+        match envelope.body:
+            case messages.Status() as status:
+                self._submit(received, list(self._heal(envelope, status)))
+            case messages.Presence() as presence:
+                self._submit(received, list(self._presence(envelope.node, presence)))
+            case body:
+                self._take_event(received, envelope, body)
+
+    def _take_event(self, received: Received, envelope: messages.Envelope, body: messages.Body) -> None:
+        receipt = Receipt(envelope.node, envelope.boot_id, envelope.seq)
+        if not self.receipts.first(receipt):
+            self.rejected["repeated"] += 1
+            if self.receipts.committed(receipt):
+                self._say_stored(receipt)
+            received.acknowledge()
+            return
+        event = _event_of(envelope, body, self.clock())
+        done = self.cell.submit([*self._heard(envelope.node), event], [receipt])
+        done.add_done_callback(lambda _: self._committed(received, receipt, event, done))
+
+    def _committed(
+        self, received: Received, receipt: Receipt, event: events.Event, done: asyncio.Future[list[events.Logged]]
+    ) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return
+        self.receipts.commit(receipt)
+        received.acknowledge()
+        self._say_stored(receipt)
+        if isinstance(event, events.OrderEnded):
+            self.on_order_ended(event)
+
+    def _submit(self, received: Received, found: list[events.Event]) -> None:
+        if not found:
+            received.acknowledge()
+            return
+        self.cell.submit(found).add_done_callback(lambda done: None if done.cancelled() else received.acknowledge())
+
+    def _heard(self, node: str) -> Iterator[events.Event]:
+        known = self.cell.belief.nodes.get(node)
+        if known is None or known.presence == "silent":
+            yield events.PresenceChanged(node, "online", "a message came")
+
+    def _presence(self, node: str, presence: messages.Presence) -> Iterator[events.Event]:
+        known = self.cell.belief.nodes.get(node)
+        if known is not None and known.presence == presence.state:
+            return
+        why = {"lost": "the broker lost its connection", "stopped": "the agent was stopped"}
+        yield events.PresenceChanged(node, presence.state, why.get(presence.state, "the agent connected"))
+        if presence.state == "online":
+            self.on_online(node)
+
+    def _heal(self, envelope: messages.Envelope, status: messages.Status) -> Iterator[events.Event]:
+        known = self.cell.belief.nodes.get(envelope.node) or NodeBelief(envelope.node)
+        if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
+            yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
+        if known.presence == "silent":
+            yield events.PresenceChanged(envelope.node, "online", "a status came")
+        yield from _missed_edges(known, envelope, status)
+        if {name: level.verdict for name, level in status.checks.items()} != {
+            name: level.verdict for name, level in known.checks.items()
+        }:
+            yield events.CheckLevelsChanged(envelope.node, status.checks)
+
+    def _say_stored(self, receipt: Receipt) -> None:
+        self._stored.setdefault((receipt.node, receipt.boot_id), []).append(receipt.seq)
+        self._stored_any.set()
+
+    async def acknowledge_stored(self) -> None:
+        """Tell nodes what is stored, batch by batch, until cancelled. What cannot be told is told when it is resent."""
+        while True:
+            await self._stored_any.wait()
+            self._stored_any.clear()
+            batches, self._stored = self._stored, {}
+            for (node, boot_id), seqs in batches.items():
+                await self._tell_stored(node, boot_id, seqs)
+
+    async def _tell_stored(self, node: str, boot_id: str, seqs: list[int]) -> None:
+        body = messages.Stored(boot_id, seqs)
+        envelope = messages.Envelope(messages.VERSION, node, boot_id, 0, self.clock(), body)
+        topic = topics.Address(self.cell_name, node, topics.Channel.ACK).topic
+        try:
+            await self.transport.publish(topic, messages.encode(envelope))
+        except NotPublished as error:
+            log.warning("acknowledgement.failed", node=node, because=str(error))
+
+    async def watch_silence(self, *, every_s: float = 1.0) -> None:
+        """Note nodes that said nothing for too long, until cancelled."""
+        began = self.clock()
+        while True:
+            await asyncio.sleep(every_s)
+            now = self.clock()
+            silent = [
+                node.name
+                for node in self.cell.belief.nodes.values()
+                if node.presence == "online" and now - self.last_seen.get(node.name, began) > self.silent_after_s
+            ]
+            if silent and self.transport.connected:
+                because = f"nothing heard for {self.silent_after_s:.0f} s"
+                await self.cell.submit([events.PresenceChanged(name, "silent", because) for name in silent])
+
+
+_SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
+    topics.Channel.EVENT: (
+        messages.FindingRaised,
+        messages.FindingCleared,
+        messages.AgentStarted,
+        messages.OrderEnded,
+    ),
+    topics.Channel.STATUS: (messages.Status,),
+    topics.Channel.PRESENCE: (messages.Presence,),
+    topics.Channel.ORDER: (),
+    topics.Channel.ACK: (),
+}
+
+
+def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> events.Event:
+    node, boot_id = envelope.node, envelope.boot_id
+    match body:
+        case messages.FindingRaised():
+            return events.FindingRaised(node, boot_id, body.finding, _plausible(body.observed_at, now))
+        case messages.FindingCleared():
+            return events.FindingCleared(node, body.key, body.because, _plausible(body.observed_at, now))
+        case messages.AgentStarted():
+            return events.AgentStarted(
+                node, boot_id, body.previous_boot_id, body.rebooted, body.version, _plausible(body.observed_at, now)
+            )
+        case messages.OrderEnded():
+            return events.OrderEnded(
+                node, body.order_id, body.outcome, body.because, body.started_at, body.observed_at, body.evidence
+            )
+        case _:
+            raise TypeError(f"no event for {type(body).__name__}")
+
+
+def _plausible(observed_at: float, now: float) -> float:
+    """A clock that runs ahead must not make later edges look old for ever."""
+    return min(observed_at, now + MAX_CLOCK_AHEAD_S)
+
+
+def _missed_edges(known: NodeBelief, envelope: messages.Envelope, status: messages.Status) -> Iterator[events.Event]:
+    """Yield the edges that belief must have missed, given a level that is newer than what it knows."""
+    shown: set[FindingKey] = set()
+    for finding in status.findings:
+        shown.add(finding.key)
+        before = known.findings.get(finding.key)
+        stale = known.edges.get(finding.key, 0.0) >= status.observed_at
+        if stale or (
+            before is not None and (before.finding.verdict, before.finding.action) == (finding.verdict, finding.action)
+        ):
+            continue
+        yield events.FindingRaised(known.name, envelope.boot_id, finding, status.observed_at, origin="level")
+    for key, raised in known.findings.items():
+        if raised.origin == "controller" or key in shown or known.edges.get(key, 0.0) >= status.observed_at:
+            continue
+        because = "The node's full status no longer shows it."
+        yield events.FindingCleared(known.name, key, because, status.observed_at, origin="level")

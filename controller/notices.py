@@ -1,0 +1,62 @@
+"""What a ticket or a page says: text that can be acted on at 3 a.m., made from the incident alone."""
+
+from __future__ import annotations
+
+from controller.adapters import Notice
+from controller.events import StepIntended
+from controller.policy.incident import Incident
+
+MAX_TITLE = 160
+
+
+def notice_for(incident: Incident, intent: StepIntended, *, at: float, page_url: str) -> Notice:
+    """Return the notice that a `ticket` or `page` step sends."""
+    where = incident.node or "the fleet"
+    url = f"{page_url}/incidents/{incident.id}"
+    return Notice(
+        key=intent.key,
+        kind=intent.verb,
+        incident_id=incident.id,
+        node=incident.node,
+        device=incident.device,
+        fault_class=incident.fault_class,
+        severity=intent.parameters.get("severity", incident.playbook.severity),
+        title=f"{where}: {incident.playbook.summary}"[:MAX_TITLE],
+        body="\n".join(_body(incident, url)),
+        at=at,
+        team=intent.parameters.get("team", ""),
+        url=url,
+        facts=_facts(incident),
+    )
+
+
+def _body(incident: Incident, url: str) -> list[str]:
+    lines = [f"What: {incident.because}"]
+    lines += [f"Seen: {f.check} {f.code} on {f.device}: {f.because}" for f in incident.condemned_by.values()]
+    done = ", ".join(f"{step} ×{count}" for step, count in incident.attempts.items() if step not in {"ticket", "page"})
+    lines.append(
+        f"Done: {done or 'nothing yet'}." + (f" Last failure: {incident.last_failure}" if incident.last_failure else "")
+    )
+    lines.append(_next(incident))
+    if incident.playbook.runbook:
+        lines.append(f"Runbook: {incident.playbook.runbook}")
+    lines.append(f"More: {url}")
+    return lines
+
+
+def _next(incident: Incident) -> str:
+    if not incident.node:
+        return "Next: nothing is acted on until agents are heard again. Look at the broker and the network."
+    if incident.holding:
+        return (
+            f"Next: {incident.node} stays out of service. When it is mended, `fleetmend approve {incident.id}` "
+            f"verifies and returns it; `fleetmend uncordon {incident.node}` returns it at once."
+        )
+    return f"Next: {incident.node} stays in service; fleetmend does nothing more by itself."
+
+
+def _facts(incident: Incident) -> dict[str, str]:
+    serials = sorted({f.serial for f in incident.condemned_by.values() if f.serial})
+    addresses = sorted({f.pci for f in incident.condemned_by.values() if f.pci})
+    facts = {"serial": ", ".join(serials), "pci": ", ".join(addresses), "playbook": incident.playbook.name}
+    return {name: value for name, value in facts.items() if value}

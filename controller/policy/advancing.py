@@ -1,0 +1,255 @@
+"""What an open incident does next: its next step, or what it waits for, or its end.
+
+Cordons, drains and repairs may be held back by pauses, a freeze, the budget or a neighbour's repair. Nothing ever holds
+back a verification, an uncordon, an abort, a ticket or a page (I3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller import events
+from controller.events import Reason
+from controller.policy.belief import Belief
+from controller.policy.budget import over_budget
+from controller.policy.concluding import conclude
+from controller.policy.incident import Incident, Phase, attempts_of
+from controller.policy.opening import OPERATOR_CORDON, standing
+from controller.policy.playbook import QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
+from controller.policy.rules import Rules
+from controller.policy.silence import FLEET_SILENCE, frozen_by
+
+DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
+RETRY_DELAY_S = 10.0
+VERIFY_RETRY_DELAY_S = 5.0
+
+
+def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> events.Event | None:
+    """Return the one next decision about an open incident, `None` when there is nothing to decide yet."""
+    if incident.stop_asked and incident.phase is not Phase.RELEASING:
+        return _stop(incident)
+    if incident.intent is not None:
+        return conclude(belief, incident, now)
+    if incident.return_asked:
+        reason = Reason("A person says that it is mended: verifying before the node returns.")
+        return events.IncidentReturning(incident.id, reason)
+    step = incident.step()
+    if step is None:
+        return _past_the_end(belief, incident)
+    if _recovered_untouched(belief, incident):
+        return events.IncidentClosed(incident.id, "recovered", Reason("It was gone before anything was done."))
+    return _take(belief, rules, incident, step, now)
+
+
+def _stop(incident: Incident) -> events.Event | None:
+    """A person ended the plan. Short effects under way end first, so that no cordon is left that nobody knows of."""
+    if incident.intent is not None and incident.intent.verb in QUICK_EFFECTS:
+        return None
+    reason = Reason(f"The plan is over: {incident.stop_asked}.")
+    if incident.stop_asked.startswith("aborted"):
+        if incident.holding:
+            return events.IncidentAborted(incident.id, reason)
+        return events.IncidentClosed(incident.id, "aborted", reason)
+    if incident.holding:
+        return events.IncidentReleasing(incident.id, reason)
+    return events.IncidentClosed(incident.id, "cancelled", reason)
+
+
+def _past_the_end(belief: Belief, incident: Incident) -> events.Event | None:
+    match incident.phase:
+        case Phase.RELEASING:
+            reason = Reason(f"The plan is over: {incident.stop_asked}.")
+            return events.IncidentClosed(incident.id, "cancelled", reason)
+        case Phase.HAND_OVER:
+            return _rest(incident)
+        case Phase.AUTOMATIC | Phase.RETURNING:
+            return _hand_over(incident) if incident.gave_up else _finish(belief, incident)
+
+
+def _rest(incident: Incident) -> events.Event | None:
+    """People have it. While the node is held the incident stays open; otherwise it is theirs alone."""
+    if incident.holding:
+        return None
+    return events.IncidentClosed(incident.id, incident.outcome, Reason(incident.because))
+
+
+def _hand_over(incident: Incident) -> events.Event:
+    because = incident.last_failure or "the playbook ends here"
+    return events.IncidentHandedOver(
+        incident.id,
+        Reason(
+            f"Handed to people: {because}",
+            {"playbook": incident.playbook.name, "attempts": str(dict(incident.attempts))},
+            "the last step had succeeded",
+        ),
+    )
+
+
+def _finish(belief: Belief, incident: Incident) -> events.Event | None:
+    if incident.playbook.name in {OPERATOR_CORDON.name, FLEET_SILENCE.name}:
+        return None
+    if incident.playbook.mode is Mode.SHADOW:
+        return events.IncidentClosed(
+            incident.id, "shadowed", Reason("Shadow mode: decided and recorded, nothing done.")
+        )
+    if incident.ever_held:
+        reason = Reason(f"{incident.node} is back in service; fresh readings pass and probation is over.")
+        return events.IncidentClosed(incident.id, "returned", reason)
+    still = standing(belief, incident)
+    if still:
+        return events.IncidentClosed(
+            incident.id, "handed_over", Reason(f"The playbook ends; still: {still[0].because}")
+        )
+    return events.IncidentClosed(incident.id, "recovered", Reason("It is over; no node was taken out for it."))
+
+
+def _recovered_untouched(belief: Belief, incident: Incident) -> bool:
+    untouched = incident.phase is Phase.AUTOMATIC and not incident.ever_held and incident.node != ""
+    return untouched and bool(incident.condemned_by) and not standing(belief, incident)
+
+
+def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
+    if incident.retry_at and now < incident.retry_at + _retry_delay_s(belief, rules, incident, step):
+        return None
+    skipped = _needless(belief, incident, step)
+    if skipped:
+        return _skip(incident, step, skipped)
+    waiting = _held_back(belief, rules, incident, step)
+    if waiting is None:
+        return _intend(belief, rules, incident, step, now)
+    for_what, reason = waiting
+    if incident.waiting_for == for_what:
+        return None
+    return events.IncidentWaiting(incident.id, for_what, reason)
+
+
+def _retry_delay_s(belief: Belief, rules: Rules, incident: Incident, step: Step) -> float:
+    delay_s = VERIFY_RETRY_DELAY_S if step.verb is Verb.VERIFY else RETRY_DELAY_S
+    return delay_s / speedup(belief, rules, incident.node)
+
+
+def speedup(belief: Belief, rules: Rules, node: str) -> float:
+    """Return by how much waits on this node are shortened: simulated machines live faster than real ones."""
+    known = belief.nodes.get(node)
+    return rules.simulated_speedup if known is not None and known.facts.simulated else 1.0
+
+
+def _needless(belief: Belief, incident: Incident, step: Step) -> str:
+    """Return why a step need not be taken, empty when it must be."""
+    if incident.playbook.mode is Mode.SHADOW:
+        return f"Shadow mode: {step.verb} would have been done now."
+    if step.verb in REPAIRS and incident.phase is Phase.AUTOMATIC and not standing(belief, incident):
+        return "Nothing is left to mend: every finding of this incident has cleared."
+    if step.verb is Verb.UNCORDON:
+        others = [i.id for i in belief.open_on(incident.node) if i.holding and i.id != incident.id]
+        if others and incident.phase is not Phase.RELEASING:
+            return f"{incident.node} stays out for {', '.join(others)}."
+        if not incident.holding:
+            return f"{incident.node} is not held out on this incident's account."
+    return ""
+
+
+def _skip(incident: Incident, step: Step, because: str) -> events.Event:
+    return events.StepSkipped(incident.id, step.name, step.verb, because)
+
+
+Waiting = tuple[str, Reason] | None
+
+
+def _held_back(belief: Belief, rules: Rules, incident: Incident, step: Step) -> Waiting:
+    if incident.playbook.mode is Mode.ASK and not incident.approved_by and incident.phase is Phase.AUTOMATIC:
+        reason = Reason(f"The playbook {incident.playbook.name} asks first: approve {incident.id} to go on.")
+        return "approval", reason
+    if step.verb not in DISRUPTIVE:
+        return None
+    return _stopped_for_all(belief, incident) or _stopped_here(belief, rules, incident, step)
+
+
+def _stopped_for_all(belief: Belief, incident: Incident) -> Waiting:
+    pause = belief.paused or belief.nodes[incident.node].paused
+    if pause:
+        return "pause", Reason(f"Paused by {pause}.", unless="the pause is lifted by `fleetmend resume`")
+    frozen = frozen_by(belief)
+    if frozen is not None and incident.playbook.name != OPERATOR_CORDON.name:
+        return "freeze", Reason(f"Frozen while {frozen.id} is open: {frozen.because}")
+    return None
+
+
+def _stopped_here(belief: Belief, rules: Rules, incident: Incident, step: Step) -> Waiting:
+    node = belief.nodes[incident.node]
+    if step.verb is Verb.CORDON:
+        if node.foreign_reason:
+            reason = Reason(
+                f"{node.name} is already held by somebody else ({node.foreign_reason}); it is theirs, not touched.",
+                unless="they give the node back",
+            )
+            return "foreign hold", reason
+        full = over_budget(belief, rules, node.name) or _playbook_full(belief, incident)
+        return ("budget", full) if full is not None else None
+    if step.verb in REPAIRS:
+        return _neighbour_repairs(belief, incident)
+    return None
+
+
+def _playbook_full(belief: Belief, incident: Incident) -> Reason | None:
+    limit = incident.playbook.max_at_once
+    holding = [i.id for i in belief.open_incidents.values() if i.holding and i.playbook.name == incident.playbook.name]
+    if not limit or len(holding) < limit:
+        return None
+    return Reason(f"Waiting: {incident.playbook.name} holds {len(holding)} nodes out already, at most {limit} at once.")
+
+
+def _neighbour_repairs(belief: Belief, incident: Incident) -> Waiting:
+    """Only one incident of a node repairs at a time: a reset under another one's reboot proves nothing."""
+    for other in belief.open_on(incident.node):
+        if other.id != incident.id and other.repair_begun and not other.outcome:
+            return "node", Reason(f"Waiting: {other.id} is repairing the same node.", unless=f"{other.id} ends")
+    return None
+
+
+def _intend(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event:
+    attempt = incident.attempts.get(step.name, 0) + 1
+    parameters = dict(step.parameters)
+    if "for_s" in parameters:
+        parameters["for_s"] = f"{float(parameters['for_s']) / speedup(belief, rules, incident.node):g}"
+    if step.verb is Verb.VERIFY:
+        parameters["checks"] = ",".join(sorted({key.check for key in incident.condemned_by} - {"agent.presence"}))
+    hold_id = belief.nodes[incident.node].hold_id or incident.id if incident.node else ""
+    return events.StepIntended(
+        incident.id,
+        phase=incident.phase,
+        step=step.name,
+        verb=step.verb,
+        attempt=attempt,
+        key=f"{incident.id}/{step.name}/{attempt}",
+        node=incident.node,
+        device=incident.device,
+        parameters=parameters,
+        expires_at=now + _limit_s(step, parameters),
+        reason=_why_step(incident, step, attempt),
+        hold_id=hold_id,
+    )
+
+
+def _limit_s(step: Step, parameters: dict[str, str]) -> float:
+    return max(step.limit_s, float(parameters.get("for_s", 0.0)) + 60.0) if "for_s" in parameters else step.limit_s
+
+
+def _why_step(incident: Incident, step: Step, attempt: int) -> Reason:
+    which = f"step {incident.position + 1} of {len(incident.steps())} of {incident.playbook.name}"
+    tries = f", attempt {incident.tries + 1} of {attempts_of(step)}" if attempts_of(step) > 1 else ""
+    return Reason(
+        f"{step.verb} for {incident.fault_class}: {which}{tries}.",
+        {"because": incident.because, "phase": incident.phase, "limit_s": f"{step.limit_s:g}", "attempt": str(attempt)},
+        "a person aborts the incident" if step.verb not in QUICK_EFFECTS else "",
+    )
+
+
+_SEVERITY = {"critical": 0, "warning": 1, "info": 2}
+
+
+def by_priority(incidents: Iterator[Incident]) -> list[Incident]:
+    """Return incidents in the order in which they get what is scarce: severity, precedence, age."""
+    return sorted(
+        incidents, key=lambda i: (_SEVERITY.get(i.playbook.severity, 3), i.playbook.precedence, i.opened_at, i.id)
+    )

@@ -1,0 +1,105 @@
+"""How a step that is under way ends, as far as belief alone can tell.
+
+Scheduler calls, tickets and pages are ended by the engine, which made them. Orders, waits and verifications are judged
+here, from what the node said since: a reboot is believed when the boot id changed, a repair when fresh readings say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from checks.finding import Finding
+from controller import events
+from controller.policy.belief import Belief, NodeBelief
+from controller.policy.incident import Incident
+from controller.policy.opening import recurred, standing
+from controller.policy.playbook import Verb
+
+
+def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded | None:
+    """Return how the incident's current step ended, `None` while it goes on."""
+    intent = incident.intent
+    if intent is None:
+        return None
+    verdict = _JUDGES.get(Verb(intent.verb), _never)(belief, incident, now)
+    if verdict is None and now >= intent.expires_at and intent.verb in _JUDGES:
+        verdict = ("timed_out", f"It did not end within {intent.expires_at - incident.intent_at:.0f} s.")
+    if verdict is None:
+        return None
+    outcome, because = verdict
+    return events.StepEnded(incident.id, intent.step, intent.attempt, outcome, because, intent.key)
+
+
+Verdict = tuple[str, str] | None
+
+
+def _never(_belief: Belief, _incident: Incident, _now: float) -> Verdict:
+    return None
+
+
+def _order(_belief: Belief, incident: Incident, _now: float) -> Verdict:
+    order = incident.order
+    if order is None or order.outcome == "accepted":
+        return None
+    return order.outcome, order.because
+
+
+def _reboot(belief: Belief, incident: Incident, now: float) -> Verdict:
+    node = belief.nodes[incident.node]
+    if node.rebooted_at > incident.intent_at:
+        return "done", f"The node came back with another boot id, {node.boot_id[:8]}."
+    return _order(belief, incident, now)
+
+
+def _verify(belief: Belief, incident: Incident, _now: float) -> Verdict:
+    order = incident.order
+    if order is None or order.outcome == "accepted":
+        return None
+    if order.outcome != "done":
+        return order.outcome, order.because
+    still = standing(belief, incident)
+    if still:
+        return "failed", f"Still found on fresh readings: {still[0].because}"
+    blind = _blind_checks(belief.nodes[incident.node], order, list(incident.condemned_by.values()))
+    if blind:
+        return "failed", f"Not proven healthy: {', '.join(blind)} could not be judged on fresh readings."
+    names = ", ".join(sorted({key.check for key in incident.condemned_by})) or "every check"
+    return "done", f"Fresh readings pass: {names}."
+
+
+def _blind_checks(node: NodeBelief, order: events.OrderEnded, condemned_by: list[Finding]) -> list[str]:
+    """Return the condemning checks that the fresh look could not judge: unknown is never ok."""
+    checks = {finding.check for finding in condemned_by if finding.check != "agent.presence"}
+    return sorted(check for check in checks if order.evidence.get(check, "unknown") == "unknown" and node.name)
+
+
+def _wait(_belief: Belief, incident: Incident, now: float) -> Verdict:
+    assert incident.intent is not None
+    until = incident.intent_at + float(incident.intent.parameters["for_s"])
+    return ("done", f"Waited {until - incident.intent_at:.0f} s.") if now >= until else None
+
+
+def _probation(belief: Belief, incident: Incident, now: float) -> Verdict:
+    again = recurred(belief, incident, incident.intent_at)
+    if again:
+        return "failed", f"{again[0].check} {again[0].code} came back during probation."
+    waited = _wait(belief, incident, now)
+    return ("done", f"Nothing came back in {now - incident.intent_at:.0f} s of probation.") if waited else None
+
+
+def _approve(_belief: Belief, incident: Incident, _now: float) -> Verdict:
+    return ("done", f"Approved by {incident.approved_by}.") if incident.approved_by else None
+
+
+_JUDGES: dict[Verb, Callable[[Belief, Incident, float], Verdict]] = {
+    Verb.COLLECT: _order,
+    Verb.RESTART_SERVICE: _order,
+    Verb.RESET_GPU: _order,
+    Verb.REBOOT: _reboot,
+    Verb.POWER_CYCLE: _reboot,
+    Verb.VERIFY: _verify,
+    Verb.WAIT: _wait,
+    Verb.PROBATION: _probation,
+    Verb.APPROVE: _approve,
+    Verb.DRAIN: _never,
+}

@@ -1,0 +1,124 @@
+"""From findings to incidents: who answers a finding, and whether it belongs to something already open.
+
+Findings of one device are one burst: the playbook of lowest precedence answers for all of them, so that 48 + 63 + 94
+on one GPU is one memory incident and not three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from checks.finding import Finding, FindingKey
+from controller import events
+from controller.policy.belief import Belief, Raised
+from controller.policy.incident import Incident, Phase
+from controller.policy.playbook import QUICK_EFFECTS, Playbook, Step, Verb
+from controller.policy.rules import Rules
+
+OPERATOR_CORDON = Playbook(
+    name="operator_cordon",
+    summary="A person took the node out by fleetmend; it stays out until a person gives it back.",
+    fault_class="operator",
+    severity="info",
+    precedence=0,
+    answers=(),
+    steps=(Step("cordon", Verb.CORDON, limit_s=120.0, attempts=3),),
+    hand_over=(),
+    drain_needed=False,
+)
+
+
+def answer_findings(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
+    """Yield what becomes of the findings that nobody answers yet: at most one decision per node and device."""
+    touched: set[tuple[str, str]] = set()
+    for node, key in belief.unanswered:
+        raised = belief.nodes[node].findings[key]
+        playbook = rules.answering(raised.finding)
+        if (node, key.device) in touched:
+            continue
+        decision = _answer(belief, node, raised, playbook, now)
+        if decision is not None:
+            touched.add((node, key.device))
+            yield decision
+
+
+def _answer(belief: Belief, node: str, raised: Raised, playbook: Playbook | None, now: float) -> events.Event | None:
+    finding = raised.finding
+    open_here = next((i for i in belief.open_on(node) if i.device == finding.device), None)
+    if open_here is not None:
+        return _join(open_here, finding, playbook)
+    if playbook is None or now - raised.since < playbook.confirm_s:
+        return None
+    return events.IncidentOpened(
+        belief.next_incident_id(),
+        node,
+        finding.device,
+        playbook.fault_class,
+        playbook,
+        [finding],
+        _why_opened(finding, playbook),
+    )
+
+
+def _why_opened(finding: Finding, playbook: Playbook) -> events.Reason:
+    what = f"{finding.check} {finding.code}".strip()
+    return events.Reason(
+        finding.because,
+        {
+            "check": finding.check,
+            "code": finding.code,
+            "device": finding.device,
+            "verdict": finding.verdict,
+            "action": finding.action,
+            "playbook": f"{playbook.name} ({playbook.mode}, precedence {playbook.precedence}, {playbook.digest[:12]})",
+        },
+        f"{what} were not {finding.verdict}, or the playbook {playbook.name} did not answer it",
+    )
+
+
+def _join(incident: Incident, finding: Finding, playbook: Playbook | None) -> events.Event | None:
+    outranks = playbook is not None and playbook.precedence < incident.playbook.precedence
+    if outranks and playbook is not None and _replaceable(incident):
+        if incident.intent is not None and incident.intent.verb in QUICK_EFFECTS:
+            return None
+        reason = events.Reason(
+            f"{finding.because} This outranks {incident.fault_class}: the playbook {playbook.name} takes over.",
+            {"before": incident.playbook.name, "after": playbook.name},
+            "a repair had already begun",
+        )
+        return events.IncidentReclassified(incident.id, playbook.fault_class, playbook, finding, reason)
+    reason = events.Reason(f"Same device as {incident.id}: {finding.because}")
+    return events.IncidentJoined(incident.id, finding, reason)
+
+
+def _replaceable(incident: Incident) -> bool:
+    return incident.phase is Phase.AUTOMATIC and not incident.repair_begun
+
+
+def operator_cordons(belief: Belief) -> Iterator[events.Event]:
+    """Yield the incidents that people's own cordons are carried out as."""
+    for node, request in belief.cordons_asked.items():
+        yield events.IncidentOpened(
+            belief.next_incident_id(),
+            node,
+            "node",
+            OPERATOR_CORDON.fault_class,
+            OPERATOR_CORDON,
+            [],
+            events.Reason(f"{request.by} took {node} out: {request.because or 'no reason given'}."),
+        )
+        return
+
+
+def standing(belief: Belief, incident: Incident) -> list[Finding]:
+    """Return those findings of an incident that still stand."""
+    if not incident.node:
+        return []
+    findings = belief.nodes[incident.node].findings
+    return [findings[key].finding for key in incident.condemned_by if key in findings]
+
+
+def recurred(belief: Belief, incident: Incident, since: float) -> list[FindingKey]:
+    """Return the incident's findings that were raised after `since`."""
+    findings = belief.nodes[incident.node].findings
+    return [key for key in incident.condemned_by if key in findings and findings[key].since > since]

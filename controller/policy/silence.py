@@ -1,0 +1,110 @@
+"""Silence is not death (I1): one lost agent, and a whole fleet that fell silent, are told apart.
+
+One silent agent becomes a finding that a playbook may answer, never a reason to act on the node. Many at once mean
+that the broker or a network is gone: the cell freezes, and one page is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from checks.finding import Action, Finding, FindingKey, Verdict
+from controller import events
+from controller.policy.belief import Belief, NodeBelief
+from controller.policy.incident import Incident
+from controller.policy.playbook import Playbook, Step, Verb
+from controller.policy.rules import Rules
+
+PRESENCE_KEY = FindingKey("agent.presence", "agent", "lost")
+
+FLEET_SILENCE = Playbook(
+    name="fleet_silence",
+    summary="Many agents fell silent together: the broker or a network is gone, not the nodes.",
+    fault_class="fleet_silence",
+    severity="critical",
+    precedence=0,
+    answers=(),
+    steps=(Step("page", Verb.PAGE, limit_s=300.0, attempts=3, parameters={"severity": "critical"}),),
+    hand_over=(),
+    drain_needed=False,
+)
+
+
+def silence(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
+    """Yield what silence and its end mean."""
+    frozen = frozen_by(belief)
+    many = is_mass_silence(belief, rules)
+    if many and frozen is None:
+        yield _freeze(belief, rules)
+    if not many and frozen is not None and frozen.step() is None:
+        yield _thaw(frozen.id, belief)
+    if not many:
+        yield from _lost_agents(belief, rules, now)
+    yield from _found_agents(belief, now)
+
+
+def is_mass_silence(belief: Belief, rules: Rules) -> bool:
+    """Return whether so many nodes are silent that the cause must be shared."""
+    silent = len(belief.silent)
+    return silent >= rules.mass_silence_nodes and silent > rules.mass_silence_share * len(belief.nodes)
+
+
+def frozen_by(belief: Belief) -> Incident | None:
+    """Return the incident for which the cell is frozen, `None` when it is not."""
+    return next((i for i in belief.open_incidents.values() if i.playbook.name == FLEET_SILENCE.name), None)
+
+
+def _freeze(belief: Belief, rules: Rules) -> events.Event:
+    silent, fleet = sorted(belief.silent), len(belief.nodes)
+    return events.IncidentOpened(
+        belief.next_incident_id(),
+        node="",
+        device="fleet",
+        fault_class=FLEET_SILENCE.fault_class,
+        playbook=FLEET_SILENCE,
+        findings=[],
+        reason=events.Reason(
+            f"{len(silent)} of {fleet} agents fell silent together, so the broker or a network is suspected; "
+            "no node is acted on until they are heard again.",
+            {"silent": ", ".join(silent[:20]), "fleet": str(fleet)},
+            f"fewer than {rules.mass_silence_nodes} nodes or at most {rules.mass_silence_share:.0%} were silent",
+        ),
+    )
+
+
+def _thaw(incident_id: str, belief: Belief) -> events.Event:
+    reason = events.Reason(f"Agents are heard again: {len(belief.silent)} of {len(belief.nodes)} are still silent.")
+    return events.IncidentClosed(incident_id, "recovered", reason)
+
+
+def _lost_agents(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
+    for name, since in belief.silent.items():
+        node = belief.nodes[name]
+        if PRESENCE_KEY in node.findings or now - since < rules.agent_lost_after_s or _rebooting(belief, name):
+            continue
+        yield events.FindingRaised(name, node.boot_id, _lost(node, now - since), now, origin="controller")
+
+
+def _lost(node: NodeBelief, silent_s: float) -> Finding:
+    because = (
+        f"The agent on {node.name} is {node.presence} for {silent_s:.0f} s; the node itself may well be healthy, "
+        "but nothing is known of it."
+    )
+    return Finding(
+        PRESENCE_KEY.check, PRESENCE_KEY.device, PRESENCE_KEY.code, Verdict.FAILED, Action.RESTART_SERVICE, because
+    )
+
+
+def _rebooting(belief: Belief, name: str) -> bool:
+    """A node that was told to reboot is expected to be silent; the step's own time limit watches it."""
+    return any(i.intent is not None and i.intent.verb in SILENT_VERBS for i in belief.open_on(name))
+
+
+SILENT_VERBS = frozenset({Verb.REBOOT, Verb.POWER_CYCLE})
+
+
+def _found_agents(belief: Belief, now: float) -> Iterator[events.Event]:
+    for name in belief.agents_lost:
+        if name not in belief.silent:
+            presence = belief.nodes[name].presence
+            yield events.FindingCleared(name, PRESENCE_KEY, f"The agent is {presence} again.", now, origin="controller")

@@ -1,0 +1,70 @@
+"""Looks at the scheduler at intervals and tells the cell what changed: foreign cordons, jobs, lost holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from controller.adapters import NodeSchedule, Scheduler
+from controller.cell import Cell
+from controller.errors import Permanent, Refused, Retryable
+from controller.events import ScheduleObserved
+from controller.policy.belief import NodeBelief
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class ScheduleWatch:
+    """Level-triggered: every look compares all nodes with what is believed.
+
+    Attributes:
+        error: why the last look failed, empty when it did not.
+    """
+
+    cell: Cell
+    scheduler: Scheduler
+    clock: Callable[[], float]
+    interval_s: float = 5.0
+    error: str = ""
+    _wanted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def look_now(self) -> None:
+        """Do not wait for the interval's end."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._wanted.clear()
+            await self.look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), self.interval_s)
+
+    async def look(self) -> None:
+        """Look once. A scheduler that cannot be asked changes nothing that is believed."""
+        asked_at = self.clock()
+        try:
+            seen = await self.scheduler.observe()
+        except (Retryable, Permanent, Refused) as error:
+            if str(error) != self.error:
+                log.warning("schedule.unreadable", scheduler=self.scheduler.name, because=str(error))
+            self.error = str(error)
+            return
+        self.error = ""
+        changed = [
+            ScheduleObserved(name, view.schedulable, view.held_by, view.foreign_reason, list(view.jobs), asked_at)
+            for name, view in seen.items()
+            if (known := self.cell.belief.nodes.get(name)) is not None and _differs(known, view)
+        ]
+        if changed:
+            await self.cell.submit(list(changed))
+
+
+def _differs(known: NodeBelief, view: NodeSchedule) -> bool:
+    believed = (known.schedulable, known.hold_id if known.held_since else "", known.foreign_reason, known.jobs)
+    return believed != (view.schedulable, view.held_by, view.foreign_reason, view.jobs)

@@ -1,0 +1,369 @@
+"""The policy as tables of what happens and what is decided. I-numbers are the design's invariants."""
+
+from __future__ import annotations
+
+import pytest
+
+from checks.finding import Action, Finding, Verdict
+from controller import events
+from controller.policy.incident import Phase
+from controller.policy.playbook import Mode, Verb
+from controller.policy.rules import Budget, Rules
+from tests.support.policy import GPU_LOST, GPU_MEMORY, PolicyRun, playbook, xid
+
+
+def only(run: PolicyRun, node: str = "n1") -> events.StepIntended:
+    (intent,) = run.under_way(node)
+    return intent
+
+
+def through_repair(run: PolicyRun, node: str = "n1") -> None:
+    """Take a GPU_LOST incident to the end of its reboot."""
+    run.end(only(run, node))
+    run.end(only(run, node))
+    assert only(run, node).verb == "reboot"
+    run.order_ended(only(run, node), "accepted")
+    run.rebooted(node)
+
+
+def test_a_fault_becomes_a_returned_node() -> None:
+    run = PolicyRun().nodes("n1", "n2", "n3")
+    run.raise_on("n1", xid("79"))
+    assert only(run).verb == "cordon"
+    through_repair(run)
+    run.clear_on("n1", xid("79"))
+    assert only(run).verb == "verify"
+    run.order_ended(only(run))
+    assert only(run).verb == "probation"
+    run.wait(61)
+    run.end(only(run))
+    assert run.verbs("n1") == ["cordon", "drain", "reboot", "verify", "probation", "uncordon"]
+    assert (run.incident().state, run.incident().outcome) == ("closed", "returned")
+    assert run.belief.held_nodes() == set()
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.OK])
+def test_i1_unknown_never_acts(verdict: Verdict) -> None:
+    run = PolicyRun().nodes("n1")
+    assert run.raise_on("n1", xid("79", verdict=verdict)) == []
+
+
+def test_i1_one_silent_agent_is_a_notice_and_never_a_cordon() -> None:
+    run = PolicyRun().nodes("n1", "n2", "n3", "n4")
+    run.say(events.PresenceChanged("n1", "lost", "the broker lost it"))
+    assert run.under_way() == []
+    run.wait(31)
+    assert only(run).verb == "wait"
+    run.wait(700)
+    assert "cordon" not in run.verbs("n1")
+    assert run.incident().outcome in {"handed_over", ""}
+
+
+def test_i1_many_silent_agents_freeze_the_cell_and_page_once() -> None:
+    run = PolicyRun().nodes(*(f"n{i}" for i in range(1, 7)))
+    lost = [events.PresenceChanged(f"n{i}", "lost", "gone") for i in range(1, 5)]
+    run.say(*lost)
+    run.wait(60)
+    assert [i.verb for i in run.under_way()] == ["page"]
+    run.raise_on("n6", xid("79"))
+    assert run.verbs("n6") == []
+    assert run.incident(1).waiting_for == "freeze"
+    run.end(run.under_way()[0])
+    run.say(*(events.PresenceChanged(f"n{i}", "online", "back") for i in range(1, 5)))
+    assert run.incident(0).outcome == "recovered"
+    assert run.verbs("n6") == ["cordon"]
+
+
+def test_i2_the_budget_holds_at_every_instant_and_says_what_it_waits_for() -> None:
+    run = PolicyRun().nodes(*(f"n{i}" for i in range(10)))
+    for i in range(10):
+        run.raise_on(f"n{i}", xid("79"))
+        assert len(run.belief.held_nodes()) <= 2
+    waiting = [i for i in run.belief.open_incidents.values() if i.waiting_for == "budget"]
+    assert len(waiting) == 8
+    reasons = [e.event.reason for e in run.log if isinstance(e.event, events.IncidentWaiting)]
+    assert "2 nodes" in reasons[0].because and "n0" in reasons[0].inputs["held"]
+
+
+def test_i3_a_pause_never_holds_back_the_way_home() -> None:
+    run = PolicyRun().nodes("n1", "n2")
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    run.clear_on("n1", xid("79"))
+    run.say(events.OperatorActed("pause", "fleet", "kim", "maintenance"))
+    run.raise_on("n2", xid("79"))
+    assert run.verbs("n2") == []
+    run.order_ended(only(run))
+    run.wait(61)
+    run.end(only(run))
+    assert run.incident(0).outcome == "returned"
+    run.say(events.OperatorActed("resume", "fleet", "kim", ""))
+    assert run.verbs("n2") == ["cordon"]
+
+
+def test_i5_a_foreign_hold_is_waited_out_and_not_touched() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    run.end(only(run), "refused", "drained by hand: memory test")
+    assert run.incident().waiting_for == "foreign hold"
+    assert run.belief.held_nodes() == set()
+    run.wait(3600)
+    assert run.verbs("n1") == ["cordon"]
+    run.say(events.ScheduleObserved("n1", True, "", "", [], run.now))
+    assert run.verbs("n1") == ["cordon", "cordon"]
+
+
+def test_i5_a_manual_uncordon_in_the_scheduler_cancels_the_plan() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    run.end(only(run))
+    run.now += 1
+    run.say(events.ScheduleObserved("n1", True, "", "", [], run.now))
+    assert (run.incident().outcome, run.verbs("n1")) == ("cancelled", ["cordon", "drain"])
+    assert run.decide() == []
+
+
+def test_i5_a_look_older_than_the_cordon_cancels_nothing() -> None:
+    run = PolicyRun().nodes("n1")
+    asked_at = run.now
+    run.raise_on("n1", xid("79"))
+    run.now += 1
+    run.end(only(run))
+    run.say(events.ScheduleObserved("n1", True, "", "", [], asked_at))
+    assert run.incident().state == "running"
+
+
+def test_i6_no_return_while_the_finding_stands() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    for _ in range(3):
+        run.order_ended(only(run))
+        run.wait(10)
+    assert run.incident().outcome == "handed_over"
+    assert run.verbs("n1")[-1] == "ticket"
+    assert run.belief.held_nodes() == {"n1"}
+    assert "uncordon" not in run.verbs("n1")
+
+
+def test_i6_a_check_that_cannot_look_proves_nothing() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    run.clear_on("n1", xid("79"))
+    intent = only(run)
+    run.say(events.OrderEnded("n1", intent.key, "done", "so", run.now, run.now, {"gpu.xid": "unknown"}))
+    assert run.incident().last_failure.startswith("Not proven healthy")
+
+
+def test_i6_what_comes_back_in_probation_hands_over() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    run.clear_on("n1", xid("79"))
+    run.order_ended(only(run))
+    run.now += 5
+    run.raise_on("n1", xid("79"))
+    assert run.incident().outcome == "handed_over"
+    assert "came back during probation" in run.incident().because
+
+
+def test_i11_one_burst_on_one_gpu_is_one_incident_with_the_root_in_charge() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("94"))
+    run.raise_on("n1", xid("48"))
+    run.raise_on("n1", xid("79"))
+    assert len(run.belief.incidents) == 1
+    run.end(only(run))
+    assert (run.incident().fault_class, run.incident().playbook.name) == ("gpu_lost", "gpu_lost")
+    assert len(run.incident().condemned_by) == 3
+
+
+def test_two_gpus_of_one_node_are_repaired_one_after_the_other_under_one_hold() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79", device="GPU-0"))
+    run.end(only(run))
+    run.end(only(run))
+    assert only(run).verb == "reboot"
+    run.raise_on("n1", xid("95", device="GPU-1"))
+    second = run.incident(1)
+    run.end(next(i for i in run.under_way() if i.verb == "cordon"))
+    run.end(next(i for i in run.under_way() if i.verb == "drain"))
+    assert second.waiting_for == "node"
+    first = next(i for i in run.under_way() if i.verb == "reboot")
+    run.order_ended(first, "accepted")
+    run.rebooted("n1")
+    run.clear_on("n1", xid("79", device="GPU-0"))
+    run.order_ended(next(i for i in run.under_way() if i.incident_id == run.incident(0).id))
+    run.wait(61)
+    assert run.incident(0).outcome == "returned"
+    assert "uncordon" not in run.verbs("n1")
+    assert run.belief.held_nodes() == {"n1"}
+    assert run.belief.nodes["n1"].hold_id == run.incident(0).id
+
+
+def test_the_ladder_goes_up_one_rung_when_the_lower_one_failed() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("95"))
+    run.end(only(run))
+    run.end(only(run))
+    assert only(run).verb == "reset_gpu"
+    run.order_ended(only(run), "failed")
+    assert only(run).verb == "reboot"
+
+
+def test_a_repair_is_skipped_when_nothing_is_left_to_mend() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    run.end(only(run))
+    run.clear_on("n1", xid("79"))
+    run.end(only(run))
+    assert run.verbs("n1") == ["cordon", "drain", "verify"]
+
+
+def test_abort_leaves_the_node_out_and_uncordon_gives_it_back() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    run.end(only(run))
+    incident = run.incident()
+    run.say(events.OperatorActed("abort", incident.id, "kim", "we look ourselves"))
+    assert (incident.state, run.belief.held_nodes(), run.under_way()) == ("aborted", {"n1"}, [])
+    run.say(events.OperatorActed("uncordon", "n1", "kim", "fine"))
+    run.end(only(run))
+    assert (incident.state, incident.outcome) == ("closed", "cancelled")
+    assert run.wait(1000) == []
+
+
+def test_abort_waits_for_a_cordon_that_is_being_made() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    cordon = only(run)
+    run.say(events.OperatorActed("abort", run.incident().id, "kim", ""))
+    assert only(run) == cordon
+    run.end(cordon)
+    assert (run.incident().state, run.belief.held_nodes()) == ("aborted", {"n1"})
+
+
+def test_approve_returns_a_node_that_people_mended_after_verifying_it() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    for _ in range(3):
+        run.order_ended(only(run))
+        run.wait(10)
+    run.end(only(run))
+    run.end(only(run))
+    assert run.incident().state == "handed_over"
+    run.clear_on("n1", xid("79"))
+    run.say(events.OperatorActed("approve", run.incident().id, "kim", "GPU swapped"))
+    assert (run.incident().phase, only(run).verb) == (Phase.RETURNING, "verify")
+    run.order_ended(only(run))
+    run.wait(61)
+    run.end(only(run))
+    assert run.incident().outcome == "returned"
+
+
+def test_ask_mode_waits_for_a_person() -> None:
+    asking = playbook("gpu_lost", Verb.CORDON, Verb.VERIFY, Verb.UNCORDON, mode=Mode.ASK)
+    run = PolicyRun(Rules((asking,), Budget(nodes=5))).nodes("n1")
+    run.raise_on("n1", xid("79"))
+    assert (run.incident().waiting_for, run.under_way()) == ("approval", [])
+    run.say(events.OperatorActed("approve", run.incident().id, "kim", ""))
+    assert only(run).verb == "cordon"
+
+
+def test_shadow_mode_touches_nothing() -> None:
+    shadow = playbook("gpu_lost", Verb.CORDON, Verb.REBOOT, Verb.VERIFY, Verb.UNCORDON, mode=Mode.SHADOW)
+    run = PolicyRun(Rules((shadow,), Budget(nodes=5))).nodes("n1")
+    run.raise_on("n1", xid("79"))
+    assert (run.under_way(), run.incident().outcome, run.belief.held_nodes()) == ([], "shadowed", set())
+
+
+def test_a_fault_that_goes_by_itself_before_anything_was_done_is_closed() -> None:
+    run = PolicyRun(Rules((GPU_LOST,), Budget(nodes=0))).nodes("n1")
+    run.raise_on("n1", xid("79"))
+    assert run.incident().waiting_for == "budget"
+    run.clear_on("n1", xid("79"))
+    assert run.incident().outcome == "recovered"
+
+
+def test_a_late_older_edge_changes_nothing() -> None:
+    run = PolicyRun().nodes("n1")
+    run.say(events.FindingCleared("n1", xid("79").key, "gone", run.now + 5))
+    assert run.raise_on("n1", xid("79")) == []
+
+
+def test_a_persons_cordon_is_carried_out_and_kept_until_a_person_ends_it() -> None:
+    run = PolicyRun().nodes("n1")
+    run.say(events.OperatorActed("cordon", "n1", "kim", "burn-in"))
+    run.end(only(run))
+    run.wait(10_000)
+    assert (run.belief.held_nodes(), run.incident().state) == ({"n1"}, "running")
+    run.say(events.OperatorActed("uncordon", "n1", "kim", ""))
+    run.end(only(run))
+    assert run.incident().outcome == "cancelled"
+
+
+def test_simulated_nodes_wait_shorter() -> None:
+    rules = Rules((GPU_LOST, GPU_MEMORY), Budget(nodes=2), simulated_speedup=60.0)
+    run = PolicyRun(rules).nodes("n1", simulated=True)
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    run.clear_on("n1", xid("79"))
+    run.order_ended(only(run))
+    assert (only(run).verb, only(run).parameters["for_s"]) == ("probation", "1")
+
+
+def test_i10_every_decision_says_why() -> None:
+    run = PolicyRun().nodes("n1")
+    decided = run.raise_on("n1", xid("79"))
+    for event in decided:
+        reason = event.reason
+        assert reason.because.endswith(".")
+        assert reason.inputs
+
+
+def test_i12_a_log_replays_to_the_same_decisions() -> None:
+    run = PolicyRun().nodes("n1", "n2")
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    run.clear_on("n1", xid("79"))
+    run.order_ended(only(run))
+    run.wait(61)
+    run.end(only(run))
+    given = (
+        events.NodeSeen,
+        events.PresenceChanged,
+        events.FindingRaised,
+        events.FindingCleared,
+        events.AgentStarted,
+        events.OrderEnded,
+        events.StepEnded,
+    )
+    again = PolicyRun(run.rules)
+    for entry in run.log:
+        if isinstance(entry.event, given) and not _decided(run, entry):
+            again.now = entry.at
+            again.say(entry.event)
+        elif len(again.log) < entry.event_id:
+            again.now = entry.at
+            again.decide()
+    assert again.log == run.log
+
+
+def _decided(run: PolicyRun, entry: events.Logged) -> bool:
+    """Whether a step's end was concluded by the policy itself rather than reported by an effect."""
+    if not isinstance(entry.event, events.StepEnded):
+        return False
+    intent = next(
+        e.event for e in run.log if isinstance(e.event, events.StepIntended) and e.event.key == entry.event.key
+    )
+    return intent.verb not in {"cordon", "uncordon", "drain", "ticket", "page"}
+
+
+def test_a_new_fault_on_a_degraded_finding_of_the_same_key_is_answered_again() -> None:
+    run = PolicyRun().nodes("n1")
+    soft = Finding("gpu.xid", "GPU-0", "79", Verdict.DEGRADED, Action.NONE, "Hm.")
+    assert run.raise_on("n1", soft) == []
+    run.raise_on("n1", xid("79"))
+    assert run.verbs("n1") == ["cordon"]
