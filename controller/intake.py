@@ -59,8 +59,11 @@ class Intake:
             address = topics.parse(received.topic)
             envelope = messages.decode(received.payload, address)
             self._check(address, envelope)
-        except (ValueError, messages.Refused) as refusal:
-            self._drop(received, str(refusal))
+        except ValueError as error:
+            self._drop(received, "misaddressed", str(error))
+            return
+        except messages.Refused as refusal:
+            self._drop(received, str(refusal).split(":", maxsplit=1)[0], str(refusal))
             return
         if not received.retained:
             self.last_seen[envelope.node] = self.clock()
@@ -76,8 +79,7 @@ class Intake:
         if 0.0 < envelope.expires_at <= self.clock():
             raise messages.Refused("expired")
 
-    def _drop(self, received: Received, why: str) -> None:
-        kind = why.split(":", maxsplit=1)[0]
+    def _drop(self, received: Received, kind: str, why: str) -> None:
         self.rejected[kind] += 1
         source = received.topic[:200]
         now = self.clock()

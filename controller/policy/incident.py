@@ -27,8 +27,9 @@ class Phase(StrEnum):
     """A person took the node back: our hold ends, nothing else is done."""
 
 
-VERIFY_ATTEMPTS = 3
-"""A node that just came back may need a moment until every source answers: one failed look does not condemn it."""
+LEAST_ATTEMPTS = {Verb.VERIFY: 3, Verb.TICKET: 3, Verb.PAGE: 3}
+"""A node that just came back may need a moment until every source answers: one failed look does not condemn it. And a
+notice that may not have arrived is sent again under a new key, because a page that is lost is worse than one too many."""
 
 RELEASE_STEPS = (Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3),)
 RETURN_STEPS = (Step("verify", Verb.VERIFY, limit_s=300.0), Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3))
@@ -147,7 +148,7 @@ class Incident:
         if step.verb is Verb.CORDON and event.outcome == "refused":
             self.tries = 0
         elif self.tries < attempts_of(step) and event.outcome != "refused":
-            self.retry_at = at
+            self.retry_at = 0.0 if event.outcome == "in_doubt" else at
         elif self.phase is Phase.HAND_OVER:
             self._go_to("")
         elif step.on_failure == HAND_OVER:
@@ -170,7 +171,7 @@ def position_after(steps: tuple[Step, ...], position: int, name: str) -> int:
 
 def attempts_of(step: Step) -> int:
     """Return how often a step is tried before it has failed."""
-    return max(step.attempts, VERIFY_ATTEMPTS) if step.verb is Verb.VERIFY else step.attempts
+    return max(step.attempts, LEAST_ATTEMPTS.get(step.verb, 1))
 
 
 def return_steps(playbook: Playbook) -> tuple[Step, ...]:

@@ -1,0 +1,145 @@
+"""The front desk: what the API and the status page may see and ask of a running controller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controller.cell import Cell
+from controller.engine.orders import OrderDesk
+from controller.errors import Refused
+from controller.events import DrillStarted, Event, Logged, OrderEnded
+from controller.intake import Intake
+from controller.policy.belief import Belief
+from controller.policy.budget import over_budget
+from controller.policy.silence import frozen_by
+from controller.watch import ScheduleWatch
+from wire.orders import Order, OrderAction
+from wire.transport import Transport
+
+DRILL_LIMIT_S = 60.0
+
+
+@dataclass(slots=True)
+class FrontDesk:
+    """Implements the API's view of the cell."""
+
+    cell: Cell
+    intake: Intake
+    orders: OrderDesk
+    watch: ScheduleWatch
+    transport: Transport
+    clock: Callable[[], float]
+    cell_name: str
+    _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
+    _drills: int = 0
+    _began: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    @property
+    def belief(self) -> Belief:
+        """What is believed now."""
+        return self.cell.belief
+
+    def now(self) -> float:
+        """Return the controller's time, Unix seconds."""
+        return self.clock()
+
+    def last_seen(self, node: str) -> float:
+        """Return when a node was last heard of, Unix seconds, 0 for never since this controller started."""
+        return self.intake.last_seen.get(node, 0.0)
+
+    async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
+        """Return the newest log entries about a node or an incident, newest last."""
+        return await self.cell.log.timeline(node=node, incident_id=incident_id, limit=limit)
+
+    async def submit(self, event: Event) -> Logged:
+        """Put what a person did into the log; it is committed on return."""
+        entries = await self.cell.submit([event])
+        return entries[0]
+
+    def check_cordon(self, node: str) -> None:
+        """Return if a person may take this node out by fleetmend now.
+
+        Raises:
+            Refused: the budget is used up, or somebody else holds the node.
+        """
+        full = over_budget(self.belief, self.cell.rules, node)
+        if full is not None:
+            raise Refused(full.because.removeprefix("Waiting: "))
+        foreign = self.belief.nodes[node].foreign_reason
+        if foreign:
+            raise Refused(f"{node} is already held by somebody else: {foreign}")
+
+    async def start_drill(self, node: str, fault: str, parameters: dict[str, str], by: str) -> str:
+        """Have a fault injected into a node; return the id of the order.
+
+        Raises:
+            Refused: the node is unknown, not online, or does not take part in drills.
+        """
+        known = self.belief.nodes.get(node)
+        if known is None:
+            raise Refused(f"no node is called {node!r}")
+        if known.presence != "online":
+            raise Refused(f"{node} is {known.presence}, so no fault can be injected")
+        if known.facts.orders_allowed and OrderAction.INJECT_FAULT not in known.facts.orders_allowed:
+            raise Refused(f"{node} does not take part in drills: inject_fault is not on its allow-list")
+        self._drills += 1
+        now = self.clock()
+        order_id = f"drill/{self.orders.term}/{self._drills}"
+        self._awaited[order_id] = asyncio.get_running_loop().create_future()
+        await self.cell.submit([DrillStarted(node, fault, order_id, parameters, by)])
+        await self.orders.send(
+            Order(
+                order_id,
+                node,
+                OrderAction.INJECT_FAULT,
+                now,
+                now + DRILL_LIMIT_S,
+                self.orders.term,
+                device=parameters.get("device", ""),
+                parameters={"fault": fault, **parameters},
+            )
+        )
+        return order_id
+
+    async def order_outcome(self, order_id: str, timeout_s: float) -> OrderEnded | None:
+        """Return how a drill's order ended, `None` when the node has not said so in time."""
+        awaited = self._awaited.get(order_id)
+        if awaited is None:
+            return None
+        try:
+            return await asyncio.wait_for(asyncio.shield(awaited), timeout_s)
+        except TimeoutError:
+            return None
+        finally:
+            self._awaited.pop(order_id, None)
+
+    def order_ended(self, event: OrderEnded) -> None:
+        """A node said how an order ended."""
+        self.orders.ended(event.order_id)
+        awaited = self._awaited.get(event.order_id)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(event)
+
+    def overview(self) -> dict[str, object]:
+        """Return what the top of the status page shows."""
+        held, fleet = self.belief.held_nodes(), len(self.belief.nodes)
+        budget = self.cell.rules.budget
+        frozen = frozen_by(self.belief)
+        return {
+            "cell": self.cell_name,
+            "uptime_s": round(self.clock() - self._began, 1),
+            "budget": {"limit": budget.limit(fleet), "held": len(held), "text": budget.text(fleet)},
+            "broker_connected": self.transport.connected,
+            "scheduler": self.watch.scheduler.name,
+            "scheduler_error": self.watch.error,
+            "paused": self.belief.paused,
+            "frozen": frozen.because if frozen else "",
+            "rejected_messages": dict(self.intake.rejected),
+            "lag_s": round(self.cell.lag_s, 3),
+            "term": self.orders.term,
+        }

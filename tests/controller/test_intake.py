@@ -1,0 +1,220 @@
+"""What comes from nodes: validated, de-duplicated, committed, only then acknowledged. Bad input changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from checks.finding import Action, Finding, Verdict
+from controller.cell import Cell
+from controller.intake import Intake
+from controller.policy.rules import Budget, Rules
+from controller.receipts import Receipts
+from controller.store.sqlite import Receipt, SqliteLog
+from wire import messages, topics
+from wire.topics import Address, Channel
+from wire.transport import Received
+
+FINDING = Finding("gpu.xid", "GPU-0", "79", Verdict.FAILED, Action.REBOOT, "GPU-0 has fallen off the bus.")
+NOW = 1_000_000.0
+
+
+@dataclass(slots=True)
+class Link:
+    """The transport's other end: keeps what the controller published."""
+
+    connected: bool = True
+    published: list[tuple[str, messages.Body]] = field(default_factory=list)
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert not retain
+        self.published.append((topic, messages.decode(payload, topics.parse(topic)).body))
+
+
+@dataclass(slots=True)
+class Door:
+    """An intake with a real log behind it."""
+
+    cell: Cell
+    intake: Intake
+    link: Link
+    acknowledged: int = 0
+
+    def _acknowledge(self) -> None:
+        self.acknowledged += 1
+
+    async def hand_in(self, topic: str, payload: bytes) -> None:
+        await self.intake.take(Received(topic, payload, False, self._acknowledge))
+
+    async def event(self, body: messages.Body, *, seq: int, node: str = "n1", boot_id: str = "boot-1") -> None:
+        envelope = messages.Envelope(messages.VERSION, node, boot_id, seq, NOW, body)
+        await self.hand_in(Address("main", node, Channel.EVENT).topic, messages.encode(envelope))
+
+    async def status(self, findings: list[Finding], *, observed_at: float) -> None:
+        body = messages.Status(messages.NodeFacts(), findings, {}, 0, NOW, observed_at)
+        envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, body)
+        await self.hand_in(Address("main", "n1", Channel.STATUS).topic, messages.encode(envelope))
+
+    async def settle(self) -> None:
+        await self.cell.submit([])
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    log = SqliteLog(tmp_path / "events.sqlite")
+    cell = Cell(log, Rules((), Budget(nodes=1)), clock=lambda: NOW)
+    link = Link()
+    intake = Intake(cell, link, Receipts.recall(log), "main", 60.0, lambda: NOW)  # type: ignore[arg-type]
+    thinking = asyncio.create_task(cell.run())
+    telling = asyncio.create_task(intake.acknowledge_stored())
+    yield Door(cell, intake, link)
+    for task in (thinking, telling):
+        task.cancel()
+    await asyncio.gather(thinking, telling, return_exceptions=True)
+    log.close()
+
+
+async def test_an_event_is_committed_before_it_is_acknowledged(door: Door) -> None:
+    await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
+    assert (door.acknowledged, door.link.published) == (0, [])
+    await door.settle()
+    await asyncio.sleep(0)
+    assert door.acknowledged == 1
+    assert door.link.published == [(Address("main", "n1", Channel.ACK).topic, messages.Stored("boot-1", [1]))]
+    assert [FINDING.key] == list(door.cell.belief.nodes["n1"].findings)
+
+
+async def test_a_repeat_is_acknowledged_and_changes_nothing(door: Door) -> None:
+    for _ in range(3):
+        await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
+        await door.settle()
+        await asyncio.sleep(0)
+    stored = [entry for entry in door.cell.log.read() if entry.event.__class__.__name__ == "FindingRaised"]
+    assert len(stored) == 1
+    assert len(door.link.published) == 3
+    assert door.intake.rejected["repeated"] == 2
+
+
+async def test_a_repeat_is_known_after_a_restart(door: Door) -> None:
+    await door.event(messages.FindingRaised(FINDING, NOW), seq=7)
+    await door.settle()
+    assert Receipts.recall(door.cell.log).committed(Receipt("n1", "boot-1", 7))
+
+
+async def test_the_same_sequence_of_another_boot_is_new(door: Door) -> None:
+    await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
+    await door.event(messages.FindingCleared(FINDING.key, "gone", NOW + 1), seq=1, boot_id="boot-2")
+    await door.settle()
+    assert door.cell.belief.nodes["n1"].findings == {}
+
+
+def _whole() -> bytes:
+    return messages.encode(
+        messages.Envelope(messages.VERSION, "n1", "boot-1", 1, NOW, messages.FindingRaised(FINDING, NOW))
+    )
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "kind"),
+    [
+        ("fleetmend/v1/main/node/n1/event", b"", "malformed"),
+        ("fleetmend/v1/main/node/n1/event", b"\xff\xfe", "malformed"),
+        ("fleetmend/v1/main/node/n1/event", _whole()[:-20], "malformed"),
+        ("fleetmend/v1/main/node/n1/event", b"[" * 100_000, "malformed"),
+        ("fleetmend/v1/main/node/n1/event", b" " * 300_000, "oversized"),
+        ("fleetmend/v1/main/node/n1/event", _whole().replace(b'"version":1', b'"version":2'), "version"),
+        ("fleetmend/v1/main/node/n2/event", _whole(), "forged"),
+        ("fleetmend/v1/main/node/n1/status", _whole(), "misplaced"),
+        ("fleetmend/v1/other/node/n1/event", _whole(), "misplaced"),
+        ("fleetmend/v1/main/node/n1/event", _whole().replace(b'"seq":1', b'"seq":0'), "malformed"),
+        ("fleetmend/v1/main/node/../event", _whole(), "misaddressed"),
+        ("something/else", _whole(), "misaddressed"),
+    ],
+)
+async def test_bad_messages_are_counted_dropped_and_acknowledged(
+    door: Door, topic: str, payload: bytes, kind: str
+) -> None:
+    await door.hand_in(topic, payload)
+    await door.settle()
+    assert dict(door.intake.rejected) == {kind: 1}
+    assert door.acknowledged == 1
+    assert list(door.cell.log.read()) == []
+
+
+async def test_an_expired_message_is_dropped(door: Door) -> None:
+    body = messages.FindingRaised(FINDING, NOW)
+    envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 1, NOW, body, expires_at=NOW - 1)
+    await door.hand_in(Address("main", "n1", Channel.EVENT).topic, messages.encode(envelope))
+    assert dict(door.intake.rejected) == {"expired": 1}
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(payload=st.binary(max_size=300) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_refused_or_understood(payload: bytes) -> None:
+    try:
+        envelope = messages.decode(payload, Address("main", "n1", Channel.EVENT))
+    except messages.Refused:
+        return
+    assert envelope.node == "n1"
+
+
+@settings(max_examples=300, deadline=None)
+@given(cut=st.integers(0, len(_whole())), flip=st.integers(0, len(_whole()) - 1), byte=st.integers(0, 255))
+def test_a_damaged_message_is_refused_or_still_well_formed(cut: int, flip: int, byte: int) -> None:
+    damaged = bytearray(_whole())
+    damaged[flip] = byte
+    try:
+        envelope = messages.decode(bytes(damaged[:cut]), Address("main", "n1", Channel.EVENT))
+    except messages.Refused:
+        return
+    assert messages.decode(messages.encode(envelope), Address("main", "n1", Channel.EVENT)) == envelope
+
+
+@given(topic=st.text(max_size=80))
+def test_any_topic_is_refused_or_ours(topic: str) -> None:
+    try:
+        address = topics.parse(topic)
+    except ValueError:
+        return
+    assert address.topic == topic
+
+
+async def test_a_level_heals_what_edges_missed(door: Door) -> None:
+    await door.status([FINDING], observed_at=NOW + 1)
+    await door.settle()
+    assert door.cell.belief.nodes["n1"].findings[FINDING.key].origin == "level"
+    await door.status([], observed_at=NOW + 2)
+    await door.settle()
+    assert door.cell.belief.nodes["n1"].findings == {}
+
+
+async def test_an_older_level_does_not_undo_a_newer_edge(door: Door) -> None:
+    await door.event(messages.FindingRaised(FINDING, NOW + 5), seq=1)
+    await door.settle()
+    await door.status([], observed_at=NOW + 4)
+    await door.settle()
+    assert FINDING.key in door.cell.belief.nodes["n1"].findings
+
+
+async def test_a_silent_node_is_noticed_and_a_word_ends_its_silence(door: Door) -> None:
+    now = NOW
+    door.intake.clock = lambda: now
+    await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
+    await door.settle()
+    watching = asyncio.create_task(door.intake.watch_silence(every_s=0.001))
+    now += 61
+    for _ in range(100):
+        await asyncio.sleep(0.001)
+        if door.cell.belief.nodes["n1"].presence == "silent":
+            break
+    watching.cancel()
+    assert door.cell.belief.silent == {"n1": NOW}
+    await door.event(messages.FindingCleared(FINDING.key, "gone", now), seq=2)
+    await door.settle()
+    assert door.cell.belief.silent == {}

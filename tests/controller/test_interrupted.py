@@ -1,0 +1,114 @@
+"""I4 and I7: the controller is killed at every boundary of a whole incident, enumerated, and resumes.
+
+Boundaries are: before and after every commit, and before and after every effect. Whatever happens, no effect is made
+twice for the same (incident, step, attempt), none is missing, and the incident comes to the same end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from checks.finding import Action, Finding, Verdict
+from controller.policy.playbook import Playbook, Step, Verb
+from controller.policy.rules import Budget, Rules
+from tests.support.interrupted import Died, Fuse, World, live
+from tests.support.policy import playbook
+from wire.messages import AgentStarted, FindingRaised
+
+FINDING = Finding("gpu.xid", "GPU-0", "79", Verdict.FAILED, Action.REBOOT, "GPU-0 has fallen off the bus.")
+NO_FUSE = 10**9
+
+
+def quick(book: Playbook) -> Playbook:
+    """Return the playbook with waits that a test can sit through."""
+
+    def shorter(step: Step) -> Step:
+        return replace(step, parameters={"for_s": "0.01"}) if step.verb is Verb.PROBATION else step
+
+    return replace(book, steps=tuple(shorter(step) for step in book.steps))
+
+
+RETURNED = quick(
+    playbook(
+        "gpu_lost",
+        Verb.CORDON,
+        Verb.DRAIN,
+        Verb.COLLECT,
+        Verb.REBOOT,
+        Verb.VERIFY,
+        Verb.PROBATION,
+        Verb.UNCORDON,
+    )
+)
+HANDED_OVER = playbook("gpu_lost", Verb.CORDON, Verb.POWER_CYCLE, Verb.VERIFY, Verb.UNCORDON)
+
+
+def rules(book: Playbook) -> Rules:
+    return Rules((book,), Budget(nodes=1))
+
+
+async def one_life(tmp_path: Path, world: World, book: Playbook, fuse: Fuse) -> str:
+    cell = await live(tmp_path, world, rules(book), FINDING, fuse, until=time.monotonic() + 20)
+    outcomes = [incident.outcome for incident in cell.belief.incidents.values()]
+    return ",".join(outcomes)
+
+
+def new_world() -> World:
+    world = World("n1")
+    world.put(AgentStarted(False, "", "1", time.time()))
+    world.put(FindingRaised(FINDING, time.time()))
+    return world
+
+
+async def whole_story(tmp_path: Path, book: Playbook, burns_at: int) -> tuple[World, str, bool]:
+    """Run to the end, dying once; return the world, the outcome, and whether it died at all."""
+    world, fuse = new_world(), Fuse(burns_at)
+    try:
+        outcome = await one_life(tmp_path, world, book, fuse)
+    except Died:
+        outcome = ""
+    if fuse.died.is_set():
+        outcome = await one_life(tmp_path, world, book, Fuse(NO_FUSE))
+    return world, outcome, fuse.died.is_set()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("book", "end", "expected"),
+    [
+        (RETURNED, "returned", ["cordon", "collect", "reboot", "run_checks", "uncordon"]),
+        (HANDED_OVER, "handed_over", ["cordon", "ticket", "page"]),
+    ],
+    ids=["returned", "handed-over"],
+)
+async def test_i4_killed_at_every_boundary(tmp_path: Path, book: Playbook, end: str, expected: list[str]) -> None:
+    world, outcome, _ = await whole_story(tmp_path / "whole", book, NO_FUSE)
+    assert (outcome, world.in_order) == (end, expected)
+    died, burns_at = True, 0
+    while died:
+        burns_at += 1
+        world, outcome, died = await whole_story(tmp_path / str(burns_at), book, burns_at)
+        assert outcome == end, f"boundary {burns_at}"
+        assert set(world.effects.values()) == {1}, f"boundary {burns_at}: {world.effects}"
+        assert list(dict.fromkeys(world.in_order)) == expected, f"boundary {burns_at}"
+    assert burns_at > 10
+
+
+async def test_i7_what_was_acknowledged_is_in_the_log(tmp_path: Path) -> None:
+    """A node's event leaves its outbox only when the log has it, wherever the controller dies."""
+    for burns_at in range(1, 12):
+        world, fuse = new_world(), Fuse(burns_at)
+        state = tmp_path / str(burns_at)
+        with contextlib.suppress(Died):
+            await one_life(state, world, RETURNED, fuse)
+        missing = {1, 2} - set(world.outbox)
+        cell = await live(state, World("n1"), rules(RETURNED), FINDING, Fuse(NO_FUSE), until=time.monotonic() + 0.05)
+        if 2 in missing:
+            assert cell.belief.incidents or cell.belief.nodes["n1"].findings
+        await asyncio.sleep(0)

@@ -1,0 +1,242 @@
+"""A controller that dies where it is told to, in a world that remembers every effect.
+
+The log is the real SQLite one, messages are really encoded, signed and checked. The world outside (scheduler, node,
+ticket and page receivers) lives on when the controller dies and counts what was done to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from checks.finding import Finding
+from controller.adapters import Hold, NodeSchedule, Notice
+from controller.cell import Cell
+from controller.engine.effects import Effects
+from controller.engine.orders import OrderDesk
+from controller.events import Logged
+from controller.intake import Intake
+from controller.policy.rules import Rules
+from controller.receipts import Receipts
+from controller.store.sqlite import Receipt, SqliteLog
+from wire import messages, topics
+from wire.orders import Order, OrderAction, verify
+from wire.transport import Received
+
+
+class Died(BaseException):
+    """The process was killed here."""
+
+
+@dataclass(slots=True)
+class Fuse:
+    """Burns down by one at every boundary and kills at the chosen one; a dead process crosses no further boundary."""
+
+    burns_at: int
+    crossed: list[str] = field(default_factory=list)
+    died: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def cross(self, where: str) -> None:
+        if self.died.is_set():
+            raise Died(where)
+        self.crossed.append(where)
+        if len(self.crossed) == self.burns_at:
+            self.died.set()
+            raise Died(where)
+
+
+@dataclass(slots=True)
+class World:
+    """What outlives the controller. `effects`: what was really done, by key; nothing may be done twice."""
+
+    node: str
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    held: dict[str, str] = field(default_factory=dict)
+    effects: Counter[str] = field(default_factory=Counter)
+    in_order: list[str] = field(default_factory=list)
+    outbox: dict[int, messages.EventBody] = field(default_factory=dict)
+    seq: int = 0
+    boot: int = 1
+    orders_done: dict[str, messages.OrderEnded] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def done(self, what: str, key: str) -> None:
+        self.effects[f"{what} {key}"] += 1
+        self.in_order.append(what)
+
+    def put(self, body: messages.EventBody) -> None:
+        self.seq += 1
+        self.outbox[self.seq] = body
+
+    def obey(self, order: Order, finding: Finding) -> None:
+        """Carry an order out as a node does: once per id; a repeat gets the recorded answer."""
+        if order.order_id in self.orders_done:
+            self.put(self.orders_done[order.order_id])
+            return
+        now = time.time()
+        self.done(order.action, order.order_id)
+        evidence = {finding.check: "ok"} if order.action is OrderAction.RUN_CHECKS else {}
+        outcome = "accepted" if order.action is OrderAction.REBOOT else "done"
+        self.orders_done[order.order_id] = messages.OrderEnded(order.order_id, outcome, "so", now, now, evidence)
+        self.put(self.orders_done[order.order_id])
+        if order.action is OrderAction.REBOOT:
+            self.put(messages.AgentStarted(True, f"boot-{self.boot}", "1", now))
+            self.put(messages.FindingCleared(finding.key, "healthy after the reboot", time.time()))
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Looks first, then acts, as every adapter must."""
+
+    world: World
+    fuse: Fuse
+    name: str = "counting"
+
+    async def observe(self) -> Mapping[str, NodeSchedule]:
+        holder = self.world.held.get(self.world.node, "")
+        return {self.world.node: NodeSchedule(not holder, holder)}
+
+    async def cordon(self, node: str, hold: Hold) -> str:
+        self.fuse.cross("before cordon")
+        if self.world.held.get(node) != hold.incident_id:
+            self.world.held[node] = hold.incident_id
+            self.world.done("cordon", hold.key)
+        self.fuse.cross("after cordon")
+        return "held"
+
+    async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
+        assert (node, jobs) == (self.world.node, "wait") and hold.key
+        self.fuse.cross("during drain")
+        return ()
+
+    async def uncordon(self, node: str, hold: Hold) -> str:
+        self.fuse.cross("before uncordon")
+        if self.world.held.get(node) == hold.incident_id:
+            del self.world.held[node]
+            self.world.done("uncordon", hold.key)
+        self.fuse.cross("after uncordon")
+        return "free"
+
+
+@dataclass(slots=True)
+class Receiver:
+    """Takes tickets or pages, and cannot tell a repeat."""
+
+    world: World
+    fuse: Fuse
+    name: str
+    repeatable: bool = False
+
+    async def send(self, notice: Notice) -> str:
+        self.fuse.cross(f"before {self.name}")
+        self.world.done(self.name, notice.key)
+        self.fuse.cross(f"after {self.name}")
+        return "ref-1"
+
+
+@dataclass(slots=True)
+class Log:
+    """The real log between two boundaries."""
+
+    real: SqliteLog
+    fuse: Fuse
+
+    async def append(self, entries: list[Logged], receipts: list[Receipt]) -> None:
+        self.fuse.cross("before commit")
+        await self.real.append(entries, receipts)
+        self.fuse.cross("after commit")
+
+
+@dataclass(slots=True)
+class Wire:
+    """Carries encoded messages between the controller and the node."""
+
+    world: World
+    fuse: Fuse
+    finding: Finding
+    connected: bool = True
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert not retain
+        address = topics.parse(topic)
+        body = messages.decode(payload, address).body
+        self.fuse.cross(f"before {address.channel}")
+        if isinstance(body, messages.Stored):
+            for seq in body.seqs:
+                self.world.outbox.pop(seq, None)
+        elif isinstance(body, messages.SignedOrder):
+            self.world.obey(verify(body, trusted={body.key_id: self.world.key.public_key()}), self.finding)
+        self.fuse.cross(f"after {address.channel}")
+
+
+async def live(state: Path, world: World, rules: Rules, finding: Finding, fuse: Fuse, *, until: float) -> Cell:
+    """Run a controller on `state` until its incident closed or handed over, or until it dies; return its cell."""
+    real = SqliteLog(state / "events.sqlite")
+    term = real.begin_term()
+    cell = Cell(Log(real, fuse), rules)  # type: ignore[arg-type]
+    for entry in real.read():
+        cell.belief.apply(entry)
+    wire = Wire(world, fuse, finding)
+    desk = OrderDesk(wire, "main", "k1", world.key, term, time.time)  # type: ignore[arg-type]
+    scheduler = Scheduler(world, fuse)
+    effects = Effects(
+        cell,
+        scheduler,
+        Receiver(world, fuse, "ticket"),
+        Receiver(world, fuse, "page"),
+        desk,
+        time.time,
+        page_url="http://test",
+    )
+    intake = Intake(cell, wire, Receipts.recall(real), "main", 60.0, time.time)  # type: ignore[arg-type]
+    intake.on_order_ended = lambda event: desk.ended(event.order_id)
+    cell.act = effects.act
+    tasks = [
+        asyncio.create_task(cell.run()),
+        asyncio.create_task(intake.acknowledge_stored()),
+        asyncio.create_task(_resend(world, intake)),
+    ]
+    try:
+        effects.resume()
+        await _until_over(cell, fuse, tasks, until)
+    finally:
+        await effects.close()
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, Died):
+                await task
+        real.close()
+    return cell
+
+
+async def _until_over(cell: Cell, fuse: Fuse, tasks: list[asyncio.Task[None]], until: float) -> None:
+    while time.monotonic() < until and not fuse.died.is_set():
+        incidents = list(cell.belief.incidents.values())
+        if incidents and all(i.state == "closed" or _rests(i.state, i.step()) for i in incidents):
+            return
+        await asyncio.sleep(0.005)
+        for task in tasks:
+            if task.done() and not fuse.died.is_set():
+                task.result()
+
+
+def _rests(state: str, step: object) -> bool:
+    return state == "handed_over" and step is None
+
+
+async def _resend(world: World, intake: Intake) -> None:
+    """Send what the controller has not called stored, again and again, as an agent's outbox does."""
+    topic = topics.Address("main", world.node, topics.Channel.EVENT).topic
+    while True:
+        for seq, body in sorted(world.outbox.items()):
+            envelope = messages.Envelope(messages.VERSION, world.node, f"boot-{world.boot}", seq, time.time(), body)
+            await intake.take(Received(topic, messages.encode(envelope), False, lambda: None))
+        await asyncio.sleep(0.01)
