@@ -101,7 +101,9 @@ class ControllerSettings(_Section):
     state: Path = Field(description="directory of the event log, keys and ledgers")
     cell: str = "main"
     playbooks: Path | None = Field(None, description="directory of playbooks; default: those that come with fleetmend")
-    signing_key: Path | None = Field(None, description="Ed25519 private key (PEM); made in the state directory if absent")
+    signing_key: Path | None = Field(
+        None, description="Ed25519 private key (PEM); made in the state directory if absent"
+    )
     simulated_speedup: Annotated[float, Field(ge=1)] = Field(
         1.0, description="waits and probations of simulated nodes are divided by this"
     )

@@ -71,9 +71,7 @@ class SqliteLog:
             connection.execute("PRAGMA busy_timeout=5000")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
-                raise StoreError(
-                    f"{self._path} has schema {version}, this fleetmend knows {SCHEMA_VERSION}: upgrade it"
-                )
+                raise StoreError(f"{self._path} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade")
             connection.executescript(SCHEMA)
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         except (sqlite3.Error, OSError) as error:

@@ -318,9 +318,9 @@ def test_i10_every_decision_says_why() -> None:
     run = PolicyRun().nodes("n1")
     decided = run.raise_on("n1", xid("79"))
     for event in decided:
-        reason = event.reason
-        assert reason.because.endswith(".")
-        assert reason.inputs
+        assert isinstance(event, events.IncidentOpened | events.StepIntended)
+        assert event.reason.because.endswith(".")
+        assert event.reason.inputs
 
 
 def test_i12_a_log_replays_to_the_same_decisions() -> None:

@@ -1,0 +1,87 @@
+"""The vendor's fault tables, condensed to what judging needs.
+
+`xid.json` holds the GPU driver's Xid codes, `nvlink5.json` the decode rows of Xid 144 to 150, `sxid.json` the NVSwitch
+codes. They are data and not code, so that a newer driver's table is a new file and no new logic.
+
+Source: NVIDIA Xid catalogue (docs.nvidia.com/deploy/xid-errors), `nverror.h` of open-gpu-kernel-modules 595.45.04,
+NVIDIA Fabric Manager user guide (NVSwitch error groups). `severity` and `kind` of an Xid are derived, not NVIDIA's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+
+class XidEntry(msgspec.Struct, frozen=True):
+    """One Xid code.
+
+    Attributes:
+        kind: who is usually to blame: `app`, `engine`, `driver`, `hardware...`, `power_thermal`, `info`, `unused`.
+        severity: `info`, `warning`, `error`, `critical`, `fatal`; `unknown` for codes that current GPUs do not use.
+        action: the catalogue's immediate action, under its own name.
+    """
+
+    code: int
+    name: str
+    kind: str
+    severity: str
+    action: str
+
+
+class SxidEntry(msgspec.Struct, frozen=True):
+    """One NVSwitch code. `group`: `always_fatal`, `potentially_fatal`, `non_fatal`, or `unlisted` in the guide."""
+
+    code: int
+    name: str
+    group: str
+    action: str
+
+
+class Nvlink5Row(msgspec.Struct, frozen=True):
+    """One row of the NVLink 5 decode table.
+
+    Attributes:
+        units: the names under which drivers print the unit.
+        v1_mask, v1_value: pattern of the word IntrInfo on drivers before R575; `v2_...` from R575 on.
+        error_status: the second word: one bit in Xid 144 to 148, a value in 149 and 150.
+        promoted_by_v1_bit, promoted_by_v2_bit: bit of IntrInfo that makes the row fatal, with a GPU reset.
+    """
+
+    xid: int
+    units: tuple[str, ...]
+    v1_mask: int
+    v1_value: int
+    v2_mask: int
+    v2_value: int
+    error_status: int
+    action: str
+    investigate: str
+    severity: str
+    promoted_by_v1_bit: int | None = None
+    promoted_by_v2_bit: int | None = None
+
+
+@cache
+def xid_catalogue() -> Mapping[int, XidEntry]:
+    """Return every known Xid code."""
+    return {entry.code: entry for entry in msgspec.json.decode(_read("xid.json"), type=list[XidEntry])}
+
+
+@cache
+def sxid_catalogue() -> Mapping[int, SxidEntry]:
+    """Return every known NVSwitch code."""
+    return {entry.code: entry for entry in msgspec.json.decode(_read("sxid.json"), type=list[SxidEntry])}
+
+
+@cache
+def nvlink5_rows() -> tuple[Nvlink5Row, ...]:
+    """Return the decode rows in the table's order."""
+    return msgspec.json.decode(_read("nvlink5.json"), type=tuple[Nvlink5Row, ...])
+
+
+def _read(name: str) -> bytes:
+    return files(__name__).joinpath(name).read_bytes()

@@ -1,0 +1,49 @@
+"""Which file systems are worth judging: those that a job or the host itself writes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from checks.readings import FilesystemReading
+
+DISK_KINDS = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "reiserfs", "vfat", "xfs", "zfs"})
+"""Kinds that live on a disk and can be written. squashfs, iso9660, erofs and the like are read-only by design."""
+
+ALWAYS_JUDGED = frozenset({"/", "/var", "/tmp", "/dev/shm"})  # noqa: S108 - the mount points' names, nothing is written
+"""Mounts that a node cannot work without, whatever holds them (`/` of a container is an overlay, /dev/shm a tmpfs)."""
+
+WRITABLE_KINDS = DISK_KINDS | {"overlay", "tmpfs"}
+
+NETWORK_KINDS = frozenset({"beegfs", "ceph", "cifs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "wekafs"})
+"""Their space is not this host's matter, but whether they answer is."""
+
+GIB = 1 << 30
+TINY_BYTES = GIB
+"""Smaller file systems are left alone: a boot partition is full by nature. Source: our choice."""
+
+
+def is_disk(filesystem: FilesystemReading) -> bool:
+    """Return whether it is a writable kind of file system on a device of this host."""
+    return filesystem.kind in DISK_KINDS and (filesystem.kind == "zfs" or _is_device(filesystem.device))
+
+
+def is_judged(filesystem: FilesystemReading) -> bool:
+    """Return whether its space matters here."""
+    return is_disk(filesystem) or (filesystem.mount in ALWAYS_JUDGED and filesystem.kind in WRITABLE_KINDS)
+
+
+def must_answer(filesystem: FilesystemReading) -> bool:
+    """Return whether it matters that it cannot be asked."""
+    return is_judged(filesystem) or filesystem.kind in NETWORK_KINDS
+
+
+def one_per_device(filesystems: Iterable[FilesystemReading]) -> list[FilesystemReading]:
+    """Return each disk once, under its shortest mount point: bind mounts show one disk many times."""
+    shown: dict[str, FilesystemReading] = {}
+    for filesystem in sorted(filesystems, key=lambda each: (len(each.mount), each.mount)):
+        shown.setdefault(filesystem.device if is_disk(filesystem) else filesystem.mount, filesystem)
+    return list(shown.values())
+
+
+def _is_device(device: str) -> bool:
+    return device.startswith("/dev/") and not device.startswith("/dev/loop")

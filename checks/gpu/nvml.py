@@ -1,0 +1,48 @@
+"""`gpu.nvml`: whether the driver answers at all. A driver that hangs is a fault, one that errs is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from checks.check import LevelCheck
+from checks.finding import Action, Finding, Verdict
+from checks.nvml import is_absent
+from checks.readings import NvmlReading
+
+ID = "gpu.nvml"
+MISSED_DEADLINES_OF_A_HANG = 2
+"""Source: our choice (NVIDIA's own nvidia-smi can take a deadline's time once, when it initialises a GPU)."""
+
+HUNG = "hung"
+
+
+def judge(readings: Sequence[NvmlReading]) -> tuple[Finding, ...]:
+    """Return what is wrong with NVML as a whole."""
+    reading = readings[-1]
+    if not reading.failure or is_absent(reading):
+        return ()
+    if reading.failure == "stuck":
+        because = "NVML hangs: the process that asked it cannot be killed, it is stuck in the driver"
+        return (_finding(reading, HUNG, Verdict.FAILED, Action.REBOOT, because),)
+    if reading.failure == "timeout" and reading.missed_deadlines >= MISSED_DEADLINES_OF_A_HANG:
+        because = f"NVML hangs: {reading.missed_deadlines} deadlines in a row were missed"
+        return (_finding(reading, HUNG, Verdict.FAILED, Action.REBOOT, because),)
+    if reading.failure == "version_mismatch":
+        because = "library and kernel module of the driver differ: it was upgraded without a reboot"
+        return (_finding(reading, reading.failure, Verdict.DEGRADED, Action.REBOOT, because),)
+    because = f"NVML could not be asked: {reading.failure.replace('_', ' ')}"
+    return (_finding(reading, reading.failure, Verdict.UNKNOWN, Action.NONE, because),)
+
+
+def _finding(reading: NvmlReading, code: str, verdict: Verdict, action: Action, because: str) -> Finding:
+    told = f"{because} ({reading.detail})" if reading.detail else because
+    return Finding(ID, "host", code, verdict, action, told, evidence={"failure": reading.failure})
+
+
+CHECK = LevelCheck(
+    id=ID,
+    summary="Whether NVML, the driver's management library, answers in time.",
+    reading=NvmlReading,
+    judge=judge,
+    thresholds={"missed_deadlines": f"{MISSED_DEADLINES_OF_A_HANG} in a row are a hang (our choice)"},
+)

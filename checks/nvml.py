@@ -1,0 +1,52 @@
+"""What checks over NVML readings have in common: which GPUs there are to judge, and what could not be read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from checks.errors import CannotJudge
+from checks.finding import Action, Finding, Verdict
+from checks.readings import GpuReading, NvmlReading
+
+UNREADABLE = "unreadable"
+"""Code of a finding that says: this device could not be judged."""
+
+NOT_INSTALLED = frozenset({"library_not_found", "driver_not_loaded"})
+"""Failures that are no fault on a host without NVIDIA hardware."""
+
+
+def is_absent(reading: NvmlReading) -> bool:
+    """Return whether the host has no NVIDIA GPUs and is not meant to have any."""
+    return not reading.expected and reading.failure in NOT_INSTALLED
+
+
+def judgeable(reading: NvmlReading) -> tuple[GpuReading, ...]:
+    """Return the GPUs that answer; the others are for `gpu.count`.
+
+    Raises:
+        CannotJudge: NVML did not answer, so nothing is known of any GPU.
+    """
+    if is_absent(reading):
+        return ()
+    if reading.failure:
+        raise CannotJudge(f"NVML could not be asked: {reading.failure} {reading.detail}".rstrip())
+    return tuple(gpu for gpu in reading.gpus if not gpu.lost)
+
+
+def history(readings: Sequence[NvmlReading], uuid: str) -> list[GpuReading]:
+    """Return the readings of one GPU, oldest first."""
+    return [gpu for reading in readings for gpu in reading.gpus if gpu.uuid == uuid]
+
+
+def unreadable(check: str, gpu: GpuReading, *fields: str) -> tuple[Finding, ...]:
+    """Return an unknown when one of the fields could not be read; a field that the GPU does not have is no error."""
+    failed = [f"{name}: {gpu.errors[name]}" for name in fields if name in gpu.errors]
+    if not failed:
+        return ()
+    because = f"not readable: {'; '.join(failed)}"
+    return (about(check, gpu, UNREADABLE, Verdict.UNKNOWN, Action.NONE, because),)
+
+
+def about(check: str, gpu: GpuReading, code: str, verdict: Verdict, action: Action, because: str) -> Finding:
+    """Return a finding about one GPU."""
+    return Finding(check, gpu.uuid or gpu.pci, code, verdict, action, because, pci=gpu.pci, serial=gpu.serial)

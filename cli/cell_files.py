@@ -1,0 +1,101 @@
+"""The configuration files that `fleetmend up` writes for the processes it starts: ordinary files, worth reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+HOST_ORDERS = ("run_checks", "collect")
+"""This very host is watched but never reset or rebooted by `fleetmend up`."""
+
+SIMULATED_ORDERS = ("run_checks", "collect", "restart_service", "reset_gpu", "reboot", "inject_fault")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How one client reaches the broker. `password` goes into a file of its own, readable by its owner alone."""
+
+    url: str
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerPlan:
+    """What the embedded controller is told."""
+
+    state: Path
+    host: str
+    port: int
+    scheduler: str
+    hook: Path | None
+    budget: str
+    speedup: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlan:
+    """What one embedded agent is told. `simulation`: directory of its simulated machine, `None` for this host."""
+
+    node: str
+    state: Path
+    orders: tuple[str, ...]
+    key_id: str
+    public_key: str
+    simulation: Path | None = None
+    accept_userspace_records: bool = False
+
+
+def write_controller(plan: ControllerPlan, access: Access) -> Path:
+    """Write the controller's configuration; return its path."""
+    scheduler = {"kind": plan.scheduler} | ({"hook": str(plan.hook)} if plan.hook else {})
+    return _write(
+        plan.state / "controller.toml",
+        {
+            "state": str(plan.state),
+            "simulated_speedup": plan.speedup,
+            "broker": _broker(plan.state, access),
+            "http": {"host": plan.host, "port": plan.port},
+            "budget": _budget(plan.budget),
+            "scheduler": scheduler,
+        },
+    )
+
+
+def write_agent(plan: AgentPlan, access: Access) -> Path:
+    """Write an agent's configuration; return its path."""
+    table: dict[str, Any] = {
+        "node": plan.node,
+        "state_directory": str(plan.state),
+        "orders_allowed": list(plan.orders),
+        "broker": _broker(plan.state, access),
+        "trusted_keys": {plan.key_id: {"public_key": plan.public_key}},
+        "kernel_log": {"accept_userspace_records": plan.accept_userspace_records},
+    }
+    if plan.simulation is not None:
+        table["simulation_directory"] = str(plan.simulation)
+    return _write(plan.state / "agent.toml", table)
+
+
+def _broker(state: Path, access: Access) -> dict[str, str]:
+    if not access.username:
+        return {"url": access.url}
+    secret = state / "broker.password"
+    secret.parent.mkdir(parents=True, exist_ok=True)
+    secret.touch(mode=0o600)
+    secret.chmod(0o600)
+    secret.write_text(access.password)
+    return {"url": access.url, "username": access.username, "password_file": str(secret)}
+
+
+def _budget(text: str) -> dict[str, float | int]:
+    return {"percent": float(text[:-1])} if text.endswith("%") else {"nodes": int(text)}
+
+
+def _write(path: Path, table: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# Written by `fleetmend up` at every start.\n" + tomli_w.dumps(table))
+    return path

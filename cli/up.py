@@ -1,0 +1,237 @@
+"""`fleetmend up`: a whole cell on this machine.
+
+Starts a broker, the controller, a real agent for this very host and, if asked, agents on simulated nodes, each as a
+process of its own with ordinary configuration files; watches over them, and stops them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.simulation.machine import SimulatedMachine
+from cli.broker import BrokerError, Mosquitto
+from cli.cell_files import (
+    HOST_ORDERS,
+    SIMULATED_ORDERS,
+    Access,
+    AgentPlan,
+    ControllerPlan,
+    write_agent,
+    write_controller,
+)
+from cli.children import Child, Progress
+from controller import keys
+
+START_LIMIT_S = 60.0
+CONTROLLER_USER = "controller"
+
+
+class CannotStart(Exception):
+    """The cell did not come up; the text says which part and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asked for."""
+
+    state: Path
+    port: int
+    simulate: int
+    seed: int
+    speed: float
+    broker_url: str
+    scheduler: str
+    hook: Path | None
+    budget: str
+    drill_host: bool
+
+
+def default_state() -> Path:
+    """Return where a cell lives unless told otherwise."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "fleetmend"
+
+
+@click.command()
+@click.option("--state", type=click.Path(path_type=Path), default=default_state, help="Where the cell's files live.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="Port of the status page.")
+@click.option("--simulate", type=click.IntRange(0, 500), default=0, help="Add N simulated 8-GPU nodes.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Decides whether simulated repairs succeed.")
+@click.option("--speed", type=click.FloatRange(1), default=360.0, show_default=True, help="Simulated seconds a second.")
+@click.option("--broker", "broker_url", default="", help="Use this MQTT broker (mqtt://host:port), start none.")
+@click.option("--scheduler", type=click.Choice(["none", "slurm", "command"]), default="none", show_default=True)
+@click.option("--hook", type=click.Path(path_type=Path, exists=True), help="Program for --scheduler command.")
+@click.option("--budget", default="50%", show_default=True, help="Most nodes out at once: a number or a percentage.")
+@click.option("--drill-host", is_flag=True, help="Let drills write kernel records on this host too (never repairs).")
+def up(**options: Any) -> None:
+    """Start a whole cell on this machine: broker, controller, an agent for this host, simulated nodes."""
+    wishes = Wishes(**options)
+    _check_budget(wishes.budget)
+    try:
+        asyncio.run(Cell(wishes).run())
+    except (CannotStart, BrokerError) as error:
+        click.echo(f"fleetmend up: {error}", err=True)
+        sys.exit(1)
+
+
+def _check_budget(text: str) -> None:
+    number = text.removesuffix("%")
+    try:
+        valid = 0 <= float(number) <= (100 if text.endswith("%") else 1_000_000)
+    except ValueError:
+        valid = False
+    if not valid or (not text.endswith("%") and not number.isdigit()):
+        raise click.BadParameter(f"{text!r} is neither a number of nodes nor a percentage like 10%", param_hint="--budget")
+
+
+@dataclass(slots=True)
+class Cell:
+    """The processes of one embedded cell."""
+
+    wishes: Wishes
+    progress: Progress = field(default_factory=Progress)
+    broker: Mosquitto | None = None
+    controller: Child | None = None
+    agents: list[Child] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Start, serve until SIGINT or SIGTERM, stop."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
+        starting = asyncio.create_task(self._start())
+        waiting = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await self._supervise(waiting)
+        finally:
+            starting.cancel()
+            waiting.cancel()
+            await self._stop()
+
+    async def _start(self) -> None:
+        state = self.wishes.state.absolute()
+        state.mkdir(parents=True, exist_ok=True)
+        simulated = [f"n{number}" for number in range(1, self.wishes.simulate + 1)]
+        host = socket.gethostname().split(".", maxsplit=1)[0] or "localhost"
+        await self._start_broker(state, [host, *simulated])
+        await self._start_controller(state)
+        key = keys.load_or_make(state / "controller" / "signing-key.pem")
+        trust = (keys.key_id(key), keys.public_text(key))
+        await self._start_agents(state, host, simulated, trust)
+        await self._until_online({host, *simulated})
+        self._invite(simulated)
+
+    async def _start_broker(self, state: Path, nodes: Iterable[str]) -> None:
+        if self.wishes.broker_url:
+            self.progress.say(f"broker: using {self.wishes.broker_url}")
+            return
+        self.broker = Mosquitto(state / "broker")
+        for node in (CONTROLLER_USER, *nodes):
+            self.broker.credentials(node)
+        await self.broker.start()
+        self.progress.say(f"broker: Mosquitto on {self.broker.url}")
+
+    def _access(self, user: str) -> Access:
+        if self.broker is None:
+            return Access(self.wishes.broker_url, "", "")
+        return Access(self.broker.url, *self.broker.credentials(user))
+
+    async def _start_controller(self, state: Path) -> None:
+        plan = ControllerPlan(
+            state / "controller",
+            "127.0.0.1",
+            self.wishes.port or _free_port(),
+            self.wishes.scheduler,
+            self.wishes.hook,
+            self.wishes.budget,
+            self.wishes.speed,
+        )
+        self.url = f"http://127.0.0.1:{plan.port}"
+        config = write_controller(plan, self._access(CONTROLLER_USER))
+        self.controller = self._child("controller", "controller.main", ("--config", str(config)))
+        await self.controller.start()
+        await self._until_answering(self.controller)
+        self.progress.say(f"controller: {self.url}, scheduler {self.wishes.scheduler}")
+
+    def _child(self, name: str, module: str, arguments: tuple[str, ...]) -> Child:
+        log = self.wishes.state.absolute() / "logs" / f"{name}.log"
+        return Child(name, module, arguments, log, on_restart=self.progress.say)
+
+    async def _start_agents(self, state: Path, host: str, simulated: list[str], trust: tuple[str, str]) -> None:
+        drills = (*HOST_ORDERS, "inject_fault") if self.wishes.drill_host else HOST_ORDERS
+        plans = [
+            AgentPlan(
+                host, state / "agents" / host, drills, *trust, accept_userspace_records=self.wishes.drill_host
+            )
+        ]
+        for node in simulated:
+            machine = state / "machines" / node
+            SimulatedMachine.create(machine, name=node, seed=self.wishes.seed, speedup=self.wishes.speed)
+            plans.append(AgentPlan(node, state / "agents" / node, SIMULATED_ORDERS, *trust, simulation=machine))
+        for plan in plans:
+            config = write_agent(plan, self._access(plan.node))
+            child = self._child(f"agent-{plan.node}", "agent.main", ("--config", str(config)))
+            if plan.simulation is not None:
+                child.may_restart = _switched_on(plan.simulation)
+            self.agents.append(child)
+            await child.start()
+        self.progress.say(f"agents: {host} (this host)" + (f" and {len(simulated)} simulated nodes" if simulated else ""))
+
+    async def _until_answering(self, child: Child) -> None:
+        async with _limit(f"the controller does not answer on {self.url}", child):
+            while await _get(f"{self.url}/healthz") is None:
+                if not child.alive():
+                    raise CannotStart(f"the controller ended at once:\n{child.last_words()}")
+                await asyncio.sleep(0.05)
+
+    async def _until_online(self, wanted: set[str]) -> None:
+        async with _limit("not every agent came online"):
+            seen: set[str] = set()
+            while seen < wanted:
+                nodes = await _get(f"{self.url}/api/v1/nodes") or []
+                online = {node["name"] for node in nodes if node["last_seen_s"] is not None} & wanted
+                if online - seen and self.wishes.simulate:
+                    self.progress.say(f"online: {len(online)} of {len(wanted)}")
+                seen |= online
+                await asyncio.sleep(0.1)
+
+    def _invite(self, simulated: list[str]) -> None:
+        self.progress.say("ready")
+        click.echo(f"Status page: {self.url}")
+        if simulated:
+            again = "" if self.wishes.port == 8642 else f" --url {self.url}"
+            click.echo(f"Try:         fleetmend drill gpu-off-bus --node {simulated[-1]}{again}")
+        click.echo("Stop:        Ctrl-C")
+
+    async def _supervise(self, waiting: asyncio.Task[bool]) -> None:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=1.0)
+            if self.broker is not None and not self.broker.alive() and not waiting.done():
+                self.progress.say("broker ended; starting it again")
+                await self.broker.start()
+
+    async def _stop(self) -> None:
+        self.progress.say("stopping")
+        await asyncio.gather(*(agent.stop() for agent in self.agents))
+        if self.controller is not None:
+            await self.controller.stop()
+        if self.broker is not None:
+            await self.broker.stop()
+        self.progress.say("stopped")

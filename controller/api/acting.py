@@ -1,0 +1,162 @@
+"""The acting half of the API: what a person asks for becomes an event, and the policy does the rest."""
+
+from __future__ import annotations
+
+from controller.api import plan, shapes
+from controller.api.call import Call, known_node, refused
+from controller.api.moments import iso
+from controller.api.problems import Problem
+from controller.errors import Refused
+from controller.events import OperatorActed
+from controller.policy.belief import Belief, NodeBelief
+from controller.policy.incident import Incident
+from controller.policy.opening import OPERATOR_CORDON
+
+FLEET = "fleet"
+DRILL_ANSWER_S = 10.0
+"""How long a request waits for the node's word on a drill; a node answers in well under a second."""
+
+
+async def _record(call: Call, verb: str, subject: str, because: str) -> tuple[int, str]:
+    reason = plain(because, field="because")
+    logged = await call.cell.submit(OperatorActed(verb, subject, call.by, reason))
+    return logged.event_id, iso(logged.at)
+
+
+def plain(text: str, *, field: str) -> str:
+    """Return the text if it is fit for logs, terminals and scheduler fields.
+
+    Raises:
+        Problem: 422, it holds a control character.
+    """
+    if not all(character.isprintable() for character in text):
+        raise Problem(422, f"{field} holds a control character", "one line of printable text", field=field)
+    return text.strip()
+
+
+async def cordon(call: Call) -> shapes.Acted:
+    """Take a node out until a person gives it back.
+
+    Raises:
+        Problem: 404, no such node.
+        Refused: the budget forbids it, or somebody else holds the node.
+    """
+    node = call.node()
+    held_by_person = _operator_incident(call.cell.belief, node.name)
+    if held_by_person is not None:
+        return _nothing_to_do(call, f"{node.name} is out already: {held_by_person.because}", held_by_person.id)
+    call.cell.check_cordon(node.name)
+    event_id, at = await _record(call, "cordon", node.name, call.said(shapes.Because).because)
+    opened = _operator_incident(call.cell.belief, node.name)
+    return shapes.Acted(event_id, at, f"{node.name} is being taken out of service.", opened.id if opened else None)
+
+
+def _operator_incident(belief: Belief, node: str) -> Incident | None:
+    return next((i for i in belief.open_on(node) if i.playbook.name == OPERATOR_CORDON.name), None)
+
+
+def _nothing_to_do(call: Call, text: str, incident_id: str | None = None) -> shapes.Acted:
+    return shapes.Acted(None, iso(call.cell.now()), text, incident_id)
+
+
+async def uncordon(call: Call) -> shapes.Acted:
+    """Give a node back at once, without verification, and end every plan for it.
+
+    Raises:
+        Problem: 404, no such node; 409, somebody else holds it out.
+    """
+    node = call.node()
+    if not call.cell.belief.open_on(node.name):
+        return _free_already(call, node)
+    event_id, at = await _record(call, "uncordon", node.name, call.said(shapes.Because).because)
+    return shapes.Acted(event_id, at, f"{node.name} is being returned to service; every plan for it ends.")
+
+
+def _free_already(call: Call, node: NodeBelief) -> shapes.Acted:
+    if node.foreign_reason:
+        raise refused(
+            f"{node.name} is held by somebody else ({node.foreign_reason}) and fleetmend never undoes that",
+            "whoever holds it gives it back, by the scheduler's own command",
+        )
+    return _nothing_to_do(call, f"fleetmend does not hold {node.name} and has no plan for it; nothing to do.")
+
+
+async def pause(call: Call) -> shapes.Acted:
+    """Begin nothing disruptive, on a node or anywhere, until it is resumed. Returns to service go on.
+
+    Raises:
+        Problem: 404, no such node.
+    """
+    return await _set_pause(call, "pause")
+
+
+async def resume(call: Call) -> shapes.Acted:
+    """End a pause.
+
+    Raises:
+        Problem: 404, no such node.
+    """
+    return await _set_pause(call, "resume")
+
+
+async def _set_pause(call: Call, verb: str) -> shapes.Acted:
+    said = call.said(shapes.Scope)
+    where = "the fleet" if said.scope == FLEET else known_node(call.cell, said.scope).name
+    event_id, at = await _record(call, verb, said.scope, said.because)
+    done = "paused: nothing disruptive is begun" if verb == "pause" else "resumed"
+    return shapes.Acted(event_id, at, f"{where} is {done}.")
+
+
+async def approve(call: Call) -> shapes.Acted:
+    """Say yes: to a plan that asks first, or to the return of a node that people have mended.
+
+    Raises:
+        Problem: 404, no such incident; 409, it asks for no approval.
+    """
+    incident = call.incident()
+    why_not = plan.why_not_approve(incident)
+    if why_not:
+        raise refused(why_not, f"GET /api/v1/incidents/{incident.id} says what it does now")
+    mended = bool(incident.outcome)
+    event_id, at = await _record(call, "approve", incident.id, call.said(shapes.Because).because)
+    text = f"{incident.node} is verified now, and returned if it passes." if mended else f"{incident.id} goes on."
+    return shapes.Acted(event_id, at, text, incident.id)
+
+
+async def abort(call: Call) -> shapes.Acted:
+    """Stop a plan. A node that is out stays out: nothing proves it healthy.
+
+    Raises:
+        Problem: 404, no such incident; 409, there is nothing to abort.
+    """
+    incident = call.incident()
+    why_not = plan.why_not_abort(incident)
+    if why_not:
+        raise refused(why_not, f"GET /api/v1/incidents/{incident.id} says what it does now")
+    held = incident.holding
+    event_id, at = await _record(call, "abort", incident.id, call.said(shapes.Because).because)
+    stays = f"{incident.node} stays out until a person returns it." if held else f"{incident.node} was not taken out."
+    return shapes.Acted(event_id, at, f"{incident.id} is aborted; {stays}", incident.id)
+
+
+async def drill(call: Call) -> shapes.DrillStartedAnswer:
+    """Have a fault injected into a node, and wait for the node's word.
+
+    Raises:
+        Problem: 404, no such node; 409, the node refused or failed to inject it.
+        Refused: the node is not online or takes no part in drills.
+    """
+    said = call.said(shapes.Drill)
+    known_node(call.cell, said.node)
+    parameters = {name: plain(value, field=f"parameters.{name}") for name, value in said.parameters.items()}
+    if "fault" in parameters:
+        raise Problem(422, "parameters.fault is not a parameter", "name the fault in `fault`", field="parameters.fault")
+    started_at = call.cell.now()
+    order_id = await call.cell.start_drill(said.node, said.fault, parameters, call.by)
+    ended = await call.cell.order_outcome(order_id, DRILL_ANSWER_S)
+    if ended is None:
+        waiting = f"{said.node} has not answered within {DRILL_ANSWER_S:g} s; the order stands until it expires."
+        return shapes.DrillStartedAnswer(order_id, said.node, said.fault, iso(started_at), None, waiting)
+    if ended.outcome not in {"done", "accepted"}:
+        raise Refused(f"{said.node} did not inject {said.fault}: {ended.because}")
+    return shapes.DrillStartedAnswer(order_id, said.node, said.fault, iso(started_at), ended.outcome, ended.because)

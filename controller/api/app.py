@@ -1,0 +1,63 @@
+"""The controller's web application: API, status page and the guards before both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from controller.api import guards
+from controller.api.cell_view import CellView
+from controller.api.openapi import openapi_document
+from controller.api.problems import Problem
+from controller.api.routes import ROOT, ROUTES
+from controller.api.serving import failure_response, openapi_handler, serve, told
+from controller.web.pages import Pages
+
+
+def create_app(cell: CellView, *, hosts: Iterable[str] = ()) -> web.Application:
+    """Return the application, ready to be served.
+
+    Args:
+        hosts: names by which people reach the controller besides loopback names, e.g. that of `http.public_url`.
+    """
+    pages = Pages(cell)
+    app = web.Application(
+        client_max_size=guards.MAX_BODY_BYTES, middlewares=[_protect(frozenset(map(str.lower, hosts)), pages)]
+    )
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, serve(route, cell))
+    app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(ROUTES)))
+    pages.add_to(app.router)
+    return app
+
+
+def _protect(hosts: frozenset[str], pages: Pages) -> Middleware:
+    @web.middleware
+    async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            _check(request, hosts)
+            response = await handler(request)
+        except Exception as error:
+            problem = told(error, request)
+            response = _answer_problem(request, problem, pages)
+        response.headers.update(guards.HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return protect
+
+
+def _check(request: web.Request, hosts: frozenset[str]) -> None:
+    """A probe asks for /healthz by whatever address it has, and learns nothing there."""
+    if request.path != "/healthz":
+        guards.check_host(request, hosts)
+    if request.method not in {"GET", "HEAD"}:
+        guards.check_origin(request)
+
+
+def _answer_problem(request: web.Request, problem: Problem, pages: Pages) -> web.Response:
+    if "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/api/"):
+        return pages.problem(problem)
+    return failure_response(problem)

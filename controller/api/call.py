@@ -1,0 +1,78 @@
+"""One request as a handler sees it: checked values, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from controller.api.cell_view import CellView
+from controller.api.problems import Problem, unknown
+from controller.policy.belief import NodeBelief
+from controller.policy.incident import Incident
+
+BodyType = TypeVar("BodyType")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was asked.
+
+    Attributes:
+        cell: whose state it is about.
+        path: the names in the path.
+        query: the values after the question mark, each known to the route.
+        body: the decoded body, `None` for a route that takes none.
+        by: who asks, as they say themselves.
+    """
+
+    cell: CellView
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: object = None
+    by: str = "operator"
+
+    def node(self) -> NodeBelief:
+        """Return the node that the path names.
+
+        Raises:
+            Problem: 404, there is no such node.
+        """
+        return known_node(self.cell, self.path["name"])
+
+    def incident(self) -> Incident:
+        """Return the incident that the path names.
+
+        Raises:
+            Problem: 404, there is no such incident.
+        """
+        incidents = self.cell.belief.incidents
+        found = incidents.get(self.path["id"])
+        if found is None:
+            raise unknown("incident", self.path["id"], reversed(incidents))
+        return found
+
+    def said(self, shape: type[BodyType]) -> BodyType:
+        """Return the body, which the route has decoded to this shape."""
+        assert isinstance(self.body, shape)
+        return self.body
+
+
+def known_node(cell: CellView, name: str) -> NodeBelief:
+    """Return the node of this name.
+
+    Raises:
+        Problem: 404, there is no such node.
+    """
+    found = cell.belief.nodes.get(name)
+    if found is None:
+        raise unknown("node", name, cell.belief.nodes)
+    return found
+
+
+def refused(because: str, hint: str) -> Problem:
+    """Return the 409 for what may not be done now."""
+    return Problem(409, because, hint)
+
+
+Handler = Callable[[Call], Awaitable[Any]]

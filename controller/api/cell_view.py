@@ -1,0 +1,57 @@
+"""What the API and the status page may see and ask of a running controller; controller/desk.py provides it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from controller.events import Event, Logged, OrderEnded
+from controller.policy.belief import Belief
+
+
+class CellView(Protocol):
+    """The cell behind its counter: reading is from memory, acting goes through the log."""
+
+    @property
+    def belief(self) -> Belief:
+        """What is believed now; never written from here."""
+        ...
+
+    def now(self) -> float:
+        """Return the controller's time, Unix seconds."""
+        ...
+
+    def last_seen(self, node: str) -> float:
+        """Return when any message of a node last came, Unix seconds, 0 for never."""
+        ...
+
+    async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
+        """Return the newest log entries about a node or an incident, newest last."""
+        ...
+
+    async def submit(self, event: Event) -> Logged:
+        """Put what a person did into the log; it is committed and decided upon on return."""
+        ...
+
+    async def start_drill(self, node: str, fault: str, parameters: dict[str, str], by: str) -> str:
+        """Have a fault injected; return the order's id.
+
+        Raises:
+            Refused: the node is unknown, not online, or does not take part in drills.
+        """
+        ...
+
+    async def order_outcome(self, order_id: str, timeout_s: float) -> OrderEnded | None:
+        """Return how a drill's order ended, `None` when the node has not said so in time."""
+        ...
+
+    def overview(self) -> dict[str, object]:
+        """Return the cell's own state, in the form of `controller.api.shapes.Overview`."""
+        ...
+
+    def check_cordon(self, node: str) -> None:
+        """Return if a person may take this node out by fleetmend now.
+
+        Raises:
+            Refused: the budget is used up, or somebody else holds the node.
+        """
+        ...

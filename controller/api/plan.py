@@ -1,0 +1,207 @@
+"""An incident's plan as people read it: what was done, what goes on, what comes next, and what a person may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from controller import events
+from controller.api.moments import duration
+from controller.api.phrases import sentence_case, spaced
+from controller.api.shapes import PlannedStep
+from controller.events import Logged
+from controller.policy.belief import Belief
+from controller.policy.incident import Incident, Phase, attempts_of, position_after
+from controller.policy.opening import OPERATOR_CORDON
+from controller.policy.playbook import HAND_OVER, Step, Verb
+
+_BEGIN_PHASE: dict[type, Phase] = {
+    events.IncidentHandedOver: Phase.HAND_OVER,
+    events.IncidentReturning: Phase.RETURNING,
+    events.IncidentReleasing: Phase.RELEASING,
+    events.IncidentReclassified: Phase.AUTOMATIC,
+}
+
+
+@dataclass(slots=True)
+class _History:
+    """Steps already taken, in order; a step is named by its key, which no other attempt has."""
+
+    phase: str = Phase.AUTOMATIC
+    taken: dict[str, PlannedStep] = field(default_factory=dict)
+
+    def add(self, event: object) -> None:
+        if type(event) in _BEGIN_PHASE:
+            self._abandon()
+            self.phase = _BEGIN_PHASE[type(event)]
+        elif isinstance(event, events.IncidentAborted | events.IncidentClosed):
+            self._abandon()
+        elif isinstance(event, events.StepIntended):
+            self.taken[event.key] = _begun(event)
+        elif isinstance(event, events.StepEnded) and event.key in self.taken:
+            ended = self.taken[event.key]
+            self.taken[event.key] = msgspec.structs.replace(ended, state=event.outcome, because=event.because)
+        elif isinstance(event, events.StepSkipped):
+            self.taken[f"skipped/{len(self.taken)}"] = _skipped(event, self.phase)
+
+    def _abandon(self) -> None:
+        for key, step in self.taken.items():
+            if step.state == "current":
+                because = "The plan ended before this step did."
+                self.taken[key] = msgspec.structs.replace(step, state="abandoned", because=because)
+
+
+def _begun(event: events.StepIntended) -> PlannedStep:
+    return PlannedStep(
+        event.phase, event.step, event.verb, "current", event.attempt, event.attempt, 0.0, event.reason.because, ""
+    )
+
+
+def _skipped(event: events.StepSkipped, phase: str) -> PlannedStep:
+    return PlannedStep(phase, event.step, event.verb, "skipped", 0, 0, 0.0, event.because, "")
+
+
+def planned_steps(incident: Incident, log: Iterable[Logged]) -> list[PlannedStep]:
+    """Return the steps taken, the one under way, and those that follow if all goes well.
+
+    Args:
+        log: the incident's own entries, oldest first.
+    """
+    history = _History()
+    for logged in log:
+        history.add(logged.event)
+    if incident.intent is not None:
+        history.taken.setdefault(incident.intent.key, _begun(incident.intent))
+    taken = [_with_limits(step, incident) for step in history.taken.values()]
+    return taken + ([] if incident.closed_at else _to_come(incident))
+
+
+def _with_limits(step: PlannedStep, incident: Incident) -> PlannedStep:
+    found = next((s for s in incident.steps() if s.name == step.step and step.phase == incident.phase), None)
+    if found is None:
+        return step
+    return msgspec.structs.replace(
+        step, attempts=max(step.attempt, attempts_of(found)), limit_s=found.limit_s, otherwise=_otherwise(found)
+    )
+
+
+def _otherwise(step: Step) -> str:
+    return "hand over to people" if step.on_failure == HAND_OVER else spaced(step.on_failure)
+
+
+def _to_come(incident: Incident) -> list[PlannedStep]:
+    steps = incident.steps()
+    following = list(_success_path(steps, incident.position))
+    if incident.intent is not None:
+        following = following[1:]
+    return [_planned(incident, step, is_next=not index) for index, step in enumerate(following)]
+
+
+def _success_path(steps: tuple[Step, ...], position: int) -> Iterable[Step]:
+    while position < len(steps):
+        yield steps[position]
+        position = position_after(steps, position, steps[position].on_success)
+
+
+def _planned(incident: Incident, step: Step, *, is_next: bool) -> PlannedStep:
+    state = "planned"
+    if is_next and incident.intent is None:
+        state = "waiting" if incident.waiting_for else "next"
+    attempt = incident.attempts.get(step.name, 0) + 1
+    return PlannedStep(
+        incident.phase, step.name, step.verb, state, attempt, attempts_of(step), step.limit_s, "", _otherwise(step)
+    )
+
+
+_WAITS = {
+    "budget": "Waits until the budget has room for one more node.",
+    "approval": "Waits for a person's approval.",
+    "pause": "Waits until the pause is lifted.",
+    "freeze": "Waits until agents are heard again; nothing is begun meanwhile.",
+    "node": "Waits until another incident has repaired this node.",
+    "foreign hold": "Waits until whoever holds the node gives it back; it is theirs, not touched.",
+}
+
+
+def next_of(incident: Incident, now: float) -> str:
+    """Return what happens next, in one sentence."""
+    if incident.closed_at:
+        return "Nothing more will be done."
+    if incident.stop_asked and incident.phase is not Phase.RELEASING:
+        return f"The plan is being ended: {incident.stop_asked}."
+    if incident.intent is not None:
+        return _under_way(incident, now)
+    if incident.waiting_for:
+        return _WAITS.get(incident.waiting_for, f"Waits for {incident.waiting_for}.")
+    step = incident.step()
+    return f"Next: {spaced(step.name)}." if step is not None else _at_rest(incident)
+
+
+def _under_way(incident: Incident, now: float) -> str:
+    assert incident.intent is not None
+    intent = incident.intent
+    if intent.verb == Verb.APPROVE:
+        return f"Waits for a person's approval, at most {duration(intent.expires_at - now)} more."
+    left = duration(intent.expires_at - now)
+    if intent.verb in {Verb.WAIT, Verb.PROBATION}:
+        left = duration(incident.intent_at + float(intent.parameters["for_s"]) - now)
+        return f"{sentence_case(intent.step)} goes on for {left} more."
+    return f"{sentence_case(intent.step)} is under way, at most {left} more."
+
+
+def _at_rest(incident: Incident) -> str:
+    if not incident.node:
+        return "Nothing is acted on until agents are heard again."
+    if incident.playbook.name == OPERATOR_CORDON.name:
+        return f"{incident.node} stays out until a person returns it with uncordon."
+    if incident.holding:
+        return f"{incident.node} stays out of service: approve verifies it and returns it, uncordon returns it at once."
+    return f"{incident.node} stays in service; nothing more is done by itself."
+
+
+def waits_for_approval(incident: Incident) -> bool:
+    """Return whether a person's yes is what the incident needs to go on."""
+    asked = incident.intent is not None and incident.intent.verb == Verb.APPROVE
+    return incident.waiting_for == "approval" or (asked and not incident.approved_by)
+
+
+def why_not_approve(incident: Incident) -> str:
+    """Return why approving changes nothing now, empty when it does."""
+    if incident.closed_at:
+        return f"{incident.id} is closed ({incident.outcome})"
+    if incident.stop_asked or incident.return_asked or incident.phase in {Phase.RETURNING, Phase.RELEASING}:
+        return f"{incident.id} is on its way back into service already"
+    if not incident.node:
+        return f"{incident.id} ends by itself as soon as agents are heard again"
+    if incident.outcome or waits_for_approval(incident):
+        return ""
+    return f"{incident.id} asks for no approval now"
+
+
+def why_not_abort(incident: Incident) -> str:
+    """Return why there is nothing to abort now, empty when there is."""
+    if incident.closed_at:
+        return f"{incident.id} is closed ({incident.outcome})"
+    if incident.stop_asked or incident.phase is Phase.RELEASING:
+        return f"{incident.id} is being ended already"
+    if not incident.node:
+        return f"{incident.id} ends by itself as soon as agents are heard again"
+    if incident.playbook.name == OPERATOR_CORDON.name:
+        return f"{incident.id} is a person's own cordon; uncordon {incident.node} ends it"
+    if incident.outcome:
+        return f"{incident.id} is in people's hands already; approve or uncordon returns {incident.node}"
+    return ""
+
+
+def possible_acts(incident: Incident, belief: Belief) -> list[str]:
+    """Return what a person can do about the incident now: approve, abort, uncordon."""
+    acts = []
+    if not why_not_approve(incident):
+        acts.append("approve")
+    if not why_not_abort(incident):
+        acts.append("abort")
+    if not incident.closed_at and incident.node and belief.nodes[incident.node].hold_id and not incident.stop_asked:
+        acts.append("uncordon")
+    return acts

@@ -1,0 +1,37 @@
+"""A request that is not done, as one kind of answer: what is wrong, where, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from itertools import islice
+
+MAX_COMPARED = 5_000
+"""Names compared for a suggestion: comparing every name of a large fleet would stop the controller for seconds."""
+
+
+class Problem(Exception):
+    """Ends a request with this HTTP status."""
+
+    def __init__(self, status: int, error: str, hint: str, *, field: str = "") -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.hint = hint
+        self.field = field
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> Problem:
+    """Return the 404 for a thing that does not exist, with the nearest names that do.
+
+    Args:
+        kind: `node` or `incident`, as people read it.
+    """
+    near = nearest(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"GET /api/v1/{kind}s lists every {kind}"
+    return Problem(404, f"no {kind} is called {name[:80]!r}", hint)
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three known names that look like `name`, best first."""
+    return difflib.get_close_matches(name[:80], islice(known, MAX_COMPARED), n=3, cutoff=0.6)

@@ -1,0 +1,143 @@
+"""The reading half of the API: answers from memory, timelines from the log."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import msgspec
+
+from controller.api import plan, rows, shapes
+from controller.api.call import Call
+from controller.api.cell_view import CellView
+from controller.api.moments import iso_or_none
+from controller.api.problems import Problem
+from controller.api.timeline import entry_of
+from controller.events import Logged
+from controller.policy.belief import NodeBelief, health
+from controller.policy.incident import Incident
+
+RECENT_INCIDENTS = 20
+RECENT_ENTRIES = 100
+INCIDENT_ENTRIES = 500
+
+STATES = ("open", "closed")
+
+
+async def status(call: Call) -> shapes.CellStatus:
+    """Return the cell at a glance."""
+    return cell_status(call.cell)
+
+
+def cell_status(cell: CellView) -> shapes.CellStatus:
+    """Return the cell at a glance."""
+    overview = msgspec.convert(cell.overview(), shapes.Overview)
+    return rows.cell_status(overview, cell.belief, cell.now())
+
+
+async def nodes(call: Call) -> list[shapes.NodeRow]:
+    """Return every node, n2 before n10."""
+    known = sorted(call.cell.belief.nodes.values(), key=lambda node: rows.natural(node.name))
+    return [rows.node_row(node, last_seen_s=last_seen_s(call.cell, node.name)) for node in known]
+
+
+def last_seen_s(cell: CellView, node: str) -> float | None:
+    """Return how long ago a node was heard, `None` for never."""
+    return rows.seconds_since(cell.last_seen(node), cell.now())
+
+
+async def node(call: Call) -> shapes.NodeDetail:
+    """Return everything about one node."""
+    return await node_detail(call.cell, call.node())
+
+
+async def node_detail(cell: CellView, node: NodeBelief) -> shapes.NodeDetail:
+    """Return everything about one node; the timeline's newest entry is last."""
+    log = await cell.timeline(node=node.name, limit=RECENT_ENTRIES)
+    return shapes.NodeDetail(
+        node.name,
+        health(node),
+        node.schedulable,
+        bool(node.hold_id),
+        last_seen_s(cell, node.name),
+        node.presence,
+        iso_or_none(node.presence_since),
+        node.boot_id,
+        node.hold_id or None,
+        iso_or_none(node.held_since),
+        node.foreign_reason,
+        node.paused,
+        list(node.jobs),
+        rows.facts_shown(node.facts),
+        [rows.finding_detail(raised.finding, raised=raised) for raised in node.findings.values()],
+        rows.check_rows(node),
+        [rows.incident_row(incident) for incident in incidents_of(cell, node.name)],
+        [entry_of(logged) for logged in log],
+    )
+
+
+def incidents_of(cell: CellView, node: str) -> list[Incident]:
+    """Return a node's newest incidents, newest first."""
+    newest = (incident for incident in reversed(cell.belief.incidents.values()) if incident.node == node)
+    return list(islice(newest, RECENT_INCIDENTS))
+
+
+async def incidents(call: Call) -> list[shapes.IncidentRow]:
+    """Return incidents, newest first; `state` and `node` narrow them.
+
+    Raises:
+        Problem: 422, the state is neither open nor closed.
+    """
+    state, node = call.query.get("state", ""), call.query.get("node", "")
+    if state and state not in STATES:
+        raise Problem(422, f"{state[:40]!r} is no state to ask for", "open or closed", field="state")
+    belief = call.cell.belief
+    chosen = belief.open_incidents if state == "open" else belief.incidents
+    return [
+        rows.incident_row(incident)
+        for incident in reversed(chosen.values())
+        if node in {"", incident.node} and (state != "closed" or incident.closed_at)
+    ]
+
+
+async def incident(call: Call) -> shapes.IncidentDetail:
+    """Return everything about one incident."""
+    return await incident_detail(call.cell, call.incident())
+
+
+async def incident_detail(cell: CellView, incident: Incident) -> shapes.IncidentDetail:
+    """Return everything about one incident; the timeline's newest entry is last."""
+    log = await cell.timeline(incident_id=incident.id, limit=INCIDENT_ENTRIES)
+    return _incident_detail(cell, incident, log)
+
+
+def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> shapes.IncidentDetail:
+    row = rows.incident_row(incident)
+    playbook = incident.playbook
+    return shapes.IncidentDetail(
+        **msgspec.structs.asdict(row),
+        summary=playbook.summary,
+        severity=playbook.severity,
+        mode=playbook.mode,
+        phase=incident.phase,
+        holding=incident.holding,
+        waiting_for=incident.waiting_for or None,
+        last_failure=incident.last_failure,
+        runbook=playbook.runbook,
+        playbook_digest=playbook.digest,
+        next=plan.next_of(incident, cell.now()),
+        acts=plan.possible_acts(incident, cell.belief),
+        findings=_condemning(cell, incident),
+        steps=plan.planned_steps(incident, log),
+        evidence=dict(incident.evidence),
+        timeline=[entry_of(logged) for logged in log],
+    )
+
+
+def _condemning(cell: CellView, incident: Incident) -> list[shapes.FindingDetail]:
+    standing = cell.belief.nodes[incident.node].findings if incident.node else {}
+    return [rows.finding_detail(finding, raised=standing.get(key)) for key, finding in incident.condemned_by.items()]
+
+
+async def health_of_controller(_call: Call) -> shapes.Health:
+    """Return that the controller answers."""
+    return shapes.Health("ok")

@@ -1,0 +1,123 @@
+"""Every route of the API, in one table: the server is built from it, and so is the OpenAPI document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from controller.api import acting, reading, shapes
+from controller.api.call import Handler
+
+ROOT = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One value after the question mark."""
+
+    name: str
+    summary: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route.
+
+    Attributes:
+        answer: type of the body of a 200.
+        body: type of the request's body, `None` when it takes none.
+        refusals: further statuses besides those that every route can give.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answer: Any
+    body: type | None = None
+    query: tuple[Query, ...] = ()
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The operation's id: the handler's name is unique among routes."""
+        return self.handler.__name__
+
+
+_FILTERS = (
+    Query("state", "Only open or only closed incidents.", reading.STATES),
+    Query("node", "Only incidents of this node."),
+)
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", f"{ROOT}/status", reading.status, "The cell at a glance.", shapes.CellStatus),
+    Route("GET", f"{ROOT}/nodes", reading.nodes, "Every node.", list[shapes.NodeRow]),
+    Route("GET", f"{ROOT}/nodes/{{name}}", reading.node, "One node.", shapes.NodeDetail, refusals=(404,)),
+    Route(
+        "GET",
+        f"{ROOT}/incidents",
+        reading.incidents,
+        "Incidents, newest first.",
+        list[shapes.IncidentRow],
+        query=_FILTERS,
+        refusals=(422,),
+    ),
+    Route("GET", f"{ROOT}/incidents/{{id}}", reading.incident, "One incident.", shapes.IncidentDetail, refusals=(404,)),
+    Route(
+        "POST",
+        f"{ROOT}/nodes/{{name}}/cordon",
+        acting.cordon,
+        "Take a node out until a person gives it back.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/nodes/{{name}}/uncordon",
+        acting.uncordon,
+        "Give a node back at once and end every plan for it.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/pause",
+        acting.pause,
+        "Begin nothing disruptive on a node or anywhere.",
+        shapes.Acted,
+        shapes.Scope,
+        refusals=(404, 422),
+    ),
+    Route("POST", f"{ROOT}/resume", acting.resume, "End a pause.", shapes.Acted, shapes.Scope, refusals=(404, 422)),
+    Route(
+        "POST",
+        f"{ROOT}/incidents/{{id}}/approve",
+        acting.approve,
+        "Approve a plan, or the return of a node that people have mended.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/incidents/{{id}}/abort",
+        acting.abort,
+        "Stop a plan; a node that is out stays out.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/drills",
+        acting.drill,
+        "Inject a fault into a node that takes part in drills.",
+        shapes.DrillStartedAnswer,
+        shapes.Drill,
+        refusals=(404, 409, 422),
+    ),
+    Route("GET", "/healthz", reading.health_of_controller, "Whether the controller answers.", shapes.Health),
+)

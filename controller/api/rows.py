@@ -1,0 +1,145 @@
+"""Belief as the API shows it. Pure: every function turns what is believed into a shape and looks nothing up."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from checks.finding import Finding
+from controller.api.moments import iso, iso_or_none
+from controller.api.shapes import (
+    CellStatus,
+    CheckRow,
+    Counts,
+    FindingDetail,
+    FindingRow,
+    IncidentRow,
+    NodeFactsShown,
+    NodeRow,
+    Overview,
+)
+from controller.policy.belief import Belief, NodeBelief, Raised, health
+from controller.policy.incident import Incident
+from wire.messages import NodeFacts
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key by which n2 comes before n10."""
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in _DIGITS.split(name) if part]
+
+
+def finding_row(finding: Finding) -> FindingRow:
+    """Return a finding for a list."""
+    return FindingRow(finding.check, finding.device, finding.code, finding.verdict, finding.action, finding.because)
+
+
+def finding_detail(finding: Finding, *, raised: Raised | None) -> FindingDetail:
+    """Return a finding with all that is known; `raised` is `None` when it no longer stands."""
+    return FindingDetail(
+        finding.check,
+        finding.device,
+        finding.code,
+        finding.verdict,
+        finding.action,
+        finding.because,
+        finding.pci,
+        finding.serial,
+        dict(finding.evidence),
+        since=iso(raised.since) if raised else None,
+        standing=raised is not None,
+        incident_id=(raised.incident_id or None) if raised else None,
+    )
+
+
+def node_row(node: NodeBelief, *, last_seen_s: float | None) -> NodeRow:
+    """Return a node for a list."""
+    return NodeRow(
+        node.name,
+        health(node),
+        node.schedulable,
+        bool(node.hold_id),
+        [finding_row(raised.finding) for raised in node.findings.values()],
+        last_seen_s,
+    )
+
+
+def seconds_since(last_seen: float, now: float) -> float | None:
+    """Return how long ago a node was heard, `None` for never."""
+    return round(max(0.0, now - last_seen), 1) if last_seen else None
+
+
+def check_rows(node: NodeBelief) -> list[CheckRow]:
+    """Return how every check of a node stands, by name."""
+    return [
+        CheckRow(name, level.verdict, iso_or_none(level.judged_at), level.because)
+        for name, level in sorted(node.checks.items())
+    ]
+
+
+def facts_shown(facts: NodeFacts) -> NodeFactsShown:
+    """Return a node's facts."""
+    return msgspec.convert(msgspec.to_builtins(facts), NodeFactsShown)
+
+
+def incident_row(incident: Incident) -> IncidentRow:
+    """Return an incident for a list."""
+    return IncidentRow(
+        incident.id,
+        incident.node,
+        incident.device,
+        incident.fault_class,
+        incident.playbook.name,
+        incident.state,
+        incident.outcome or None,
+        iso(incident.opened_at),
+        iso_or_none(incident.closed_at),
+        incident.because,
+    )
+
+
+def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
+    """Return the cell at a glance."""
+    return CellStatus(
+        iso(now),
+        overview.cell,
+        overview.uptime_s,
+        overview.budget,
+        overview.broker_connected,
+        overview.paused,
+        overview.frozen,
+        overview.scheduler,
+        overview.scheduler_error,
+        overview.rejected_messages,
+        overview.lag_s,
+        overview.term,
+        counts(belief.nodes.values(), belief.open_incidents.values()),
+    )
+
+
+def counts(nodes: Iterable[NodeBelief], open_incidents: Iterable[Incident]) -> Counts:
+    """Return how many nodes and open incidents are in which state."""
+    healths: Counter[str] = Counter()
+    fleet = held = not_schedulable = 0
+    for node in nodes:
+        fleet += 1
+        healths[health(node)] += 1
+        held += bool(node.hold_id)
+        not_schedulable += not node.schedulable
+    states = Counter(incident.state for incident in open_incidents)
+    return Counts(
+        fleet,
+        healths["ok"],
+        healths["degraded"],
+        healths["failed"],
+        healths["unknown"],
+        held,
+        not_schedulable,
+        states.total(),
+        states["waiting"],
+        states["handed_over"] + states["aborted"],
+    )

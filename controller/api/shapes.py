@@ -1,0 +1,293 @@
+"""Every body that the API takes or gives, as a type: the OpenAPI document is generated from these.
+
+Times are ISO 8601 in UTC with milliseconds, durations are seconds. What is not known yet is null, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+MAX_BECAUSE = 500
+"""Longest reason a person may give, in characters: it is shown whole on pages and in schedulers' reason fields."""
+
+
+class FindingRow(msgspec.Struct, frozen=True):
+    """One finding that stands."""
+
+    check: str
+    device: str
+    code: str
+    verdict: str
+    action: str
+    because: str
+
+
+class FindingDetail(msgspec.Struct, frozen=True):
+    """One finding with all that is known of it. `incident_id` says who answers it, null when nobody does."""
+
+    check: str
+    device: str
+    code: str
+    verdict: str
+    action: str
+    because: str
+    pci: str
+    serial: str
+    evidence: dict[str, str]
+    since: str | None
+    standing: bool
+    incident_id: str | None
+
+
+class NodeRow(msgspec.Struct, frozen=True):
+    """One node. `last_seen_s`: seconds since any message of it came, null when none did."""
+
+    name: str
+    health: str
+    schedulable: bool
+    held_by_us: bool
+    findings: list[FindingRow]
+    last_seen_s: float | None
+
+
+class IncidentRow(msgspec.Struct, frozen=True):
+    """One incident. `outcome` and `closed_at` are null while not set."""
+
+    id: str
+    node: str
+    device: str
+    fault_class: str
+    playbook: str
+    state: str
+    outcome: str | None
+    opened_at: str
+    closed_at: str | None
+    because: str
+
+
+class TimelineEntry(msgspec.Struct, frozen=True):
+    """One entry of the log: what happened, why, what went into the decision, and what would have stopped it."""
+
+    event_id: int
+    at: str
+    kind: str
+    node: str
+    incident_id: str
+    text: str
+    because: str
+    inputs: dict[str, str]
+    unless: str
+
+
+class CheckRow(msgspec.Struct, frozen=True):
+    """How one check of a node stands. `judged_at` is null when it never judged a fresh reading."""
+
+    check: str
+    verdict: str
+    judged_at: str | None
+    because: str
+
+
+class NodeFactsShown(msgspec.Struct, frozen=True):
+    """What the node is, as it knows itself."""
+
+    simulated: bool
+    agent_version: str
+    kernel: str
+    driver_version: str
+    gpu_model: str
+    gpu_count: int
+    serial: str
+    devices: dict[str, str]
+    orders_allowed: list[str]
+
+
+class NodeDetail(msgspec.Struct, frozen=True):
+    """Everything about one node. `foreign_reason`: why somebody else holds it out, empty when nobody does."""
+
+    name: str
+    health: str
+    schedulable: bool
+    held_by_us: bool
+    last_seen_s: float | None
+    presence: str
+    presence_since: str | None
+    boot_id: str
+    held_by: str | None
+    held_since: str | None
+    foreign_reason: str
+    paused: str
+    jobs: list[str]
+    facts: NodeFactsShown
+    findings: list[FindingDetail]
+    checks: list[CheckRow]
+    incidents: list[IncidentRow]
+    timeline: list[TimelineEntry]
+
+
+class PlannedStep(msgspec.Struct, frozen=True):
+    """One step of an incident's plan.
+
+    `state`: done, failed, refused, timed_out, in_doubt, skipped, abandoned (a person ended it), current, waiting,
+    next or planned. `otherwise`: the step that follows when this one fails.
+    """
+
+    phase: str
+    step: str
+    verb: str
+    state: str
+    attempt: int
+    attempts: int
+    limit_s: float
+    because: str
+    otherwise: str
+
+
+class IncidentDetail(msgspec.Struct, frozen=True):
+    """Everything about one incident. `acts`: what a person can do about it now."""
+
+    id: str
+    node: str
+    device: str
+    fault_class: str
+    playbook: str
+    state: str
+    outcome: str | None
+    opened_at: str
+    closed_at: str | None
+    because: str
+    summary: str
+    severity: str
+    mode: str
+    phase: str
+    holding: bool
+    waiting_for: str | None
+    last_failure: str
+    runbook: str
+    playbook_digest: str
+    next: str
+    acts: list[str]
+    findings: list[FindingDetail]
+    steps: list[PlannedStep]
+    evidence: dict[str, str]
+    timeline: list[TimelineEntry]
+
+
+class BudgetUse(msgspec.Struct, frozen=True):
+    """How many nodes fleetmend holds out, of how many it may."""
+
+    limit: int
+    held: int
+    text: str
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """The cell's own state. `paused` and `frozen` hold the reason, empty when it is neither."""
+
+    cell: str
+    uptime_s: float
+    budget: BudgetUse
+    broker_connected: bool
+    paused: str = ""
+    frozen: str = ""
+    scheduler: str = ""
+    scheduler_error: str = ""
+    rejected_messages: dict[str, int] = {}
+    lag_s: float = 0.0
+    term: int = 0
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many nodes and open incidents are in which state."""
+
+    nodes: int
+    ok: int
+    degraded: int
+    failed: int
+    unknown: int
+    held: int
+    not_schedulable: int
+    incidents_open: int
+    incidents_waiting: int
+    incidents_handed_over: int
+
+
+class CellStatus(msgspec.Struct, frozen=True):
+    """The cell at a glance."""
+
+    at: str
+    cell: str
+    uptime_s: float
+    budget: BudgetUse
+    broker_connected: bool
+    paused: str
+    frozen: str
+    scheduler: str
+    scheduler_error: str
+    rejected_messages: dict[str, int]
+    lag_s: float
+    term: int
+    counts: Counts
+
+
+class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a person does something."""
+
+    because: Annotated[str, msgspec.Meta(max_length=MAX_BECAUSE)] = ""
+
+
+class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is paused or resumed: `fleet`, or the name of a node."""
+
+    scope: Annotated[str, msgspec.Meta(min_length=1, max_length=253)] = "fleet"
+    because: Annotated[str, msgspec.Meta(max_length=MAX_BECAUSE)] = ""
+
+
+class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fault to inject. `parameters`: `device`, `repair` (chance, succeeds or fails), and what the fault knows."""
+
+    node: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    fault: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_.-]{0,63}$")]
+    parameters: Annotated[
+        dict[
+            Annotated[str, msgspec.Meta(min_length=1, max_length=64)],
+            Annotated[str, msgspec.Meta(max_length=256)],
+        ],
+        msgspec.Meta(max_length=16),
+    ] = {}
+
+
+class Acted(msgspec.Struct, frozen=True):
+    """What became of a person's act. `event_id` is null when there was nothing to record."""
+
+    event_id: int | None
+    at: str
+    text: str
+    incident_id: str | None = None
+
+
+class DrillStartedAnswer(msgspec.Struct, frozen=True):
+    """A drill that was ordered. `outcome` is null when the node has not answered yet."""
+
+    order_id: str
+    node: str
+    fault: str
+    started_at: str
+    outcome: str | None
+    because: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The controller answers."""
+
+    status: str
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a request was not done, and what would be right. `field` names the part of the request that is wrong."""
+
+    error: str
+    hint: str
+    field: str = ""

@@ -1,0 +1,175 @@
+"""The log as people read it: one headline an entry, with the recorded reason beside it."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from checks.finding import FindingKey
+from controller import events
+from controller.api.moments import iso
+from controller.api.phrases import sentence_case
+from controller.api.shapes import TimelineEntry
+from controller.events import Event, Logged, Reason, incident_of, kind_of, node_of
+
+
+def entry_of(logged: Logged) -> TimelineEntry:
+    """Return one log entry for the timeline."""
+    event = logged.event
+    reason = _reason_of(event)
+    return TimelineEntry(
+        logged.event_id,
+        iso(logged.at),
+        kind_of(event),
+        node_of(event),
+        incident_of(event),
+        headline(event),
+        reason.because,
+        dict(reason.inputs),
+        reason.unless,
+    )
+
+
+def _reason_of(event: Event) -> Reason:
+    recorded = getattr(event, "reason", None)
+    if isinstance(recorded, Reason):
+        return recorded
+    if isinstance(event, events.FindingRaised):
+        return Reason(event.finding.because, dict(event.finding.evidence))
+    return Reason(str(getattr(event, "because", "")))
+
+
+def _named(check: str, device: str, code: str) -> str:
+    return f"{check} {code}".strip() + f" on {device}"
+
+
+def _key(key: FindingKey) -> str:
+    return _named(key.check, key.device, key.code)
+
+
+_ENDED = {
+    "done": "done",
+    "failed": "failed",
+    "refused": "was refused",
+    "timed_out": "ran out of time",
+    "in_doubt": "may or may not have happened",
+}
+
+
+@singledispatch
+def headline(event: object) -> str:
+    """Return what happened, in a few words."""
+    raise TypeError(f"no headline for {type(event).__name__}")
+
+
+@headline.register
+def _(event: events.NodeSeen) -> str:
+    gpus = f", {event.facts.gpu_count} × {event.facts.gpu_model}" if event.facts.gpu_count else ""
+    return f"{event.node} said what it is{gpus}"
+
+
+@headline.register
+def _(event: events.FindingRaised) -> str:
+    return f"Found {event.finding.verdict}: {_key(event.finding.key)}"
+
+
+@headline.register
+def _(event: events.FindingCleared) -> str:
+    return f"Cleared: {_key(event.key)}"
+
+
+@headline.register
+def _(event: events.CheckLevelsChanged) -> str:
+    unwell = sorted(name for name, level in event.checks.items() if level.verdict != "ok")
+    return f"Checks changed; not ok: {', '.join(unwell)}" if unwell else "Checks changed; every check is ok"
+
+
+@headline.register
+def _(event: events.AgentStarted) -> str:
+    return f"The agent started, version {event.version}, {'after a reboot' if event.rebooted else 'on the same boot'}"
+
+
+@headline.register
+def _(event: events.PresenceChanged) -> str:
+    return f"{event.node} is {event.state}"
+
+
+@headline.register
+def _(event: events.OrderEnded) -> str:
+    return f"{event.node} answered order {event.order_id}: {event.outcome}"
+
+
+@headline.register
+def _(event: events.ScheduleObserved) -> str:
+    jobs = f", jobs {', '.join(event.jobs)}" if event.jobs else ""
+    return f"The scheduler sees {event.node} as {'schedulable' if event.schedulable else 'held out'}{jobs}"
+
+
+@headline.register
+def _(event: events.OperatorActed) -> str:
+    return f"{event.by} asked: {event.verb} {event.subject or 'fleet'}"
+
+
+@headline.register
+def _(event: events.DrillStarted) -> str:
+    return f"Drill: {event.by} had {event.fault} injected into {event.node}"
+
+
+@headline.register
+def _(event: events.IncidentOpened) -> str:
+    return f"Incident opened: {event.fault_class} on {event.device}, answered by {event.playbook.name}"
+
+
+@headline.register
+def _(event: events.IncidentJoined) -> str:
+    return f"Joined: {_key(event.finding.key)}"
+
+
+@headline.register
+def _(event: events.IncidentReclassified) -> str:
+    return f"Now {event.fault_class}, answered by {event.playbook.name}"
+
+
+@headline.register
+def _(event: events.IncidentWaiting) -> str:
+    return f"Waits for {event.for_what}"
+
+
+@headline.register
+def _(event: events.StepIntended) -> str:
+    again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+    return f"{sentence_case(event.step)} begins{again}"
+
+
+@headline.register
+def _(event: events.StepEnded) -> str:
+    return f"{sentence_case(event.step)} {_ENDED.get(event.outcome, event.outcome)}"
+
+
+@headline.register
+def _(event: events.StepSkipped) -> str:
+    return f"{sentence_case(event.step)} skipped"
+
+
+@headline.register
+def _(event: events.IncidentHandedOver) -> str:
+    return f"{event.incident_id} is handed to people"
+
+
+@headline.register
+def _(event: events.IncidentReturning) -> str:
+    return f"{event.incident_id}: the way back into service begins"
+
+
+@headline.register
+def _(event: events.IncidentReleasing) -> str:
+    return f"{event.incident_id}: giving the node back at once"
+
+
+@headline.register
+def _(event: events.IncidentAborted) -> str:
+    return f"{event.incident_id} was aborted; the node stays out"
+
+
+@headline.register
+def _(event: events.IncidentClosed) -> str:
+    return f"Closed: {event.outcome.replace('_', ' ')}"

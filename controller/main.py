@@ -1,0 +1,72 @@
+"""The `fleetmend-controller` program."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import click
+import structlog
+
+from controller.keys import KeyFileError
+from controller.playbooks import PlaybookErrors
+from controller.service import AlreadyRunning, Controller, lock_state
+from controller.settings import SettingsError, load
+from controller.store.sqlite import StoreError
+from wire.logs import configure_logging
+
+EX_CONFIG = 78
+EX_IOERR = 74
+EX_TEMPFAIL = 75
+
+log = structlog.get_logger()
+
+
+@click.command(help="Run the fleetmend controller.")
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="TOML configuration file.")
+@click.option("--check", is_flag=True, help="Validate the configuration and the playbooks, then exit.")
+def main(config: Path, check: bool) -> None:
+    """Run until SIGTERM or SIGINT."""
+    configure_logging()
+    try:
+        settings = load(config)
+        lock_state(settings.state)
+        controller = Controller.build(settings)
+    except (SettingsError, PlaybookErrors, KeyFileError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(EX_CONFIG)
+    except (AlreadyRunning, OSError) as error:
+        click.echo(f"fleetmend-controller: {error}", err=True)
+        sys.exit(EX_TEMPFAIL)
+    except StoreError as error:
+        click.echo(f"fleetmend-controller: {error}", err=True)
+        sys.exit(EX_IOERR)
+    if not check:
+        sys.exit(asyncio.run(_run(controller)))
+
+
+async def _run(controller: Controller) -> int:
+    serving = asyncio.ensure_future(controller.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        log.info("controller.stopped")
+        return 0
+    except OSError as error:
+        log.error("controller.failed", because=str(error))
+        return EX_TEMPFAIL
+    except BaseExceptionGroup as group:
+        broken_log, others = group.split(StoreError)
+        if broken_log is None or others is not None:
+            raise
+        log.error("log.failed", because=str(broken_log.exceptions[0]))
+    return EX_IOERR
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""One running controller: everything put together, and the order in which it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from controller import keys, playbooks
+from controller.adapters import Notifier, Scheduler
+from controller.api.app import create_app
+from controller.cell import Cell
+from controller.desk import FrontDesk
+from controller.engine.effects import Effects
+from controller.engine.orders import OrderDesk
+from controller.intake import Intake
+from controller.notice_file import JsonLinesNotifier
+from controller.notice_webhook import WebhookNotifier
+from controller.policy.rules import Rules
+from controller.receipts import Receipts
+from controller.schedulers.command import CommandScheduler
+from controller.schedulers.none import NoScheduler
+from controller.schedulers.slurm import SlurmScheduler
+from controller.settings import ControllerSettings, NoticeSection, SchedulerSection
+from controller.store.sqlite import SqliteLog
+from controller.watch import ScheduleWatch
+from wire import topics
+from wire.transport import BrokerSettings, MqttTransport
+
+log = structlog.get_logger()
+
+
+class AlreadyRunning(Exception):
+    """Another controller uses the same state directory: two would fight over every node."""
+
+
+def lock_state(state: Path) -> int:
+    """Take the state directory for this process, for as long as it lives.
+
+    Raises:
+        AlreadyRunning: another process has it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(state / "controller.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise AlreadyRunning(f"another controller is running on {state}") from error
+    return descriptor
+
+
+def rules_of(settings: ControllerSettings) -> Rules:
+    """Return what the policy goes by.
+
+    Raises:
+        PlaybookErrors: with every problem of every playbook file.
+    """
+    books = playbooks.load_directory(settings.playbooks) if settings.playbooks else playbooks.load_default()
+    return Rules(
+        playbooks=books,
+        budget=settings.budget.budget(),
+        agent_lost_after_s=settings.silence.agent_lost_after_s,
+        mass_silence_nodes=settings.silence.freeze_nodes,
+        mass_silence_share=settings.silence.freeze_share,
+        simulated_speedup=settings.simulated_speedup,
+    )
+
+
+def scheduler_of(section: SchedulerSection, state: Path) -> Scheduler:
+    """Return the adapter that the settings name."""
+    match section.kind:
+        case "slurm":
+            return SlurmScheduler(deadline_s=section.deadline_s)
+        case "command":
+            assert section.hook is not None
+            return CommandScheduler(section.hook, deadline_s=section.deadline_s)
+        case "none":
+            return NoScheduler(state / "holds.json")
+
+
+def notifier_of(section: NoticeSection, default: Path) -> Notifier:
+    """Return the adapter that the settings name."""
+    if section.kind == "webhook":
+        return WebhookNotifier(section.url, repeatable=section.deduplicates)
+    return JsonLinesNotifier(section.path or default)
+
+
+@dataclass(slots=True)
+class Controller:
+    """A controller that was put together and not yet started.
+
+    Attributes:
+        transport: connected to every node's event, status and presence channels.
+    """
+
+    settings: ControllerSettings
+    cell: Cell
+    transport: MqttTransport
+    intake: Intake
+    effects: Effects
+    desk: OrderDesk
+    watch: ScheduleWatch
+    front: FrontDesk
+    url: str = ""
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def build(cls, settings: ControllerSettings) -> Controller:
+        """Open the log, recall what is believed, and put the parts together; nothing runs yet."""
+        state = settings.state
+        event_log = SqliteLog(state / "events.sqlite")
+        term = event_log.begin_term()
+        cell = Cell(event_log, rules_of(settings))
+        recalled = cell.recall()
+        log.info("log.recalled", events=recalled, nodes=len(cell.belief.nodes), term=term)
+        key = keys.load_or_make(settings.signing_key or state / "signing-key.pem")
+        transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
+        desk = OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time)
+        scheduler = scheduler_of(settings.scheduler, state)
+        watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
+        effects = Effects(
+            cell,
+            scheduler,
+            notifier_of(settings.tickets, state / "tickets.jsonl"),
+            notifier_of(settings.pages, state / "pages.jsonl"),
+            desk,
+            time.time,
+            page_url=settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}",
+            observe_now=watch.look_now,
+        )
+        intake = Intake(
+            cell, transport, Receipts.recall(event_log), settings.cell, settings.silence.silent_after_s, time.time
+        )
+        front = FrontDesk(cell, intake, desk, watch, transport, time.time, settings.cell)
+        intake.on_order_ended = front.order_ended
+        cell.act = effects.act
+        return cls(settings, cell, transport, intake, effects, desk, watch, front)
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            StoreError: the event log cannot be written.
+            OSError: the HTTP port is taken.
+        """
+        runner = web.AppRunner(create_app(self.front), access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            self.url = f"http://{host}:{port}"
+            log.info("controller.started", url=self.url, cell=self.settings.cell)
+            await self._serve()
+        finally:
+            await self.effects.close()
+            await runner.cleanup()
+            self.cell.log.close()
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.cell.run(), name="cell")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.watch.look(), self.settings.scheduler.deadline_s)
+            self.effects.resume()
+            group.create_task(self.watch.run(), name="schedule-watch")
+            group.create_task(
+                self.transport.run(on_message=self.intake.take, on_connected=self._connected), name="mqtt"
+            )
+            group.create_task(self.intake.acknowledge_stored(), name="acknowledgements")
+            group.create_task(self.intake.watch_silence(), name="silence")
+            group.create_task(self.desk.keep_sending(), name="orders")
+            self.started.set()
+
+    async def _connected(self) -> None:
+        log.info("broker.connected", url=self.settings.broker.url)
+
+
+def _broker(settings: ControllerSettings) -> BrokerSettings:
+    section = settings.broker
+    return BrokerSettings(
+        url=section.url,
+        client_id=f"fleetmend-controller-{settings.cell}",
+        username=section.username,
+        password=section.password_file.read_text("utf-8").strip() if section.password_file else "",
+        ca_file=str(section.ca_file) if section.ca_file else "",
+    )
+
+
+def _subscriptions(cell: str) -> tuple[str, ...]:
+    heard = (topics.Channel.EVENT, topics.Channel.STATUS, topics.Channel.PRESENCE)
+    return tuple(topics.every_node(cell, channel) for channel in heard)

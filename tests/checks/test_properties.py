@@ -1,0 +1,161 @@
+"""What holds for every input: foreign bytes never stop the reader, and `unknown` never becomes `ok`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checks.check import LevelCheck
+from checks.counters import growth, since_reset
+from checks.errors import CannotJudge
+from checks.finding import Verdict
+from checks.judge import LatchedJudge, LineJudge, judge_lines
+from checks.kernel_log import MAX_LINE_BYTES, continuation, parse_line
+from checks.readings import GpuReading, HostReading, KernelRecord, NvmlReading, RdmaPort, RdmaReading
+from checks.registry import CHECKS
+from tests.support.check_cases import all_cases
+
+CAPTURED = sorted({line for case in all_cases() if isinstance(case.file.input[0], str) for line in case.lines})
+PREFIXES = (
+    b"",
+    b"[1.5] ",
+    b"<4>",
+    b"4,1,2,-;",
+    b"kern  :warn  : ",
+    b"Nov 22 18:29:55 host kernel: ",
+    b"[Fri Aug 30 1:02:03] ",
+)
+
+mutilated = st.builds(
+    lambda prefix, line, cut, junk: prefix + line[:cut] + junk + line[cut:],
+    st.sampled_from(PREFIXES),
+    st.sampled_from(CAPTURED),
+    st.integers(0, 200),
+    st.binary(max_size=8),
+)
+lines = st.one_of(st.binary(max_size=300), mutilated)
+RECORDS = [record for line in CAPTURED if (record := parse_line(line)) is not None]
+MEANINGFUL = sorted({record.text for record in RECORDS if LatchedJudge().feed(record)})
+LEVEL_CHECKS = [check for check in CHECKS if isinstance(check, LevelCheck)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines)
+def test_any_bytes_are_a_record_or_none(raw: bytes) -> None:
+    record = parse_line(raw)
+    assert record is None or (len(record.text) <= MAX_LINE_BYTES and record.at_s >= 0.0)
+    continuation(KernelRecord(0.0, "before"), raw)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(lines, max_size=12))
+def test_any_lines_are_judged(raws: list[bytes]) -> None:
+    judge = LineJudge()
+    for number, raw in enumerate(raws, 1):
+        for judged in judge.feed(raw):
+            assert number == judged.line
+            assert judged.because.isprintable()
+            assert json.loads(judged.as_json()) == asdict(judged)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(MEANINGFUL), st.integers(1, 23), st.integers(0, 7))
+def test_only_the_kernels_facility_is_ever_judged(text: str, facility: int, severity: int) -> None:
+    message = text.encode().replace(b"\n", rb"\x0a")
+    assert list(judge_lines([b"%d,1,2,-;%s" % (facility << 3 | severity, message)])) == []
+    assert list(judge_lines([b"%d,1,2,-;%s" % (severity, message)])) != []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 999_999_999), st.text(max_size=60))
+def test_every_xid_code_is_kept(code: int, message: str) -> None:
+    findings = LatchedJudge().feed(KernelRecord(0.0, f"NVRM: Xid (PCI:0000:3b:00): {code}, {message}"))
+    assert [finding.code for finding in findings] == [str(code)]
+
+
+@given(
+    st.sampled_from(["library_not_found", "driver_not_loaded", "version_mismatch", "timeout", "stuck", "error", "x"])
+)
+def test_nvml_that_does_not_answer_leaves_no_check_over_it_ok(failure: str) -> None:
+    reading = NvmlReading(0.0, failure=failure, missed_deadlines=3, known_gpus={"GPU-0": "0000:3b:00"})
+    for check in LEVEL_CHECKS:
+        if check.reading is NvmlReading:
+            assert verdicts(check, reading) & {Verdict.UNKNOWN, Verdict.DEGRADED, Verdict.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("check_id", "field"),
+    [
+        ("gpu.recovery_action", "recovery_action"),
+        ("gpu.row_remap", "remap_pending"),
+        ("gpu.row_remap", "remap_failed"),
+        ("gpu.ecc_uncorrected", "ecc_uncorrected_volatile"),
+        ("fabric.nvlink", "nvlink_states"),
+    ],
+)
+@given(st.text(min_size=1, max_size=40))
+def test_a_field_that_cannot_be_read_is_unknown(check_id: str, field: str, error: str) -> None:
+    gpu = GpuReading(0, "GPU-0", "0000:3b:00", errors={field: error})
+    (check,) = [check for check in LEVEL_CHECKS if check.id == check_id]
+    assert {Verdict.UNKNOWN} == verdicts(check, NvmlReading(0.0, (gpu,)))
+
+
+counts = st.one_of(st.none(), st.integers(0, 300))
+ports = st.builds(
+    RdmaPort,
+    name=st.sampled_from(["mlx5_0/1", "mlx5_1/1", "efa_0/1"]),
+    link_layer=st.sampled_from(["InfiniBand", "Ethernet", "Unknown", ""]),
+    state=st.one_of(st.none(), st.integers(0, 9)),
+    phys_state=st.one_of(st.none(), st.integers(0, 9)),
+    rate_gbit_per_s=st.one_of(st.none(), st.floats(0, 800)),
+    link_downed=counts,
+    carrier_changes=counts,
+)
+rdma_windows = st.lists(
+    st.builds(
+        RdmaReading,
+        at_s=st.floats(0, 1e6),
+        ports=st.lists(ports, max_size=3).map(tuple),
+        known_ports=st.dictionaries(st.sampled_from(["mlx5_0/1", "efa_0/1", "gone/1"]), st.floats(0, 800)),
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda readings: sorted(readings, key=lambda reading: reading.at_s))
+
+
+@settings(max_examples=200, deadline=None)
+@given(rdma_windows)
+def test_any_ports_are_judged(readings: list[RdmaReading]) -> None:
+    for check in LEVEL_CHECKS:
+        if check.reading is RdmaReading:
+            assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
+
+
+@given(st.one_of(st.none(), st.integers(0, 2**50)), st.one_of(st.none(), st.integers(0, 2**50)))
+def test_any_host_is_judged(total: int | None, available: int | None) -> None:
+    reading = HostReading(0.0, memory_total_bytes=total, memory_available_bytes=available)
+    for check in LEVEL_CHECKS:
+        if check.reading is HostReading:
+            assert Verdict.OK not in verdicts(check, reading)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 1000)), max_size=20))
+def test_counters_never_shrink(values: list[int | None]) -> None:
+    known = [value for value in values if value is not None]
+    assert growth(values) >= (known[-1] - known[0] if known else 0)
+    since = since_reset(values)
+    assert sorted(since) == since
+    assert since == known[len(known) - len(since) :]
+
+
+def verdicts(check: LevelCheck, reading: Any) -> set[Verdict]:
+    """Return what the check says of one reading; to be unable to judge is to say `unknown`."""
+    try:
+        return {finding.verdict for finding in check.judge([reading])}
+    except CannotJudge:
+        return {Verdict.UNKNOWN}

@@ -1,0 +1,47 @@
+"""One name everywhere: a check's id is its file, its place in the registry and its case folder."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import checks
+from checks.check import SOURCE_OF_READING, LevelCheck
+from checks.registry import CHECKS
+from tests.support.check_cases import ROOT, all_cases
+
+PACKAGE = Path(checks.__file__).parent
+SHELVES = {"data"}
+"""Folders of the package that hold no checks."""
+
+
+def ids_of_files() -> set[str]:
+    files = (path for path in PACKAGE.glob("*/*.py") if path.stem != "__init__" and path.parent.name not in SHELVES)
+    return {f"{path.parent.name}.{path.stem}" for path in files}
+
+
+def test_every_file_is_registered_once() -> None:
+    ids = [check.id for check in CHECKS]
+    assert ids_of_files() == set(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_file_holds_the_check_of_its_name() -> None:
+    for check in CHECKS:
+        assert importlib.import_module(f"checks.{check.id}").CHECK is check
+
+
+def test_every_check_has_cases_and_every_case_a_check() -> None:
+    assert {check.id for check in CHECKS} == {path.name for path in ROOT.iterdir()}
+    assert {check.id for check in CHECKS} == {case.check for case in all_cases()}
+
+
+def test_every_case_says_where_its_text_is_from() -> None:
+    assert [case.name for case in all_cases() if not case.file.origin.strip()] == []
+
+
+def test_every_check_is_documented_and_has_a_source() -> None:
+    for check in CHECKS:
+        assert check.summary.endswith(".")
+        assert check.thresholds or check.id == "gpu.nvml"
+        assert not isinstance(check, LevelCheck) or check.reading in SOURCE_OF_READING

@@ -1,0 +1,177 @@
+"""What an adapter says decides what the engine does: retry, fail, or accept a no."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from controller import events
+from controller.adapters import Hold, NodeSchedule, Notice
+from controller.cell import Cell
+from controller.engine.effects import Effects
+from controller.engine.orders import OrderDesk
+from controller.errors import Permanent, Refused, Retryable
+from controller.policy.rules import Budget, Rules
+from controller.store.sqlite import SqliteLog
+from tests.support.policy import GPU_LOST, START, xid
+from wire import messages, topics
+from wire.messages import NodeFacts
+from wire.orders import verify
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Answers each cordon with the next thing on its list."""
+
+    answers: list[Exception | str]
+    calls: int = 0
+    name: str = "scripted"
+
+    async def observe(self) -> Mapping[str, NodeSchedule]:
+        return {}
+
+    async def cordon(self, node: str, hold: Hold) -> str:
+        assert node and hold.key
+        self.calls += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
+        raise Retryable(f"{node} {hold.key} {jobs}", after_s=10.0)
+
+    async def uncordon(self, node: str, hold: Hold) -> str:
+        raise Permanent(f"{node} {hold.key}")
+
+
+class Nobody:
+    """Takes no notices."""
+
+    name = "nobody"
+    repeatable = True
+
+    async def send(self, notice: Notice) -> str:
+        raise Permanent(notice.title)
+
+
+@dataclass(slots=True)
+class Link:
+    """Keeps what was published."""
+
+    connected: bool = True
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert not retain
+        self.sent.append((topic, payload))
+
+
+@dataclass(slots=True)
+class Bench:
+    cell: Cell
+    scheduler: Scheduler
+    desk: OrderDesk
+    link: Link
+    now: list[float]
+
+    async def until_step_ended(self) -> events.StepEnded:
+        for _ in range(500):
+            ended = [e.event for e in self.cell.log.read() if isinstance(e.event, events.StepEnded)]
+            if ended:
+                return ended[0]
+            await asyncio.sleep(0.01)
+        raise AssertionError("no step ended")
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    now = [START]
+    cell = Cell(SqliteLog(tmp_path / "events.sqlite"), Rules((GPU_LOST,), Budget(nodes=1)), clock=lambda: now[0])
+    link, scheduler = Link(), Scheduler(list(request.param))
+    desk = OrderDesk(link, "main", "k1", Ed25519PrivateKey.generate(), 7, lambda: now[0])  # type: ignore[arg-type]
+    effects = Effects(cell, scheduler, Nobody(), Nobody(), desk, lambda: now[0], page_url="http://test")
+    cell.act = effects.act
+    thinking = asyncio.create_task(cell.run())
+    await cell.submit([events.NodeSeen("n1", "boot-1", NodeFacts()), events.PresenceChanged("n1", "online", "so")])
+    yield Bench(cell, scheduler, desk, link, now)
+    await effects.close()
+    thinking.cancel()
+    await asyncio.gather(thinking, return_exceptions=True)
+    cell.log.close()
+
+
+def broken(bench: Bench) -> asyncio.Future[list[events.Logged]]:
+    return bench.cell.submit([events.FindingRaised("n1", "boot-1", xid("79"), bench.now[0])])
+
+
+@pytest.mark.parametrize(
+    ("bench", "outcome", "because", "calls"),
+    [
+        (["held"], "done", "held", 1),
+        ([Refused("drained by hand")], "refused", "drained by hand", 1),
+        ([Permanent("no such node")], "failed", "no such node", 1),
+        ([Retryable("slurmctld restarts", after_s=0.01), "held"], "done", "held", 2),
+        ([Retryable("slurmctld restarts", after_s=10_000)], "failed", "slurmctld restarts", 1),
+        ([ZeroDivisionError("oops")], "failed", "crashed: ZeroDivisionError: oops", 1),
+    ],
+    indirect=["bench"],
+)
+async def test_an_adapters_word_decides(bench: Bench, outcome: str, because: str, calls: int) -> None:
+    await broken(bench)
+    ended = await bench.until_step_ended()
+    assert (ended.outcome, bench.scheduler.calls) == (outcome, calls)
+    assert because in ended.because
+
+
+@pytest.mark.parametrize("bench", [[]], indirect=True)
+async def test_an_order_is_signed_with_the_term_and_sent_until_it_ends(bench: Bench) -> None:
+    order_id = "inc-000001/reboot/1"
+    from_now = events.StepIntended(
+        "inc-000001",
+        "automatic",
+        "reboot",
+        "reboot",
+        1,
+        order_id,
+        "n1",
+        "GPU-0",
+        {},
+        bench.now[0] + 60,
+        events.Reason("so."),
+    )
+    effects = bench.cell.act
+    effects(events.Logged(99, bench.now[0], from_now))
+    await asyncio.sleep(0.01)
+    await bench.desk.send_again()
+    assert len(bench.link.sent) == 2
+    topic, payload = bench.link.sent[0]
+    body = messages.decode(payload, topics.parse(topic)).body
+    assert isinstance(body, messages.SignedOrder)
+    order = verify(body, trusted={"k1": bench.desk.key.public_key()})
+    assert (order.order_id, order.node, order.fencing_token, order.incident_id) == (order_id, "n1", 7, "inc-000001")
+    bench.desk.ended(order_id)
+    await bench.desk.send_again()
+    assert len(bench.link.sent) == 2
+
+
+@pytest.mark.parametrize("bench", [[]], indirect=True)
+async def test_an_expired_order_is_not_sent_again(bench: Bench) -> None:
+    bench.cell.act(
+        events.Logged(
+            99,
+            bench.now[0],
+            events.StepIntended(
+                "i", "automatic", "reboot", "reboot", 1, "i/reboot/1", "n1", "", {}, START + 60, events.Reason("so.")
+            ),
+        )
+    )
+    await asyncio.sleep(0.01)
+    bench.now[0] += 61
+    await bench.desk.send_again()
+    assert len(bench.link.sent) == 1

@@ -1,0 +1,126 @@
+"""`fleetmend up` as a user starts it: a process with children of its own, spoken to by HTTP alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(what: str, look: Callable[[], T | None], *, limit_s: float = 90.0) -> T:
+    """Look until something true is seen and return it; fail with `what` when it takes too long."""
+    end = time.monotonic() + limit_s
+    while not (seen := look()):
+        assert time.monotonic() < end, f"not within {limit_s:.0f} s: {what}"
+        time.sleep(0.05)
+    return seen
+
+
+@dataclass(slots=True)
+class EmbeddedCell:
+    """A running `fleetmend up`, started on entering and stopped by SIGINT on leaving."""
+
+    state: Path
+    simulate: int
+    scheduler: str = "none"
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where its controller answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        output = (self.state / "up.log").open("wb")
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "cli.main", "up"),
+                *("--state", str(self.state), "--port", str(self.port)),
+                *("--simulate", str(self.simulate), "--scheduler", self.scheduler),
+                *self.arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **self.environment},
+        )
+        until("the cell is ready", self._ready, limit_s=90.0)
+        return self
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.words()
+        return "Status page:" in self.words()
+
+    def words(self) -> str:
+        """Return what it printed so far."""
+        return (self.state / "up.log").read_text(errors="replace")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def get(self, path: str) -> Any:
+        """Return what the API answers."""
+        with urllib.request.urlopen(f"{self.url}/api/v1{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the `fleetmend` command against this cell."""
+        return subprocess.run(
+            [sys.executable, "-m", "cli.main", "--url", self.url, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def drill(self, fault: str, node: str, *, repair: str = "succeeds") -> None:
+        """Inject a fault as a user does."""
+        done = self.cli("drill", fault, "--node", node, "--repair", repair)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def incidents(self, node: str) -> list[dict[str, Any]]:
+        """Return the incidents of a node, oldest first."""
+        found = [incident for incident in self.get("/incidents") if incident["node"] == node]
+        return sorted(found, key=lambda incident: incident["id"])
+
+    def incident_ended(self, node: str, *, limit_s: float = 90.0) -> dict[str, Any]:
+        """Wait until the newest incident of a node has an outcome, and return it."""
+
+        def ended() -> dict[str, Any] | None:
+            found = self.incidents(node)
+            return found[-1] if found and found[-1]["outcome"] else None
+
+        return until(f"an incident on {node} has ended", ended, limit_s=limit_s)
+
+    def node(self, name: str) -> dict[str, Any]:
+        """Return one node of the node list."""
+        return next(node for node in self.get("/nodes") if node["name"] == name)
