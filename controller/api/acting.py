@@ -48,7 +48,9 @@ async def cordon(call: Call) -> shapes.Acted:
     call.cell.check_cordon(node.name)
     event_id, at = await _record(call, "cordon", node.name, call.said(shapes.Because).because)
     opened = _operator_incident(call.cell.belief, node.name)
-    return shapes.Acted(event_id, at, f"{node.name} is being taken out of service.", opened.id if opened else None)
+    waits = f" {plan.next_of(opened, call.cell.now())}" if opened is not None and opened.waiting_for else ""
+    text = f"{node.name} is being taken out of service.{waits}"
+    return shapes.Acted(event_id, at, text, opened.id if opened else None)
 
 
 def _operator_incident(belief: Belief, node: str) -> Incident | None:

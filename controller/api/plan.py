@@ -202,6 +202,12 @@ def possible_acts(incident: Incident, belief: Belief) -> list[str]:
         acts.append("approve")
     if not why_not_abort(incident):
         acts.append("abort")
-    if not incident.closed_at and incident.node and belief.nodes[incident.node].hold_id and not incident.stop_asked:
+    if _is_out(incident, belief):
         acts.append("uncordon")
     return acts
+
+
+def _is_out(incident: Incident, belief: Belief) -> bool:
+    if incident.closed_at or incident.stop_asked or not incident.node:
+        return False
+    return bool(belief.nodes[incident.node].hold_id) or incident.playbook.name == OPERATOR_CORDON.name

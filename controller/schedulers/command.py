@@ -11,8 +11,8 @@ with these variables in its environment (all but `observe`):
 
     FLEETMEND_INCIDENT    the incident, e.g. inc-000007: the name under which the node is held
     FLEETMEND_REASON      one sentence for people: why
-    FLEETMEND_KEY         the same for every repetition of one effect: done under this key once, it need not be done again
-    FLEETMEND_TOKEN       the controller's term, a number that only grows: a lower one than seen before must be refused (77)
+    FLEETMEND_KEY         the same for every repetition of one effect: what was done under it need not be done again
+    FLEETMEND_TOKEN       the controller's term, which only grows: refuse (77) a lower one than seen before
     FLEETMEND_JOBS        drain only: `wait` leaves the jobs, `requeue` puts them back in the queue, `cancel` ends them
 
 It answers by its exit code:
@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -46,6 +46,8 @@ from controller.adapters import Hold, NodeSchedule
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers.commands import Ended, Limits, run
 from wire.topics import NAME
+
+T = TypeVar("T")
 
 EX_TEMPFAIL = 75
 EX_NOPERM = 77
@@ -93,8 +95,8 @@ class CommandScheduler:
     async def observe(self) -> Mapping[str, NodeSchedule]:
         """Return every node the hook names."""
         ended = await self._run({}, "observe")
-        nodes = self._decoded(ended, HookNodes).nodes
-        return {name: self._schedule(ended, name, raw) for name, raw in nodes.items()}
+        nodes = _decoded(ended, ended.output, HookNodes).nodes
+        return {name: _schedule(ended, name, raw) for name, raw in nodes.items()}
 
     async def cordon(self, node: str, hold: Hold) -> str:
         """Have the hook hold the node; return its sentence.
@@ -108,7 +110,7 @@ class CommandScheduler:
     async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
         """Have the hook take one step towards an empty node; return the jobs that it says are left."""
         ended = await self._run(_environment(hold) | {"FLEETMEND_JOBS": jobs}, "drain", _checked(node))
-        return self._decoded(ended, HookJobs).jobs
+        return _decoded(ended, ended.output, HookJobs).jobs
 
     async def uncordon(self, node: str, hold: Hold) -> str:
         """Have the hook give the node back; return its sentence.
@@ -123,27 +125,27 @@ class CommandScheduler:
         limits = Limits(self.deadline_s, MAX_OUTPUT_BYTES, RETRY_AFTER_S)
         ended = await run((str(self.hook), *arguments), limits, environment)
         because = f"{self.hook.name} {' '.join(arguments)}: {ended.last_words}"[:MAX_SENTENCE_CHARACTERS]
-        match ended.code:
-            case 0:
-                return ended
-            case 75:
-                raise Retryable(because, after_s=RETRY_AFTER_S)
-            case 77:
-                raise Refused(because)
-            case code:
-                raise Permanent(f"{because} ({_how(code)})")
+        if ended.code == EX_TEMPFAIL:
+            raise Retryable(because, after_s=RETRY_AFTER_S)
+        if ended.code == EX_NOPERM:
+            raise Refused(because)
+        if ended.code != 0:
+            raise Permanent(f"{because} ({_how(ended.code)})")
+        return ended
 
-    def _schedule(self, ended: Ended, name: str, raw: msgspec.Raw) -> NodeSchedule:
-        if not NAME.fullmatch(name):
-            raise Permanent(f"{ended.command}: {name!r} is not a node's name: letters, digits and ._- are")
-        node = self._decoded(ended, HookNode, raw, at=f"nodes.{name}: ")
-        return NodeSchedule(node.schedulable, node.held_by, node.foreign_reason, node.jobs, node.responding)
 
-    def _decoded(self, ended: Ended, kind: type[Any], raw: bytes | msgspec.Raw | None = None, *, at: str = "") -> Any:
-        try:
-            return msgspec.json.decode(ended.output if raw is None else raw, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Permanent(f"{ended.command}: standard output: {at}{error}") from error
+def _schedule(ended: Ended, name: str, raw: msgspec.Raw) -> NodeSchedule:
+    if not NAME.fullmatch(name):
+        raise Permanent(f"{ended.command}: {name!r} is not a node's name: letters, digits and ._- are")
+    node = _decoded(ended, raw, HookNode, at=f"nodes.{name}: ")
+    return NodeSchedule(node.schedulable, node.held_by, node.foreign_reason, node.jobs, node.responding)
+
+
+def _decoded(ended: Ended, content: bytes | msgspec.Raw, kind: type[T], *, at: str = "") -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Permanent(f"{ended.command}: standard output: {at}{error}") from error
 
 
 def _checked(node: str) -> str:

@@ -13,13 +13,13 @@ a crash at any moment leaves either the old one or the new one.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from controller import durable
 from controller.adapters import Hold, NodeSchedule
 from controller.errors import Permanent, Refused, Retryable
 
@@ -103,7 +103,7 @@ class NoScheduler:
 
     async def _write(self, ledger: Ledger, node: str, entry: LedgerEntry) -> None:
         content = msgspec.json.encode(Ledger({**ledger.nodes, node: entry}))
-        await asyncio.to_thread(_replace, self.path, msgspec.json.format(content, indent=1) + b"\n")
+        await asyncio.to_thread(_write, self.path, msgspec.json.format(content, indent=1) + b"\n")
         self._seen.add(node)
 
 
@@ -138,24 +138,8 @@ def _read(path: Path) -> Ledger:
         raise Permanent(f"{path} is not a ledger of holds: {error}. It must look like {right}") from error
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Put the content in place of the file, so that it is there even after a power cut."""
+def _write(path: Path, content: bytes) -> None:
     try:
-        fresh = path.with_name(path.name + ".new")
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        sync_directory(path.parent)
+        durable.replace(path, content)
     except OSError as error:
         raise Retryable(f"{path} cannot be written: {error.strerror}", after_s=5.0) from error
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

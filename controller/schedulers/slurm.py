@@ -47,18 +47,17 @@ PASSING = (
     "Munge encode failed",
     "If munged is up",
 )
-"""Errors that pass: slurmctld or munged restarts, or is too busy. Source: slurm_errno.h and the texts of 22.05."""
+"""Errors that pass: slurmctld or munged restarts, or is too busy. Source: slurm_errno.c."""
 
 NOT_REQUEUEABLE = ("Requested operation is presently disabled", "Only batch jobs are accepted")
-"""Slurm's answers for a job that was submitted with --no-requeue, and for one that is not a batch job. Seen in 22.05."""
+"""Slurm's answers for a job submitted with --no-requeue, and for one that is not a batch job. Source: seen in 22.05."""
 
 ALREADY_GONE = (
     "Invalid job id",
     "Job is pending execution",
     "Job/step already completing or completed",
-    "Job has already finished",
 )
-"""Slurm's answers for a job that left the node by itself meanwhile. Source: slurm_errno.h; the first two seen in 22.05."""
+"""Slurm's answers for a job that left the node by itself meanwhile. Source: slurm_errno.c, and seen in 22.05."""
 
 
 @dataclass(slots=True)
@@ -110,10 +109,10 @@ class SlurmScheduler:
             raise Permanent(f"drain: jobs is {jobs!r}, it must be one of {', '.join(JOBS)}")
         _refuse_unless_ours(await self._look(node), hold)
         present = await self._jobs(node)
-        going = [self._ask_to_go(job, jobs, hold) for job in present if jobs != "wait" and self._may_ask(job, hold)]
-        for ask in going:
-            await ask
-        return slurm_text.in_order(job.id for job in (await self._jobs(node) if going else present))
+        asked = [job for job in present if jobs != "wait" and self._may_ask(job, hold)]
+        for job in asked:
+            await self._ask_to_go(job, jobs, hold)
+        return slurm_text.in_order(job.id for job in (await self._jobs(node) if asked else present))
 
     async def uncordon(self, node: str, hold: Hold) -> str:
         """Resume the node in Slurm, if it is this incident's drain that is on it.

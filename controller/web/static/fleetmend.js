@@ -4,37 +4,40 @@ const REFRESH_MS = 2000;
 const live = document.getElementById("live");
 const freshness = document.getElementById("freshness");
 
-/* Bring `old` to what `fresh` is without replacing what did not change: focus, scroll and open details stay. */
+/* Bring `old` to what `fresh` is without replacing what did not change: focus, scroll and open details stay.
+   Nodes are the same if they have the same id, or none and the same tag; a moved node would lose its focus. */
 function morph(old, fresh) {
   syncAttributes(old, fresh);
-  const kept = new Map();
-  for (const child of old.children) if (child.id) kept.set(child.id, child);
+  const wanted = new Set([...fresh.children].map((child) => child.id));
+  for (const child of [...old.children]) if (child.id && !wanted.has(child.id)) child.remove();
   let at = old.firstChild;
   for (const next of [...fresh.childNodes]) {
-    const match = matching(at, next, kept);
+    const match = matching(at, next);
     if (match === null) {
       old.insertBefore(next, at);
       continue;
     }
-    if (match !== at) old.insertBefore(match, at);
-    else at = at.nextSibling;
+    while (at !== match && !at.id) at = removed(at);
+    if (at === match) at = at.nextSibling;
+    else old.insertBefore(match, at);
     if (match.nodeType === Node.ELEMENT_NODE) morph(match, next);
     else if (match.data !== next.data) match.data = next.data;
   }
-  while (at) {
-    const gone = at;
-    at = at.nextSibling;
-    gone.remove();
-  }
+  while (at) at = removed(at);
 }
 
-function matching(at, next, kept) {
-  if (next.id) {
-    const same = kept.get(next.id);
-    return same && same.tagName === next.tagName ? same : null;
+function matching(at, next) {
+  if (next.nodeType !== Node.ELEMENT_NODE) return at && at.nodeType === next.nodeType ? at : null;
+  for (let node = at; node; node = node.nextSibling) {
+    if (node.nodeName === next.nodeName && node.id === next.id) return node;
   }
-  const alike = at && at.nodeType === next.nodeType && at.nodeName === next.nodeName && !at.id;
-  return alike ? at : null;
+  return null;
+}
+
+function removed(node) {
+  const following = node.nextSibling;
+  node.remove();
+  return following;
 }
 
 function syncAttributes(old, fresh) {
@@ -52,9 +55,9 @@ async function refresh() {
   url.searchParams.set("part", "live");
   const answer = await fetch(url, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(5000) });
   if (!answer.ok) throw new Error(`the controller answered ${answer.status}`);
-  const fresh = document.createElement("main");
-  fresh.append(new DOMParser().parseFromString(await answer.text(), "text/html").body);
-  morph(live, fresh.firstChild);
+  const fresh = document.createElement("template");
+  fresh.innerHTML = `<main>${await answer.text()}</main>`;
+  morph(live, fresh.content.firstChild);
   say(`as of ${new Date().toISOString().slice(11, 19)} UTC`, false);
 }
 

@@ -1,0 +1,38 @@
+"""Files that are still there, whole, after a kill -9 or a power cut."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put the content in place of a file: at any moment there is the whole old one or the whole new one."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_directory(path.parent)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Put the content at the end of a file, which is made when it is not there. After an error a part may be there."""
+    is_new = not path.exists()
+    with path.open("ab", buffering=0) as file:
+        written = 0
+        while written < len(content):
+            written += file.write(content[written:])
+        os.fsync(file.fileno())
+    if is_new:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,87 @@
+"""Tickets or pages as lines of JSON in a file, for whatever reads it: `tail`, a log shipper, another system's bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from controller import durable
+from controller.adapters import Notice
+from controller.errors import Permanent, Retryable
+
+log = structlog.get_logger()
+
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EINTR, errno.EAGAIN, errno.ESTALE, errno.EMFILE})
+"""Errors that pass when somebody makes room or a mount comes back."""
+
+
+def as_json(notice: Notice) -> bytes:
+    """Return the notice as one line of JSON; text that is no Unicode (half a character of a kernel log) becomes `?`."""
+    return json.dumps(asdict(notice), ensure_ascii=False).encode(errors="replace")
+
+
+@dataclass(slots=True)
+class JsonLinesNotifier:
+    """Appends one line a notice, durable on return. The same key again adds nothing and returns the same reference.
+
+    A line that a crash cut short is ended and left: nobody was told that it had arrived, so its notice comes again.
+    """
+
+    path: Path
+    name: str = "json_lines"
+    repeatable: bool = True
+    _lines: dict[str, int] | None = None
+    _count: int = 0
+    _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def send(self, notice: Notice) -> str:
+        """Append it and return `<file>:<line number>`."""
+        async with self._sending:
+            try:
+                line = await asyncio.to_thread(self._line_of, notice)
+            except OSError as error:
+                self._lines = None
+                sentence = f"{self.path} cannot be written: {error.strerror}"
+                raise (Retryable(sentence, after_s=5.0) if error.errno in PASSING else Permanent(sentence)) from error
+        return f"{self.path}:{line}"
+
+    def _line_of(self, notice: Notice) -> int:
+        if self._lines is None:
+            self._lines = self._recall()
+        if notice.key not in self._lines:
+            durable.append(self.path, as_json(notice) + b"\n")
+            self._count += 1
+            self._lines[notice.key] = self._count
+        return self._lines[notice.key]
+
+    def _recall(self) -> dict[str, int]:
+        """Return key → line number of what the file holds, and end its last line if a crash did not."""
+        self._count, line, unreadable = 0, b"\n", 0
+        lines: dict[str, int] = {}
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+            for self._count, line in enumerate(file, 1):
+                key = _key_of(line)
+                lines.setdefault(key, self._count)
+                unreadable += not key
+        if not line.endswith(b"\n"):
+            durable.append(self.path, b"\n")
+        if unreadable:
+            log.warning("notices.unreadable", path=str(self.path), lines=unreadable)
+        return lines
+
+
+def _key_of(line: bytes) -> str:
+    """Return the key of the notice in a line, empty when the line holds none."""
+    try:
+        read: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    key = read.get("key") if isinstance(read, dict) else None
+    return key if isinstance(key, str) else ""

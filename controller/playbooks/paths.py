@@ -1,0 +1,155 @@
+"""What a playbook could do on any of its paths, and what it must never do: the rules that need no finding to check.
+
+Every combination of success and failure of every step is walked. Jumps go forward only, so the walk is short: what
+matters of the past is only whether the node is cordoned, empty, verified, and whether people were told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from controller.policy.playbook import HAND_OVER, REPAIRS, Playbook, Step, Verb
+from controller.policy.silence import PRESENCE_KEY
+
+TELLS = frozenset({Verb.TICKET, Verb.PAGE})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Flaw:
+    """One thing a playbook must not do. `path` names the place, e.g. `steps[3]` or `hand_over`."""
+
+    path: str
+    wrong: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What is certain on reaching a step. `verified`: nothing that could have undone it came after; `told`: people."""
+
+    cordoned: bool = False
+    drained: bool = False
+    verified: bool = False
+    told: bool = False
+
+
+def flaws(playbook: Playbook) -> list[Flaw]:
+    """Return everything that is wrong with the steps of a playbook, each once."""
+    named = [*_names(playbook), *_jumps(playbook), *_hand_over(playbook), *_acts_on_silence(playbook)]
+    return sorted(named) or sorted(set(_walk_all(playbook)))
+
+
+def _names(playbook: Playbook) -> Iterator[Flaw]:
+    counts = Counter(step.name for step in (*playbook.steps, *playbook.hand_over))
+    for path, step in _places(playbook):
+        if step.name == HAND_OVER:
+            yield Flaw(path, f"a step is called {HAND_OVER}", "that word is the jump to people; use another name")
+        elif counts[step.name] > 1:
+            yield Flaw(path, f"`{step.name}` is the name of {counts[step.name]} steps", "give each its own `name`")
+
+
+def _places(playbook: Playbook) -> Iterator[tuple[str, Step]]:
+    yield from ((f"steps[{index}]", step) for index, step in enumerate(playbook.steps))
+    yield from ((f"{HAND_OVER}[{index}]", step) for index, step in enumerate(playbook.hand_over))
+
+
+def _jumps(playbook: Playbook) -> Iterator[Flaw]:
+    names = [step.name for step in playbook.steps]
+    for index, step in enumerate(playbook.steps):
+        for key, target in (("on_success", step.on_success), ("on_failure", step.on_failure)):
+            if target in {"", HAND_OVER, *names[index + 1 :]}:
+                continue
+            what = "leads backwards" if target in names else "leads to a step that does not exist"
+            later = ", ".join([*names[index + 1 :], HAND_OVER])
+            yield Flaw(f"steps[{index}].{step.verb}.{key}", f"`{target}` {what}", f"jumps go forward, here to {later}")
+
+
+def _hand_over(playbook: Playbook) -> Iterator[Flaw]:
+    for index, step in enumerate(playbook.hand_over):
+        if step.verb not in TELLS:
+            yield Flaw(
+                f"{HAND_OVER}[{index}]", f"`{step.verb}` is not for people", "only ticket and page may stand here"
+            )
+    if not any(step.verb in TELLS for step in playbook.hand_over):
+        yield Flaw(HAND_OVER, "nobody is told", "add a ticket or a page")
+
+
+def _acts_on_silence(playbook: Playbook) -> Iterator[Flaw]:
+    if not any(line.check == PRESENCE_KEY.check for line in playbook.answers):
+        return
+    for path, step in _places(playbook):
+        if step.verb is Verb.CORDON or step.verb in REPAIRS:
+            wrong = f"`{step.verb}` would follow from silence alone"
+            yield Flaw(path, wrong, f"{PRESENCE_KEY.check} may lead to wait, verify, ticket and page only (I1)")
+
+
+def _walk_all(playbook: Playbook) -> Iterator[Flaw]:
+    todo = [(0, Walk())]
+    seen = set(todo)
+    while todo:
+        position, walk = todo.pop()
+        if position >= len(playbook.steps):
+            yield from _at_the_end(walk)
+            continue
+        yield from _at_a_step(playbook, position, walk)
+        ways = set(_ways_on(playbook.steps, position, walk)) - seen
+        seen |= ways
+        todo.extend(ways)
+
+
+def _at_the_end(walk: Walk) -> Iterator[Flaw]:
+    if walk.cordoned:
+        yield Flaw("steps", "a path ends with the node still cordoned", f"end it with uncordon or {HAND_OVER}")
+    elif not (walk.verified or walk.told):
+        right = "end it with verify, ticket or page, so that the fault is over or people know"
+        yield Flaw("steps", "a path ends and nobody knows whether the fault is over", right)
+
+
+def _at_a_step(playbook: Playbook, position: int, walk: Walk) -> Iterator[Flaw]:
+    step, path = playbook.steps[position], f"steps[{position}]"
+    if step.verb in REPAIRS and not walk.cordoned:
+        yield Flaw(path, f"`{step.name}` can be reached without a cordon", "cordon the node before its repair")
+    if step.verb in REPAIRS and playbook.drain_needed and not walk.drained:
+        right = "drain before the repair and let its failure hand over, or set guards.drain to not_needed"
+        yield Flaw(path, f"`{step.name}` can be reached with jobs on the node", right)
+    if step.verb is Verb.DRAIN and not walk.cordoned:
+        yield Flaw(path, f"`{step.name}` can be reached without a cordon", "cordon first, or new jobs keep coming")
+    if step.verb is Verb.UNCORDON and not walk.verified:
+        right = "every path to an uncordon needs a verify that succeeded after the last repair (I6)"
+        yield Flaw(path, f"`{step.name}` can be reached without a verify", right)
+
+
+def _ways_on(steps: tuple[Step, ...], position: int, walk: Walk) -> Iterator[tuple[int, Walk]]:
+    step = steps[position]
+    for target, after in ((step.on_success, _succeeded(step, walk)), (step.on_failure, _failed(step, walk))):
+        if target != HAND_OVER:
+            yield _position(steps, position, target), after
+
+
+def _position(steps: tuple[Step, ...], position: int, target: str) -> int:
+    names = [step.name for step in steps]
+    return names.index(target) if target else position + 1
+
+
+def _succeeded(step: Step, walk: Walk) -> Walk:
+    match step.verb:
+        case Verb.CORDON:
+            return replace(walk, cordoned=True, verified=False)
+        case Verb.DRAIN:
+            return replace(walk, drained=True)
+        case Verb.VERIFY:
+            return replace(walk, verified=True)
+        case Verb.UNCORDON:
+            return replace(walk, cordoned=False, drained=False)
+        case Verb.TICKET | Verb.PAGE:
+            return replace(walk, told=True)
+        case _:
+            return replace(walk, verified=walk.verified and step.verb not in REPAIRS)
+
+
+def _failed(step: Step, walk: Walk) -> Walk:
+    """A repair that failed may have changed the machine all the same, and a fault that came back is not over."""
+    undone = step.verb in REPAIRS or step.verb in {Verb.VERIFY, Verb.PROBATION}
+    return replace(walk, verified=False) if undone else walk

@@ -1,0 +1,151 @@
+"""Playbooks in plain English: for `fleetmend playbook show`, and as Markdown for the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from controller.policy.incident import attempts_of
+from controller.policy.playbook import HAND_OVER, Answers, Mode, Playbook, Step, Verb
+
+_MODES = {
+    Mode.SHADOW: "it decides and records, and touches nothing",
+    Mode.ASK: "it asks a person before its first step",
+    Mode.ACT: "it acts by itself",
+}
+
+
+def render(playbook: Playbook) -> str:
+    """Return a playbook as text for a terminal."""
+    lines = [
+        f"{playbook.name}: {playbook.summary}",
+        "",
+        *(f"  {line}" for line in _facts(playbook)),
+        "",
+        "Answers",
+        *(f"  {say_answers(line)}" for line in playbook.answers),
+        "",
+        "Steps",
+        *_columns(playbook.steps),
+        "",
+        "Hand-over to people",
+        *(f"  - {say_step(step)}" for step in playbook.hand_over),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def describe(playbook: Playbook) -> str:
+    """Return a playbook as a section of Markdown."""
+    lines = [
+        f"## {playbook.name}",
+        "",
+        playbook.summary,
+        "",
+        *(f"- {line}" for line in _facts(playbook)),
+        *(f"- Answers {say_answers(line)}." for line in playbook.answers),
+        "",
+        "| Step | What is done | At most | Then | If it fails |",
+        "|---|---|---|---|---|",
+        *(_row(step, after) for step, after in _with_next(playbook.steps)),
+        "",
+        f"Hand-over: {'; '.join(say_step(step) for step in playbook.hand_over)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def say_answers(line: Answers) -> str:
+    """Return which findings a line answers."""
+    codes = f" {', '.join(sorted(line.codes, key=_by_number))}" if line.codes else ", every code,"
+    verdicts = " or ".join(sorted(line.verdicts))
+    actions = f", where {' or '.join(sorted(line.actions))} is due" if line.actions else ""
+    return f"{line.check}{codes} when {verdicts}{actions}"
+
+
+def say_step(step: Step) -> str:
+    """Return what a step does."""
+    given = step.parameters
+    words = {**given, "jobs": _DRAINS.get(given.get("jobs", ""), ""), "for": say_span(float(given.get("for_s", 0.0)))}
+    return _SAYS[step.verb].format_map(words)
+
+
+_SAYS = {
+    Verb.CORDON: "let no new work onto the node",
+    Verb.DRAIN: "{jobs}",
+    Verb.COLLECT: "gather evidence for the ticket",
+    Verb.RESTART_SERVICE: "restart {service}",
+    Verb.RESET_GPU: "reset the GPU",
+    Verb.REBOOT: "reboot the node",
+    Verb.POWER_CYCLE: "switch the node off and on by its BMC",
+    Verb.WAIT: "wait {for}",
+    Verb.APPROVE: "ask a person: {question}",
+    Verb.VERIFY: "verify on fresh readings that the fault is gone",
+    Verb.PROBATION: "watch the idle node for {for}",
+    Verb.UNCORDON: "give the node back to the scheduler",
+    Verb.TICKET: "open a ticket for the {team} team",
+    Verb.PAGE: "page the on-call engineer, severity {severity}",
+}
+_DRAINS = {
+    "wait": "wait until the running jobs have ended",
+    "requeue": "put the running jobs back into the queue",
+    "cancel": "cancel the running jobs",
+}
+
+
+def say_span(seconds: float) -> str:
+    """Return a span of time as people write it, e.g. `10 min`."""
+    for unit, name in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:g} {name}"
+    return f"{seconds:g} s"
+
+
+def _facts(playbook: Playbook) -> Iterator[str]:
+    yield f"Fault class {playbook.fault_class}, severity {playbook.severity}, precedence {playbook.precedence}"
+    yield f"Mode {playbook.mode}: {_MODES[playbook.mode]}"
+    if playbook.confirm_s:
+        yield f"A finding must have stood for {say_span(playbook.confirm_s)}"
+    yield "Jobs must be gone before a repair" if playbook.drain_needed else "No drain is needed before a repair"
+    if playbook.max_at_once:
+        yield f"At most {playbook.max_at_once} nodes are held out by it at once"
+    if playbook.runbook:
+        yield f"Runbook {playbook.runbook}"
+
+
+def _columns(steps: Sequence[Step]) -> Iterator[str]:
+    width = max((len(step.name) for step in steps), default=0)
+    for number, (step, after) in enumerate(_with_next(steps), 1):
+        details = "; ".join([*_limits(step), *_jumps(step, after)])
+        yield f"  {number:>2}. {step.name:<{width}}  {say_step(step)}{f' ({details})' if details else ''}"
+    yield "  A step that fails hands over to people, unless it says otherwise."
+
+
+def _limits(step: Step) -> Iterator[str]:
+    if "for_s" not in step.parameters:
+        yield f"at most {say_span(step.limit_s)}"
+    if attempts_of(step) > 1:
+        yield f"{attempts_of(step)} attempts"
+
+
+def _jumps(step: Step, after: str) -> Iterator[str]:
+    if step.on_success:
+        yield f"then {_say_target(step.on_success)}"
+    if step.on_failure == after:
+        yield "go on even if it fails"
+    elif step.on_failure != HAND_OVER:
+        yield f"if it fails, {_say_target(step.on_failure)}"
+
+
+def _say_target(target: str) -> str:
+    return "hand over to people" if target == HAND_OVER else f"go to {target}"
+
+
+def _with_next(steps: Sequence[Step]) -> list[tuple[Step, str]]:
+    return list(zip(steps, [*(step.name for step in steps[1:]), "the end"], strict=True))
+
+
+def _row(step: Step, after: str) -> str:
+    limits = ", ".join(_limits(step)).removeprefix("at most ")
+    return f"| {step.name} | {say_step(step)} | {limits} | {step.on_success or after} | {step.on_failure} |"
+
+
+def _by_number(code: str) -> tuple[int, str]:
+    return (int(code) if code.isdecimal() else 1 << 30, code)

@@ -1,0 +1,95 @@
+"""What each verb of a step takes, and how long it may last when the playbook does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, one_of
+from controller.policy.playbook import HAND_OVER, Verb
+
+SEVERITIES = ("info", "warning", "critical")
+JOBS = ("wait", "requeue", "cancel")
+MARGIN_S = 60.0
+"""Added to a wait's own length, so that it never runs into its own time limit."""
+
+_FOR = {"for": Key(LIMIT, "how long, e.g. 10m", required=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class VerbShape:
+    """One verb.
+
+    Attributes:
+        limit_s: time limit when the playbook gives none; 0 for verbs that last as long as their `for` and take none.
+        attempts: how often it is tried when the playbook does not say.
+        own_keys: parameters beyond those that every step has.
+        best_effort: its failure goes on with the next step unless the playbook says otherwise.
+    """
+
+    summary: str
+    limit_s: float
+    attempts: int = 1
+    own_keys: Keys = field(default_factory=dict)
+    best_effort: bool = False
+
+    def keys(self, *, jumps: bool) -> Keys:
+        """Return every key that a step of this verb may have."""
+        shared = {"name": STEP_KEYS["name"], "attempts": STEP_KEYS["attempts"]}
+        limit = {"limit": STEP_KEYS["limit"]} if self.limit_s else {}
+        return {**self.own_keys, **shared, **limit, **(JUMP_KEYS if jumps else {})}
+
+
+STEP_KEYS: Keys = {
+    "name": Key(WORD, "how jumps and the timeline call the step; the verb when absent"),
+    "limit": Key(LIMIT, "the step has failed when it takes longer"),
+    "attempts": Key(count(1, 10), "how often the step is tried before it has failed"),
+}
+JUMP_KEYS: Keys = {
+    "on_success": Key(WORD, f"a later step to go on with, or {HAND_OVER}; the next step when absent"),
+    "on_failure": Key(WORD, f"a later step to go on with, or {HAND_OVER}; {HAND_OVER} when absent"),
+}
+
+VERBS: Mapping[Verb, VerbShape] = {
+    Verb.CORDON: VerbShape("let no new work onto the node; running jobs go on", 120.0, attempts=3),
+    Verb.DRAIN: VerbShape(
+        "wait until no job is left on the node",
+        600.0,
+        own_keys={
+            "jobs": Key(
+                one_of(JOBS), "`wait` leaves jobs alone, `requeue` puts them back, `cancel` ends them", required=True
+            )
+        },
+    ),
+    Verb.COLLECT: VerbShape("have the node gather evidence for the ticket", 60.0, best_effort=True),
+    Verb.RESTART_SERVICE: VerbShape(
+        "restart a systemd unit on the node",
+        300.0,
+        own_keys={"service": Key(SERVICE, "the unit; the node's agent must allow it", required=True)},
+    ),
+    Verb.RESET_GPU: VerbShape("reset the GPU that the incident is about", 300.0),
+    Verb.REBOOT: VerbShape("reboot the node; it is over when another boot id is seen", 1800.0),
+    Verb.POWER_CYCLE: VerbShape("switch the node off and on by its BMC", 1800.0),
+    Verb.WAIT: VerbShape("let time pass", 0.0, own_keys=_FOR),
+    Verb.APPROVE: VerbShape(
+        "wait for a person's yes",
+        86_400.0,
+        own_keys={"question": Key(TEXT, "what the person is asked", required=True)},
+    ),
+    Verb.VERIFY: VerbShape("run the checks that condemned the node on fresh readings; all must pass", 300.0),
+    Verb.PROBATION: VerbShape("watch the idle node; a fault that comes back ends it", 0.0, own_keys=_FOR),
+    Verb.UNCORDON: VerbShape("give the node back to the scheduler", 120.0, attempts=3),
+    Verb.TICKET: VerbShape(
+        "open a ticket with the evidence",
+        300.0,
+        attempts=3,
+        own_keys={"team": Key(WORD, "who gets it, e.g. datacentre", required=True)},
+    ),
+    Verb.PAGE: VerbShape(
+        "page the on-call engineer",
+        300.0,
+        attempts=3,
+        own_keys={"severity": Key(one_of(SEVERITIES), "how urgent it is", required=True)},
+    ),
+}
+"""Source of the time limits: our choice, above the medians of the fault model (GPU reset 60 s, reboot 10 min)."""

@@ -1,0 +1,121 @@
+"""The OpenAPI document is whole, and the answers are what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from controller.api.routes import ROUTES, Route
+from tests.support.open_cell import OpenCell, disk_full, off_the_bus
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "number": (int, float),
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+}
+
+
+@pytest.fixture
+async def document(http: aiohttp.ClientSession) -> dict[str, Any]:
+    """The document as the controller serves it."""
+    async with http.get("/api/v1/openapi.json") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        content: dict[str, Any] = await answer.json()
+        return content
+
+
+def every_part(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of the document."""
+    if isinstance(part, dict):
+        yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from every_part(inner)
+
+
+def conforms(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Return whether a value is what a schema of the document describes; objects may have no further fields."""
+    if "$ref" in schema:
+        return conforms(value, _resolve(schema["$ref"], document), document)
+    if "anyOf" in schema:
+        return any(conforms(value, choice, document) for choice in schema["anyOf"])
+    return isinstance(value, KINDS[schema["type"]]) and _conforms_inside(value, schema, document)
+
+
+def _conforms_inside(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> bool:
+    if schema["type"] == "array":
+        return all(conforms(item, schema["items"], document) for item in value)
+    if schema["type"] == "object" and "properties" in schema:
+        named = schema["properties"]
+        complete = set(schema.get("required", ())) <= set(value) <= set(named)
+        return complete and all(conforms(inner, named[name], document) for name, inner in value.items())
+    if schema["type"] == "object":
+        return all(conforms(inner, schema["additionalProperties"], document) for inner in value.values())
+    return True
+
+
+def _resolve(reference: str, document: dict[str, Any]) -> dict[str, Any]:
+    found: Any = document
+    for part in reference.removeprefix("#/").split("/"):
+        found = found[part]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_it_is_openapi_3_1_and_names_every_route(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0" and document["info"]["title"] == "fleetmend" and document["info"]["version"]
+    described = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+    assert {(route.method, route.path) for route in ROUTES} == described
+
+
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
+    references = [part["$ref"] for part in every_part(document) if "$ref" in part]
+    assert references
+    for reference in references:
+        assert _resolve(reference, document)
+
+
+def test_operation_ids_are_unique_and_path_parameters_declared(document: dict[str, Any]) -> None:
+    operations = [(path, o) for path, methods in document["paths"].items() for o in methods.values()]
+    names = [operation["operationId"] for _, operation in operations]
+    assert sorted(names) == sorted(set(names))
+    for path, operation in operations:
+        declared = {p["name"] for p in operation["parameters"] if p["in"] == "path" and p["required"]}
+        assert set(re.findall(r"\{(\w+)\}", path)) == declared
+
+
+def test_every_post_states_its_body_and_the_guards(document: dict[str, Any]) -> None:
+    posts = [methods["post"] for methods in document["paths"].values() if "post" in methods]
+    assert len([route for route in ROUTES if route.method == "POST"]) == len(posts) > 0
+    for operation in posts:
+        assert "application/json" in operation["requestBody"]["content"]
+        assert {"200", "400", "403", "413", "415", "422"} <= set(operation["responses"])
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.method == "GET"], ids=lambda route: route.name)
+async def test_what_is_answered_is_what_the_document_says(
+    cell: OpenCell, http: aiohttp.ClientSession, document: dict[str, Any], route: Route
+) -> None:
+    cell.scheduler.jobs["n2"] = ("17",)
+    await cell.nodes.find("n2", off_the_bus())
+    await cell.until_step("n2", "drain")
+    await cell.nodes.find("n3", disk_full())
+    await cell.until("n3", "waiting")
+    async with http.get(route.path.format(name="n2", id="inc-000001")) as answer:
+        content = await answer.json()
+    schema = document["paths"][route.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert conforms(content, schema, document), content
+
+
+async def test_a_failure_is_what_the_document_says(http: aiohttp.ClientSession, document: dict[str, Any]) -> None:
+    async with http.get("/api/v1/nodes/m1") as answer:
+        content = await answer.json()
+    assert conforms(content, {"$ref": "#/components/schemas/Failure"}, document)
+    assert not conforms({"error": "x"}, {"$ref": "#/components/schemas/Failure"}, document)

@@ -1,0 +1,212 @@
+"""The status page: what it shows, that nothing a node says can become markup, and that it works in a browser."""
+
+from __future__ import annotations
+
+import html.parser
+from dataclasses import dataclass, field, replace
+
+import aiohttp
+import pytest
+
+from controller.events import DrillStarted, FindingRaised, NodeSeen, OperatorActed, PresenceChanged, ScheduleObserved
+from tests.support.open_cell import OpenCell, disk_full, off_the_bus
+from wire.messages import NodeFacts
+
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>' onmouseover='alert(1)"
+
+
+@dataclass
+class Page(html.parser.HTMLParser):
+    """What a browser makes of a page: its elements with their attributes, and its text."""
+
+    elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep an element."""
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        """Keep text."""
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """The page's text with single spaces."""
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """Return the attributes of every element of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+async def page(http: aiohttp.ClientSession, path: str, *, status: int = 200) -> Page:
+    """Return a page as a browser gets it."""
+    async with http.get(path, headers={"Accept": "text/html"}) as answer:
+        content = await answer.text()
+        assert (answer.status, answer.content_type) == (status, "text/html"), content
+    parsed = Page()
+    parsed.feed(content)
+    return parsed
+
+
+def buttons(shown: Page) -> set[str]:
+    """Return what a person can do on a page."""
+    return {str(button["data-act"]) for button in shown.all("button") if "data-act" in button}
+
+
+async def test_the_fleet_page_shows_every_node_with_shape_and_word(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.scheduler.jobs["n2"] = ("17",)
+    await cell.nodes.find("n2", off_the_bus())
+    await cell.until_step("n2", "drain")
+    await cell.tell(ScheduleObserved("n5", False, "", "bios update (bob)", [], cell.clock.now))
+    shown = await page(http, "/")
+    labels = {str(link["href"]): link.get("aria-label") for link in shown.all("a") if "tile" in str(link.get("class"))}
+    assert [f"/nodes/n{number}" for number in range(1, 11)] == list(labels)
+    assert labels["/nodes/n2"] == "n2, failed, drain"
+    assert labels["/nodes/n5"] == "n5, ok, held by others"
+    assert labels["/nodes/n1"] == "n1, ok"
+    assert "■ failed" in shown.text and "1 of 2" in shown.text
+    assert off_the_bus().because in shown.text and "Drain is under way, at most 10 min more." in shown.text
+
+
+async def test_the_map_can_be_narrowed_to_one_health(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.nodes.find("n3", disk_full())
+    await cell.until("n3", "waiting")
+    shown = await page(http, "/?health=degraded")
+    tiles = [link["href"] for link in shown.all("a") if "tile" in str(link.get("class"))]
+    assert tiles == ["/nodes/n3"]
+    assert "No node is failed." in (await page(http, "/?health=failed")).text
+
+
+async def test_an_empty_cell_says_what_to_expect(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.cell.belief.nodes.clear()
+    shown = await page(http, "/")
+    assert "No node has been heard yet." in shown.text and "No incident is open." in shown.text
+
+
+async def test_an_incident_page_offers_what_can_be_done_now(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.scheduler.jobs["n3"] = ("17",)
+    await cell.nodes.find("n3", disk_full())
+    await cell.until("n3", "waiting")
+    assert buttons(await page(http, "/incidents/inc-000001")) == {"approve", "abort"}
+    await cell.tell(OperatorActed("approve", "inc-000001", "alice", ""))
+    await cell.until_step("n3", "drain")
+    assert buttons(await page(http, "/incidents/inc-000001")) == {"abort", "uncordon"}
+    await cell.tell(OperatorActed("uncordon", "n3", "alice", ""))
+    await cell.until("n3", "closed")
+    closed = await page(http, "/incidents/inc-000001")
+    assert buttons(closed) == set() and "Nothing more will be done." in closed.text
+
+
+async def test_an_incident_page_shows_reasons_inputs_and_evidence(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.nodes.find("n2", off_the_bus())
+    await cell.until_step("n2", "probation")
+    shown = await page(http, "/incidents/inc-000001")
+    assert "It would not have happened if gpu.xid 79 were not failed" in shown.text
+    assert "NVRM: Xid (PCI:0000:3b:00): 79" in shown.text and "Probation goes on for 60 s more." in shown.text
+    assert [link["href"] for link in shown.all("a") if link.get("rel")] == ["https://runbooks.example/gpu-lost"]
+
+
+async def test_the_node_page_offers_cordon_or_uncordon(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    assert buttons(await page(http, "/nodes/n4")) == {"cordon", "pause"}
+    await cell.tell(OperatorActed("pause", "n4", "alice", ""))
+    assert buttons(await page(http, "/nodes/n4")) == {"cordon", "resume"}
+    await cell.tell(OperatorActed("cordon", "n4", "alice", ""))
+    await cell.until("n4", "waiting")
+    assert buttons(await page(http, "/incidents/inc-000001")) == {"uncordon"}
+    assert buttons(await page(http, "/nodes/n4")) == {"uncordon", "resume"}
+
+
+async def test_pause_freeze_and_a_lost_broker_are_said_on_top(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.tell(OperatorActed("pause", "fleet", "alice", "moving racks"))
+    await cell.tell(*(PresenceChanged(f"n{number}", "lost", "Last Will") for number in range(1, 9)))
+    cell.nodes.connected = False
+    shown = await page(http, "/")
+    assert "Paused by alice: moving racks." in shown.text
+    assert "Frozen. 8 of 10 agents fell silent together" in shown.text
+    assert "The broker is not connected." in shown.text
+    assert "resume" in buttons(shown)
+
+
+async def test_the_live_part_is_the_same_content_without_the_frame(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.nodes.find("n3", disk_full())
+    await cell.until("n3", "waiting")
+    for path in ("/", "/nodes/n3", "/incidents/inc-000001"):
+        whole, part = await page(http, path), await page(http, f"{path}?part=live")
+        assert not part.all("html") and not part.all("script") and part.all("h1")
+        assert part.text in whole.text
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/nodes/n11", "no node is called 'n11'. did you mean"),
+        ("/incidents/inc-7", "no incident is called 'inc-7'."),
+        ("/nonsense", "there is nothing at this address"),
+        ("/static/../pages.py", "there is nothing at this address"),
+    ],
+)
+async def test_what_does_not_exist_is_a_page_that_says_so(http: aiohttp.ClientSession, path: str, text: str) -> None:
+    shown = await page(http, path, status=404)
+    assert text in shown.text and shown.all("html")
+
+
+@pytest.mark.parametrize("name", ["fleetmend.css", "fleetmend.js", "favicon.svg"])
+async def test_what_a_page_needs_is_served(http: aiohttp.ClientSession, name: str) -> None:
+    async with http.get(f"/static/{name}") as answer:
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
+        assert len(await answer.read()) > 200
+
+
+async def test_a_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_code(
+    cell: OpenCell, http: aiohttp.ClientSession
+) -> None:
+    await cell.nodes.find("n2", off_the_bus())
+    await cell.until_step("n2", "probation")
+    for path in ("/", "/nodes/n2", "/incidents/inc-000001"):
+        shown = await page(http, path)
+        loaded = [
+            str(e.get("src", e.get("href"))) for e in (*shown.all("script"), *shown.all("link"), *shown.all("img"))
+        ]
+        assert loaded and all(address.startswith("/static/") for address in loaded)
+        assert not shown.all("style")
+        assert not [a for _, attributes in shown.elements for a in attributes if a == "style" or a.startswith("on")]
+
+
+async def hostile(cell: OpenCell) -> None:
+    """Have a node, a finding, a scheduler and a person say everything that could become markup."""
+    facts = NodeFacts(False, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 8, HOSTILE)
+    said = off_the_bus()
+    finding = replace(said, device=HOSTILE, because=HOSTILE, pci=HOSTILE, serial=HOSTILE, evidence={HOSTILE: HOSTILE})
+    await cell.tell(NodeSeen(HOSTILE, HOSTILE, facts), PresenceChanged(HOSTILE, "online", HOSTILE))
+    cell.scheduler.jobs[HOSTILE] = (HOSTILE,)
+    await cell.tell(FindingRaised(HOSTILE, HOSTILE, finding, cell.clock.now))
+    await cell.until_step(HOSTILE, "drain")
+    await cell.tell(
+        ScheduleObserved("n1", False, "", HOSTILE, [HOSTILE], cell.clock.now),
+        OperatorActed("pause", "fleet", HOSTILE, HOSTILE),
+        OperatorActed("pause", HOSTILE, HOSTILE, HOSTILE),
+        DrillStarted(HOSTILE, HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, HOSTILE),
+    )
+    incident = cell.cell.belief.incidents["inc-000001"]
+    incident.evidence = {HOSTILE: HOSTILE, "long": HOSTILE * 9}
+    incident.playbook = replace(incident.playbook, runbook="javascript:alert(1)")
+    cell.front.intake.rejected[HOSTILE] += 1
+
+
+async def test_nothing_anybody_says_becomes_markup(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await hostile(cell)
+    path = "/nodes/" + HOSTILE.translate({ord(c): f"%{ord(c):02X}" for c in "\"'<>()/= "})
+    for address in ("/", path, "/nodes/n1", "/incidents/inc-000001", f"/nodes/{path[7:]}x", "/?health=" + path[7:]):
+        status = 404 if address.endswith("x") else 200
+        shown = await page(http, address, status=status)
+        assert shown.all("script") == [{"src": "/static/fleetmend.js", "defer": None}], address
+        assert all(image["src"] == "/static/favicon.svg" for image in shown.all("img")), address
+        attributes = {name for _, found in shown.elements for name in found}
+        assert not {name for name in attributes if name.startswith("on")}, address
+        assert not [link for link in shown.all("a") if str(link.get("href")).startswith("javascript:")], address
+    assert "alert(1)" in (await page(http, path)).text

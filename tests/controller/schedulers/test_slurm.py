@@ -1,0 +1,270 @@
+"""The Slurm adapter on a real slurmctld with four real slurmd."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from controller.adapters import Hold, NodeSchedule
+from controller.errors import Permanent, Refused, Retryable
+from controller.schedulers.slurm import SlurmScheduler
+from tests.support.slurm import SlurmCluster, needs_slurm
+
+pytestmark = [needs_slurm, pytest.mark.slurm]
+
+OUR_REASON = "fleetmend:inc-000007 GPU 3 has fallen off the bus (Xid 79)."
+BY_HAND = "memory test by hand"
+
+
+@pytest.fixture
+def slurm(cluster: SlurmCluster) -> SlurmScheduler:
+    return SlurmScheduler(environment=cluster.env())
+
+
+def another(hold: Hold) -> Hold:
+    return replace(hold, incident_id="inc-000008")
+
+
+async def test_a_cordon_lets_the_running_job_go_on(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    job = cluster.submit(node="n2")
+    cluster.wait_for_job(job, state="RUNNING")
+
+    said = await slurm.cordon("n2", hold)
+
+    assert said == "n2 is draining in Slurm for inc-000007."
+    assert cluster.node_state("n2") == "draining"
+    assert cluster.node_reason("n2") == OUR_REASON
+    assert cluster.job_state(job) == "RUNNING"
+
+
+async def test_a_second_cordon_changes_nothing(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    await slurm.cordon("n1", hold)
+
+    said = await slurm.cordon("n1", replace(hold, reason="another sentence"))
+
+    assert said == "n1 is drained in Slurm for inc-000007 already."
+    assert cluster.node_reason("n1") == OUR_REASON
+
+
+@pytest.mark.parametrize("effect", ["cordon", "drain", "uncordon"])
+async def test_a_node_drained_by_hand_is_not_touched(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold, effect: str
+) -> None:
+    job = cluster.submit(node="n3")
+    cluster.wait_for_job(job, state="RUNNING")
+    cluster.drain("n3", BY_HAND)
+    act = {
+        "cordon": slurm.cordon("n3", hold),
+        "drain": slurm.drain("n3", hold, jobs="cancel"),
+        "uncordon": slurm.uncordon("n3", hold),
+    }
+    with pytest.raises(Refused, match=f"^n3 is held in Slurm by somebody else: {BY_HAND}$"):
+        await act()
+
+    assert (cluster.node_state("n3"), cluster.node_reason("n3")) == ("draining", BY_HAND)
+    assert cluster.job_state(job) == "RUNNING"
+
+
+@pytest.mark.parametrize("state", ["DOWN", "FAIL"])
+async def test_a_node_taken_out_by_another_state_is_not_touched_either(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold, state: str
+) -> None:
+    cluster.run("scontrol", "update", "NodeName=n3", f"State={state}", f"Reason={BY_HAND}")
+
+    with pytest.raises(Refused, match=BY_HAND):
+        await slurm.cordon("n3", hold)
+
+    assert cluster.node_reason("n3") == BY_HAND
+
+
+async def test_another_incident_of_ours_is_refused(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    await slurm.cordon("n1", another(hold))
+
+    with pytest.raises(Refused, match=r"^n1 is held in Slurm for another incident of fleetmend: inc-000008$"):
+        await slurm.cordon("n1", hold)
+    with pytest.raises(Refused, match="inc-000008"):
+        await slurm.uncordon("n1", hold)
+
+    assert cluster.node_state("n1") == "drained"
+
+
+async def test_uncordon_gives_back_what_is_ours(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    await slurm.cordon("n1", hold)
+
+    said = await slurm.uncordon("n1", hold)
+
+    assert said.startswith("n1 is given back to Slurm, which has it as IDLE")
+    cluster.wait_for("n1", state="idle")
+    assert cluster.node_reason("n1") == "none"
+
+
+async def test_uncordon_of_a_node_that_nobody_holds_is_done_already(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
+) -> None:
+    assert await slurm.uncordon("n1", hold) == "n1 is IDLE in Slurm: nobody holds it."
+    assert cluster.node_state("n1") == "idle"
+
+
+async def test_a_drain_by_hand_over_ours_is_theirs(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    await slurm.cordon("n1", hold)
+    cluster.drain("n1", BY_HAND)
+
+    seen = (await slurm.observe())["n1"]
+
+    assert NodeSchedule(False, foreign_reason=BY_HAND) == seen
+    with pytest.raises(Refused, match=BY_HAND):
+        await slurm.uncordon("n1", hold)
+
+
+async def test_requeue_puts_the_job_back_into_the_queue(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
+) -> None:
+    job = cluster.submit(node="n2")
+    cluster.wait_for_job(job, state="RUNNING")
+    await slurm.cordon("n2", hold)
+
+    await until_empty(slurm, "n2", hold, jobs="requeue")
+
+    cluster.wait_for("n2", state="drained")
+    assert cluster.job_state(job) == "PENDING"
+
+
+async def test_requeue_leaves_a_job_that_slurm_will_not_requeue(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
+) -> None:
+    job = cluster.submit(node="n2", options=("--no-requeue",))
+    cluster.wait_for_job(job, state="RUNNING")
+    await slurm.cordon("n2", hold)
+
+    left = [await slurm.drain("n2", hold, jobs="requeue") for _ in range(2)]
+
+    assert [(job,), (job,)] == left
+    assert cluster.job_state(job) == "RUNNING"
+
+
+async def test_wait_touches_no_job(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    job = cluster.submit(node="n2")
+    cluster.wait_for_job(job, state="RUNNING")
+    await slurm.cordon("n2", hold)
+
+    assert (job,) == await slurm.drain("n2", hold, jobs="wait")
+    assert cluster.job_state(job) == "RUNNING"
+
+
+async def test_cancel_ends_the_tasks_on_this_node_and_no_other_of_their_array(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
+) -> None:
+    array = cluster.submit(options=("--array=1-8", "--cpus-per-task=1"))
+    cluster.wait_for("n1", "n2", "n3", "n4", state="allocated")
+    before = {name: set(view.jobs) for name, view in (await slurm.observe()).items()}
+    await slurm.cordon("n2", hold)
+
+    await until_empty(slurm, "n2", hold, jobs="cancel")
+
+    assert {f"{array}_{task}" for task in range(1, 9)} == set.union(*before.values())
+    after = {name: set(view.jobs) for name, view in (await slurm.observe()).items()}
+    assert {**before, "n2": set()} == after
+
+
+async def test_no_job_is_moved_from_a_node_that_is_not_held(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
+) -> None:
+    job = cluster.submit(node="n2")
+    cluster.wait_for_job(job, state="RUNNING")
+
+    with pytest.raises(Refused, match="not held in Slurm for inc-000007"):
+        await slurm.drain("n2", hold, jobs="cancel")
+
+    assert cluster.job_state(job) == "RUNNING"
+
+
+async def test_observe_sees_every_node(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    job = cluster.submit(options=("--nodes=2", "--nodelist=n1,n2"))
+    cluster.wait_for_job(job, state="RUNNING")
+    await slurm.cordon("n2", hold)
+    cluster.drain("n3", "by hand; State=IDLE, Reason=none [me] 100 %")
+
+    assert {
+        "n1": NodeSchedule(True, jobs=(job,)),
+        "n2": NodeSchedule(False, held_by="inc-000007", jobs=(job,)),
+        "n3": NodeSchedule(False, foreign_reason="by hand; State=IDLE, Reason=none [me] 100 %"),
+        "n4": NodeSchedule(True),
+    } == await slurm.observe()
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        'It says "dead" \\ $HOME `id` | [root@2026-11-21T08:00:00] State=IDLE NodeName=n4',
+        "two\nlines\tand\0a NUL, and half a character \udce9",
+        "Über 90 °C, ×2",
+        "long " * 100,
+    ],
+)
+async def test_whatever_the_reason_holds_the_hold_is_read_back(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold, sentence: str
+) -> None:
+    await slurm.cordon("n1", replace(hold, reason=sentence))
+
+    assert (await slurm.observe())["n1"].held_by == "inc-000007"
+    assert cluster.node_state("n4") == "idle"
+
+
+@pytest.mark.parametrize("node", ["ALL", "all", "n[1-4]", "n1,n2", "-n1", "", "n1 State=DOWN", "n1\n", "../n1", "n9"])
+async def test_only_the_name_of_one_known_node_is_acted_on(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold, node: str
+) -> None:
+    for act in (slurm.cordon(node, hold), slurm.uncordon(node, hold), slurm.drain(node, hold, jobs="cancel")):
+        with pytest.raises(Permanent):
+            await act
+
+    assert [cluster.node_state(name) for name in cluster.node_names] == ["idle"] * 4
+
+
+async def test_an_unknown_way_with_jobs_is_named(slurm: SlurmScheduler, hold: Hold) -> None:
+    with pytest.raises(Permanent, match="jobs is 'kill', it must be one of wait, requeue, cancel"):
+        await slurm.drain("n1", hold, jobs="kill")
+
+
+@pytest.fixture
+def without_controller(cluster: SlurmCluster) -> Iterator[SlurmCluster]:
+    cluster.kill_controller()
+    yield cluster
+    cluster.start_controller()
+    cluster.wait_for(*cluster.node_names, state="idle")
+
+
+async def test_a_dead_slurmctld_is_worth_another_try(without_controller: SlurmCluster, hold: Hold) -> None:
+    slurm = SlurmScheduler(deadline_s=20.0, environment=without_controller.env())
+
+    with pytest.raises(Retryable, match="Unable to contact slurm controller"):
+        await slurm.cordon("n1", hold)
+
+
+async def test_a_dead_slurmctld_is_not_waited_for_beyond_the_deadline(
+    without_controller: SlurmCluster, hold: Hold
+) -> None:
+    slurm = SlurmScheduler(deadline_s=0.5, environment=without_controller.env())
+    began = time.monotonic()
+
+    with pytest.raises(Retryable, match=r"scontrol .* was not done after 0.5 s and was killed"):
+        await slurm.cordon("n1", hold)
+
+    assert time.monotonic() - began < 3.0
+
+
+async def test_slurm_that_is_not_installed_is_said_at_once(hold: Hold) -> None:
+    slurm = SlurmScheduler(environment={"PATH": "/nowhere"})
+
+    with pytest.raises(Permanent, match="scontrol cannot be run: No such file or directory"):
+        await slurm.cordon("n1", hold)
+
+
+async def until_empty(slurm: SlurmScheduler, node: str, hold: Hold, *, jobs: str) -> None:
+    """Ask again until no job is left, as the engine does."""
+    end = time.monotonic() + 30
+    while await slurm.drain(node, hold, jobs=jobs):
+        assert time.monotonic() < end
