@@ -66,12 +66,13 @@ class Child:
                 return
             if code != EX_REBOOTING:
                 self.on_restart(f"{self.name} ended with code {code}; see {self.log}")
-                await asyncio.sleep(RESTART_DELAY_S)
-            while not self.may_restart():
-                await asyncio.sleep(RESTART_DELAY_S)
-            if self._stopping:
-                return
+                await self._until_restart()
             await self._spawn()
+
+    async def _until_restart(self) -> None:
+        await asyncio.sleep(RESTART_DELAY_S)
+        while not self.may_restart():  # noqa: ASYNC110 - the machine's switch is a file, there is nothing to wait on
+            await asyncio.sleep(RESTART_DELAY_S)
 
     def alive(self) -> bool:
         """Return whether it runs now."""
@@ -109,4 +110,4 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print one line with the seconds since the start."""
-        print(f"[{time.monotonic() - self.began:5.1f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"[{time.monotonic() - self.began:5.1f} s] {text}", file=sys.stderr, flush=True)

@@ -7,22 +7,20 @@ process of its own with ordinary configuration files; watches over them, and sto
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import os
 import signal
 import socket
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-
 from agent.simulation.machine import SimulatedMachine
-from cli.broker import BrokerError, Mosquitto
+
+from cli.broker import CONTROLLER, BrokerError, Mosquitto
 from cli.cell_files import (
     HOST_ORDERS,
     SIMULATED_ORDERS,
@@ -33,10 +31,10 @@ from cli.cell_files import (
     write_controller,
 )
 from cli.children import Child, Progress
+from cli.client import Client, Failed
 from controller import keys
 
 START_LIMIT_S = 60.0
-CONTROLLER_USER = "controller"
 
 
 class CannotStart(Exception):
@@ -94,7 +92,9 @@ def _check_budget(text: str) -> None:
     except ValueError:
         valid = False
     if not valid or (not text.endswith("%") and not number.isdigit()):
-        raise click.BadParameter(f"{text!r} is neither a number of nodes nor a percentage like 10%", param_hint="--budget")
+        raise click.BadParameter(
+            f"{text!r} is neither a number of nodes nor a percentage like 10%", param_hint="--budget"
+        )
 
 
 @dataclass(slots=True)
@@ -103,6 +103,7 @@ class Cell:
 
     wishes: Wishes
     progress: Progress = field(default_factory=Progress)
+    url: str = ""
     broker: Mosquitto | None = None
     controller: Child | None = None
     agents: list[Child] = field(default_factory=list)
@@ -143,7 +144,7 @@ class Cell:
             self.progress.say(f"broker: using {self.wishes.broker_url}")
             return
         self.broker = Mosquitto(state / "broker")
-        for node in (CONTROLLER_USER, *nodes):
+        for node in (CONTROLLER, *nodes):
             self.broker.credentials(node)
         await self.broker.start()
         self.progress.say(f"broker: Mosquitto on {self.broker.url}")
@@ -164,7 +165,7 @@ class Cell:
             self.wishes.speed,
         )
         self.url = f"http://127.0.0.1:{plan.port}"
-        config = write_controller(plan, self._access(CONTROLLER_USER))
+        config = write_controller(plan, self._access(CONTROLLER))
         self.controller = self._child("controller", "controller.main", ("--config", str(config)))
         await self.controller.start()
         await self._until_answering(self.controller)
@@ -177,9 +178,7 @@ class Cell:
     async def _start_agents(self, state: Path, host: str, simulated: list[str], trust: tuple[str, str]) -> None:
         drills = (*HOST_ORDERS, "inject_fault") if self.wishes.drill_host else HOST_ORDERS
         plans = [
-            AgentPlan(
-                host, state / "agents" / host, drills, *trust, accept_userspace_records=self.wishes.drill_host
-            )
+            AgentPlan(host, state / "agents" / host, drills, *trust, accept_userspace_records=self.wishes.drill_host)
         ]
         for node in simulated:
             machine = state / "machines" / node
@@ -192,11 +191,13 @@ class Cell:
                 child.may_restart = _switched_on(plan.simulation)
             self.agents.append(child)
             await child.start()
-        self.progress.say(f"agents: {host} (this host)" + (f" and {len(simulated)} simulated nodes" if simulated else ""))
+        self.progress.say(
+            f"agents: {host} (this host)" + (f" and {len(simulated)} simulated nodes" if simulated else "")
+        )
 
     async def _until_answering(self, child: Child) -> None:
         async with _limit(f"the controller does not answer on {self.url}", child):
-            while await _get(f"{self.url}/healthz") is None:
+            while await _ask(self.url, "status") is None:
                 if not child.alive():
                     raise CannotStart(f"the controller ended at once:\n{child.last_words()}")
                 await asyncio.sleep(0.05)
@@ -205,7 +206,7 @@ class Cell:
         async with _limit("not every agent came online"):
             seen: set[str] = set()
             while seen < wanted:
-                nodes = await _get(f"{self.url}/api/v1/nodes") or []
+                nodes = await _ask(self.url, "nodes") or []
                 online = {node["name"] for node in nodes if node["last_seen_s"] is not None} & wanted
                 if online - seen and self.wishes.simulate:
                     self.progress.say(f"online: {len(online)} of {len(wanted)}")
@@ -235,3 +236,33 @@ class Cell:
         if self.broker is not None:
             await self.broker.stop()
         self.progress.say("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _limit(what: str, child: Child | None = None) -> AsyncIterator[None]:
+    """Turn taking too long into a sentence with the last words of whoever did."""
+    try:
+        async with asyncio.timeout(START_LIMIT_S):
+            yield
+    except TimeoutError as error:
+        words = f":\n{child.last_words()}" if child is not None else ""
+        raise CannotStart(f"{what} within {START_LIMIT_S:.0f} s{words}") from error
+
+
+async def _ask(url: str, *path: str) -> Any:
+    """Return what our own controller's API answers, `None` while it does not."""
+    try:
+        return await asyncio.to_thread(Client(url, timeout_s=5.0).get, *path)
+    except Failed:
+        return None
+
+
+def _switched_on(machine: Path) -> Callable[[], bool]:
+    """A simulated node whose agent was killed to stay dead is not started again until it is switched on."""
+    return lambda: SimulatedMachine.open(machine).switched_on()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -104,6 +104,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """`check|device|code` → Unix time since when, for those in `findings`."""
     last_event_seq: int = 0
     """Every event up to this one is reflected in this level: an older level must not undo a newer edge."""
+    events_dropped: int = 0
+    """Events that the node gave up because its outbox was full; the level is how they are healed."""
 
 
 class Presence(msgspec.Struct, frozen=True, tag="presence"):

@@ -1,10 +1,47 @@
-"""The one seam to MQTT: nothing else in fleetmend imports an MQTT client."""
+"""The one seam to MQTT: nothing else in fleetmend imports an MQTT client.
+
+aiomqtt alone loses messages: it acknowledges before the application sees a message, hides refused publishes, lets a
+publish wait out its time when the connection died, and never reconnects. `MqttTransport` mends these, and `_Connection`
+is the only place that reaches behind aiomqtt's public names to do so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import aiomqtt
+import structlog
+from paho.mqtt import client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+log = structlog.get_logger()
+
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 30.0
+STEADY_S: Final = 5.0
+"""A connection that lasted this long ends the back-off: one that is dropped at once must not be retried at once."""
+
+PUBLISH_LIMIT_S: Final = 10.0
+CONNECT_LIMIT_S: Final = 5.0
+POLL_S: Final = 0.05
+MAX_IN_FLIGHT: Final = 100
+"""Our own publishes under way at once, or fewer if the broker's CONNACK says so (its Receive Maximum)."""
+
+RECEIVE_MAXIMUM: Final = 65_535
+"""The largest, and the default, Receive Maximum. Source: MQTT 5.0, 3.1.2.11.3."""
+
+UNSPECIFIED_ERROR: Final = 0x80
+"""Reason codes from this one on are failures. Source: MQTT 5.0, 2.4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +90,8 @@ class Transport(Protocol):
     """A connection that comes back by itself.
 
     `run` connects, subscribes and hands every message to `on_message`, reconnecting with jittered back-off until it is
-    cancelled; `on_connected` is awaited after each (re)connection, before messages flow.
+    cancelled; `on_connected` is awaited after each (re)connection, before messages flow. One message is handed over
+    after the other, so `on_message` must not itself wait for a `publish`: the broker's answer may be behind a backlog.
     """
 
     connected: bool
@@ -69,3 +107,427 @@ class Transport(Protocol):
         """Publish at QoS 1 and return when the broker took it. Raises NotPublished otherwise, at once when the
         connection is gone."""
         ...
+
+
+def retry_delay_s(attempt: int, jitter: float) -> float:
+    """Return how long to wait before attempt 1, 2, ...; `jitter` in [0, 1) spreads a fleet that lost its broker."""
+    ceiling = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 16))
+    return ceiling * (0.5 + jitter / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """What a broker's URL says."""
+
+    host: str
+    port: int
+    tls: bool
+    version: aiomqtt.ProtocolVersion
+
+    @classmethod
+    def parse(cls, url: str) -> BrokerAddress:
+        """Return what `url` says.
+
+        Raises:
+            ValueError: with what is wrong about it and what is right.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ValueError(f"broker url {url!r} is not mqtt://host:port or mqtts://host:port")
+        version = parse_qs(parts.query).get("v", ["5"])[-1]
+        if version not in _VERSIONS:
+            raise ValueError(f"broker url {url!r}: v={version} is neither 3 (MQTT 3.1.1) nor 5")
+        tls = parts.scheme == "mqtts"
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"broker url {url!r}: its port is not a number from 1 to 65535") from error
+        return cls(parts.hostname, port or (8883 if tls else 1883), tls, _VERSIONS[version])
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+_VERSIONS: Final = {"3": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
+
+
+class _ConnectionLost(Exception):
+    """The connection is gone, or could not be made; the text says why."""
+
+
+class MqttTransport:
+    """The real transport: an MQTT 5 or 3.1.1 broker, TCP or TLS.
+
+    Every connection gets a client of its own: one that is used again would send late what a caller was told had failed.
+
+    Attributes:
+        connected: publishing is possible now.
+        session_present: whether the broker still had our session, with its queue, at the last connection.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        subscriptions: tuple[str, ...],
+        will: Will | None,
+        max_unacknowledged: int = 1000,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Prepare; nothing is connected before `run`.
+
+        Args:
+            subscriptions: topic filters, heard at QoS 1.
+            max_unacknowledged: above so many messages not yet acknowledged, nothing more is read from the broker.
+
+        Raises:
+            ValueError: the URL or the certificate file cannot be used.
+        """
+        self.connected = False
+        self.session_present = False
+        self._settings, self._subscriptions, self._will = settings, subscriptions, will
+        self._max_unacknowledged, self._jitter = max_unacknowledged, jitter
+        self._address = BrokerAddress.parse(settings.url)
+        self._tls = _tls_context(settings.ca_file) if self._address.tls else None
+        self._connection: _Connection | None = None
+
+    async def run(
+        self,
+        *,
+        on_message: Callable[[Received], Awaitable[None]],
+        on_connected: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Stay connected until cancelled; then disconnect in order, so that no Last Will is sent.
+
+        A message on which `on_message` raises is logged and acknowledged: given again, it would fail again.
+        """
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            began = loop.time()
+            because = await self._live(on_message, on_connected)
+            attempt = 1 if loop.time() - began >= STEADY_S else attempt + 1
+            delay_s = retry_delay_s(attempt, self._jitter())
+            log.warning("broker.lost", broker=str(self._address), because=because, retry_s=round(delay_s, 2))
+            await asyncio.sleep(delay_s)
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish at QoS 1 and return when the broker took it.
+
+        Raises:
+            NotPublished: there is no connection or it died (said at once), the broker refused, or it did not answer.
+        """
+        if self._connection is None:
+            raise NotPublished(f"{topic}: no connection to the broker at {self._address}")
+        await self._connection.publish(topic, payload, retain=retain)
+
+    async def _live(
+        self, on_message: Callable[[Received], Awaitable[None]], on_connected: Callable[[], Awaitable[None]]
+    ) -> str:
+        """Live through one connection, and return why it ended or was not made."""
+        connection = _Connection(self._client(), max_unacknowledged=self._max_unacknowledged)
+        try:
+            async with connection.open():
+                await connection.subscribe(self._subscriptions)
+                self.session_present = connection.session_present
+                log.info("broker.connected", broker=str(self._address), session_present=self.session_present)
+                self._connection, self.connected = connection, True
+                await on_connected()
+                connection.let_flow()
+                while True:
+                    await _hand_over(await connection.next_message(), on_message)
+        except (_ConnectionLost, NotPublished) as error:
+            return str(error)
+        finally:
+            self._connection, self.connected = None, False
+
+    def _client(self) -> aiomqtt.Client:
+        settings, address, will = self._settings, self._address, self._will
+        is_v5 = address.version is aiomqtt.ProtocolVersion.V5
+        session: dict[str, Any] = {"clean_session": False}
+        if is_v5:
+            session = {"clean_start": False, "properties": self._connect_properties()}
+        return aiomqtt.Client(
+            address.host,
+            address.port,
+            identifier=settings.client_id,
+            username=settings.username or None,
+            password=settings.password or None,
+            protocol=address.version,
+            keepalive=settings.keepalive_s,
+            timeout=CONNECT_LIMIT_S,
+            tls_context=self._tls,
+            max_inflight_messages=MAX_IN_FLIGHT,
+            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
+            **session,
+        )
+
+    def _connect_properties(self) -> Properties:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._settings.session_expiry_s
+        properties.ReceiveMaximum = min(self._max_unacknowledged, RECEIVE_MAXIMUM)
+        return properties
+
+
+def _tls_context(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise ValueError(f"broker ca_file {ca_file!r} holds no certificate that can be used: {error}") from error
+
+
+async def _hand_over(received: Received, on_message: Callable[[Received], Awaitable[None]]) -> None:
+    try:
+        await on_message(received)
+    except Exception:
+        log.exception("message.failed", topic=received.topic, size_bytes=len(received.payload))
+        received.acknowledge()
+    await asyncio.sleep(0)  # a backlog must not starve the other tasks, nor hold its own acknowledgements back
+
+
+class _Connection:
+    """One connection from its beginning to its end, and the one place that uses what aiomqtt does not offer.
+
+    Source: aiomqtt 2.5.1, whose `_client` is paho's client and whose `_disconnected` ends with the connection. Manual
+    acknowledgement is its issue #345. Its own `publish` and `messages` are not used: the first knows no reason codes,
+    the second acknowledges early.
+    """
+
+    def __init__(self, client: aiomqtt.Client, *, max_unacknowledged: int) -> None:
+        self.session_present = False
+        self._entered = False
+        self._flowing = False
+        self._pulse: asyncio.Task[None] | None = None
+        self._client, self._max_unacknowledged = client, max_unacknowledged
+        self._loop = asyncio.get_running_loop()
+        self._lost_because = ""
+        self._inbox: asyncio.Queue[Received | None] = asyncio.Queue()
+        self._unacknowledged: set[int] = set()
+        self._received = 0
+        self._paused = False
+        self._publishing: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._paho = client._client  # noqa: SLF001
+        self._take_over()
+
+    def _take_over(self) -> None:
+        self._paho.connect_timeout = CONNECT_LIMIT_S
+        self._paho.manual_ack_set(True)
+        self._paho.on_message = self._on_message
+        self._paho.on_publish = self._on_publish
+        self._paho.on_connect = partial(self._on_connect, self._paho.on_connect)
+        self._paho.on_socket_open = self._on_socket_open
+        self._paho.on_socket_register_write = self._on_socket_register_write
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Connect, and disconnect in order at the end.
+
+        Raises:
+            _ConnectionLost: it could not be made.
+        """
+        try:
+            await self._enter()
+            self._client._disconnected.add_done_callback(self._on_lost)  # noqa: SLF001
+            self._pulse = asyncio.create_task(self._keep_alive())
+            yield
+        except aiomqtt.MqttError as error:
+            raise _ConnectionLost(_text_of(error)) from error
+        finally:
+            await self._close()
+
+    async def _enter(self) -> None:
+        """Connect. aiomqtt does so in a thread, which nothing stops: when cancelled, its socket is waited for, so that
+        it can be closed."""
+        entering = asyncio.create_task(self._client.__aenter__())
+        try:
+            await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            while self._paho.socket() is None and not entering.done():
+                await asyncio.wait({entering}, timeout=POLL_S)
+            entering.cancel()
+            raise
+        finally:
+            await asyncio.wait({entering})
+            self._entered = not entering.cancelled() and entering.exception() is None
+
+    async def _keep_alive(self) -> None:
+        """Let paho ping the broker, and notice when it does not answer."""
+        while self._paho.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
+            await asyncio.sleep(1.0)
+
+    async def _close(self) -> None:
+        if self._pulse is not None:
+            self._pulse.cancel()
+        if self._entered:
+            with contextlib.suppress(aiomqtt.MqttError):
+                await self._client.__aexit__(None, None, None)
+        self._paho._sock_close()  # noqa: SLF001
+        self._fail_publishing("the connection was closed")
+
+    async def subscribe(self, subscriptions: tuple[str, ...]) -> None:
+        """Subscribe at QoS 1.
+
+        Raises:
+            _ConnectionLost: the connection died, or the broker refuses.
+        """
+        for subscription in subscriptions:
+            subscribing: asyncio.Future[Any] = asyncio.ensure_future(self._client.subscribe(subscription, qos=1))
+            lost: asyncio.Future[Any] = self._client._disconnected  # noqa: SLF001
+            await asyncio.wait((subscribing, lost), return_when=asyncio.FIRST_COMPLETED)
+            if not subscribing.done():
+                subscribing.cancel()
+                raise _ConnectionLost(self._lost_because or "the connection was closed")
+            _check_granted(subscription, subscribing.result())
+
+    async def next_message(self) -> Received:
+        """Return the next message.
+
+        Raises:
+            _ConnectionLost: there will be none; those not handed out yet come again on the next connection.
+        """
+        received = None if self._lost_because else await self._inbox.get()
+        if received is None or self._lost_because:
+            raise _ConnectionLost(self._lost_because)
+        return received
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """Publish at QoS 1; see `Transport.publish`."""
+        if self._lost_because:
+            raise NotPublished(f"{topic}: {self._lost_because}")
+        info = self._paho.publish(topic, payload, qos=1, retain=retain)
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            raise NotPublished(f"{topic}: {paho.error_string(info.rc)}")
+        answer = self._publishing[info.mid] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(PUBLISH_LIMIT_S):
+                reason = await answer
+        except TimeoutError as error:
+            raise NotPublished(f"{topic}: no answer from the broker within {PUBLISH_LIMIT_S:.0f} s") from error
+        finally:
+            self._publishing.pop(info.mid, None)
+        if reason.is_failure:
+            raise NotPublished(f"{topic}: the broker refuses it: {reason} (0x{reason.value:02x})")
+
+    def _acknowledge(self, number: int, mid: int, qos: int) -> None:
+        """Acknowledge once. QoS 0 has nothing to acknowledge: the broker drops a client that does."""
+        if number not in self._unacknowledged:
+            return
+        self._unacknowledged.discard(number)
+        if self._lost_because:
+            return
+        if qos > 0:
+            self._paho.ack(mid, qos)
+        if self._paused and len(self._unacknowledged) < self._max_unacknowledged:
+            self._resume()
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        self._received += 1
+        self._unacknowledged.add(self._received)
+        acknowledge = partial(self._acknowledge, self._received, message.mid, message.qos)
+        self._inbox.put_nowait(Received(message.topic, bytes(message.payload), message.retain, acknowledge))
+        self._pause_when_full()
+
+    def let_flow(self) -> None:
+        """Hold the number of messages not yet acknowledged from here on.
+
+        Before, while we subscribe, the answers we wait for stand behind the backlog of our session; of that, the broker
+        sends no more than its own limit until we acknowledge.
+        """
+        self._flowing = True
+        self._pause_when_full()
+
+    def _pause_when_full(self) -> None:
+        """Stop reading, so that the backlog stays in the broker. Mosquitto 2.0 does not hold Receive Maximum (its
+        issue #2301), hence not by that alone."""
+        sock = self._paho.socket()
+        is_full = len(self._unacknowledged) >= self._max_unacknowledged
+        if is_full and self._flowing and sock is not None and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(sock)
+
+    def _resume(self) -> None:
+        self._paused = False
+        sock = self._paho.socket()
+        if sock is not None:
+            self._loop.add_reader(sock, self._read)
+            self._loop.call_soon(self._read)
+
+    def _read(self) -> None:
+        """Read one packet; TLS may hold more that the socket no longer signals."""
+        sock = self._paho.socket()
+        if self._paused or sock is None:
+            return
+        try:
+            self._paho.loop_read()
+        except Exception as error:
+            self._lose(error)
+            return
+        if isinstance(sock, ssl.SSLSocket) and sock.fileno() >= 0 and sock.pending():
+            self._loop.call_soon(self._read)
+
+    def _write(self) -> None:
+        try:
+            self._paho.loop_write()
+        except Exception as error:
+            self._lose(error)
+
+    def _lose(self, error: Exception) -> None:
+        if not self._client._disconnected.done():  # noqa: SLF001
+            self._client._disconnected.set_exception(error)  # noqa: SLF001
+
+    def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        """Read by `_read` in place of aiomqtt's own reader, which cannot be paused and reads TLS without end."""
+        self._loop.call_soon_threadsafe(self._add_reader, sock)
+
+    def _add_reader(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_reader(sock, self._read)
+
+    def _on_socket_register_write(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._add_writer, sock)
+
+    def _add_writer(self, sock: Any) -> None:
+        """Look first: aiomqtt's own would say "Bad file descriptor" when the connection broke in between, and spin on
+        another connection that was given the same number."""
+        if sock.fileno() >= 0 and self._paho.want_write():
+            self._loop.add_writer(sock, self._write)
+
+    def _on_connect(
+        self, before: Any, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Properties
+    ) -> None:
+        self.session_present = flags.session_present
+        allowed = getattr(properties, "ReceiveMaximum", RECEIVE_MAXIMUM)
+        self._paho._max_inflight_messages = min(MAX_IN_FLIGHT, allowed)  # noqa: SLF001
+        before(client, userdata, flags, reason, properties)
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Properties
+    ) -> None:
+        answer = self._publishing.get(mid)
+        if answer is not None and not answer.done():
+            answer.set_result(reason)
+
+    def _on_lost(self, disconnected: asyncio.Future[None]) -> None:
+        error = None if disconnected.cancelled() else disconnected.exception()
+        self._lost_because = _text_of(error) if error else "the connection was closed"
+        self._fail_publishing(self._lost_because)
+        self._inbox.put_nowait(None)
+
+    def _fail_publishing(self, because: str) -> None:
+        for answer in self._publishing.values():
+            if not answer.done():
+                answer.set_exception(NotPublished(because))
+
+
+def _check_granted(subscription: str, codes: Any) -> None:
+    for code in codes:
+        value = code.value if isinstance(code, ReasonCode) else int(code)
+        if value >= UNSPECIFIED_ERROR:
+            raise _ConnectionLost(f"the broker refuses the subscription to {subscription}: {code} (0x{value:02x})")
+
+
+def _text_of(error: BaseException) -> str:
+    """Return why, in words. paho calls a connection that simply broke an unspecified error."""
+    if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode):
+        return "the connection broke" if error.rc.value == UNSPECIFIED_ERROR else f"the broker says: {error.rc}"
+    return str(error) or type(error).__name__

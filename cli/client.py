@@ -1,0 +1,163 @@
+"""Speaks to the controller's REST API, and turns every failure into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import getpass
+import http.client
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+from cli.exit_codes import ExitCode
+
+DEFAULT_URL = "http://127.0.0.1:8642"
+TIMEOUT_S = 15.0
+"""Longer than the controller itself waits for a node's word on a drill."""
+
+
+class Failed(Exception):
+    """Ends the command with one sentence on stderr and this exit code."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def unreachable(url: str, why: str) -> Failed:
+    """Return the failure when nobody answers."""
+    return Failed(
+        f"no controller answers at {url} ({why}). Start one with `fleetmend up`, "
+        "or name yours with --url or FLEETMEND_URL.",
+        ExitCode.UNREACHABLE,
+    )
+
+
+_CODE_OF_STATUS = {
+    400: ExitCode.USAGE,
+    403: ExitCode.FORBIDDEN,
+    404: ExitCode.NO,
+    409: ExitCode.REFUSED_NOW,
+    413: ExitCode.USAGE,
+    415: ExitCode.USAGE,
+    422: ExitCode.USAGE,
+    503: ExitCode.REFUSED_NOW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One controller's API.
+
+    Attributes:
+        url: scheme, host and port, and a path where a proxy has one.
+    """
+
+    url: str = DEFAULT_URL
+    timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            raise Failed(f"{self.url!r} is no controller's address; right is e.g. {DEFAULT_URL}", ExitCode.CONFIG)
+
+    def get(self, *path: str, **query: str) -> Any:
+        """Return what the API has under /api/v1/<path>.
+
+        Raises:
+            Failed: unreachable, or the controller said no.
+        """
+        wanted = {name: value for name, value in query.items() if value}
+        return self._ask("GET", path, f"?{urlencode(wanted)}" if wanted else "", None)
+
+    def post(self, *path: str, **body: Any) -> Any:
+        """Have something done and return the answer.
+
+        Raises:
+            Failed: unreachable, or the controller said no.
+        """
+        return self._ask("POST", path, "", body)
+
+    def _ask(self, method: str, path: tuple[str, ...], query: str, body: object) -> Any:
+        status, content = self._exchange(method, "/".join(quote(part, safe="") for part in path) + query, body)
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            raise unreachable(self.url, f"what answers there, with HTTP {status}, is no fleetmend controller") from None
+        if status >= 400:
+            raise _failure(self.url, status, answer)
+        return answer
+
+    def _exchange(self, method: str, target: str, body: object) -> tuple[int, bytes]:
+        connection = self._connection()
+        try:
+            address = f"{urlsplit(self.url).path.rstrip('/')}/api/v1/{target}"
+            connection.request(method, address, body=_payload(body), headers=_headers(body))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise unreachable(self.url, _why(error)) from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+
+
+def _payload(body: object) -> bytes | None:
+    return None if body is None else json.dumps(body).encode()
+
+
+def _headers(body: object) -> dict[str, str]:
+    if body is None:
+        return {"Accept": "application/json"}
+    return {"Accept": "application/json", "Content-Type": "application/json", "X-Fleetmend-User": _user()}
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        name = f"uid {os.getuid()}"
+    return name.encode("ascii", "replace").decode()[:64]
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", "") or str(error) or type(error).__name__).lower()
+
+
+def _failure(url: str, status: int, answer: Any) -> Failed:
+    if not isinstance(answer, dict) or "error" not in answer:
+        return unreachable(url, f"what answers there, with HTTP {status}, is no fleetmend controller")
+    where = f" ({answer['field']})" if answer.get("field") else ""
+    hint = f"; {answer['hint']}" if answer.get("hint") else ""
+    return Failed(f"{answer['error'].rstrip('.')}{where}{hint}", _CODE_OF_STATUS.get(status, ExitCode.INTERNAL))
+
+
+def with_client(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command a `client` as its first argument and the option `--url`, which may also stand before its name."""
+
+    @click.option("--url", metavar="URL", help=f"The controller's address (FLEETMEND_URL; default {DEFAULT_URL}).")
+    @click.pass_context
+    @wraps(command)
+    def with_url(context: click.Context, /, *, url: str | None, **parameters: Any) -> None:
+        command(client_of(context, url), **parameters)
+
+    return with_url
+
+
+def client_of(context: click.Context, url: str | None = None) -> Client:
+    """Return a client for the address given here, before the command's name, in the environment, or by default."""
+    before = context.find_root().params.get("url")
+    return Client(url or before or os.environ.get("FLEETMEND_URL") or DEFAULT_URL)

@@ -1,0 +1,82 @@
+"""What a person can have done: cordon, uncordon, pause, resume, approve, abort."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cli.client import Client, with_client
+from cli.commands.names import node_names, open_incident_ids
+from cli.printing import plain, print_json
+
+because_option = click.option("--because", metavar="TEXT", default="", help="Why; goes into the log.")
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+
+
+def _acting(command: Callable[..., None]) -> Callable[..., None]:
+    return because_option(json_option(with_client(command)))
+
+
+def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(plain(answer["text"]))
+    if answer["incident_id"]:
+        click.echo(f"Follow it: fleetmend incident {plain(answer['incident_id'])}")
+
+
+@click.command()
+@click.argument("node", shell_complete=node_names)
+@_acting
+def cordon(client: Client, node: str, because: str, as_json: bool) -> None:
+    """Take a node out of service until somebody returns it."""
+    _tell(client.post("nodes", node, "cordon", because=because), as_json=as_json)
+
+
+@click.command()
+@click.argument("node", shell_complete=node_names)
+@_acting
+def uncordon(client: Client, node: str, because: str, as_json: bool) -> None:
+    """Return a node to service at once and end every plan for it."""
+    _tell(client.post("nodes", node, "uncordon", because=because), as_json=as_json)
+
+
+@click.command()
+@click.argument("scope", default="fleet", shell_complete=node_names)
+@_acting
+def pause(client: Client, scope: str, because: str, as_json: bool) -> None:
+    """Begin nothing disruptive, on a node or in the fleet.
+
+    SCOPE is a node, or `fleet`, which is the default. Returns to service go on.
+    """
+    _tell(client.post("pause", scope=scope, because=because), as_json=as_json)
+
+
+@click.command()
+@click.argument("scope", default="fleet", shell_complete=node_names)
+@_acting
+def resume(client: Client, scope: str, because: str, as_json: bool) -> None:
+    """End a pause.
+
+    SCOPE is a node, or `fleet`, which is the default.
+    """
+    _tell(client.post("resume", scope=scope, because=because), as_json=as_json)
+
+
+@click.command()
+@click.argument("incident_id", metavar="ID", shell_complete=open_incident_ids)
+@_acting
+def approve(client: Client, incident_id: str, because: str, as_json: bool) -> None:
+    """Approve a plan, or the return of a node that is mended."""
+    _tell(client.post("incidents", incident_id, "approve", because=because), as_json=as_json)
+
+
+@click.command()
+@click.argument("incident_id", metavar="ID", shell_complete=open_incident_ids)
+@_acting
+def abort(client: Client, incident_id: str, because: str, as_json: bool) -> None:
+    """Stop a plan; a node that is out stays out."""
+    _tell(client.post("incidents", incident_id, "abort", because=because), as_json=as_json)

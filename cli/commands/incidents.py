@@ -1,0 +1,90 @@
+"""`fleetmend incidents` and `fleetmend incident ID`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+
+from cli.client import Client, with_client
+from cli.commands.names import node_names, open_incident_ids
+from cli.printing import cell, console, moment, pairs, print_json, state, table, timeline
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@click.option("--open", "which", flag_value="open", help="Only open ones.")
+@click.option("--closed", "which", flag_value="closed", help="Only closed ones.")
+@click.option("--node", metavar="NAME", default="", shell_complete=node_names, help="Only those of a node.")
+@with_client
+def incidents(client: Client, as_json: bool, which: str | None, node: str) -> None:
+    """List incidents, newest first."""
+    rows = client.get("incidents", state=which or "", node=node)
+    if as_json:
+        print_json(rows)
+    else:
+        console().print(incident_table(rows) if rows else "No incident.")
+
+
+def incident_table(rows: list[dict[str, Any]]) -> Table:
+    """Return incidents with their reasons."""
+    shown = table("incident", "node", "class", "state", "opened (UTC)", "why*")
+    for row in rows:
+        shown.add_row(
+            cell(row["id"]),
+            cell(row["node"] or "the fleet"),
+            cell(row["fault_class"].replace("_", " ")),
+            state(row["outcome"] if row["closed_at"] else row["state"]),
+            moment(row["opened_at"]),
+            cell(row["because"]),
+        )
+    return shown
+
+
+@click.command()
+@click.argument("incident_id", metavar="ID", shell_complete=open_incident_ids)
+@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@with_client
+def incident(client: Client, incident_id: str, as_json: bool) -> None:
+    """Show one incident: plan, reasons, timeline."""
+    answer = client.get("incidents", incident_id)
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer)
+
+
+def _show(incident: dict[str, Any]) -> None:
+    out = console()
+    out.print(
+        pairs(
+            {
+                "incident": f"{incident['id']}, {incident['severity']}: {incident['summary']}",
+                "node": incident["node"] or "the fleet",
+                "device": incident["device"],
+                "state": state(incident["outcome"] if incident["closed_at"] else incident["state"]),
+                "why": incident["because"],
+                "next": incident["next"],
+                "playbook": f"{incident['playbook']}, mode {incident['mode']}",
+                "opened": f"{moment(incident['opened_at'])} UTC",
+                "closed": f"{moment(incident['closed_at'])} UTC" if incident["closed_at"] else "",
+                "you may": ", ".join(f"fleetmend {act} {_subject(act, incident)}" for act in incident["acts"]),
+                "runbook": incident["runbook"],
+            }
+        )
+    )
+    out.print(_plan(incident["steps"]))
+    out.print(timeline(incident["timeline"]))
+
+
+def _subject(act: str, incident: dict[str, Any]) -> str:
+    return str(incident["node"] if act == "uncordon" else incident["id"])
+
+
+def _plan(steps: list[dict[str, Any]]) -> Table:
+    shown = table("step", "state", "how*")
+    for step in steps:
+        attempt = f", attempt {step['attempt']}" if step["attempt"] > 1 else ""
+        shown.add_row(cell(f"{step['step']}{attempt}"), state(step["state"]), cell(step["because"]))
+    return shown

@@ -1,0 +1,60 @@
+"""`fleetmend status`: the cell at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.client import Client, with_client
+from cli.commands.incidents import incident_table
+from cli.exit_codes import ExitCode
+from cli.printing import SHAPES, cell, console, pairs, print_json, seconds, state
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@click.option("--check", is_flag=True, help="Exit with 1 unless the fleet is healthy.")
+@with_client
+def status(client: Client, as_json: bool, check: bool) -> None:
+    """Show the cell at a glance."""
+    answer = client.get("status")
+    if as_json:
+        print_json(answer)
+    else:
+        _show(client, answer)
+    if check and not healthy(answer):
+        raise click.exceptions.Exit(ExitCode.NO)
+
+
+def healthy(answer: dict[str, Any]) -> bool:
+    """Return whether nothing is broken, frozen, cut off or in people's hands. Paused is somebody's wish, not ill."""
+    counts = answer["counts"]
+    unwell = counts["failed"] + counts["degraded"] + counts["incidents_open"]
+    return not unwell and not answer["frozen"] and not answer["scheduler_error"] and bool(answer["broker_connected"])
+
+
+def _show(client: Client, answer: dict[str, Any]) -> None:
+    counts, out = answer["counts"], console()
+    nodes = cell(f"{counts['nodes']}:")
+    for verdict in SHAPES:
+        nodes.append("  ").append_text(state(verdict)).append(f" {counts[verdict]}")
+    out.print(
+        pairs(
+            {
+                "cell": f"{answer['cell']} at {client.url}, up {seconds(answer['uptime_s'])}",
+                "nodes": nodes,
+                "held out": f"{answer['budget']['held']} nodes; the budget is {answer['budget']['text']}",
+                "broker": "connected" if answer["broker_connected"] else cell("not connected", "red"),
+                "scheduler": answer["scheduler"] or "none",
+                "scheduler error": cell(answer["scheduler_error"], "red"),
+                "frozen": cell(answer["frozen"], "red"),
+                "paused by": cell(answer["paused"], "yellow"),
+                "rejected": ", ".join(f"{reason} {count}" for reason, count in answer["rejected_messages"].items()),
+                "incidents": f"{counts['incidents_open']} open, {counts['incidents_waiting']} waiting, "
+                f"{counts['incidents_handed_over']} with people",
+            }
+        )
+    )
+    if counts["incidents_open"]:
+        out.print(incident_table(client.get("incidents", state="open")))

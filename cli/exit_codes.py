@@ -1,0 +1,40 @@
+"""What the exit code of `fleetmend` means. Source of the numbers above 63: BSD sysexits.h."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Every code the command ends with."""
+
+    DONE = 0
+    NO = 1
+    USAGE = 2
+    NO_INPUT = 66
+    UNREACHABLE = 69
+    INTERNAL = 70
+    REFUSED_NOW = 75
+    FORBIDDEN = 77
+    CONFIG = 78
+    INTERRUPTED = 130
+
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.NO: "the answer is no: no such node or incident, not healthy (--check), not returned (drill --wait)",
+    ExitCode.USAGE: "the command line is wrong",
+    ExitCode.NO_INPUT: "a file cannot be read",
+    ExitCode.UNREACHABLE: "no controller answers",
+    ExitCode.INTERNAL: "fleetmend itself failed",
+    ExitCode.REFUSED_NOW: "refused now, may work later: budget used up, node offline, nothing to approve",
+    ExitCode.FORBIDDEN: "the controller does not take requests by that name or from there",
+    ExitCode.CONFIG: "a setting or a playbook is wrong",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+}
+
+
+def epilog() -> str:
+    """Return the list of exit codes as `fleetmend --help` shows it."""
+    lines = [f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items()]
+    return "\b\nExit codes:\n" + "\n".join(lines)

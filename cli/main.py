@@ -1,0 +1,118 @@
+"""The `fleetmend` command: a table of subcommands, each imported only when it is run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from cli.client import Failed
+from cli.exit_codes import ExitCode, epilog
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("cli.up:up", "Start a whole cell on this machine: broker, controller, an agent for this host..."),
+    "status": ("cli.commands.status:status", "Show the cell at a glance."),
+    "nodes": ("cli.commands.nodes:nodes", "List every node."),
+    "node": ("cli.commands.nodes:node", "Show one node: findings, checks, incidents, timeline."),
+    "incidents": ("cli.commands.incidents:incidents", "List incidents, newest first."),
+    "incident": ("cli.commands.incidents:incident", "Show one incident: plan, reasons, timeline."),
+    "cordon": ("cli.commands.acts:cordon", "Take a node out of service until somebody returns it."),
+    "uncordon": ("cli.commands.acts:uncordon", "Return a node to service at once and end every plan for it."),
+    "pause": ("cli.commands.acts:pause", "Begin nothing disruptive, on a node or in the fleet."),
+    "resume": ("cli.commands.acts:resume", "End a pause."),
+    "approve": ("cli.commands.acts:approve", "Approve a plan, or the return of a node that is mended."),
+    "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
+    "drill": ("cli.commands.drill:drill", "Inject a fault into a node and watch it being mended."),
+    "judge": ("cli.commands.judge:judge", "Say what the lines of a kernel log mean."),
+    "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks."),
+    "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
+}
+"""Command → where it is, and its one-line help, so that `--help` imports none of them."""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and imports the one that is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        assert ctx.command is self
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, imported now; `None` when there is none of that name."""
+        assert ctx.command is self
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands from COMMANDS alone."""
+        assert ctx.command is self
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        """Return the commands that begin so, from COMMANDS alone."""
+        named = [
+            click.shell_completion.CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(cls=LazyGroup, epilog=epilog(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--url", metavar="URL", help="The controller's address (FLEETMEND_URL; default http://127.0.0.1:8642).")
+@click.version_option(version("fleetmend"), prog_name="fleetmend", message="%(prog)s %(version)s")
+def fleetmend(url: str | None) -> None:
+    """Health and fault remediation for GPU fleets: detect, cordon, drain, repair, verify, return."""
+    assert url is None or isinstance(url, str)
+
+
+def main() -> None:
+    """Run the command; whatever happens, the user sees a sentence and an exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit code."""
+    try:
+        code = fleetmend.main(arguments, prog_name="fleetmend", standalone_mode=False)
+        sys.stdout.flush()
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Failed as failure:
+        click.echo(f"fleetmend: {failure}", err=True)
+        return failure.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception as error:
+        return _crashed(error)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _crashed(error: Exception) -> int:
+    if os.environ.get("FLEETMEND_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        click.echo(
+            f"fleetmend: this should not have happened: {type(error).__name__}: {error}. "
+            "FLEETMEND_DEBUG=1 shows where; please report it.",
+            err=True,
+        )
+    return ExitCode.INTERNAL
+
+
+if __name__ == "__main__":
+    main()

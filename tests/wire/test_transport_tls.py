@@ -1,0 +1,138 @@
+"""TLS: the broker's certificate is checked against the given authority, and the encrypted stream can be paused too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import gc
+import ipaddress
+import os
+import pwd
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from cli.broker import find_mosquitto
+from tests.support.broker import Listener, listening, require_mosquitto, until
+from tests.support.embedded import free_port
+from wire.transport import BrokerSettings, MqttTransport, Received
+
+pytestmark = pytest.mark.broker
+
+
+def write_certificate(directory: Path, name: str) -> Path:
+    """Write `name`.pem (a self-signed certificate of 127.0.0.1) and `name`.key; return the former."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / f"{name}.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    path = directory / f"{name}.pem"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@contextlib.asynccontextmanager
+async def tls_broker(directory: Path) -> AsyncIterator[tuple[str, Path]]:
+    """Give the URL and the certificate of a broker that speaks TLS alone."""
+    require_mosquitto()
+    certificate, port = write_certificate(directory, "server"), free_port()
+    config = directory / "tls.conf"
+    config.write_text(
+        f"user {pwd.getpwuid(os.geteuid()).pw_name}\nlistener {port} 127.0.0.1\nallow_anonymous true\n"
+        f"certfile {certificate}\nkeyfile {directory}/server.key\nmax_queued_messages 0\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        find_mosquitto(), "-c", config, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield f"mqtts://127.0.0.1:{port}", certificate
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_messages_travel_over_tls_and_a_slow_consumer_pauses_them(tmp_path: Path) -> None:
+    most_waiting = 0
+    heard: list[int] = []
+
+    async def take(received: Received) -> None:
+        nonlocal most_waiting
+        most_waiting = max(most_waiting, _inbox_size(transport))
+        heard.append(int(received.payload[:5]))
+        received.acknowledge()
+
+    async def connected() -> None:
+        pass
+
+    async with tls_broker(tmp_path) as (url, certificate):
+        transport = MqttTransport(
+            BrokerSettings(url, "controller", ca_file=str(certificate)),
+            subscriptions=("events",),
+            will=None,
+            max_unacknowledged=50,
+        )
+        running = asyncio.create_task(transport.run(on_message=take, on_connected=connected))
+        await until(lambda: transport.connected)
+        async with listening(BrokerSettings(url, "n1", ca_file=str(certificate))) as node:
+            await asyncio.gather(
+                *(node.transport.publish("events", b"%05d" % number + bytes(2043)) for number in range(3000))
+            )
+        await until(lambda: len(heard) >= 3000)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    assert heard == list(range(3000))
+    assert 1 <= most_waiting <= 50
+
+
+def _inbox_size(transport: MqttTransport) -> int:
+    assert transport._connection is not None
+    return transport._connection._inbox.qsize() + 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_broker_with_another_authoritys_certificate_is_not_trusted(tmp_path: Path) -> None:
+    """paho leaves a socket whose handshake failed to the garbage collector, which warns about it."""
+    other = write_certificate(tmp_path, "other")
+    async with tls_broker(tmp_path) as (url, _):
+        await asyncio.sleep(0.3)
+        transport = MqttTransport(
+            BrokerSettings(url, "n1", ca_file=str(other)), subscriptions=(), will=None, jitter=lambda: 0.0
+        )
+        listener = Listener(transport)
+        running = asyncio.create_task(transport.run(on_message=listener.take, on_connected=listener.note_connection))
+        await asyncio.sleep(1.5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        gc.collect()
+
+    assert listener.connections == 0
+
+
+def test_an_unusable_authority_file_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"ca_file .*missing\.pem"):
+        MqttTransport(
+            BrokerSettings("mqtts://127.0.0.1", "n1", ca_file=str(tmp_path / "missing.pem")),
+            subscriptions=(),
+            will=None,
+        )
