@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -59,14 +60,12 @@ def import_s(module: str) -> float:
 
 
 def start_s(cell: EmbeddedCell, node: str) -> float:
-    """Return the time from an agent's process start to the controller having heard it, by ending and restarting it."""
+    """Return the time from an agent's process start until the controller had stored its first word."""
     agent_of(cell, node).terminate()
     until("the agent ended", lambda: not _running(cell, node))
     until("the agent runs again", lambda: _running(cell, node))
     began = agent_of(cell, node).create_time()
-    until("it is heard", lambda: _heard_since(cell, node, began), limit_s=20.0)
-    started = cell.get(f"/nodes/{node}")["agent_started_at"]
-    return float(started) - began
+    return until("it is heard", lambda: _heard_at(cell, node, began), limit_s=20.0) - began
 
 
 def _running(cell: EmbeddedCell, node: str) -> bool:
@@ -76,8 +75,13 @@ def _running(cell: EmbeddedCell, node: str) -> bool:
         return False
 
 
-def _heard_since(cell: EmbeddedCell, node: str, began: float) -> bool:
-    return float(cell.get(f"/nodes/{node}")["agent_started_at"] or 0.0) > began
+def _heard_at(cell: EmbeddedCell, node: str, began: float) -> float:
+    """Return when the agent's start after `began` was stored, 0 while it is not."""
+    for entry in cell.get(f"/nodes/{node}")["timeline"]:
+        stored_at = datetime.fromisoformat(entry["at"]).timestamp()
+        if entry["kind"] == "agent.started" and stored_at > began:
+            return stored_at
+    return 0.0
 
 
 def main() -> None:

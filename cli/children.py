@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
 import time
@@ -49,6 +50,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
+                *_ended_with_us(),
                 sys.executable,
                 "-m",
                 self.module,
@@ -100,6 +102,12 @@ class Child:
         with contextlib.suppress(OSError):
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
         return ""
+
+
+def _ended_with_us() -> tuple[str, ...]:
+    """Return the prefix that has the kernel end a child when this process dies without a word."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
 
 
 @dataclass(slots=True)

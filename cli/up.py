@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from agent.simulation.machine import SimulatedMachine
 
+from agent.simulation.machine import SimulatedMachine
 from cli.broker import CONTROLLER, BrokerError, Mosquitto
 from cli.cell_files import (
     HOST_ORDERS,
@@ -164,6 +164,7 @@ class Cell:
             self.wishes.budget,
             self.wishes.speed,
         )
+        _check_free(plan.port)
         self.url = f"http://127.0.0.1:{plan.port}"
         config = write_controller(plan, self._access(CONTROLLER))
         self.controller = self._child("controller", "controller.main", ("--config", str(config)))
@@ -229,12 +230,14 @@ class Cell:
                 await self.broker.start()
 
     async def _stop(self) -> None:
+        """Stop the agents first, so that their last words are heard, then the controller, then the broker."""
         self.progress.say("stopping")
-        await asyncio.gather(*(agent.stop() for agent in self.agents))
-        if self.controller is not None:
-            await self.controller.stop()
-        if self.broker is not None:
-            await self.broker.stop()
+        async with contextlib.AsyncExitStack() as stopping:
+            if self.broker is not None:
+                stopping.push_async_callback(self.broker.stop)
+            if self.controller is not None:
+                stopping.push_async_callback(self.controller.stop)
+            await asyncio.gather(*(agent.stop() for agent in self.agents))
         self.progress.say("stopped")
 
 
@@ -259,7 +262,16 @@ async def _ask(url: str, *path: str) -> Any:
 
 def _switched_on(machine: Path) -> Callable[[], bool]:
     """A simulated node whose agent was killed to stay dead is not started again until it is switched on."""
-    return lambda: SimulatedMachine.open(machine).switched_on()
+    return lambda: SimulatedMachine.open(machine).is_agent_wanted()
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CannotStart(f"port {port} is taken by another program; choose another with --port") from error
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""Tickets or pages as lines of JSON in a file, for whatever reads it: `tail`, a log shipper, another system's bridge."""
+"""Tickets or pages as lines of JSON in a file, for whatever reads it: `tail`, a log shipper, another system."""
 
 from __future__ import annotations
 

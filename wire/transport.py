@@ -441,7 +441,7 @@ class _Connection:
         issue #2301), hence not by that alone."""
         sock = self._paho.socket()
         is_full = len(self._unacknowledged) >= self._max_unacknowledged
-        if is_full and self._flowing and sock is not None and not self._paused:
+        if is_full and sock is not None and not self._paused:
             self._paused = True
             self._loop.remove_reader(sock)
 

@@ -38,8 +38,8 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, incomplet
 @click.option("--device", metavar="DEVICE", help="GPU, port or mount that breaks; default: the node chooses.")
 @click.option(
     "--repair",
-    type=click.Choice(list(Repair)),
-    default=Repair.CHANCE,
+    type=click.Choice([str(repair) for repair in Repair]),
+    default=str(Repair.CHANCE),
     show_default=True,
     help="Whether repairs will work.",
 )
@@ -84,7 +84,7 @@ def _fault(name: str | None) -> DrillFault:
 
 
 def _parameters(device: str | None, repair: str, extra: tuple[str, ...]) -> dict[str, str]:
-    parameters = {"repair": str(repair)} | ({"device": device} if device else {})
+    parameters = {"repair": repair} | ({"device": device} if device else {})
     for text in extra:
         name, separator, value = text.partition("=")
         if not (name and separator):

@@ -11,7 +11,7 @@ from cli.client import Failed
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, plain, print_json, table
 from controller.playbooks import PlaybookErrors, describe, load_default, load_directory
-from controller.policy.playbook import Playbook
+from controller.policy.playbook import Answers, Playbook
 
 directory_option = click.option(
     "--directory",
@@ -74,12 +74,18 @@ def _row(book: Playbook) -> dict[str, Any]:
         "severity": book.severity,
         "precedence": book.precedence,
         "mode": str(book.mode),
-        "answers": [f"{a.check} {','.join(sorted(a.codes))}".strip() for a in book.answers],
+        "answers": [_answer(line) for line in book.answers],
         "steps": [step.name for step in book.steps],
         "hand_over": [step.name for step in book.hand_over],
         "digest": book.digest,
         "source": book.source,
     }
+
+
+def _answer(line: Answers) -> str:
+    codes = ",".join(sorted(line.codes, key=lambda code: (not code.isdecimal(), len(code), code)))
+    actions = ",".join(sorted(line.actions))
+    return f"{line.check} {codes}".strip() + (f" [{actions}]" if actions else "")
 
 
 @playbook.command()

@@ -181,7 +181,8 @@ def _entries(node: MappingNode, path: str, notes: Notes) -> Iterator[Entry]:
             notes.add(line, here, f"given a second time, first in line {seen[key]}", "keep one of the two")
             continue
         seen[key] = line
-        yield Entry(line, key, _value(value_node, here, notes))
+        is_absent = isinstance(value_node, ScalarNode) and not value_node.value and not value_node.style
+        yield Entry(line, key, Scalar(line, "", "nothing") if is_absent else _value(value_node, here, notes))
 
 
 def _line(event: Event) -> int:

@@ -27,12 +27,13 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What is certain on reaching a step. `verified`: nothing that could have undone it came after; `told`: people."""
+    """What is certain on reaching a step. `verified`: nothing that could have undone it came after."""
 
     cordoned: bool = False
     drained: bool = False
     verified: bool = False
     told: bool = False
+    returned: bool = False
 
 
 def flaws(playbook: Playbook) -> list[Flaw]:
@@ -102,7 +103,7 @@ def _walk_all(playbook: Playbook) -> Iterator[Flaw]:
 def _at_the_end(walk: Walk) -> Iterator[Flaw]:
     if walk.cordoned:
         yield Flaw("steps", "a path ends with the node still cordoned", f"end it with uncordon or {HAND_OVER}")
-    elif not (walk.verified or walk.told):
+    elif not (walk.verified or walk.told or walk.returned):
         right = "end it with verify, ticket or page, so that the fault is over or people know"
         yield Flaw("steps", "a path ends and nobody knows whether the fault is over", right)
 
@@ -136,13 +137,13 @@ def _position(steps: tuple[Step, ...], position: int, target: str) -> int:
 def _succeeded(step: Step, walk: Walk) -> Walk:
     match step.verb:
         case Verb.CORDON:
-            return replace(walk, cordoned=True, verified=False)
+            return replace(walk, cordoned=True, verified=False, returned=False)
         case Verb.DRAIN:
             return replace(walk, drained=True)
         case Verb.VERIFY:
             return replace(walk, verified=True)
         case Verb.UNCORDON:
-            return replace(walk, cordoned=False, drained=False)
+            return replace(walk, cordoned=False, drained=False, returned=True)
         case Verb.TICKET | Verb.PAGE:
             return replace(walk, told=True)
         case _:

@@ -163,8 +163,8 @@ def _steps(value: Listing | None, path: str, notes: Notes) -> tuple[Step, ...]:
         return ()
     drafts = [_step(each, f"{path}[{index}]", notes, jumps=path == "steps") for index, each in enumerate(values)]
     steps = [step for step in drafts if step is not None]
-    following = [step.name for step in steps[1:]] + [HAND_OVER]
-    return tuple(_go_on(step, after) for step, after in zip(steps, following, strict=True))
+    following = [*(step.name for step in steps[1:]), HAND_OVER]
+    return tuple(_go_on(step, after) for step, after in zip(steps, following, strict=False))
 
 
 def _step(value: Value, path: str, notes: Notes, *, jumps: bool) -> Step | None:

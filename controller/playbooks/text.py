@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from controller.policy.incident import attempts_of
-from controller.policy.playbook import HAND_OVER, Answers, Mode, Playbook, Step, Verb
+from controller.policy.playbook import HAND_OVER, REPAIRS, Answers, Mode, Playbook, Step, Verb
 
 _MODES = {
     Mode.SHADOW: "it decides and records, and touches nothing",
@@ -103,11 +103,20 @@ def _facts(playbook: Playbook) -> Iterator[str]:
     yield f"Mode {playbook.mode}: {_MODES[playbook.mode]}"
     if playbook.confirm_s:
         yield f"A finding must have stood for {say_span(playbook.confirm_s)}"
-    yield "Jobs must be gone before a repair" if playbook.drain_needed else "No drain is needed before a repair"
+    yield _say_reach(playbook)
     if playbook.max_at_once:
         yield f"At most {playbook.max_at_once} nodes are held out by it at once"
     if playbook.runbook:
         yield f"Runbook {playbook.runbook}"
+
+
+def _say_reach(playbook: Playbook) -> str:
+    verbs = {step.verb for step in playbook.steps}
+    if Verb.CORDON not in verbs:
+        return "The node stays in service: people are told, nothing is done to it"
+    if not verbs & REPAIRS:
+        return "The node is taken out, nothing in it is changed"
+    return "Jobs must be gone before a repair" if playbook.drain_needed else "No drain is needed before a repair"
 
 
 def _columns(steps: Sequence[Step]) -> Iterator[str]:
@@ -128,7 +137,7 @@ def _limits(step: Step) -> Iterator[str]:
 def _jumps(step: Step, after: str) -> Iterator[str]:
     if step.on_success:
         yield f"then {_say_target(step.on_success)}"
-    if step.on_failure == after:
+    if step.on_failure == after and not step.on_success:
         yield "go on even if it fails"
     elif step.on_failure != HAND_OVER:
         yield f"if it fails, {_say_target(step.on_failure)}"

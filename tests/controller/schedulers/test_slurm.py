@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -56,13 +58,14 @@ async def test_a_node_drained_by_hand_is_not_touched(
     job = cluster.submit(node="n3")
     cluster.wait_for_job(job, state="RUNNING")
     cluster.drain("n3", BY_HAND)
-    act = {
-        "cordon": slurm.cordon("n3", hold),
-        "drain": slurm.drain("n3", hold, jobs="cancel"),
-        "uncordon": slurm.uncordon("n3", hold),
+    acts: dict[str, Callable[[], Awaitable[object]]] = {
+        "cordon": lambda: slurm.cordon("n3", hold),
+        "drain": lambda: slurm.drain("n3", hold, jobs="cancel"),
+        "uncordon": lambda: slurm.uncordon("n3", hold),
     }
+
     with pytest.raises(Refused, match=f"^n3 is held in Slurm by somebody else: {BY_HAND}$"):
-        await act()
+        await acts[effect]()
 
     assert (cluster.node_state("n3"), cluster.node_reason("n3")) == ("draining", BY_HAND)
     assert cluster.job_state(job) == "RUNNING"
@@ -268,3 +271,96 @@ async def until_empty(slurm: SlurmScheduler, node: str, hold: Hold, *, jobs: str
     end = time.monotonic() + 30
     while await slurm.drain(node, hold, jobs=jobs):
         assert time.monotonic() < end
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Programs of ours in front of Slurm's, so that a test can be there between two of them."""
+
+    directory: Path
+    cluster: SlurmCluster
+
+    def put(self, name: str, script: str) -> None:
+        """Put a shell script in the place of a program; `$REAL` is the real one."""
+        real = shutil.which(name, path=self.cluster.env()["PATH"])
+        program = self.directory / name
+        program.write_text(f"#!/bin/sh\nREAL={real}\n{script}\n")
+        program.chmod(0o755)
+
+    def slurm(self) -> SlurmScheduler:
+        """Return an adapter that finds ours first."""
+        known = self.cluster.env()
+        return SlurmScheduler(environment={**known, "PATH": f"{self.directory}:{known['PATH']}"})
+
+
+@pytest.fixture
+def programs(cluster: SlurmCluster, tmp_path: Path) -> Programs:
+    return Programs(tmp_path, cluster)
+
+
+async def test_a_drain_by_hand_right_after_ours_wins(cluster: SlurmCluster, programs: Programs, hold: Hold) -> None:
+    by_hand = f'"$REAL" update NodeName=n1 State=DRAIN Reason="{BY_HAND}"'
+    programs.put("scontrol", f'"$REAL" "$@" || exit\n[ "$1" = update ] && {by_hand}\nexit 0')
+
+    with pytest.raises(Refused, match=f"n1 is held in Slurm by somebody else: {BY_HAND}"):
+        await programs.slurm().cordon("n1", hold)
+
+    assert cluster.node_reason("n1") == BY_HAND
+
+
+async def test_an_answer_that_did_nothing_is_an_error(cluster: SlurmCluster, programs: Programs, hold: Hold) -> None:
+    programs.put("scontrol", '[ "$1" = update ] || exec "$REAL" "$@"')
+    slurm = programs.slurm()
+
+    with pytest.raises(Retryable, match="Slurm accepted the drain of n1, which is IDLE all the same"):
+        await slurm.cordon("n1", hold)
+
+    cluster.drain("n1", OUR_REASON)
+    with pytest.raises(Retryable, match=r"Slurm accepted the resume of n1, which is IDLE\+DRAIN all the same"):
+        await slurm.uncordon("n1", hold)
+
+
+async def test_the_whole_cluster_is_observed_by_two_processes(
+    cluster: SlurmCluster, programs: Programs, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    for name in ("scontrol", "squeue", "sinfo"):
+        programs.put(name, f'echo {name} >>{ran}\nexec "$REAL" "$@"')
+
+    seen = await programs.slurm().observe()
+
+    assert sorted(seen) == cluster.node_names
+    assert sorted(ran.read_text().split()) == ["scontrol", "squeue"]
+
+
+@pytest.fixture
+def restarted(cluster: SlurmCluster) -> Callable[[str], None]:
+    """Let a node come back as after a reboot that nobody told Slurm of."""
+
+    def restart(node: str) -> None:
+        cluster.kill_node(node)
+        cluster.start_node(node, "-b")
+        cluster.wait_for(node, state="down")
+
+    return restart
+
+
+async def test_our_hold_outlives_a_reboot(
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold, restarted: Callable[[str], None]
+) -> None:
+    await slurm.cordon("n4", hold)
+    restarted("n4")
+
+    assert (await slurm.observe())["n4"] == NodeSchedule(False, held_by="inc-000007")
+
+    await slurm.uncordon("n4", hold)
+    cluster.wait_for("n4", state="idle")
+
+
+async def test_a_node_that_slurm_set_down_after_a_reboot_is_not_ours_to_take(
+    slurm: SlurmScheduler, hold: Hold, restarted: Callable[[str], None]
+) -> None:
+    restarted("n4")
+
+    with pytest.raises(Refused, match="Node unexpectedly rebooted"):
+        await slurm.cordon("n4", hold)

@@ -1,0 +1,47 @@
+# Everything a person or a CI job does with this checkout. `make` alone lists it.
+# ARGS is handed through: make run ARGS="--port 9000", make test ARGS="-k outbox".
+
+MAKEFLAGS += --no-print-directory
+SOURCES := agent benchmarks checks cli controller playbooks scripts wire tests
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench fmt docs clean environment
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: environment  ## Set everything up and start a whole cell with eight simulated nodes (ARGS for `fleetmend up`)
+	@case " $(ARGS) " in *" --broker"*) ;; *) scripts/ensure-mosquitto ;; esac
+	@.venv/bin/fleetmend up --simulate 8 $(ARGS)
+
+test: environment  ## Set everything up and run every test (ARGS for pytest)
+	@scripts/ensure-test-parts
+	@.venv/bin/pytest $(ARGS)
+
+check: environment  ## Lint, formatting, types, import contracts, shell scripts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy $(SOURCES)
+	.venv/bin/lint-imports --no-logo
+	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh .ci/run; \
+	else echo "shellcheck: not here, skipped"; fi
+
+bench: environment  ## Measure latency and the agent's cost; writes benchmarks/results
+	@scripts/ensure-test-parts bench
+	@.venv/bin/python -m benchmarks.latency
+	@.venv/bin/python -m benchmarks.agent_cost
+
+fmt: environment  ## Format the code and repair what the linter can repair
+	.venv/bin/ruff check --fix --quiet .
+	.venv/bin/ruff format .
+
+docs: environment  ## Write docs/reference anew from the code
+	@.venv/bin/python scripts/generate_docs.py
+
+clean:  ## Remove what the other targets made in this checkout (not what `fleetmend up` stored)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	@scripts/ensure-environment

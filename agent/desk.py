@@ -1,0 +1,312 @@
+"""Where readings and kernel records are judged, and the book of what is raised is kept.
+
+It has no timing of its own (agent/runner.py has): every call judges what it is given at once. Checks are pure, so what
+can go wrong around them is dealt with here: a check that crashes is itself `unknown`, and counted. Every edge is in the
+outbox before the call returns, and the book beside it, so that a restart forgets nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from agent import book as books
+from agent.book import Book, Edge, Moment, Raised
+from agent.clock import Clock
+from agent.status import build_levels
+from checks.check import Check, Hysteresis, LatchedCheck, LevelCheck, Recovery
+from checks.errors import CannotJudge
+from checks.finding import Action, Finding, FindingKey, Verdict
+from checks.judge import LatchedJudge, identify
+from checks.readings import GpuReading, KernelLogState, KernelRecord, NvmlReading
+from wire.messages import CheckLevel, EventBody, FindingRaised
+
+log = structlog.get_logger()
+
+BOOK: Final = "book"
+"""Key under which the outbox keeps what is raised and how far the kernel log was read."""
+
+AT_ONCE: Final = Hysteresis()
+
+
+class Journal(Protocol):
+    """What the desk needs of the outbox."""
+
+    def put(self, body: EventBody, observed_at: float) -> int:
+        """Keep an event until the controller has stored it; return its number."""
+        ...
+
+    def load(self, key: str) -> dict[str, Any]:
+        """Return what was saved under the key, empty when nothing was."""
+        ...
+
+    def save(self, key: str, value: dict[str, Any]) -> None:
+        """Keep the value under the key, durably."""
+        ...
+
+
+def load_book(journal: Journal) -> Book:
+    """Return what was raised when the agent last ran.
+
+    A state that cannot be read is logged and left behind: the readings to come raise again what still holds.
+    """
+    try:
+        return books.load(journal.load(BOOK))
+    except ValueError as error:
+        log.error("book.lost", because=str(error))
+        return Book()
+
+
+def last_sequence(journal: Journal, boot_id: str) -> int:
+    """Return the number of the last kernel record that was judged in this boot, -1 when none was."""
+    kept = journal.load(BOOK).get("kernel_log", {})
+    if not isinstance(kept, dict) or kept.get("boot_id") != boot_id:
+        return -1
+    sequence = kept.get("sequence", -1)
+    return sequence if isinstance(sequence, int) else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What this node's GPUs were last called, so that a kernel record is tied to its GPU before NVML has answered."""
+
+    uuid_by_pci: dict[str, str] = field(default_factory=dict)
+    serial_by_uuid: dict[str, str] = field(default_factory=dict)
+
+
+def load_names(journal: Journal) -> Names:
+    """Return the names known when the agent last ran, none when they cannot be read: NVML will tell them again."""
+    try:
+        return msgspec.convert(journal.load(BOOK).get("names", {}), type=Names)
+    except msgspec.ValidationError:
+        return Names()
+
+
+class Desk:
+    """The checks and the book of one node.
+
+    Attributes:
+        book: what is raised.
+        checks: every check, level and latched.
+        crashes: check or source → how often it crashed.
+        last_event_seq: number of the newest event that went into the outbox.
+    """
+
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        *,
+        journal: Journal,
+        boot_id: str,
+        notify: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        """Take up the book where the last run left it. `notify` is called when the outbox holds something new."""
+        self.checks = tuple(checks)
+        self.level_checks = tuple(check for check in checks if isinstance(check, LevelCheck))
+        self.latched_checks = tuple(check for check in checks if isinstance(check, LatchedCheck))
+        self.crashes: Counter[str] = Counter()
+        self.last_event_seq = 0
+        self._journal, self._notify, self._clock, self._boot_id = journal, notify, clock, boot_id
+        self._judges = {check.id: LatchedJudge((check,)) for check in self.latched_checks}
+        self._judged_at: dict[str, float] = {}
+        self._crashed: dict[str, Finding] = {}
+        self._seen_at: dict[FindingKey, float] = {}
+        self._gpus: NvmlReading | None = None
+        self._gpus_began = -math.inf
+        self._driver_gone = False
+        self._names = load_names(journal)
+        self._sequence = self._saved_sequence = last_sequence(journal, boot_id)
+        self.book = load_book(journal)
+        self._turn(books.retire(self.book, {check.id for check in checks}, moment=self._moment()))
+
+    @property
+    def check_ids(self) -> tuple[str, ...]:
+        """Every check of this node."""
+        return tuple(check.id for check in self.checks)
+
+    def levels(self, checks: Iterable[str]) -> dict[str, CheckLevel]:
+        """Return how these checks stand."""
+        return build_levels(self.book, checks, self._judged_at)
+
+    def is_unsettled(self, checks: Iterable[LevelCheck]) -> bool:
+        """Return whether hysteresis still keeps the level of one of these checks from what was last read."""
+        return any(books.is_unsettled(self.book, check.id) for check in checks)
+
+    def judge(self, windows: Iterable[tuple[LevelCheck, Sequence[Any]]], *, began_at: float) -> None:
+        """Judge one reading by its checks; each comes with its window, oldest first.
+
+        Args:
+            began_at: Unix time at which the newest reading began.
+        """
+        self._level((check, self._judged(check, window, began_at)) for check, window in windows)
+
+    def blind(self, checks: Iterable[LevelCheck], *, code: str, because: str) -> None:
+        """Make the checks `unknown`; what they have raised stays."""
+        self._level((check, (_unknown(check.id, code, because),)) for check in checks)
+
+    def take_record(self, record: KernelRecord, *, is_believed: bool) -> None:
+        """Judge a kernel record by every latched check, and note that it was read."""
+        self._sequence = max(self._sequence, -1 if record.sequence is None else record.sequence)
+        for check, judge in self._judges.items() if is_believed else ():
+            try:
+                findings = tuple(self._identified(finding) for finding in judge.feed(record))
+            except Exception as error:
+                self._crash(check, error)
+                continue
+            if findings:
+                now = self._clock.monotonic()
+                self._seen_at |= {finding.key: now for finding in findings}
+                self._turn(books.latch(self.book, findings, moment=self._moment()))
+
+    def judge_stream(self, state: KernelLogState, *, began_at: float) -> None:
+        """Let latched checks stand as the kernel log is read: over a log that cannot be read they are `unknown`."""
+        crashed, self._crashed = self._crashed, {}
+        for check in self.latched_checks:
+            blind = [crashed[check.id]] if check.id in crashed else []
+            if not state.readable:
+                blind.append(_unknown(check.id, "unobserved", f"the kernel log cannot be read: {state.because}"))
+            self._turn(books.judge_level(self.book, check.id, blind, hysteresis=AT_ONCE, moment=self._moment()))
+            if not blind:
+                self._judged_at[check.id] = began_at
+        if self._sequence != self._saved_sequence:
+            self._save()
+
+    def learn_gpus(self, reading: NvmlReading, *, began: float) -> None:
+        """Keep the GPUs as a reading that began at `began` (monotonic) shows them, for names and for releases."""
+        if reading.failure:
+            self._driver_gone |= reading.failure == "driver_not_loaded"
+            return
+        self._gpus, self._gpus_began = reading, began
+        self._learn_names(reading)
+        for gpu in reading.gpus if self._driver_gone else ():
+            self.book = books.mark_reset(self.book, {gpu.uuid, gpu.pci})
+        self._driver_gone = False
+
+    def device_was_reset(self, device: str) -> None:
+        """Let latched findings about the device (UUID or PCI address) be released by readings that begin from here."""
+        gpus = self._gpus.gpus if self._gpus else ()
+        names = {name for gpu in gpus if device in (gpu.uuid, gpu.pci) for name in (gpu.uuid, gpu.pci)}
+        self.book = books.mark_reset(self.book, {device, *names})
+        now = self._clock.monotonic()
+        self._seen_at |= {key: now for key, entry in self.book.raised.items() if entry.device_reset}
+        self._save()
+
+    def release(self) -> None:
+        """Clear what latched checks say is over."""
+        for check in self.latched_checks:
+            for entry in books.latched(self.book, check.id):
+                because = self._why_released(check, entry)
+                if because:
+                    self._seen_at.pop(entry.finding.key, None)
+                    self._turn(books.clear(self.book, entry.finding, because, moment=self._moment()))
+
+    def note_event(self, seq: int) -> None:
+        """Note an event that others put into the outbox: the level to come includes it."""
+        self.last_event_seq = max(self.last_event_seq, seq)
+
+    def note_crash(self, name: str, error: Exception) -> None:
+        """Count a crash of a check or source and log where it happened."""
+        self.crashes[name] += 1
+        log.error("check.crashed", check=name, crashes=self.crashes[name], exc_info=error)
+
+    def _level(self, judgements: Iterable[tuple[LevelCheck, tuple[Finding, ...]]]) -> None:
+        book, edges, moment = self.book, list[Edge](), self._moment()
+        for check, findings in judgements:
+            turned = books.judge_level(book, check.id, findings, hysteresis=check.hysteresis, moment=moment)
+            book, edges = turned.book, [*edges, *turned.edges]
+        self._turn(books.Turned(book, tuple(edges)))
+
+    def _judged(self, check: LevelCheck, window: Sequence[Any], began_at: float) -> tuple[Finding, ...]:
+        try:
+            findings = tuple(self._identified(finding) for finding in check.judge(window))
+        except CannotJudge as error:
+            return (_unknown(check.id, "unjudged", str(error)),)
+        except Exception as error:
+            self.note_crash(check.id, error)
+            return (_unknown(check.id, "crashed", f"the check crashed: {error!r}"),)
+        self._judged_at[check.id] = began_at
+        return findings
+
+    def _crash(self, check: str, error: Exception) -> None:
+        """Note the crash of a latched check; it is `unknown` when the stream is judged next, for one interval."""
+        self.note_crash(check, error)
+        self._crashed[check] = _unknown(check, "crashed", f"the check crashed: {error!r}")
+
+    def _why_released(self, check: LatchedCheck, entry: Raised) -> str:
+        recovery = Recovery(
+            rebooted=entry.boot_id != self._boot_id,
+            device_reset=entry.device_reset,
+            quiet_s=max(0.0, self._clock.wall() - entry.last_seen),
+            gpu=self._fresh_gpu(entry.finding),
+        )
+        try:
+            return check.released(books.as_judged(entry.finding), recovery)
+        except Exception as error:
+            self._crash(check.id, error)
+            return ""
+
+    def _fresh_gpu(self, finding: Finding) -> GpuReading | None:
+        """Return the finding's GPU as read after the finding was last seen."""
+        if self._gpus is None or self._gpus_began < self._seen_at.get(finding.key, -math.inf):
+            return None
+        for gpu in self._gpus.gpus:
+            if gpu.uuid == finding.device or gpu.pci in (finding.pci, finding.device):
+                return gpu
+        return None
+
+    def _learn_names(self, reading: NvmlReading) -> None:
+        uuids = {pci: uuid for uuid, pci in reading.known_gpus.items()}
+        uuids |= {gpu.pci: gpu.uuid for gpu in reading.gpus if gpu.pci and gpu.uuid}
+        serials = {gpu.uuid: gpu.serial for gpu in reading.gpus if gpu.uuid and gpu.serial}
+        names = Names({**self._names.uuid_by_pci, **uuids}, {**self._names.serial_by_uuid, **serials})
+        if names != self._names:
+            self._names = names
+            self._save()
+
+    def _identified(self, finding: Finding) -> Finding:
+        """Return the finding under its GPU's name; one that is raised under its PCI address stays there."""
+        uuids = {} if finding.key in self.book.raised else self._names.uuid_by_pci
+        return identify(finding, uuids, self._names.serial_by_uuid)
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.wall(), self._boot_id)
+
+    def _turn(self, turned: books.Turned) -> None:
+        """Make the book the new one: edges into the outbox first, then the state, so that a crash between them tells
+        an edge twice rather than never."""
+        self.book = turned.book
+        if not turned.edges:
+            return
+        for edge in turned.edges:
+            self.note_event(self._journal.put(edge, edge.observed_at))
+        self._save()
+        self._notify()
+        for edge in turned.edges:
+            _log_edge(edge)
+
+    def _save(self) -> None:
+        self._saved_sequence = self._sequence
+        kernel_log = {"boot_id": self._boot_id, "sequence": self._sequence}
+        names = asdict(self._names)
+        self._journal.save(BOOK, {**books.dump(self.book), "kernel_log": kernel_log, "names": names})
+
+
+def _unknown(check: str, code: str, because: str) -> Finding:
+    return Finding(check, books.WHOLE_CHECK, code, Verdict.UNKNOWN, Action.NONE, because)
+
+
+def _log_edge(edge: Edge) -> None:
+    if isinstance(edge, FindingRaised):
+        key, finding = edge.finding.key, edge.finding
+        levels = {"verdict": finding.verdict, "action": finding.action, "because": finding.because}
+        log.warning("finding.raised", check=key.check, device=key.device, code=key.code, **levels)
+    else:
+        key = edge.key
+        log.info("finding.cleared", check=key.check, device=key.device, code=key.code, because=edge.because)

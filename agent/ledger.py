@@ -1,0 +1,121 @@
+"""Which orders this node has begun, and how they ended. Pure.
+
+An order's id is in the ledger before anything is done about it, so that whatever happens afterwards it is never carried
+out twice. Ids are kept for a day beyond their order's expiry; later ones are refused as expired anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
+
+from wire.messages import OrderEnded
+from wire.orders import Order, OrderAction
+
+KEPT_S: Final = 86_400.0
+"""How long after its expiry an order is remembered, and answered."""
+
+KEPT_EVIDENCE_BYTES: Final = 4_096
+"""Evidence up to this size is told again with the outcome; larger evidence travelled with the first answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One order.
+
+    Attributes:
+        boot_id: the boot in which it was begun.
+        started_at, ended_at: Unix time; `ended_at` is 0 while it is under way.
+        outcome: as in OrderEnded; empty while it is under way.
+    """
+
+    order_id: str
+    action: OrderAction
+    boot_id: str
+    started_at: float
+    expires_at: float
+    outcome: str = ""
+    because: str = ""
+    ended_at: float = 0.0
+    evidence: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was begun and has not ended."""
+        return not self.outcome
+
+    def ended(self) -> OrderEnded:
+        """Return the message that says how it ended."""
+        return OrderEnded(
+            self.order_id, self.outcome, self.because, self.started_at, self.ended_at, evidence=self.evidence
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Every order that is remembered, and the highest fencing token that was obeyed."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    last_token: int = 0
+
+
+def begin(ledger: Ledger, order: Order, *, boot_id: str, now: float) -> Ledger:
+    """Return the ledger that holds the order as begun; what is long expired is forgotten."""
+    kept = {order_id: entry for order_id, entry in ledger.entries.items() if entry.expires_at + KEPT_S > now}
+    kept[order.order_id] = Entry(order.order_id, order.action, boot_id, now, order.expires_at)
+    return Ledger(kept, max(ledger.last_token, order.fencing_token))
+
+
+def refuse(ledger: Ledger, order: Order, because: str, *, boot_id: str, now: float) -> Ledger:
+    """Return the ledger that holds the order as refused. Its fencing token counts for nothing."""
+    begun = replace(begin(ledger, order, boot_id=boot_id, now=now), last_token=ledger.last_token)
+    ended = OrderEnded(order.order_id, "refused", because, now, now)
+    return end(begun, ended)
+
+
+def end(ledger: Ledger, ended: OrderEnded) -> Ledger:
+    """Return the ledger in which the order has ended so."""
+    size = sum(len(name) + len(text) for name, text in ended.evidence.items())
+    entry = replace(
+        ledger.entries[ended.order_id],
+        outcome=ended.outcome,
+        because=ended.because,
+        ended_at=ended.observed_at,
+        evidence=ended.evidence if size <= KEPT_EVIDENCE_BYTES else {},
+    )
+    return replace(ledger, entries={**ledger.entries, ended.order_id: entry})
+
+
+def interrupted(ledger: Ledger, *, boot_id: str, now: float) -> tuple[OrderEnded, ...]:
+    """Return how the orders ended that were under way when the agent last stopped. None of them is run again."""
+    return tuple(_after_stop(entry, boot_id, now) for entry in ledger.entries.values() if entry.is_open)
+
+
+def dump(ledger: Ledger) -> dict[str, Any]:
+    """Return the ledger as plain JSON values."""
+    entries = [msgspec.to_builtins(entry) for entry in ledger.entries.values()]
+    return {"last_token": ledger.last_token, "entries": entries}
+
+
+def load(state: Mapping[str, Any]) -> Ledger:
+    """Return the ledger that `dump` wrote; an empty one when nothing was written.
+
+    Raises:
+        ValueError: these are not the values of a ledger, with the place of the first that is wrong.
+    """
+    try:
+        entries = msgspec.convert(state.get("entries", []), type=list[Entry])
+        last_token = msgspec.convert(state.get("last_token", 0), type=int)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"stored ledger of orders: {error}") from error
+    return Ledger({entry.order_id: entry for entry in entries}, last_token)
+
+
+def _after_stop(entry: Entry, boot_id: str, now: float) -> OrderEnded:
+    if entry.action is OrderAction.REBOOT and entry.boot_id != boot_id:
+        because = f"the node rebooted: boot {entry.boot_id} became {boot_id}"
+        return OrderEnded(entry.order_id, "done", because, entry.started_at, now)
+    return OrderEnded(entry.order_id, "failed", "the agent stopped while carrying it out", entry.started_at, now)

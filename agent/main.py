@@ -1,0 +1,246 @@
+"""The agent of one node: put together, started, stopped.
+
+The outbox is opened first, for everything that must survive stands in it; then what the last run left open is told;
+then the level goes out while the first readings are taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.metadata
+import platform
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agent.clock import Clock
+from agent.desk import Desk
+from agent.node import Node, node_of
+from agent.orders import Orders, Rules
+from agent.outbox import Outbox
+from agent.publisher import Identity, Publisher, last_will, subscriptions
+from agent.readiness import READY, STOPPING, WATCHDOG, Readiness, of_this_process
+from agent.runner import KernelLog, Runner
+from agent.settings import EX_CONFIG, Settings, SettingsError, load_settings
+from agent.simulation.states import MachineBroken
+from checks.registry import CHECKS
+from wire.logs import configure_logging
+from wire.messages import AgentStarted, NodeFacts
+from wire.transport import BrokerSettings, MqttTransport
+
+log = structlog.get_logger()
+
+STARTS: Final = "starts"
+"""Key under which the outbox keeps the boot of the last start."""
+
+
+@dataclass(slots=True)
+class Ending:
+    """Why and how the process ends: told to by a signal, or because its machine goes down."""
+
+    code: int = 0
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self, code: int = 0) -> None:
+        """End with this exit code."""
+        self.code = code
+        self.wanted.set()
+
+
+@dataclass(slots=True)
+class Doorbell:
+    """Rings at the publisher, which is put together after those who ring."""
+
+    answer: Callable[[], None] = lambda: None
+
+    def ring(self) -> None:
+        """The outbox holds something new."""
+        self.answer()
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Everything that runs on one node."""
+
+    node: Node
+    runner: Runner
+    orders: Orders
+    publisher: Publisher
+    readiness: Readiness
+    clock: Clock
+
+    async def run(self, ending: Ending) -> None:
+        """Work until the end is wanted, then stop in order.
+
+        Raises:
+            Exception: what a part failed with; everything is stopped then, too.
+        """
+        publishing = asyncio.create_task(self.publisher.run(), name="publishing")
+        working = asyncio.create_task(self._work(), name="working")
+        waiting = asyncio.create_task(ending.wanted.wait(), name="waiting for the end")
+        try:
+            self.readiness.tell(READY)
+            done, _ = await asyncio.wait({publishing, working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self.readiness.tell(STOPPING)
+            await _end(waiting, working)
+            await self.orders.close()
+            await self.publisher.stop()
+            await _end(publishing)
+            await asyncio.gather(*(source.close() for source in self.node.sources), return_exceptions=True)
+            self.node.outbox.close()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.runner.run())
+            tasks.create_task(self._tell_first_look())
+            tasks.create_task(self._feed_watchdog())
+
+    async def _tell_first_look(self) -> None:
+        """Send the level as soon as every source was read: until then every check is `unknown`."""
+        await self.runner.first_look.wait()
+        self.publisher.publish_status()
+
+    async def _feed_watchdog(self) -> None:
+        """Feed systemd's watchdog while every source meets its budget."""
+        while self.readiness.watchdog_interval_s:
+            if self.runner.meets_budget:
+                self.readiness.tell(WATCHDOG)
+            await self.clock.sleep(self.readiness.watchdog_interval_s)
+
+
+def assemble(settings: Settings, node: Node, *, clock: Clock, readiness: Readiness) -> Agent:
+    """Return the agent of a node, with its past taken up from the outbox and nothing running."""
+    version = importlib.metadata.version("fleetmend")
+    boot_id, bell = node.machine.boot_id(), Doorbell()
+    started = announce(node.outbox, boot_id, version=version, now=clock.wall())
+    desk = Desk(CHECKS, journal=node.outbox, boot_id=boot_id, notify=bell.ring, clock=clock)
+    desk.note_event(started)
+    log_settings = settings.kernel_log
+    runner = Runner(
+        desk,
+        sources=node.sources,
+        kernel_log=KernelLog(node.kernel_log, log_settings.state_interval_s, log_settings.accept_userspace_records),
+        outbox=node.outbox,
+        facts=_facts(settings, node, version),
+        clock=clock,
+    )
+    orders = Orders(
+        _rules(settings),
+        machine=node.machine,
+        checks=runner,
+        desk=desk,
+        journal=node.outbox,
+        notify=bell.ring,
+        clock=clock,
+    )
+    identity = Identity(settings.cell, settings.node, boot_id)
+    publisher = Publisher(
+        _transport(settings, identity, now=clock.wall()),
+        node.outbox,
+        identity,
+        runner.status,
+        orders.receive,
+        status_interval_s=settings.status_interval_s,
+        clock=clock,
+    )
+    bell.answer = publisher.notify
+    return Agent(node, runner, orders, publisher, readiness, clock)
+
+
+def announce(outbox: Outbox, boot_id: str, *, version: str, now: float) -> int:
+    """Put into the outbox that the agent started, and return the event's number."""
+    previous = str(outbox.load(STARTS).get("boot_id", ""))
+    seq = outbox.put(AgentStarted(previous not in ("", boot_id), previous, version, now), now)
+    outbox.save(STARTS, {"boot_id": boot_id})
+    log.info("agent.started", version=version, boot_id=boot_id, previous_boot_id=previous)
+    return seq
+
+
+async def run(settings: Settings) -> int:
+    """Run the agent until a signal or its machine ends it; return the exit code.
+
+    Raises:
+        SettingsError: the state directory cannot be made.
+        MachineBroken: there is no simulated machine in its directory.
+    """
+    ending, clock = Ending(), Clock()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.end)
+    node = node_of(settings, end_process=ending.end)
+    agent = assemble(settings, node, clock=clock, readiness=of_this_process())
+    await agent.run(ending)
+    log.info("agent.stopped", code=ending.code)
+    return ending.code
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command `fleetmend-agent`."""
+    asked = _parse(arguments)
+    try:
+        settings = load_settings(asked.config)
+        if asked.check:
+            print(f"{asked.config}: valid")
+            return
+        configure_logging()
+        structlog.contextvars.bind_contextvars(node=settings.node)
+        sys.exit(asyncio.run(run(settings)))
+    except (SettingsError, MachineBroken) as error:
+        print(error, file=sys.stderr)
+        sys.exit(EX_CONFIG)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("fleetmend-agent", description="Watch this node and report to its controller.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML")
+    parser.add_argument("--check", action="store_true", help="only say whether the configuration is valid")
+    return parser.parse_args(arguments)
+
+
+def _facts(settings: Settings, node: Node, version: str) -> NodeFacts:
+    return NodeFacts(
+        simulated=node.machine.simulated,
+        agent_version=version,
+        kernel=platform.release(),
+        serial=node.serial,
+        orders_allowed=sorted(settings.orders_allowed),
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    trusted = {key_id: key.load() for key_id, key in settings.trusted_keys.items()}
+    return Rules(settings.node, trusted, settings.orders_allowed)
+
+
+def _transport(settings: Settings, identity: Identity, *, now: float) -> MqttTransport:
+    broker = settings.broker
+    return MqttTransport(
+        BrokerSettings(
+            url=broker.url,
+            client_id=f"fleetmend-{settings.cell}-{settings.node}",
+            username=broker.username,
+            password=broker.password(),
+            ca_file=str(broker.ca_file or ""),
+        ),
+        subscriptions=subscriptions(identity),
+        will=last_will(identity, now),
+    )
+
+
+async def _end(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What an agent has under it: the real host, or a simulated one. Everything above is the same for both."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from agent.desk import last_sequence
+from agent.host_machine import HostMachine
+from agent.machine import Machine
+from agent.outbox import Outbox
+from agent.settings import Settings, SettingsError
+from agent.simulation import sources as simulated
+from agent.simulation.machine import Seams, SimulatedMachine
+from agent.sources.host import HostSource
+from agent.sources.kernel_log import DeviceReader, KernelLogSource
+from agent.sources.nvml import NvmlSource
+from agent.sources.rdma import RdmaSource
+from agent.sources.source import PolledSource, StreamedSource
+
+OUTBOX_FILE: Final = "outbox.sqlite"
+
+SERIAL_FILE: Final = Path("/sys/class/dmi/id/product_serial")
+"""Readable by root alone. Source: kernel, drivers/firmware/dmi-id.c."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The node's hands, eyes and memory.
+
+    Attributes:
+        serial: of the chassis, empty when unknown.
+    """
+
+    machine: Machine
+    outbox: Outbox
+    sources: tuple[PolledSource, ...]
+    kernel_log: StreamedSource
+    serial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """One source's place in the outbox's state."""
+
+    outbox: Outbox
+    key: str
+
+    def load(self) -> dict[str, Any]:
+        """Return what was saved last."""
+        return self.outbox.load(self.key)
+
+    def save(self, value: dict[str, Any]) -> None:
+        """Keep a value."""
+        self.outbox.save(self.key, value)
+
+
+def node_of(settings: Settings, *, end_process: Callable[[int], object]) -> Node:
+    """Return the node that the settings describe, with nothing running.
+
+    Args:
+        end_process: is given the exit code when a simulated machine goes down.
+
+    Raises:
+        SettingsError: the state directory cannot be made.
+        MachineBroken: there is no simulated machine in its directory.
+    """
+    try:
+        settings.state_directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"state_directory: cannot make {settings.state_directory}: {error.strerror}") from error
+    if settings.simulation_directory is not None:
+        return _simulated(settings, settings.simulation_directory, end_process)
+    return _host(settings)
+
+
+def _host(settings: Settings) -> Node:
+    timing, log = settings.sources, settings.kernel_log
+    boot_id = HostMachine().boot_id()
+    outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
+    nvml = NvmlSource(Shelf(outbox, "inventory.nvml"), **timing.nvml.model_dump())
+    rdma = RdmaSource(Shelf(outbox, "inventory.rdma"), **timing.rdma.model_dump())
+    return Node(
+        machine=HostMachine(let_go=nvml.let_go, accept_userspace_records=log.accept_userspace_records),
+        outbox=outbox,
+        sources=(nvml, rdma, HostSource(**timing.host.model_dump())),
+        kernel_log=KernelLogSource(lambda: DeviceReader(log.path), after_sequence=last_sequence(outbox, boot_id)),
+        serial=_serial(),
+    )
+
+
+def _simulated(settings: Settings, directory: Path, end_process: Callable[[int], object]) -> Node:
+    timing = settings.sources
+    machine = SimulatedMachine.open(directory, Seams(end_process=end_process))
+    boot_id = machine.boot_id()
+    outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
+    return Node(
+        machine=machine,
+        outbox=outbox,
+        sources=(
+            simulated.nvml_source(machine, Shelf(outbox, "inventory.nvml"), **timing.nvml.model_dump()),
+            simulated.rdma_source(machine, Shelf(outbox, "inventory.rdma"), **timing.rdma.model_dump()),
+            simulated.host_source(machine, **timing.host.model_dump()),
+        ),
+        kernel_log=simulated.kernel_log_source(machine, after_sequence=last_sequence(outbox, boot_id)),
+    )
+
+
+def _serial() -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return SERIAL_FILE.read_text().strip()
+    return ""

@@ -1,0 +1,273 @@
+"""What the node may do to itself: only signed, unexpired, never-seen-before orders on its own allow-list.
+
+An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time, and its outcome goes
+through the outbox like every other event. What is not signed by a trusted key, or is for another node, is counted and
+dropped without an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, assert_never
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agent import ledger as ledgers
+from agent.clock import Clock
+from agent.desk import Desk, Journal
+from agent.evidence import Tool, bound, describe
+from agent.ledger import Ledger
+from agent.machine import ActionFailed, ActionRefused, Done, Machine
+from checks.finding import Verdict
+from wire.messages import CheckLevel, Envelope, OrderEnded, Refused, SignedOrder, Status
+from wire.orders import Order, OrderAction, check_acceptable, verify
+
+log = structlog.get_logger()
+
+LEDGER: Final = "orders"
+"""Key under which the outbox keeps the ledger."""
+
+FLUSH_LIMIT_S: Final = 2.0
+FLUSH_LOOK_S: Final = 0.05
+"""Before a reboot the controller gets this long to store what the node has to say, looked at so often."""
+
+LOG_EVERY_S: Final = 60.0
+"""Rejections are logged no more often than this: whoever sends them must not fill the disk."""
+
+
+class Checks(Protocol):
+    """What orders need of the runner."""
+
+    @property
+    def kernel_lines(self) -> tuple[str, ...]:
+        """The last lines of the kernel log, oldest first."""
+        ...
+
+    @property
+    def last_readings(self) -> Mapping[str, Any]:
+        """The newest reading of each source."""
+        ...
+
+    async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
+        """Judge these checks on fresh readings."""
+        ...
+
+    def status(self) -> Status:
+        """Return the whole level."""
+        ...
+
+
+class OrderJournal(Journal, Protocol):
+    """What orders need of the outbox."""
+
+    def depth(self) -> int:
+        """Return how many events wait."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Whom this node obeys, and in what."""
+
+    node: str
+    trusted: Mapping[str, Ed25519PublicKey]
+    allowed: frozenset[OrderAction]
+
+
+class Orders:
+    """Takes orders, carries them out, and says how they ended.
+
+    Attributes:
+        rejected: how many messages were dropped without an answer.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        machine: Machine,
+        checks: Checks,
+        desk: Desk,
+        journal: OrderJournal,
+        notify: Callable[[], None],
+        clock: Clock | None = None,
+    ) -> None:
+        """Take up the ledger and tell of the orders that the last stop cut off; none of them is run again."""
+        self.rejected = 0
+        self._rules, self._machine, self._checks, self._desk = rules, machine, checks, desk
+        self._journal, self._notify = journal, notify
+        self._clock = clock or Clock()
+        self._boot_id = machine.boot_id()
+        self._ledger = self._load()
+        self._one_at_a_time = asyncio.Lock()
+        self._waiting: dict[str, asyncio.Task[None]] = {}
+        self._quiet_until = 0.0
+        self._nvidia_smi = Tool("nvidia-smi", "-q")
+        for ended in ledgers.interrupted(self._ledger, boot_id=self._boot_id, now=self._clock.wall()):
+            self._end(ended)
+
+    async def receive(self, signed: SignedOrder, _: Envelope) -> None:
+        """Take one order: refuse it, answer it from the ledger, or have it carried out. Returns before it is."""
+        try:
+            order = self._genuine(signed)
+        except Refused as refusal:
+            self._reject(str(refusal))
+            return
+        known = self._ledger.entries.get(order.order_id)
+        if known is not None and not known.is_open:
+            self._tell(known.ended())
+        elif known is None and order.order_id not in self._waiting:
+            task = asyncio.create_task(self._obey(order), name=f"order {order.order_id}")
+            self._waiting[order.order_id] = task
+            task.add_done_callback(lambda _: self._waiting.pop(order.order_id, None))
+
+    async def idle(self) -> None:
+        """Return when no order is under way."""
+        while self._waiting:
+            await asyncio.wait(set(self._waiting.values()))
+
+    async def close(self) -> None:
+        """Break off what is under way; the next start tells that it was."""
+        tasks = set(self._waiting.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _load(self) -> Ledger:
+        try:
+            return ledgers.load(self._journal.load(LEDGER))
+        except ValueError as error:
+            log.error("ledger.lost", because=str(error))
+            return Ledger()
+
+    def _genuine(self, signed: SignedOrder) -> Order:
+        """Return the order if a trusted key meant it for this node and it is not long over.
+
+        Raises:
+            Refused: otherwise; nobody is told.
+        """
+        order = verify(signed, trusted=self._rules.trusted)
+        if order.node != self._rules.node:
+            raise Refused(f"addressed to {order.node!r}, this is {self._rules.node!r}")
+        if order.expires_at + ledgers.KEPT_S <= self._clock.wall():
+            raise Refused(f"expired more than {ledgers.KEPT_S:.0f} s ago")
+        return order
+
+    def _reject(self, because: str) -> None:
+        self.rejected += 1
+        now = self._clock.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + LOG_EVERY_S
+            log.warning("order.rejected", because=because[:500], rejected=self.rejected)
+
+    async def _obey(self, order: Order) -> None:
+        async with self._one_at_a_time:
+            now = self._clock.wall()
+            try:
+                check_acceptable(
+                    order,
+                    node=self._rules.node,
+                    now=now,
+                    allowed=self._rules.allowed,
+                    last_token=self._ledger.last_token,
+                )
+            except Refused as refusal:
+                self._save(ledgers.refuse(self._ledger, order, str(refusal), boot_id=self._boot_id, now=now))
+                self._tell(self._ledger.entries[order.order_id].ended())
+                log.warning("order.refused", order_id=order.order_id, action=order.action, because=str(refusal))
+                return
+            self._save(ledgers.begin(self._ledger, order, boot_id=self._boot_id, now=now))
+            log.info("order.begun", order_id=order.order_id, action=order.action, device=order.device)
+            await self._carry_out(order, now)
+
+    async def _carry_out(self, order: Order, started_at: float) -> None:
+        try:
+            done = await self._do(order, started_at)
+        except ActionRefused as refusal:
+            outcome, done = "refused", Done(str(refusal))
+        except ActionFailed as failure:
+            outcome, done = "failed", Done(str(failure))
+        except Exception as error:
+            log.error("order.crashed", order_id=order.order_id, action=order.action, exc_info=error)
+            outcome, done = "failed", Done(f"the agent could not carry it out: {error!r}")
+        else:
+            if order.action is OrderAction.REBOOT:
+                return
+            outcome = "done"
+        now = self._clock.wall()
+        self._end(OrderEnded(order.order_id, outcome, done.because, started_at, now, evidence=bound(done.evidence)))
+
+    async def _do(self, order: Order, started_at: float) -> Done:
+        match order.action:
+            case OrderAction.RUN_CHECKS:
+                return await self._run_checks(order, started_at)
+            case OrderAction.COLLECT:
+                return await self._collect()
+            case OrderAction.RESTART_SERVICE:
+                return await self._machine.restart_service(order.parameters.get("service", ""))
+            case OrderAction.RESET_GPU:
+                done = await self._machine.reset_gpu(order.device)
+                self._desk.device_was_reset(order.device)
+                return done
+            case OrderAction.REBOOT:
+                return await self._reboot(order, started_at)
+            case OrderAction.INJECT_FAULT:
+                fault = order.parameters.get("fault", "")
+                return await self._machine.inject_fault(fault, device=order.device, parameters=order.parameters)
+        assert_never(order.action)
+
+    async def _run_checks(self, order: Order, started_at: float) -> Done:
+        """Return the verdict of each check on fresh readings as evidence, under the check's id."""
+        asked = [name.strip() for name in order.parameters.get("checks", "").split(",") if name.strip()]
+        strange = sorted(set(asked) - set(self._desk.check_ids))
+        if strange:
+            raise ActionRefused(f"this node has no check {', '.join(strange)}")
+        levels = await self._checks.run_checks(asked or self._desk.check_ids)
+        proven = {check: _proven(level, started_at) for check, level in levels.items()}
+        verdicts = {check: level.verdict for check, level in proven.items()}
+        bad = [
+            f"{check} {level.verdict}: {level.because}"
+            for check, level in proven.items()
+            if level.verdict != Verdict.OK
+        ]
+        return Done(f"{len(verdicts)} checks on fresh readings: {'; '.join(bad) or 'all ok'}", verdicts)
+
+    async def _collect(self) -> Done:
+        evidence = describe(self._checks.status(), self._checks.last_readings, self._checks.kernel_lines)
+        if not self._machine.simulated:
+            report = await self._nvidia_smi.report()
+            evidence |= {"nvidia-smi.txt": report} if report else {}
+        return Done(f"collected {', '.join(evidence)}", evidence)
+
+    async def _reboot(self, order: Order, started_at: float) -> Done:
+        """Say that the node goes down, and begin to. The order stays open: the next boot ends it."""
+        now = self._clock.wall()
+        self._tell(OrderEnded(order.order_id, "accepted", "the node is going down for a reboot", started_at, now))
+        until = self._clock.monotonic() + FLUSH_LIMIT_S
+        while self._journal.depth() and self._clock.monotonic() < until:
+            await self._clock.sleep(FLUSH_LOOK_S)
+        return await self._machine.reboot()
+
+    def _end(self, ended: OrderEnded) -> None:
+        """The ledger first: were the answer first and the process killed, the next start would say something else."""
+        self._save(ledgers.end(self._ledger, ended))
+        self._tell(ended)
+        log.info("order.ended", order_id=ended.order_id, outcome=ended.outcome, because=ended.because)
+
+    def _save(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._journal.save(LEDGER, ledgers.dump(ledger))
+
+    def _tell(self, ended: OrderEnded) -> None:
+        self._desk.note_event(self._journal.put(ended, ended.observed_at))
+        self._notify()
+
+
+def _proven(level: CheckLevel, started_at: float) -> CheckLevel:
+    """Return the level; `ok` only if it was judged since the order began."""
+    if level.verdict == Verdict.OK and level.judged_at < started_at:
+        return CheckLevel(Verdict.UNKNOWN, level.judged_at, "no reading since the order began")
+    return level

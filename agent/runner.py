@@ -1,0 +1,336 @@
+"""Keeps time for the checks: when each source is read, and what becomes of one that fails or is late.
+
+Each polled source has its own task and its own beat, and the kernel log is followed as it is written. What is read goes
+to the desk (agent/desk.py), which judges it. Nothing here waits for a source that does not answer: its checks become
+`unknown`, and the watchdog is no longer fed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import structlog
+
+from agent.clock import Clock
+from agent.desk import Desk
+from agent.sources.source import Polled, PolledSource, StreamedSource
+from agent.status import Unsent, build_status, learn_gpus, learn_ports
+from checks.check import SOURCE_OF_READING, Check, LatchedCheck, LevelCheck
+from checks.errors import CannotObserve
+from checks.kernel_log import believed
+from checks.readings import KernelLogState, KernelRecord, NvmlReading, RdmaReading
+from wire.messages import CheckLevel, NodeFacts, Status
+
+log = structlog.get_logger()
+
+KERNEL_LOG: Final = SOURCE_OF_READING[KernelLogState]
+MAX_WINDOW: Final = 4096
+"""No window holds more readings than this, however often fresh ones are asked for."""
+
+KERNEL_LINES_KEPT: Final = 200
+RECORDS_PER_TURN: Final = 256
+"""After so many records in one go the other tasks get their turn: a flood must not starve them."""
+
+FIRST_RETRY_S: Final = 1.0
+LAST_RETRY_S: Final = 60.0
+OVERDUE_LOOK_S: Final = 1.0
+SETTLE_S: Final = 1.0
+"""Between the readings that an order forces until hysteresis has settled."""
+
+
+class Depth(Protocol):
+    """What the level says of the outbox."""
+
+    def depth(self) -> int:
+        """Return how many events wait."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLog:
+    """The kernel log as the runner is given it.
+
+    Attributes:
+        state_interval_s: how often its state is judged.
+        accept_userspace: believe records that any process could have written.
+    """
+
+    source: StreamedSource
+    state_interval_s: float = 10.0
+    accept_userspace: bool = False
+
+
+@dataclass(slots=True)
+class Feed:
+    """One source with the checks it feeds and the readings they look at.
+
+    Attributes:
+        budget_s: it is overdue when it has not answered for longer than this.
+        answered_at: monotonic time of its last answer, good or bad; of the start before the first.
+        lock: one reading of a source at a time.
+    """
+
+    name: str
+    checks: tuple[LevelCheck, ...]
+    budget_s: float
+    answered_at: float
+    answered: bool = False
+    overdue: bool = False
+    window: deque[Any] = field(default_factory=lambda: deque(maxlen=MAX_WINDOW))
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def add(self, reading: Any) -> None:
+        """Keep the reading, and of the older ones those that some check still looks at."""
+        self.window.append(reading)
+        longest_s = max((check.window_s for check in self.checks), default=0.0)
+        while self.window[0].at_s < reading.at_s - longest_s:
+            self.window.popleft()
+
+    def windows(self) -> list[tuple[LevelCheck, list[Any]]]:
+        """Return each check with the readings it judges, oldest first."""
+        newest = self.window[-1]
+        return [
+            (check, [newest] if check.window_s == 0.0 else self._last(newest.at_s - check.window_s))
+            for check in self.checks
+        ]
+
+    def _last(self, since_s: float) -> list[Any]:
+        return [reading for reading in self.window if reading.at_s >= since_s]
+
+
+class Runner:
+    """The sources of one node, being read.
+
+    Attributes:
+        records_ignored: kernel-log records that were not believed.
+        first_look: set once every source has answered or is overdue.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        sources: Sequence[PolledSource],
+        kernel_log: KernelLog,
+        outbox: Depth,
+        facts: NodeFacts,
+        clock: Clock | None = None,
+        phase: Callable[[], float] = random.random,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            phase: gives a number in [0, 1) per source, so that a fleet that starts together does not read together.
+        """
+        self.records_ignored = 0
+        self.first_look = asyncio.Event()
+        self._desk, self._outbox, self._facts = desk, outbox, facts
+        self._clock = clock or Clock()
+        self._phase = phase
+        self._started_at = self._clock.wall()
+        self._kernel_log = kernel_log
+        self._sources = {source.name: source for source in sources}
+        self._feeds = {source.name: self._feed(source.name, _budget_s(source)) for source in sources}
+        self._feeds[KERNEL_LOG] = self._feed(KERNEL_LOG, 3 * kernel_log.state_interval_s)
+        self._lines: deque[str] = deque(maxlen=KERNEL_LINES_KEPT)
+        self._records = 0
+        self._forced: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Read every source until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_kernel_log())
+            tasks.create_task(self._watch_kernel_log())
+            tasks.create_task(self._watch_overdue())
+            for name in self._sources:
+                tasks.create_task(self._poll(name))
+
+    async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
+        """Judge these checks on readings that begin after this call, and return how they stand.
+
+        A source is read again until the hysteresis of its checks has settled, so that the level is what the fresh
+        readings say. A source without an answer in time makes its checks `unknown`.
+        """
+        names = frozenset(ids)
+        wanted = [check for check in self._desk.checks if check.id in names]
+        sources = sorted({source for check in wanted for source in _sources_of(check)} & self._feeds.keys())
+        await asyncio.gather(*(self._read_until_settled(self._feeds[source], wanted) for source in sources))
+        for check in wanted:
+            if isinstance(check, LevelCheck) and _source_of(check) not in self._feeds:
+                self._desk.blind((check,), code="unobserved", because=f"this node has no source {_source_of(check)}")
+        return self._desk.levels([check.id for check in wanted])
+
+    def status(self) -> Status:
+        """Return the whole level of the node."""
+        return build_status(
+            self._desk.book,
+            facts=self._facts,
+            levels=self._desk.levels(self._desk.check_ids),
+            unsent=Unsent(self._outbox.depth(), self._desk.last_event_seq),
+            agent_started_at=self._started_at,
+            observed_at=self._clock.wall(),
+        )
+
+    @property
+    def meets_budget(self) -> bool:
+        """Whether every source answered in time; the watchdog is fed only then."""
+        now = self._clock.monotonic()
+        return all(now - feed.answered_at <= feed.budget_s for feed in self._feeds.values())
+
+    @property
+    def kernel_lines(self) -> tuple[str, ...]:
+        """The last kernel-log lines, oldest first, believed or not."""
+        return tuple(self._lines)
+
+    @property
+    def last_readings(self) -> Mapping[str, Any]:
+        """The newest reading of each source that has one."""
+        return {name: feed.window[-1] for name, feed in self._feeds.items() if feed.window}
+
+    def _feed(self, name: str, budget_s: float) -> Feed:
+        fed = tuple(check for check in self._desk.level_checks if _source_of(check) == name)
+        return Feed(name, fed, budget_s, self._clock.monotonic())
+
+    async def _poll(self, name: str) -> None:
+        """Read at once, then on a beat that does not drift; beats missed by a slow reading are left out."""
+        source, feed = self._sources[name], self._feeds[name]
+        next_at = self._clock.monotonic() + source.interval_s * (1.0 + self._phase()) / 2
+        while True:
+            await self._read(feed)
+            now = self._clock.monotonic()
+            next_at += source.interval_s * max(0, math.ceil((now - next_at) / source.interval_s))
+            await self._clock.sleep(next_at - now)
+            next_at += source.interval_s
+
+    async def _read(self, feed: Feed) -> None:
+        """Take one reading of the source and have it judged."""
+        async with feed.lock:
+            if feed.name == KERNEL_LOG:
+                self._read_kernel_log_state(feed)
+            else:
+                await self._read_source(feed)
+
+    async def _read_source(self, feed: Feed) -> None:
+        began, began_at = self._clock.monotonic(), self._clock.wall()
+        try:
+            reading = await self._sources[feed.name].read()
+        except CannotObserve as error:
+            self._desk.blind(feed.checks, code="unobserved", because=str(error))
+        except Exception as error:
+            self._desk.note_crash(feed.name, error)
+            self._desk.blind(feed.checks, code="crashed", because=f"the source {feed.name} crashed: {error!r}")
+        else:
+            self._learn(reading, began)
+            feed.add(reading)
+            self._desk.judge(feed.windows(), began_at=began_at)
+            self._desk.release()
+        self._answer(feed)
+
+    def _learn(self, reading: Polled, began: float) -> None:
+        if isinstance(reading, NvmlReading):
+            self._desk.learn_gpus(reading, began=began)
+            self._facts = learn_gpus(self._facts, reading)
+        elif isinstance(reading, RdmaReading):
+            self._facts = learn_ports(self._facts, reading)
+
+    def _read_kernel_log_state(self, feed: Feed) -> None:
+        began_at = self._clock.wall()
+        state = self._kernel_log.source.state()
+        feed.add(state)
+        self._desk.judge(feed.windows(), began_at=began_at)
+        self._desk.judge_stream(state, began_at=began_at)
+        self._answer(feed)
+
+    def _answer(self, feed: Feed) -> None:
+        feed.answered_at, feed.answered, feed.overdue = self._clock.monotonic(), True, False
+        self._note_first_look()
+
+    def _note_first_look(self) -> None:
+        if all(feed.answered or feed.overdue for feed in self._feeds.values()):
+            self.first_look.set()
+
+    async def _read_until_settled(self, feed: Feed, wanted: Sequence[Check]) -> None:
+        fed = [check for check in feed.checks if check in wanted]
+        most = max([1, *(max(check.hysteresis.raise_after, check.hysteresis.clear_after) for check in fed)])
+        for count in range(1, most + 1):
+            if not await self._read_in_time(feed):
+                because = f"no fresh reading from {feed.name} within {feed.budget_s:g} s"
+                self._desk.blind(fed, code="overdue", because=because)
+                return
+            if count == most or not self._desk.is_unsettled(fed):
+                return
+            await self._clock.sleep(SETTLE_S)
+
+    async def _read_in_time(self, feed: Feed) -> bool:
+        """Read, and return whether it ended in time. A reading that is late is left to end by itself."""
+        reading = asyncio.create_task(self._read(feed))
+        self._forced.add(reading)
+        reading.add_done_callback(self._forced.discard)
+        late = asyncio.ensure_future(self._clock.sleep(feed.budget_s))
+        await asyncio.wait({reading, late}, return_when=asyncio.FIRST_COMPLETED)
+        late.cancel()
+        return reading.done()
+
+    async def _follow_kernel_log(self) -> None:
+        retry_s = FIRST_RETRY_S
+        while True:
+            try:
+                async for record in self._kernel_log.source.records():
+                    retry_s = FIRST_RETRY_S
+                    await self._take_record(record)
+                because = "the stream ended"
+            except CannotObserve as error:
+                because = str(error)
+            except Exception as error:
+                self._desk.note_crash(KERNEL_LOG, error)
+                because = f"the source crashed: {error!r}"
+            log.warning("kernel_log.interrupted", because=because, retry_s=retry_s)
+            await self._clock.sleep(retry_s)
+            retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+    async def _take_record(self, record: KernelRecord) -> None:
+        is_believed = believed(record, accept_userspace=self._kernel_log.accept_userspace)
+        self._desk.take_record(record, is_believed=is_believed)
+        self._lines.append(record.text)
+        self.records_ignored += not is_believed
+        self._records += 1
+        if self._records % RECORDS_PER_TURN == 0:
+            await asyncio.sleep(0)
+
+    async def _watch_kernel_log(self) -> None:
+        while True:
+            await self._read(self._feeds[KERNEL_LOG])
+            await self._clock.sleep(self._kernel_log.state_interval_s)
+
+    async def _watch_overdue(self) -> None:
+        while True:
+            await self._clock.sleep(OVERDUE_LOOK_S)
+            now = self._clock.monotonic()
+            for feed in self._feeds.values():
+                late_s = now - feed.answered_at
+                if late_s > feed.budget_s and not feed.overdue:
+                    feed.overdue = True
+                    log.warning("source.overdue", source=feed.name, late_s=late_s)
+                    self._desk.blind(feed.checks, code="overdue", because=f"no reading for {late_s:.0f} s")
+                    self._note_first_look()
+
+
+def _budget_s(source: PolledSource) -> float:
+    return 2 * source.interval_s + source.deadline_s
+
+
+def _source_of(check: LevelCheck) -> str:
+    return SOURCE_OF_READING[check.reading]
+
+
+def _sources_of(check: Check) -> tuple[str, ...]:
+    """Return the sources whose fresh readings say how the check stands: NVML readings release what is latched."""
+    if isinstance(check, LatchedCheck):
+        return (SOURCE_OF_READING[NvmlReading], KERNEL_LOG)
+    return (_source_of(check),)

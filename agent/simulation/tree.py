@@ -1,0 +1,186 @@
+"""The files through which an agent sees a simulated machine: NVML's state, a sysfs tree, mounts, and host readings.
+
+They have the form of the real ones, so that the agent's own readers read them: sysfs as the kernel shows it, mountinfo,
+and for NVML the text that nvml_library.py and the C test double answer from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.simulation.hardware import (
+    DRIVER_VERSION,
+    GPU_MODEL,
+    INODE_BYTES,
+    MEMORY_BYTES,
+    NVLINKS,
+    ROOT_BYTES,
+    SCRATCH_BYTES,
+    SHARED_MEMORY_BYTES,
+    USED_PERCENT,
+    Hardware,
+    SimulatedGpu,
+    SimulatedHost,
+    SimulatedPort,
+)
+from agent.simulation.states import MachineState, replace_file
+from agent.sources.host import Space
+from checks.readings import HostReading
+
+NVML: Final = "nvml.state"
+HOST: Final = "host.json"
+SYSFS: Final = "sys"
+MOUNTINFO: Final = "proc/self/mountinfo"
+
+STATES: Final = {1: "DOWN", 2: "INIT", 4: "ACTIVE"}
+PHYSICAL_STATES: Final = {2: "Polling", 3: "Disabled", 5: "LinkUp"}
+SPEEDS: Final = {400.0: "4X NDR", 10.0: "4X SDR"}
+"""Source: kernel, drivers/infiniband/core/sysfs.c."""
+
+FIRMWARE: Final = "28.39.1002"
+BOARD: Final = "MT_0000000838"
+GPU_PCI: Final = ("0x10de", "0x2330", "0x030200")
+PORT_PCI: Final = ("0x15b3", "0x1021", "0x020700")
+"""Vendor, device and class of an H100 SXM and of a ConnectX-7 with InfiniBand. Source: pci.ids."""
+
+DISK: Final = "nvme0n1p2"
+CPUS: Final = 192
+
+
+class HostFile(msgspec.Struct, frozen=True):
+    """What `host.json` holds. `booted_at` is Unix time; `space`: mount point → space."""
+
+    facts: HostReading
+    booted_at: float
+    space: dict[str, Space]
+
+
+def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None:
+    """Make the files say what the hardware is."""
+    files = {
+        NVML: nvml_text(hardware),
+        MOUNTINFO: _mountinfo(hardware.host),
+        HOST: msgspec.json.format(msgspec.json.encode(_host_file(state, hardware.host))).decode(),
+        **{f"{SYSFS}/{path}": text for path, text in _sysfs(hardware)},
+    }
+    for path, text in files.items():
+        replace_file(directory / path, text.encode(), scratch=directory)
+    for gpu in hardware.gpus:
+        _link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
+    for port in hardware.ports:
+        adapter = f"devices/{port.pci}.0/infiniband/mlx5_{port.number}"
+        _link(directory / SYSFS / adapter / "device", "../..")
+        listed = directory / SYSFS / "class/infiniband" / f"mlx5_{port.number}"
+        _link(listed, f"../../{adapter}" if port.is_listed else "")
+
+
+def read_host(directory: Path) -> HostFile:
+    """Return what the machine's host readings are now."""
+    return msgspec.json.decode((directory / HOST).read_bytes(), type=HostFile)
+
+
+def nvml_text(hardware: Hardware) -> str:
+    """Return the state of NVML as text, one fact a line: `<key> <value>` or `gpu <index> <key> <value>`."""
+    listed = [gpu for gpu in hardware.gpus if gpu.is_listed]
+    lines = [f"driver {DRIVER_VERSION}", f"init {hardware.host.init_returns}", f"count {len(listed)}"]
+    if hardware.host.hangs:
+        lines.append("hang *")
+    for index, gpu in enumerate(listed):
+        lines += [f"gpu {index} {fact}" for fact in _gpu_facts(gpu)]
+    return "\n".join(lines) + "\n"
+
+
+def _gpu_facts(gpu: SimulatedGpu) -> Iterator[str]:
+    yield f"uuid {gpu.uuid}"
+    yield f"pci {gpu.pci}"
+    yield f"serial {gpu.serial}"
+    yield f"name {GPU_MODEL}"
+    yield f"temperature {gpu.temperature_celsius}"
+    yield f"ecc 0 {gpu.ecc_uncorrected}"
+    yield f"rows 0 {gpu.remapped_rows} {int(gpu.remap_pending)} {int(gpu.remap_failed)}"
+    yield f"recovery {gpu.recovery_action}"
+    yield "links " + "".join("0" if link in gpu.broken_links else "1" for link in range(NVLINKS))
+    yield f"return {gpu.returns}"
+
+
+def _sysfs(hardware: Hardware) -> Iterator[tuple[str, str]]:
+    """Yield path and text of every file; links come apart from them."""
+    for gpu in hardware.gpus:
+        yield from _pci(gpu.pci, GPU_PCI)
+    for port in hardware.ports:
+        yield from _pci(port.pci, PORT_PCI)
+        yield from _adapter(port)
+
+
+def _pci(address: str, numbers: tuple[str, str, str]) -> Iterator[tuple[str, str]]:
+    for name, number in zip(("vendor", "device", "class"), numbers, strict=True):
+        yield f"devices/{address}.0/{name}", f"{number}\n"
+
+
+def _adapter(port: SimulatedPort) -> Iterator[tuple[str, str]]:
+    device = f"devices/{port.pci}.0"
+    adapter = f"{device}/infiniband/mlx5_{port.number}"
+    facts = {
+        "node_type": "1: CA",
+        "node_guid": port.guid,
+        "sys_image_guid": port.guid,
+        "fw_ver": FIRMWARE,
+        "board_id": BOARD,
+        "hca_type": "MT4129",
+        "ports/1/state": f"{port.state}: {STATES[port.state]}",
+        "ports/1/phys_state": f"{port.phys_state}: {PHYSICAL_STATES[port.phys_state]}",
+        "ports/1/rate": f"{port.rate_gbit_per_s:g} Gb/sec ({SPEEDS[port.rate_gbit_per_s]})",
+        "ports/1/link_layer": "InfiniBand",
+        "ports/1/counters/link_downed": f"{min(port.link_downed, 255)}",
+    }
+    for path, text in facts.items():
+        yield f"{adapter}/{path}", f"{text}\n"
+    yield f"{device}/net/ib{port.number}/carrier_changes", f"{port.carrier_changes}\n"
+    yield f"{device}/net/ib{port.number}/dev_port", "0\n"
+
+
+def _link(path: Path, target: str) -> None:
+    """Make the path a symbolic link to the target, or take it away when there is none."""
+    if not target:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.symlink_to(target)
+
+
+def _mountinfo(host: SimulatedHost) -> str:
+    root = "ro" if host.is_read_only else "rw"
+    return (
+        f"21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/{DISK} {root},errors=remount-ro\n"
+        "22 21 0:24 / /dev/shm rw,nosuid,nodev shared:2 - tmpfs tmpfs rw,inode64\n"
+        "23 21 0:22 / /proc rw,nosuid,nodev,noexec,relatime shared:3 - proc proc rw\n"
+        "24 21 259:5 / /scratch rw,noatime shared:4 - xfs /dev/nvme1n1p1 rw,inode64\n"
+    )
+
+
+def _host_file(state: MachineState, host: SimulatedHost) -> HostFile:
+    facts = HostReading(
+        at_s=0.0,
+        memory_total_bytes=MEMORY_BYTES,
+        memory_available_bytes=MEMORY_BYTES // 10 * 9,
+        load_1min=2.0,
+        cpu_count=CPUS,
+        zombies=0,
+    )
+    space = {
+        "/": _space(ROOT_BYTES, host.used_percent),
+        "/dev/shm": _space(SHARED_MEMORY_BYTES, 0.1),  # noqa: S108 - a mount point's name, nothing is written
+        "/scratch": _space(SCRATCH_BYTES, USED_PERCENT),
+    }
+    return HostFile(facts, state.booted_at, space)
+
+
+def _space(total_bytes: int, used_percent: float) -> Space:
+    inodes = total_bytes // INODE_BYTES
+    return Space(total_bytes, int(total_bytes * (1 - used_percent / 100)), inodes, inodes - inodes // 50)

@@ -1,0 +1,215 @@
+"""NVML, asked by a disposable child process (agent/sources/nvml_child.py).
+
+A child that answered stays for the next reading. Every other ending takes it away: a hang, a crash, and also a driver
+that does not answer, since a library that was loaded before the driver changed never works again in that process.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.sources.child import Child, ChildEnded, DeadlineMissed, Slot, Stuck
+from agent.sources.inventory import Store, learn_gpus, texts
+from checks.errors import CannotObserve
+from checks.readings import GpuReading, NvmlReading
+
+CHILD: Final = (sys.executable, "-m", "agent.sources.nvml_child")
+ABSENT_INTERVAL_S: Final = 300.0
+"""How often a host without NVIDIA hardware is looked at again. Source: our choice; hardware does not come unnoticed,
+and a driver is installed within minutes of being wanted."""
+
+HANGS: Final = frozenset({"timeout", "stuck"})
+
+NVIDIA_VENDOR: Final = "0x10de"
+DISPLAY_CLASSES: Final = ("0x0300", "0x0302")
+"""VGA and 3D controllers. Source: PCI code and ID assignment specification, base class 03h; pci.ids, vendor 10de."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the child says."""
+
+    driver_version: str = ""
+    gpus: tuple[GpuReading, ...] = ()
+    failure: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How the source asks.
+
+    Attributes:
+        command: starts the child.
+        environment: of the child, `None` for the agent's own.
+        sysfs: where PCI devices are listed.
+    """
+
+    command: Sequence[str] = CHILD
+    environment: Mapping[str, str] | None = None
+    sysfs: Path = Path("/sys")
+
+
+class NvmlSource:
+    """All GPUs of the host, as NVML tells them."""
+
+    name = "nvml"
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        interval_s: float = 15.0,
+        deadline_s: float = 10.0,
+        question: Question | None = None,
+        slot: Slot | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask nothing yet. `monotonic` gives seconds that never jump."""
+        self.interval_s, self.deadline_s = interval_s, deadline_s
+        self._store, self._monotonic = store, monotonic
+        self._question = question or Question()
+        self._child = Child(self._question.command, slot or Slot(), environment=self._question.environment)
+        self._known = texts(store.load().get("known_gpus"))
+        self._seen: dict[int, GpuReading] = {}
+        self._missed = 0
+        self._pauses: Counter[str] = Counter()
+        self._absent: NvmlReading | None = None
+
+    async def read(self) -> NvmlReading:
+        """Return one reading; that NVML does not answer is a reading too.
+
+        Raises:
+            CannotObserve: the GPUs are let go for a repair.
+        """
+        if +self._pauses:
+            raise CannotObserve(f"NVML is not asked during {', '.join(+self._pauses)}")
+        if self._absent is not None and self._monotonic() - self._absent.at_s < ABSENT_INTERVAL_S:
+            return replace(self._absent, at_s=self._monotonic())
+        answer = await self._ask()
+        self._missed = self._missed + 1 if answer.failure in HANGS else 0
+        reading = self._failed(answer) if answer.failure else self._answered(answer)
+        is_absent = reading.failure == "library_not_found" and not reading.expected
+        self._absent = reading if is_absent else None
+        if reading.failure:
+            await self._child.close()
+        return reading
+
+    async def close(self) -> None:
+        """End the child."""
+        await self._child.close()
+
+    @asynccontextmanager
+    async def let_go(self, because: str) -> AsyncIterator[None]:
+        """Hold no GPU open meanwhile: the driver resets none that anybody holds."""
+        self._pauses[because] += 1
+        try:
+            await self._child.close()
+            yield
+        finally:
+            self._pauses[because] -= 1
+
+    async def _ask(self) -> Answer:
+        try:
+            text = await self._child.ask(b"read", deadline_s=self.deadline_s)
+            return msgspec.json.decode(text, type=Answer)
+        except DeadlineMissed as late:
+            return Answer(failure="timeout", detail=str(late))
+        except Stuck as stuck:
+            return Answer(failure="stuck", detail=str(stuck))
+        except (ChildEnded, OSError, msgspec.DecodeError) as error:
+            return Answer(failure="error", detail=f"the process that asks NVML failed: {error}")
+
+    def _failed(self, answer: Answer) -> NvmlReading:
+        return NvmlReading(
+            at_s=self._monotonic(),
+            driver_version=answer.driver_version,
+            expected=bool(self._known or nvidia_addresses(self._question.sysfs)),
+            failure=answer.failure,
+            detail=answer.detail,
+            missed_deadlines=self._missed,
+            known_gpus=dict(self._known),
+        )
+
+    def _answered(self, answer: Answer) -> NvmlReading:
+        gpus = answer.gpus
+        if any(not gpu.uuid for gpu in gpus):
+            addresses = nvidia_addresses(self._question.sysfs)
+            gpus = name_silent(gpus, remembered=self._seen, known=self._known, addresses=addresses)
+        self._seen |= {gpu.index: gpu for gpu in gpus if not gpu.lost and not gpu.errors}
+        self._learn(gpus)
+        return NvmlReading(
+            at_s=self._monotonic(),
+            gpus=gpus,
+            driver_version=answer.driver_version,
+            expected=bool(gpus or self._known or nvidia_addresses(self._question.sysfs)),
+            known_gpus=dict(self._known),
+        )
+
+    def _learn(self, gpus: Sequence[GpuReading]) -> None:
+        known = learn_gpus(self._known, (gpu for gpu in gpus if not gpu.errors))
+        if known != self._known:
+            self._known = known
+            self._store.save({"known_gpus": known})
+
+
+def name_silent(
+    gpus: Sequence[GpuReading],
+    *,
+    remembered: Mapping[int, GpuReading],
+    known: Mapping[str, str],
+    addresses: Sequence[str],
+) -> tuple[GpuReading, ...]:
+    """Return the GPUs, each with a name where one can be told.
+
+    One that does not even say who it is, is the one that had its index when it last answered; else the only known one
+    that is missing; else it has the PCI address that comes at its index in the order of addresses, which is NVML's.
+
+    Args:
+        remembered: index → the GPU as it last answered.
+        known: UUID → PCI of the inventory.
+        addresses: PCI addresses of the host's NVIDIA GPUs, ascending.
+    """
+    answering = {gpu.uuid for gpu in gpus if gpu.uuid}
+    silent = [gpu for gpu in gpus if not gpu.uuid]
+    missing = [(uuid, pci) for uuid, pci in known.items() if uuid not in answering]
+    sole = missing[0] if len(silent) == len(missing) == 1 else None
+
+    def name(gpu: GpuReading) -> GpuReading:
+        before = remembered.get(gpu.index)
+        if before is not None and before.uuid not in answering:
+            return replace(gpu, uuid=before.uuid, pci=before.pci, serial=before.serial, name=before.name)
+        if sole is not None:
+            return replace(gpu, uuid=sole[0], pci=sole[1])
+        if len(addresses) == len(gpus):
+            pci = gpu.pci or addresses[gpu.index]
+            return replace(gpu, pci=pci, uuid=next((uuid for uuid, place in missing if place == pci), ""))
+        return gpu
+
+    return tuple(gpu if gpu.uuid else name(gpu) for gpu in gpus)
+
+
+def nvidia_addresses(sysfs: Path) -> tuple[str, ...]:
+    """Return the PCI addresses (`dddd:bb:dd`) of the host's NVIDIA GPUs, ascending; empty when there are none."""
+    try:
+        devices = sorted((sysfs / "bus/pci/devices").iterdir())
+    except OSError:
+        return ()
+    return tuple(device.name.partition(".")[0].lower() for device in devices if _is_nvidia_gpu(device))
+
+
+def _is_nvidia_gpu(device: Path) -> bool:
+    try:
+        if (device / "vendor").read_text().strip() != NVIDIA_VENDOR:
+            return False
+        return (device / "class").read_text().strip().startswith(DISPLAY_CLASSES)
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,306 @@
+"""The agent as a process, on a simulated machine, over a real Mosquitto; the test speaks for the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.main import main
+from agent.settings import EX_CONFIG
+from agent.simulation.machine import EX_REBOOTING, SimulatedMachine
+from cli.broker import Mosquitto
+from tests.support.broker import Listener, listening, running_broker, settings, until
+from wire import messages, topics
+from wire.messages import AgentStarted, Envelope, FindingCleared, FindingRaised, OrderEnded, Presence, Status, Stored
+from wire.orders import Order, OrderAction, sign
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+PUBLIC = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+NODE = "n1"
+B = TypeVar("B")
+
+
+@dataclass(slots=True)
+class Controller:
+    """What a controller hears and says; it stores nothing, and calls everything stored unless told not to."""
+
+    listener: Listener
+    stores: bool = True
+    told: int = 0
+    events: dict[tuple[str, int], messages.EventBody] = field(default_factory=dict)
+    envelopes: list[Envelope] = field(default_factory=list)
+    taken: int = 0
+
+    async def hear(self) -> None:
+        """Take in what came, and acknowledge events."""
+        while self.taken < len(self.listener.heard):
+            received = self.listener.heard[self.taken]
+            self.taken += 1
+            envelope = messages.decode(received.payload, topics.parse(received.topic))
+            self.envelopes.append(envelope)
+            if envelope.seq and self.stores:
+                self.events[envelope.boot_id, envelope.seq] = envelope.body  # type: ignore[assignment]
+                await self.say(topics.Channel.ACK, Stored(envelope.boot_id, [envelope.seq]))
+
+    async def say(self, channel: topics.Channel, body: messages.Body) -> None:
+        """Send a message to the node."""
+        envelope = Envelope(messages.VERSION, NODE, "", 0, time.time(), body)
+        await self.listener.transport.publish(topics.Address("main", NODE, channel).topic, messages.encode(envelope))
+
+    async def order(self, action: OrderAction, order_id: str, *, device: str = "", **parameters: str) -> OrderEnded:
+        """Give an order and return how it ended."""
+        now = time.time()
+        order = Order(order_id, NODE, action, now, now + 60.0, 1, device=device, parameters=parameters)
+        await self.say(topics.Channel.ORDER, sign(order, key_id="test", key=KEY))
+        return (await self.bodies(OrderEnded, lambda ended: ended.order_id == order_id))[-1]
+
+    async def bodies(self, kind: type[B], accept: Callable[[B], bool] = lambda _: True, *, count: int = 1) -> list[B]:
+        """Wait until so many bodies of a kind came, and return them."""
+        found: list[B] = []
+        async with asyncio.timeout(20.0):
+            while len(found) < count:
+                await asyncio.sleep(0.005)
+                await self.hear()
+                found = [
+                    envelope.body
+                    for envelope in self.envelopes
+                    if isinstance(envelope.body, kind) and accept(envelope.body)
+                ]
+        return found
+
+
+@dataclass(slots=True)
+class Site:
+    """One simulated node, its configuration, and the agent's process."""
+
+    directory: Path
+    broker: Mosquitto
+    machine: SimulatedMachine
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def config(self) -> Path:
+        """The agent's configuration file."""
+        username, password = self.broker.credentials(NODE)
+        (self.directory / "password").write_text(password)
+        path = self.directory / "agent.toml"
+        path.write_text(f"""
+            node = "{NODE}"
+            state_directory = "{self.directory}/state"
+            simulation_directory = "{self.machine.directory}"
+            orders_allowed = ["run_checks", "collect", "reset_gpu", "reboot", "restart_service", "inject_fault"]
+            status_interval_s = 1
+            [broker]
+            url = "{self.broker.url}"
+            username = "{username}"
+            password_file = "{self.directory}/password"
+            [trusted_keys.test]
+            public_key = "{PUBLIC}"
+            """)
+        return path
+
+    async def start(self, **environment: str) -> asyncio.subprocess.Process:
+        """Start the agent."""
+        with (self.directory / "agent.log").open("ab") as output:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "agent.main", "--config", str(self.config)),
+                env={**os.environ, **environment},
+                stderr=output,
+            )
+        return self.process
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        async with asyncio.timeout(15.0):
+            return await self.process.wait()
+
+    def log(self) -> str:
+        """Return what the agent logged."""
+        return (self.directory / "agent.log").read_text()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with running_broker(tmp_path / "broker") as broker:
+        machine = SimulatedMachine.create(tmp_path / "machine", name=NODE, seed=1, speedup=3_600.0)
+        built = Site(tmp_path, broker, machine)
+        yield built
+        if built.process is not None and built.process.returncode is None:
+            await built.end(signal.SIGKILL)
+
+
+@pytest.fixture
+async def controller(site: Site) -> AsyncIterator[Controller]:
+    async with listening(settings(site.broker), f"{topics.ROOT}/main/node/+/+") as listener:
+        yield Controller(listener)
+
+
+def is_healthy(status: Status) -> bool:
+    return bool(status.checks) and all(level.verdict == "ok" for level in status.checks.values())
+
+
+pytestmark = pytest.mark.broker
+
+
+async def test_the_agent_starts_watches_and_stops_in_order(site: Site, controller: Controller) -> None:
+    await site.start()
+    (started,) = await controller.bodies(AgentStarted)
+    assert (started.rebooted, started.previous_boot_id) == (False, "")
+    status = (await controller.bodies(Status, is_healthy))[-1]
+    assert (
+        status.facts.simulated,
+        status.facts.gpu_count,
+        status.facts.gpu_model,
+    ) == (True, 8, "NVIDIA H100 80GB HBM3")
+    assert status.findings == []
+    assert await site.end() == 0
+    presences = await controller.bodies(Presence, count=2)
+    assert [presence.state for presence in presences] == ["online", "stopped"]
+    assert '"event": "agent.stopped"' in site.log()
+
+
+async def test_a_fault_is_told_repaired_and_cleared_by_orders_alone(site: Site, controller: Controller) -> None:
+    await site.start()
+    await controller.bodies(Status, is_healthy)
+    gpu = site.machine.hardware().gpus[2]
+    injected = await controller.order(
+        OrderAction.INJECT_FAULT, "drill", device=gpu.uuid, fault="ecc-uncontained", repair="succeeds"
+    )
+    assert injected.outcome == "done", injected.because
+    raised = await controller.bodies(FindingRaised, lambda body: body.finding.code == "95")
+    assert {gpu.uuid} == {body.finding.device for body in raised}
+    assert raised[0].finding.serial == gpu.serial
+    looked = await controller.order(OrderAction.RUN_CHECKS, "verify/1")
+    assert (looked.outcome, looked.evidence["gpu.xid"]) == ("done", "failed")
+    evidence = (await controller.order(OrderAction.COLLECT, "collect")).evidence
+    assert "Xid" in evidence["kernel-log.txt"]
+    assert (await controller.order(OrderAction.RESET_GPU, "reset", device=gpu.uuid)).outcome == "done"
+    verified = await controller.order(OrderAction.RUN_CHECKS, "verify/2")
+    assert {"ok"} == set(verified.evidence.values()), verified.because
+    cleared = {body.key for body in await controller.bodies(FindingCleared)}
+    assert {body.finding.key for body in await controller.bodies(FindingRaised)} == cleared
+
+
+async def test_a_fault_survives_kill_9_and_a_reboot_that_the_machine_needs(site: Site, controller: Controller) -> None:
+    process = await site.start()
+    await controller.bodies(Status, is_healthy)
+    first_boot = site.machine.boot_id()
+    await controller.order(OrderAction.INJECT_FAULT, "drill", fault="gpu-off-bus", repair="succeeds")
+    await controller.bodies(FindingRaised, lambda body: body.finding.code == "79")
+    await controller.hear()
+    controller.stores = False
+    assert await site.end(signal.SIGKILL) == -signal.SIGKILL
+
+    await site.start()
+    raised_again = len(await controller.bodies(FindingRaised, lambda body: body.finding.code == "79"))
+    controller.stores = True
+    status = (await controller.bodies(Status, lambda body: body.agent_started_at > time.time() - 10.0))[-1]
+    assert "79" in {finding.code for finding in status.findings}
+    assert raised_again == 1
+
+    rebooting = await controller.order(OrderAction.REBOOT, "reboot")
+    assert rebooting.outcome == "accepted"
+    assert site.process is not None
+    assert site.process is not process
+    assert await asyncio.wait_for(site.process.wait(), 20.0) == EX_REBOOTING
+    assert first_boot != site.machine.boot_id()
+
+    await site.start()
+    started = (await controller.bodies(AgentStarted, lambda body: body.rebooted))[-1]
+    assert first_boot == started.previous_boot_id
+    ended = await controller.bodies(OrderEnded, lambda body: body.order_id == "reboot", count=2)
+    assert [body.outcome for body in ended] == ["accepted", "done"]
+    await controller.bodies(FindingCleared, lambda body: body.key.code == "79")
+
+
+async def test_what_is_not_stored_is_told_again_after_kill_9(site: Site, controller: Controller) -> None:
+    controller.stores = False
+    await site.start()
+    await controller.bodies(Status, is_healthy)
+    site.machine.log_xid(3, 79)
+    (raised,) = await controller.bodies(FindingRaised, lambda body: body.finding.code == "79")
+    await site.end(signal.SIGKILL)
+    controller.stores = True
+    await site.start()
+    told = await controller.bodies(FindingRaised, lambda body: body == raised, count=2)
+    assert [raised, raised] == told[:2]
+    assert sum(body == raised for body in controller.events.values()) == 1
+
+
+async def test_a_record_reaches_the_controller_within_milliseconds(site: Site, controller: Controller) -> None:
+    await site.start()
+    await controller.bodies(Status, is_healthy)
+    delays = []
+    for gpu in range(8):
+        began = time.perf_counter()
+        site.machine.log_xid(gpu, 79)
+        await controller.bodies(FindingRaised, count=gpu + 1)
+        delays.append(time.perf_counter() - began)
+    # The median, with room for the 5 ms at which the test looks and for a busy machine.
+    assert sorted(delays)[4] < 0.1, delays
+
+
+async def test_systemd_hears_ready_watchdog_and_stopping(site: Site, controller: Controller, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        heard: list[bytes] = []
+
+        def listen() -> list[bytes]:
+            with contextlib.suppress(BlockingIOError):
+                heard.append(systemd.recv(100))
+            return heard
+
+        await site.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
+        await until(lambda: listen().count(b"WATCHDOG=1") >= 3)
+        assert heard[0] == b"READY=1"
+        await controller.bodies(Status, is_healthy)
+        assert await site.end(signal.SIGINT) == 0
+        await until(lambda: b"STOPPING=1" in listen())
+
+
+def test_a_wrong_configuration_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "agent.toml").write_text('node = "a b"\n')
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(tmp_path / "agent.toml")])
+    assert ended.value.code == EX_CONFIG
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_check_only_says_that_the_file_is_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text('[broker]\nurl = "mqtt://127.0.0.1"\n')
+    main(["--config", str(path), "--check"])
+    assert capsys.readouterr().out == f"{path}: valid\n"
+
+
+def test_a_machine_that_is_not_there_is_a_wrong_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f"""
+        state_directory = "{tmp_path}/state"
+        simulation_directory = "{tmp_path}/machine"
+        [broker]
+        url = "mqtt://127.0.0.1"
+        """)
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(path)])
+    assert ended.value.code == EX_CONFIG
+    assert f"{tmp_path}/machine/machine.json: No such file" in capsys.readouterr().err

@@ -1,0 +1,384 @@
+"""Orders: whom the node obeys, once, and what it says afterwards; the ledger and the evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import book as books
+from agent import ledger as ledgers
+from agent.book import Book, Moment
+from agent.desk import Desk
+from agent.evidence import MAX_BYTES, Tool, bound
+from agent.ledger import Ledger
+from agent.machine import ActionFailed, ActionRefused
+from agent.orders import LEDGER, Orders, Rules
+from checks.finding import Action, Finding, Verdict
+from checks.gpu import xid
+from tests.support.agent_node import EPOCH, PCI, UUID, ManualClock, MemoryJournal, ScriptedMachine, nvml, settle
+from wire.messages import CheckLevel, Envelope, NodeFacts, OrderEnded, SignedOrder, Status
+from wire.orders import Order, OrderAction, sign
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+STRANGER = Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))
+EVERYTHING = frozenset(OrderAction)
+
+
+@dataclass(slots=True)
+class Levels:
+    """What the runner would say, as a test sets it."""
+
+    levels: dict[str, CheckLevel] = field(default_factory=dict)
+    asked: list[list[str]] = field(default_factory=list)
+    kernel_lines: tuple[str, ...] = ("line 1", "line 2")
+
+    @property
+    def last_readings(self) -> Mapping[str, Any]:
+        """One reading."""
+        return {"nvml": nvml(1.0)}
+
+    async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
+        """Return what the test set."""
+        self.asked.append(list(ids))
+        return self.levels
+
+    def status(self) -> Status:
+        """Return an empty level."""
+        return Status(NodeFacts(), [], {}, 0, 0.0, 0.0)
+
+
+@dataclass(slots=True)
+class Node:
+    """A node that takes orders."""
+
+    machine: ScriptedMachine = field(default_factory=ScriptedMachine)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    clock: ManualClock = field(default_factory=ManualClock)
+    checks: Levels = field(default_factory=Levels)
+    allowed: frozenset[OrderAction] = EVERYTHING
+    desk: Desk = field(init=False)
+    orders: Orders = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start, or start again on the same journal."""
+        self.desk = Desk(
+            (xid.CHECK,),
+            journal=self.journal,
+            boot_id=self.machine.boot,
+            notify=lambda: None,
+            clock=self.clock.clock,
+        )
+        self.orders = Orders(
+            Rules("n1", {"main": KEY.public_key()}, self.allowed),
+            machine=self.machine,
+            checks=self.checks,
+            desk=self.desk,
+            journal=self.journal,
+            notify=lambda: None,
+            clock=self.clock.clock,
+        )
+
+    def again(self, *, boot: str = "boot-1") -> Node:
+        """Return the node as its agent starts next."""
+        return Node(ScriptedMachine(boot=boot), self.journal, self.clock, allowed=self.allowed)
+
+    async def give(self, order: Order, *, key: Ed25519PrivateKey = KEY, key_id: str = "main") -> None:
+        """Let an order come, and whatever follows from it happen."""
+        await self.hand(sign(order, key_id=key_id, key=key))
+        await settle()
+
+    async def hand(self, signed: SignedOrder) -> None:
+        """Let signed bytes come."""
+        await self.orders.receive(signed, Envelope(1, "n1", "", 0, 0.0, signed))
+
+    @property
+    def ended(self) -> list[tuple[str, str]]:
+        """What was told: order and outcome."""
+        return [(event.order_id, event.outcome) for event in self.answers]
+
+    @property
+    def answers(self) -> list[OrderEnded]:
+        """What was told, whole."""
+        return [event for event in self.journal.events if isinstance(event, OrderEnded)]
+
+
+def order(action: OrderAction = OrderAction.RESET_GPU, order_id: str = "i1/reset/1", **changes: Any) -> Order:
+    """Return an acceptable order, as changed."""
+    now = EPOCH + 1_000.0
+    return replace(
+        Order(order_id, "n1", action, issued_at=now, expires_at=now + 60.0, fencing_token=5, device=UUID), **changes
+    )
+
+
+async def test_an_order_is_carried_out_once_however_often_it_comes() -> None:
+    node = Node()
+    for _ in range(3):
+        await node.give(order())
+    assert [f"reset_gpu {UUID}"] == node.machine.did
+    assert node.ended == [("i1/reset/1", "done")] * 3
+    first = node.answers[0]
+    assert (f"did reset_gpu {UUID}", EPOCH + 1_000.0, {"output.txt": f"reset_gpu {UUID}"}) == (
+        first.because,
+        first.started_at,
+        first.evidence,
+    )
+    assert node.desk.last_event_seq == 3
+
+
+async def test_an_order_that_comes_again_while_it_is_under_way_is_not_begun_again() -> None:
+    node = Node()
+    node.machine.gate.clear()
+    await node.give(order())
+    await node.give(order())
+    assert node.ended == []
+    node.machine.gate.set()
+    await settle()
+    assert node.ended == [("i1/reset/1", "done")]
+    assert len(node.machine.did) == 1
+
+
+async def test_a_replay_after_a_restart_is_answered_from_the_ledger() -> None:
+    node = Node()
+    await node.give(order())
+    again = node.again()
+    await again.give(order())
+    assert again.machine.did == []
+    assert again.ended == [("i1/reset/1", "done")] * 2
+
+
+async def test_orders_are_carried_out_one_after_another() -> None:
+    node = Node()
+    node.machine.gate.clear()
+    await node.give(order())
+    await node.give(order(OrderAction.RESTART_SERVICE, "i2/restart/1", parameters={"service": "slurmd.service"}))
+    assert [f"reset_gpu {UUID}"] == node.machine.did
+    node.machine.gate.set()
+    await settle()
+    assert [f"reset_gpu {UUID}", "restart_service slurmd.service"] == node.machine.did
+
+
+@pytest.mark.parametrize(
+    ("key", "key_id", "changes"),
+    [
+        (STRANGER, "main", {}),
+        (KEY, "other", {}),
+        (KEY, "main", {"node": "n2"}),
+        (KEY, "main", {"expires_at": EPOCH - 86_400.0}),
+    ],
+)
+async def test_what_is_forged_misaddressed_or_ancient_is_dropped_without_a_word(
+    key: Ed25519PrivateKey, key_id: str, changes: dict[str, Any]
+) -> None:
+    node = Node()
+    await node.give(order(**changes), key=key, key_id=key_id)
+    assert (node.machine.did, node.journal.events, node.orders.rejected) == ([], [], 1)
+    assert node.journal.load(LEDGER) == {}
+
+
+async def test_a_changed_payload_does_not_match_its_signature() -> None:
+    node = Node()
+    signed = sign(order(), key_id="main", key=KEY)
+    await node.hand(SignedOrder("main", signed.payload.replace("reset_gpu", "reboot"), signed.signature))
+    await settle()
+    assert (node.machine.did, node.journal.events, node.orders.rejected) == ([], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"expires_at": EPOCH + 990.0}, "expired 10 s ago"),
+        ({"issued_at": EPOCH + 1_100.0}, "issued 100 s in the future; clocks differ too much"),
+        ({"fencing_token": 4}, "fencing token 4 is older than 5: another controller leads"),
+        (
+            {"action": OrderAction.REBOOT},
+            "reboot is not on this node's allow-list (collect, reset_gpu, run_checks)",
+        ),
+    ],
+)
+async def test_an_order_against_the_rules_is_refused_for_good(changes: dict[str, Any], because: str) -> None:
+    allowed = frozenset({OrderAction.COLLECT, OrderAction.RUN_CHECKS, OrderAction.RESET_GPU})
+    node = Node(allowed=allowed)
+    await node.give(order(OrderAction.COLLECT, "i0/collect/1"))
+    bad = order(**changes)
+    await node.give(bad)
+    await node.give(replace(bad, **{name: getattr(order(), name) for name in changes}))
+    assert node.machine.did == []
+    assert node.ended[1:] == [("i1/reset/1", "refused")] * 2
+    assert {because} == {answer.because for answer in node.answers[1:]}
+
+
+async def test_the_fencing_token_is_remembered_over_a_restart_and_raised_only_by_what_is_obeyed() -> None:
+    node = Node(allowed=frozenset({OrderAction.RESET_GPU}))
+    await node.give(order(OrderAction.REBOOT, "i0/reboot/1", fencing_token=9))
+    await node.give(order(order_id="a", fencing_token=6))
+    again = node.again()
+    await again.give(order(order_id="b", fencing_token=5))
+    assert again.ended == [("i0/reboot/1", "refused"), ("a", "done"), ("b", "refused")]
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "because"),
+    [
+        (ActionFailed("still lost"), "failed", "still lost"),
+        (ActionRefused("GPU in use"), "refused", "GPU in use"),
+        (RuntimeError("defect"), "failed", "the agent could not carry it out: RuntimeError('defect')"),
+    ],
+)
+async def test_what_goes_wrong_is_told(failure: Any, outcome: str, because: str) -> None:
+    node = Node(ScriptedMachine(failure=failure))
+    await node.give(order())
+    (answer,) = node.answers
+    assert (outcome, because) == (answer.outcome, answer.because)
+
+
+async def test_an_agent_that_stops_in_the_middle_says_so_and_never_does_it_again() -> None:
+    node = Node()
+    node.machine.gate.clear()
+    await node.give(order())
+    await node.orders.close()
+    again = node.again()
+    assert again.ended == [("i1/reset/1", "failed")]
+    assert again.answers[0].because == "the agent stopped while carrying it out"
+    await again.give(order())
+    assert again.machine.did == []
+    assert again.ended == [("i1/reset/1", "failed")] * 2
+
+
+async def test_a_reboot_is_accepted_then_done_by_the_next_boot() -> None:
+    node = Node()
+    await node.give(order(OrderAction.REBOOT))
+    assert node.machine.did == ["reboot"]
+    assert node.ended == [("i1/reset/1", "accepted")]
+    again = node.again(boot="boot-2")
+    assert again.ended == [("i1/reset/1", "accepted"), ("i1/reset/1", "done")]
+    assert again.answers[1].because == "the node rebooted: boot boot-1 became boot-2"
+
+
+async def test_a_reboot_that_did_not_happen_has_failed() -> None:
+    node = Node()
+    await node.give(order(OrderAction.REBOOT))
+    assert node.again().ended == [("i1/reset/1", "accepted"), ("i1/reset/1", "failed")]
+
+
+async def test_before_a_reboot_the_outbox_gets_two_seconds() -> None:
+    node = Node(journal=MemoryJournal(waiting=1))
+    await node.give(order(OrderAction.REBOOT))
+    await node.clock.advance(1.9)
+    assert node.machine.did == []
+    await node.clock.advance(0.2)
+    assert node.machine.did == ["reboot"]
+
+
+async def test_a_reset_lets_what_is_latched_about_the_gpu_be_released() -> None:
+    node = Node()
+    found = Finding("gpu.xid", UUID, "95", Verdict.FAILED, Action.RESET_GPU, "Xid 95", pci=PCI)
+    other = replace(found, device="GPU-2", pci="0000:5d:00")
+    node.desk.book = books.latch(Book(), (found, other), moment=Moment(0.0, "boot-1")).book
+    await node.give(order())
+    assert {key.device: entry.device_reset for key, entry in node.desk.book.raised.items()} == {
+        UUID: True,
+        "GPU-2": False,
+    }
+
+
+async def test_run_checks_answers_with_verdicts_that_were_judged_since() -> None:
+    node = Node()
+    now = EPOCH + 1_000.0
+    node.checks.levels = {
+        "gpu.xid": CheckLevel("ok", now + 1.0),
+        "gpu.nvml": CheckLevel("ok", now - 1.0),
+        "host.memory": CheckLevel("failed", now + 1.0, "no memory"),
+    }
+    await node.give(order(OrderAction.RUN_CHECKS))
+    (answer,) = node.answers
+    assert answer.evidence == {"gpu.xid": "ok", "gpu.nvml": "unknown", "host.memory": "failed"}
+    assert answer.because == (
+        "3 checks on fresh readings: gpu.nvml unknown: no reading since the order began; host.memory failed: no memory"
+    )
+    assert node.checks.asked == [["gpu.xid"]]
+
+
+async def test_run_checks_refuses_a_check_that_does_not_exist() -> None:
+    node = Node()
+    await node.give(order(OrderAction.RUN_CHECKS, parameters={"checks": "gpu.xid, gpu.magic"}))
+    assert [(a.outcome, a.because) for a in node.answers] == [("refused", "this node has no check gpu.magic")]
+
+
+async def test_collect_brings_what_the_node_knows_of_itself() -> None:
+    node = Node()
+    await node.give(order(OrderAction.COLLECT))
+    evidence = node.answers[0].evidence
+    assert {"status.json", "reading-nvml.json", "kernel-log.txt"} == evidence.keys()
+    assert evidence["kernel-log.txt"] == "line 1\nline 2"
+    assert json.loads(evidence["reading-nvml.json"])["gpus"][0]["uuid"] == UUID
+
+
+async def test_a_fault_is_injected_with_its_parameters() -> None:
+    node = Node()
+    parameters = {"fault": "gpu-off-bus", "repair": "fails"}
+    await node.give(order(OrderAction.INJECT_FAULT, parameters=parameters))
+    assert [f"inject_fault gpu-off-bus {UUID} fails"] == node.machine.did
+
+
+def test_what_is_long_over_is_forgotten() -> None:
+    old = ledgers.begin(Ledger(), order(order_id="old"), boot_id="b", now=EPOCH)
+    new = ledgers.begin(old, order(order_id="new"), boot_id="b", now=EPOCH + 86_400.0 + 2_000.0)
+    assert list(new.entries) == ["new"]
+
+
+def test_large_evidence_is_not_kept_in_the_ledger() -> None:
+    ledger = ledgers.begin(Ledger(), order(), boot_id="b", now=EPOCH)
+    small = OrderEnded("i1/reset/1", "done", "", 0.0, 0.0, {"a": "b"})
+    large = OrderEnded("i1/reset/1", "done", "", 0.0, 0.0, {"a": "b" * 5_000})
+    assert ledgers.end(ledger, small).entries["i1/reset/1"].evidence == {"a": "b"}
+    assert ledgers.end(ledger, large).entries["i1/reset/1"].evidence == {}
+
+
+def test_a_ledger_is_the_same_after_it_was_written_and_read() -> None:
+    ledger = ledgers.refuse(Ledger(), order(), "no", boot_id="b", now=EPOCH)
+    ledger = ledgers.begin(ledger, order(order_id="2"), boot_id="b", now=EPOCH)
+    assert ledger == ledgers.load(json.loads(json.dumps(ledgers.dump(ledger))))
+    with pytest.raises(ValueError, match="stored ledger of orders"):
+        ledgers.load({"entries": [{"order_id": 3}]})
+
+
+@given(st.dictionaries(st.text(max_size=20), st.text(max_size=300), max_size=8), st.integers(300, 2_000))
+def test_evidence_keeps_within_its_bound_and_small_files_whole(evidence: dict[str, str], most_bytes: int) -> None:
+    bounded = bound(evidence, most_bytes=most_bytes)
+    assert list(evidence) == list(bounded)
+    names = sum(len(name.encode()) for name in evidence)
+    assert sum(len(text.encode()) for text in bounded.values()) <= max(0, most_bytes - names)
+    share = (most_bytes - names) // max(1, len(evidence))
+    assert all(bounded[name] == text for name, text in evidence.items() if len(text.encode()) <= share)
+
+
+def test_a_long_log_keeps_its_beginning_and_its_end() -> None:
+    text = "first " + "x" * 200_000 + " last"
+    bounded = bound({"log": text, "note": "short"})
+    assert bounded["note"] == "short"
+    assert bounded["log"].startswith("first x")
+    assert bounded["log"].endswith("x last")
+    assert MAX_BYTES - 10 < sum(len(name) + len(part) for name, part in bounded.items()) <= MAX_BYTES
+
+
+async def test_a_tool_that_hangs_is_killed_and_a_missing_one_is_not_mentioned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "hanging-tool"
+    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert await Tool("hanging-tool").report(limit_s=0.1) == "hanging-tool did not answer within 0.1 s and was killed."
+    assert await Tool("no-such-tool-here").report() == ""
+    assert await Tool("echo", "hello").report() == "hello\n"
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

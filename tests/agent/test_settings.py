@@ -1,0 +1,157 @@
+"""The agent's configuration: what a file may say, and that every problem is reported at once."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from agent.settings import Settings, SettingsError, load_settings
+from wire.orders import OrderAction
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+TEXT = base64.b64encode(KEY.public_bytes_raw()).decode()
+LEAST = '[broker]\nurl = "mqtt://127.0.0.1:1883"\n'
+
+
+def load(directory: Path, text: str) -> Settings:
+    path = directory / "agent.toml"
+    path.write_text(text)
+    return load_settings(path)
+
+
+def problems(directory: Path, text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(directory, text)
+    return [line.removeprefix(f"{directory}/agent.toml: ") for line in str(caught.value).splitlines()]
+
+
+def test_a_broker_is_all_that_must_be_said(tmp_path: Path) -> None:
+    settings = load(tmp_path, LEAST)
+    assert socket.gethostname() == settings.node
+    assert settings.cell == "main"
+    assert {OrderAction.RUN_CHECKS, OrderAction.COLLECT} == settings.orders_allowed
+    assert not settings.kernel_log.accept_userspace_records
+    assert settings.simulation_directory is None
+    assert settings.broker.password() == ""
+
+
+def test_everything_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "key.pem").write_bytes(KEY.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    settings = load(
+        tmp_path,
+        f"""
+        node = "n1"
+        cell = "east-1"
+        state_directory = "{tmp_path}/state"
+        simulation_directory = "{tmp_path}/machine"
+        status_interval_s = 5
+        orders_allowed = ["reboot"]
+        [broker]
+        url = "mqtts://broker.example:8883?v=3"
+        username = "n1"
+        password_file = "{tmp_path}/password"
+        [trusted_keys.inline]
+        public_key = "{TEXT}"
+        [trusted_keys.pem]
+        file = "{tmp_path}/key.pem"
+        [kernel_log]
+        accept_userspace_records = true
+        [sources.nvml]
+        interval_s = 5
+        deadline_s = 3.5
+        """,
+    )
+    assert settings.broker.password() == "secret"
+    assert {OrderAction.REBOOT} == settings.orders_allowed
+    assert [KEY.public_bytes_raw()] * 2 == [key.load().public_bytes_raw() for key in settings.trusted_keys.values()]
+    assert (settings.sources.nvml.interval_s, settings.sources.nvml.deadline_s) == (5.0, 3.5)
+    assert isinstance(settings.trusted_keys["pem"].load(), Ed25519PublicKey)
+
+
+def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """
+        node = "n 1"
+        colour = "blue"
+        status_interval_s = 0
+        orders_allowed = ["explode"]
+        [broker]
+        url = "http://broker"
+        password_file = "/no/such/file"
+        [trusted_keys.main]
+        public_key = "AAAA"
+        [trusted_keys.none]
+        [sources.rdma]
+        interval_s = 5
+        deadline_s = 6
+        """,
+    )
+    paths = {line.partition(":")[0] for line in found}
+    assert {
+        "node",
+        "colour",
+        "status_interval_s",
+        "orders_allowed.0",
+        "broker.url",
+        "broker.password_file",
+        "trusted_keys.main",
+        "trusted_keys.none",
+        "sources.rdma",
+    } == paths
+    assert len(found) == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[broker]\nurl = "mqtt://a:b@c"\n', "broker.url: no password in the address: name a file in password_file"),
+        (
+            '[broker]\nurl = "mqtt://"\n',
+            "broker.url: broker url 'mqtt://' is not mqtt://host:port or mqtts://host:port",
+        ),
+        (
+            LEAST + "[sources.nvml]\ninterval_s = 1\ndeadline_s = 2\n",
+            "sources.nvml: deadline_s 2 is longer than interval_s 1",
+        ),
+        (LEAST + "[trusted_keys.a]\n", "trusted_keys.a: give exactly one of public_key and file"),
+        ('cell = "a/b"\n' + LEAST, "cell: 'a/b' is not a name of letters, digits, '.', '_' and '-'"),
+        ("", "broker: Field required"),
+    ],
+)
+def test_a_problem_says_what_is_right(tmp_path: Path, text: str, problem: str) -> None:
+    assert [problem] == problems(tmp_path, text)
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    key = generate_private_key(65537, 2048).public_key()
+    (tmp_path / "rsa.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (found,) = problems(tmp_path, LEAST + f'[trusted_keys.a]\nfile = "{tmp_path}/rsa.pem"\n')
+    assert found == "trusted_keys.a: a public key, but RSAPublicKey in place of Ed25519"
+
+
+def test_what_is_no_toml_or_no_file_is_named(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "node = \n")
+    assert found.startswith("not TOML: ")
+    assert "line 1" in found
+    with pytest.raises(SettingsError, match=r"absent\.toml: cannot be read: No such file or directory"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="not TOML"):
+        load_settings(tmp_path / "agent.toml")
+
+
+def test_settings_never_change(tmp_path: Path) -> None:
+    settings = load(tmp_path, LEAST)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.cell = "other"

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.adapters import Hold, NodeSchedule
+from controller.errors import Permanent, Refused, Retryable
+from controller.schedulers.none import NoScheduler
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "holds.json"
+
+
+def write(ledger: Path, **nodes: dict[str, str]) -> None:
+    ledger.write_text(json.dumps({"nodes": nodes}))
+
+
+async def test_without_a_file_nobody_holds_anything(ledger: Path) -> None:
+    assert await NoScheduler(ledger).observe() == {}
+
+
+async def test_a_hold_is_there_after_a_restart(ledger: Path, hold: Hold) -> None:
+    await NoScheduler(ledger).cordon("n1", hold)
+
+    assert await NoScheduler(ledger).observe() == {"n1": NodeSchedule(False, held_by="inc-000007")}
+
+
+async def test_a_second_cordon_changes_nothing(ledger: Path, hold: Hold) -> None:
+    scheduler = NoScheduler(ledger)
+    await scheduler.cordon("n1", hold)
+    before = ledger.read_bytes()
+
+    said = await scheduler.cordon("n1", replace(hold, reason="another sentence"))
+
+    assert said == "n1 is held for inc-000007 already."
+    assert ledger.read_bytes() == before
+
+
+async def test_a_node_given_back_is_still_known(ledger: Path, hold: Hold) -> None:
+    await NoScheduler(ledger).cordon("n1", hold)
+    await NoScheduler(ledger).uncordon("n1", hold)
+
+    assert await NoScheduler(ledger).observe() == {"n1": NodeSchedule(True)}
+    assert await NoScheduler(ledger).uncordon("n1", hold) == "Nobody holds n1."
+
+
+async def test_a_hold_that_a_person_took_out_of_the_file_is_gone(ledger: Path, hold: Hold) -> None:
+    scheduler = NoScheduler(ledger)
+    await scheduler.cordon("n1", hold)
+    write(ledger)
+
+    assert await scheduler.observe() == {"n1": NodeSchedule(True)}
+    with pytest.raises(Refused, match="n1 is not held for inc-000007: nobody holds it"):
+        await scheduler.drain("n1", hold, jobs="wait")
+
+
+async def test_a_person_s_hold_is_not_touched(ledger: Path, hold: Hold) -> None:
+    write(ledger, n3={"foreign_reason": "memory test by hand"})
+    before = ledger.read_bytes()
+    scheduler = NoScheduler(ledger)
+
+    for act in (scheduler.cordon("n3", hold), scheduler.uncordon("n3", hold), scheduler.drain("n3", hold, jobs="wait")):
+        with pytest.raises(Refused, match="^n3 is held by somebody else: memory test by hand$"):
+            await act
+
+    assert await scheduler.observe() == {"n3": NodeSchedule(False, foreign_reason="memory test by hand")}
+    assert ledger.read_bytes() == before
+
+
+async def test_a_person_s_hold_over_ours_is_theirs(ledger: Path, hold: Hold) -> None:
+    write(ledger, n1={"held_by": "inc-000007", "foreign_reason": "bad DIMM"})
+
+    assert await NoScheduler(ledger).observe() == {"n1": NodeSchedule(False, foreign_reason="bad DIMM")}
+    with pytest.raises(Refused, match="bad DIMM"):
+        await NoScheduler(ledger).uncordon("n1", hold)
+
+
+async def test_another_incident_of_ours_is_refused(ledger: Path, hold: Hold) -> None:
+    await NoScheduler(ledger).cordon("n1", replace(hold, incident_id="inc-000008"))
+
+    for act in (NoScheduler(ledger).cordon("n1", hold), NoScheduler(ledger).uncordon("n1", hold)):
+        with pytest.raises(Refused, match="n1 is held for another incident of fleetmend: inc-000008"):
+            await act
+
+
+async def test_there_are_no_jobs_to_wait_for(ledger: Path, hold: Hold) -> None:
+    scheduler = NoScheduler(ledger)
+    await scheduler.cordon("n1", hold)
+
+    assert await scheduler.drain("n1", hold, jobs="requeue") == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "Input data was truncated"),
+        (b"{", "Input data was truncated"),
+        (b'{"nodes": {"n1": {"held": "x"}}}', "unknown field `held`"),
+        (b'{"nodes": {"n1": {"held_by": 7}}}', "Expected `str`, got `int`"),
+        (b"\xff", "is not a ledger of holds"),
+    ],
+)
+async def test_a_broken_file_is_named_and_left_as_it_is(ledger: Path, hold: Hold, content: bytes, problem: str) -> None:
+    ledger.write_bytes(content)
+
+    with pytest.raises(
+        Permanent, match=rf"holds\.json is not a ledger of holds.*{problem}.*It must look like|{problem}"
+    ):
+        await NoScheduler(ledger).cordon("n1", hold)
+
+    assert ledger.read_bytes() == content
+
+
+async def test_a_directory_that_is_gone_is_worth_another_try(tmp_path: Path, hold: Hold) -> None:
+    with pytest.raises(Retryable, match=r"holds\.json cannot be written: No such file or directory"):
+        await NoScheduler(tmp_path / "gone" / "holds.json").cordon("n1", hold)
+
+
+CHURN = """
+import asyncio, sys
+from pathlib import Path
+from controller.adapters import Hold
+from controller.schedulers.none import NoScheduler
+
+async def churn():
+    scheduler, hold = NoScheduler(Path(sys.argv[1])), Hold("inc-000007", "why " * 2000, "key", 1)
+    print("begun", flush=True)
+    while True:
+        await scheduler.cordon("n1", hold)
+        await scheduler.uncordon("n1", hold)
+
+asyncio.run(churn())
+"""
+
+
+async def test_a_kill_at_any_moment_leaves_a_whole_file(ledger: Path, hold: Hold) -> None:
+    await NoScheduler(ledger).cordon("n2", hold)
+    for delay_s in (0.0, 0.011, 0.023, 0.037, 0.052):
+        with subprocess.Popen([sys.executable, "-c", CHURN, str(ledger)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"begun\n"
+            time.sleep(delay_s)
+            writer.send_signal(signal.SIGKILL)
+
+        seen = await NoScheduler(ledger).observe()
+
+        assert seen["n2"].held_by == "inc-000007"
+        assert seen.get("n1", NodeSchedule(True)).held_by in {"", "inc-000007"}

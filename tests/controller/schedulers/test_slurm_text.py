@@ -1,0 +1,131 @@
+"""What Slurm prints, read without a Slurm. The lines are as 22.05.8 printed them, unless said otherwise."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.adapters import NodeSchedule
+from controller.schedulers import slurm_text
+from controller.schedulers.slurm_text import SlurmJob, SlurmNode
+
+LINE = (
+    "NodeName=n1 Arch=x86_64 CoresPerSocket=1  CPUAlloc=0 CPUEfctv=2 CPUTot=2 CPULoad=0.06 AvailableFeatures=(null) "
+    "ActiveFeatures=(null) Gres=gpu:8 NodeAddr=127.0.0.1 NodeHostName=vm Port=56963 Version=22.05.8 "
+    "OS=Linux 6.1.0-18-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.76-1 (2024-02-01)  RealMemory=1000 AllocMem=0 "
+    "FreeMem=23693 Sockets=2 Boards=1 State={state} ThreadsPerCore=1 TmpDisk=0 Weight=1 Owner=N/A MCS_label=N/A "
+    "Partitions=gpu  BootTime=2026-11-21T07:44:44 SlurmdStartTime=2026-11-21T08:45:52 AveWatts=0 "
+    "ExtSensorsJoules=n/s ExtSensorsWatts=0 ExtSensorsTemp=n/s{rest}"
+)
+
+
+def node_of(state: str, rest: str = "") -> SlurmNode:
+    (node,) = slurm_text.parse_nodes(LINE.format(state=state, rest=rest) + "\n")
+    return node
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        ("", ""),
+        (" Reason=bad DIMM [root@2026-11-21T08:45:53]", "bad DIMM"),
+        (" Reason=bad DIMM", "bad DIMM"),
+        (" Reason=a [b] c=d State=IDLE [root@2026-11-21T08:45:53] Comment=x", "a [b] c=d State=IDLE"),
+        (
+            " Reason=line one [root@2026-11-21T08:45:53]        NodeName=n9 State=IDLE two "
+            "Comment=c Reason=evil [x@2026-01-01T00:00:00] Extra=State=FOO",
+            "line one",
+        ),
+    ],
+)
+def test_the_reason_is_read_without_who_and_when(rest: str, reason: str) -> None:
+    assert node_of("IDLE+DRAIN", rest) == SlurmNode("n1", "IDLE", frozenset({"DRAIN"}), reason)
+
+
+OURS = " Reason=fleetmend:inc-000007 GPU lost [root@2026-11-21T08:45:53]"
+THEIRS = " Reason=bad DIMM [root@2026-11-21T08:45:53]"
+SILENT = " Reason=Not responding [slurm@2026-11-21T08:49:17]"
+
+
+@pytest.mark.parametrize(
+    ("state", "rest", "expected"),
+    [
+        ("IDLE", "", NodeSchedule(True)),
+        ("ALLOCATED", "", NodeSchedule(True)),
+        ("MIXED+PLANNED", "", NodeSchedule(True)),
+        ("IDLE+NOT_RESPONDING", "", NodeSchedule(False, responding=False)),
+        ("IDLE*", "", NodeSchedule(False, responding=False)),
+        ("IDLE+MAINTENANCE+RESERVED", "", NodeSchedule(False)),
+        ("IDLE+DRAIN", OURS, NodeSchedule(False, held_by="inc-000007")),
+        ("MIXED+DRAIN", THEIRS, NodeSchedule(False, foreign_reason="bad DIMM")),
+        ("IDLE+DRAIN", "", NodeSchedule(False, foreign_reason="IDLE+DRAIN, without a reason")),
+        ("IDLE+FAIL", THEIRS, NodeSchedule(False, foreign_reason="bad DIMM")),
+        ("DOWN+DRAIN+NOT_RESPONDING", OURS, NodeSchedule(False, held_by="inc-000007", responding=False)),
+        ("DOWN+NOT_RESPONDING", SILENT, NodeSchedule(False, responding=False)),
+        ("DOWN*", SILENT, NodeSchedule(False, responding=False)),
+        ("DOWN", THEIRS, NodeSchedule(False, foreign_reason="bad DIMM")),
+        ("IDLE", OURS, NodeSchedule(True)),
+        ("IDLE+DRAIN", " Reason=fleetmender:x [a@2026-11-21]", NodeSchedule(False, foreign_reason="fleetmender:x")),
+    ],
+)
+def test_a_state_and_a_reason_say_who_holds_the_node(state: str, rest: str, expected: NodeSchedule) -> None:
+    assert slurm_text.schedules([node_of(state, rest)], {}) == {"n1": expected}
+
+
+def test_jobs_that_hold_no_node_are_left_out() -> None:
+    printed = "4|PENDING|\n1|COMPLETING|n1\n9|COMPLETED|n1\n2|RUNNING|n[2-3]\n3_1|RUNNING|n4\n10+1|SUSPENDED|n4\n"
+
+    jobs = slurm_text.parse_jobs(printed)
+
+    assert [job.id for job in jobs] == ["1", "2", "3_1", "10+1"]
+    assert slurm_text.jobs_by_node(jobs) == {"n1": ("1",), "n2": ("2",), "n3": ("2",), "n4": ("3_1", "10+1")}
+
+
+def test_jobs_are_in_the_order_of_their_numbers() -> None:
+    jobs = [SlurmJob(job, "RUNNING", "n1") for job in ("100", "20_10", "20_9", "3")]
+    assert slurm_text.jobs_by_node(jobs) == {"n1": ("3", "20_9", "20_10", "100")}
+
+
+@pytest.mark.parametrize("printed", ["", "\n"])
+def test_nothing_printed_is_no_node(printed: str) -> None:
+    assert slurm_text.parse_nodes(printed) == []
+
+
+def test_an_empty_queue_is_no_job() -> None:
+    assert slurm_text.parse_jobs("") == []
+
+
+def test_what_is_not_understood_is_named_with_its_line() -> None:
+    good = LINE.format(state="IDLE", rest="")
+    with pytest.raises(
+        ValueError, match="line 2 of scontrol is not 'NodeName=... State=...': 'No nodes in the system'"
+    ):
+        slurm_text.parse_nodes(f"{good}\nNo nodes in the system")
+    with pytest.raises(ValueError, match=r"line 1 of squeue is not 'job\|state\|nodes': 'slurm_load_jobs error'"):
+        slurm_text.parse_jobs("slurm_load_jobs error\n")
+
+
+@given(st.text())
+def test_any_sentence_becomes_one_line_from_which_the_incident_is_read(sentence: str) -> None:
+    reason = slurm_text.reason_text("inc-000007", sentence)
+    node = node_of("IDLE+DRAIN", f" Reason={reason} [root@2026-11-21T08:45:53]")
+
+    assert len(reason) <= slurm_text.MAX_REASON_CHARACTERS
+    assert node.held_by == "inc-000007"
+    assert node.reason == reason
+
+
+@pytest.mark.parametrize("incident", ["", "inc 7", "inc-7\n", "[inc]", "a" * 65])
+def test_an_incident_that_could_not_be_read_back_is_refused(incident: str) -> None:
+    with pytest.raises(ValueError, match="incident id"):
+        slurm_text.reason_text(incident, "why")
+
+
+@given(st.text())
+def test_no_text_at_all_breaks_the_readers(text: str) -> None:
+    for read in (slurm_text.parse_nodes, slurm_text.parse_jobs):
+        try:
+            read(text)
+        except ValueError as error:
+            assert "line" in str(error)

@@ -1,0 +1,71 @@
+"""The two libraries that answer from one text: the C double of libnvidia-ml.so.1, and the simulation's in Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.sources.nvml import CHILD, Question
+
+SOURCE = Path(__file__).parent.parent / "doubles" / "nvml" / "libnvidia-ml.c"
+SIMULATED = (sys.executable, "-m", "agent.simulation.nvml_library")
+
+GPU_UUIDS = tuple(f"GPU-00000000-0000-0000-0000-{index:012d}" for index in range(2))
+
+
+def build_double(directory: Path, *flags: str) -> Path:
+    """Return the folder of a freshly compiled double."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("the C double of NVML needs gcc")
+    directory.mkdir(parents=True, exist_ok=True)
+    output = directory / "libnvidia-ml.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", *flags, "-o", output, SOURCE], check=True)
+    return directory
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One of the two, with its state file and a sysfs without PCI devices. `double` is `None` for Python's."""
+
+    root: Path
+    double: Path | None
+
+    @property
+    def state(self) -> Path:
+        """The text that it answers from."""
+        return self.root / "nvml.state"
+
+    @property
+    def question(self) -> Question:
+        """How the source has to ask to reach it."""
+        if self.double is None:
+            return Question(command=(*SIMULATED, str(self.state)), sysfs=self.root / "sys")
+        environment = {**os.environ, "LD_LIBRARY_PATH": str(self.double), "NVML_DOUBLE_STATE": str(self.state)}
+        return Question(command=CHILD, environment=environment, sysfs=self.root / "sys")
+
+    def say(self, *lines: str, gpus: int = 2) -> None:
+        """Describe healthy GPUs of an H100 host, then these lines, of which the last about a fact counts."""
+        text = ["driver 550.127.05", "init 0", f"count {gpus}"]
+        for index in range(gpus):
+            facts = (
+                f"uuid {GPU_UUIDS[index]}",
+                f"pci 0000:{0x1B + index:02x}:00",
+                f"serial 165301234500{index}",
+                "name NVIDIA H100 80GB HBM3",
+                "temperature 35",
+                "ecc 3 0",
+                "rows 0 1 0 0",
+                "recovery 0",
+                "links 111111111111111111",
+            )
+            text += [f"gpu {index} {fact}" for fact in facts]
+        new = self.state.with_suffix(".new")
+        new.write_text("\n".join([*text, *lines]) + "\n")
+        new.replace(self.state)

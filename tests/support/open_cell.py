@@ -1,0 +1,333 @@
+"""A whole controller in memory behind its real front desk: real log, real policy, real engine and real messages.
+
+Only what lies outside is stood in for: a scheduler that knows who holds which node, the wire, and nodes that do at once
+what signed orders ask of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from checks.finding import Action, Finding, Verdict
+from controller.adapters import Hold, NodeSchedule, Notice
+from controller.api.app import create_app
+from controller.cell import Cell
+from controller.desk import FrontDesk
+from controller.engine.effects import Effects
+from controller.engine.orders import OrderDesk
+from controller.errors import Refused
+from controller.events import CheckLevelsChanged, Event, NodeSeen, PresenceChanged
+from controller.intake import Intake
+from controller.policy.incident import Incident
+from controller.policy.playbook import Answers, Mode, Playbook, Step, Verb
+from controller.policy.rules import Budget, Rules
+from controller.receipts import Receipts
+from controller.store.sqlite import SqliteLog
+from controller.watch import ScheduleWatch
+from wire import messages, topics
+from wire.messages import CheckLevel, NodeFacts
+from wire.orders import Order, OrderAction, verify
+from wire.transport import Received
+
+START = 1_790_000_000.0
+GPU = "GPU-5e0b29f4-7a31-4f52-9c07-31d6a2e8b9c1"
+LIMIT_S = 10.0
+
+_NOTICES = (
+    Step("ticket", Verb.TICKET, 60.0, parameters={"team": "data-centre"}),
+    Step("page", Verb.PAGE, 60.0, parameters={"severity": "critical"}),
+)
+
+
+def gpu_lost_playbook(*, mode: Mode = Mode.ACT) -> Playbook:
+    """Return the playbook for a GPU that is off the bus."""
+    return Playbook(
+        name="gpu_lost",
+        summary="A GPU has fallen off the bus.",
+        fault_class="gpu_lost",
+        severity="critical",
+        precedence=10,
+        answers=(Answers("gpu.xid", frozenset({"79"})),),
+        steps=(
+            Step("cordon", Verb.CORDON, 60.0, attempts=3),
+            Step("drain", Verb.DRAIN, 600.0, parameters={"jobs": "wait"}),
+            Step("collect", Verb.COLLECT, 120.0, on_failure="reboot"),
+            Step("reboot", Verb.REBOOT, 1800.0),
+            Step("verify", Verb.VERIFY, 300.0),
+            Step("probation", Verb.PROBATION, 60.0, parameters={"for_s": "60"}),
+            Step("uncordon", Verb.UNCORDON, 60.0, attempts=3),
+        ),
+        hand_over=_NOTICES,
+        mode=mode,
+        digest="5f2b8c1d90aa77e3",
+        runbook="https://runbooks.example/gpu-lost",
+    )
+
+
+def disk_playbook() -> Playbook:
+    """Return a playbook that asks a person before it does anything."""
+    return Playbook(
+        name="disk_full",
+        summary="A file system is nearly full.",
+        fault_class="disk_full",
+        severity="warning",
+        precedence=50,
+        answers=(Answers("storage.space", verdicts=frozenset({Verdict.FAILED, Verdict.DEGRADED})),),
+        steps=(Step("cordon", Verb.CORDON, 60.0), Step("drain", Verb.DRAIN, 600.0, parameters={"jobs": "wait"})),
+        hand_over=_NOTICES,
+        mode=Mode.ASK,
+    )
+
+
+def rules(*, nodes: int = 2) -> Rules:
+    """Return both playbooks with a budget of so many nodes."""
+    return Rules((gpu_lost_playbook(), disk_playbook()), Budget(nodes=nodes))
+
+
+def off_the_bus(device: str = GPU) -> Finding:
+    """Return the finding of Xid 79."""
+    return Finding(
+        "gpu.xid",
+        device,
+        "79",
+        Verdict.FAILED,
+        Action.REBOOT,
+        f"The driver reported Xid 79: GPU {device} has fallen off the bus; every job on it is lost.",
+        pci="0000:3b:00",
+        serial="1650324018533",
+        evidence={"line": "NVRM: Xid (PCI:0000:3b:00): 79, pid=2311, GPU has fallen off the bus."},
+    )
+
+
+def disk_full() -> Finding:
+    """Return the finding of a full file system."""
+    return Finding("storage.space", "/", "", Verdict.DEGRADED, Action.NONE, "/ has 3 % free, at least 5 % are needed.")
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time that passes when told to."""
+
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Holds:
+    """A scheduler: who holds which node, and which jobs run where."""
+
+    name: str = "memory"
+    held: dict[str, str] = field(default_factory=dict)
+    foreign: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+
+    async def observe(self) -> Mapping[str, NodeSchedule]:
+        return {name: self._seen(name) for name in self.nodes}
+
+    def _seen(self, name: str) -> NodeSchedule:
+        held, foreign = self.held.get(name, ""), self.foreign.get(name, "")
+        return NodeSchedule(not held and not foreign, held, foreign, self.jobs.get(name, ()))
+
+    async def cordon(self, node: str, hold: Hold) -> str:
+        if node in self.foreign:
+            raise Refused(f"held by somebody else: {self.foreign[node]}")
+        self.held[node] = hold.incident_id
+        return f"{node} takes no new work."
+
+    async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
+        assert hold.key and jobs == "wait"
+        return self.jobs.get(node, ())
+
+    async def uncordon(self, node: str, hold: Hold) -> str:
+        if self.held.pop(node, "") != hold.incident_id:
+            raise Refused("the hold is not ours")
+        return f"{node} takes work again."
+
+
+@dataclass(slots=True)
+class Notices:
+    """Takes tickets or pages."""
+
+    name: str
+    repeatable: bool = True
+    sent: list[Notice] = field(default_factory=list)
+
+    async def send(self, notice: Notice) -> str:
+        self.sent.append(notice)
+        return f"{self.name}-{len(self.sent)}"
+
+
+@dataclass(slots=True)
+class Nodes:
+    """The other end of the wire: nodes that obey signed orders at once.
+
+    Attributes:
+        mends: whether a reboot clears what was found.
+        deaf: nodes that never answer an order.
+    """
+
+    key: Ed25519PrivateKey
+    clock: Clock
+    intake: Intake | None = None
+    connected: bool = True
+    mends: bool = True
+    deaf: set[str] = field(default_factory=set)
+    findings: dict[str, Finding] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    _seq: int = 0
+    _boots: int = 1
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert not retain
+        address = topics.parse(topic)
+        body = messages.decode(payload, address).body
+        if isinstance(body, messages.SignedOrder) and address.node not in self.deaf:
+            await self._obey(verify(body, trusted={body.key_id: self.key.public_key()}))
+
+    async def run(self, **_: object) -> None:
+        raise AssertionError("the wire in memory needs no connection")
+
+    async def say(self, node: str, body: messages.EventBody) -> None:
+        """Have a node say something."""
+        assert self.intake is not None
+        self._seq += 1
+        self.clock.now += 0.001
+        topic = topics.Address("main", node, topics.Channel.EVENT).topic
+        envelope = messages.Envelope(messages.VERSION, node, f"boot-{self._boots}", self._seq, self.clock.now, body)
+        await self.intake.take(Received(topic, messages.encode(envelope), False, lambda: None))
+
+    async def find(self, node: str, finding: Finding) -> None:
+        """Have a node find something."""
+        self.findings[node] = finding
+        await self.say(node, messages.FindingRaised(finding, self.clock.now))
+
+    async def clear(self, node: str) -> None:
+        """Have a node find it gone."""
+        finding = self.findings.pop(node)
+        await self.say(node, messages.FindingCleared(finding.key, "Fresh readings are healthy.", self.clock.now))
+
+    async def _obey(self, order: Order) -> None:
+        self.orders.append(order)
+        outcome, because, evidence = self._answer(order)
+        now = self.clock.now
+        if order.action is OrderAction.REBOOT:
+            self._boots += 1
+            await self.say(order.node, messages.AgentStarted(True, "boot", "0.1.0", now))
+            if self.mends and order.node in self.findings:
+                await self.clear(order.node)
+        await self.say(order.node, messages.OrderEnded(order.order_id, outcome, because, now, now, evidence))
+        if order.action is OrderAction.INJECT_FAULT and outcome == "done":
+            await self.find(order.node, off_the_bus())
+
+    def _answer(self, order: Order) -> tuple[str, str, dict[str, str]]:
+        match order.action:
+            case OrderAction.RUN_CHECKS:
+                verdict = "failed" if order.node in self.findings else "ok"
+                return "done", "Every check was run.", {"gpu.xid": verdict}
+            case OrderAction.COLLECT:
+                return "done", "Collected 1 file.", {"dmesg.txt": "[ 812.4] NVRM: Xid (PCI:0000:3b:00): 79\n"}
+            case OrderAction.REBOOT:
+                return "accepted", "The reboot is under way.", {}
+            case OrderAction.INJECT_FAULT if order.parameters["fault"] != "gpu-off-bus":
+                return "refused", f"no fault is called {order.parameters['fault']!r}", {}
+            case _:
+                return "done", "A kernel-log record was written.", {}
+
+
+@dataclass(slots=True)
+class OpenCell:
+    """A running cell and everything around it."""
+
+    front: FrontDesk
+    cell: Cell
+    clock: Clock
+    scheduler: Holds
+    nodes: Nodes
+    tickets: Notices
+    pages: Notices
+    url: str = ""
+
+    async def add_nodes(self, *names: str, facts: NodeFacts | None = None) -> None:
+        """Make nodes known and online."""
+        self.scheduler.nodes |= set(names)
+        what = facts or NodeFacts(True, "0.1.0", "6.8.0-45-generic", "580.65.06", "NVIDIA H100 80GB HBM3", 8, "S-4711")
+        levels = {"gpu.xid": CheckLevel("ok", self.clock.now), "storage.space": CheckLevel("ok", self.clock.now)}
+        for name in names:
+            mine = msgspec.structs.replace(what, serial=f"{what.serial}-{name}")
+            await self.tell(
+                NodeSeen(name, "boot-1", mine),
+                PresenceChanged(name, "online", "The agent connected."),
+                CheckLevelsChanged(name, levels),
+            )
+            self.front.intake.last_seen[name] = self.clock.now
+
+    async def tell(self, *events: Event) -> None:
+        """Put events into the log and let the policy decide."""
+        await self.cell.submit(list(events))
+
+    async def until(self, node: str, state: str) -> Incident:
+        """Wait until the newest incident of a node is in a state (`held` means confirmed), and return it."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                found = [i for i in self.cell.belief.incidents.values() if i.node == node]
+                if found and found[-1].state == state and not (state == "handed_over" and found[-1].step()):
+                    return found[-1]
+                await asyncio.sleep(0.005)
+
+    async def until_foreign(self, node: str) -> None:
+        """Wait until it is known that somebody else holds a node."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                if self.cell.belief.nodes[node].foreign_reason:
+                    return
+                await asyncio.sleep(0.005)
+
+    async def until_step(self, node: str, step: str) -> Incident:
+        """Wait until a step of a node's newest incident is under way."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                found = [i for i in self.cell.belief.open_incidents.values() if i.node == node]
+                if found and found[-1].intent is not None and found[-1].intent.step == step:
+                    return found[-1]
+                await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def open_cell(state: Path, cell_rules: Rules | None = None) -> AsyncIterator[OpenCell]:
+    """Run a cell and serve it over HTTP on a free port of loopback."""
+    clock, key = Clock(), Ed25519PrivateKey.generate()
+    log = SqliteLog(state / "events.sqlite")
+    cell = Cell(log, cell_rules or rules(), clock=clock)
+    nodes, scheduler = Nodes(key, clock), Holds()
+    desk = OrderDesk(nodes, "main", "k1", key, log.begin_term(), clock)
+    watch = ScheduleWatch(cell, scheduler, clock, interval_s=0.1)
+    tickets, pages = Notices("ticket"), Notices("page")
+    effects = Effects(cell, scheduler, tickets, pages, desk, clock, "http://127.0.0.1", watch.look_now)
+    intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
+    front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main")
+    intake.on_order_ended, cell.act = front.order_ended, effects.act
+    runner = web.AppRunner(create_app(front))
+    tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, site.name)
+    finally:
+        await runner.cleanup()
+        await effects.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        log.close()

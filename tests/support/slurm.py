@@ -1,0 +1,349 @@
+"""A real Slurm cluster on this machine: munged, slurmctld and several slurmd on free ports of the loopback.
+
+Everything lies in one directory. Every process is a child that dies with the one that started it, is ended by its
+process id, and leaves no job step behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import pytest
+
+PROGRAMS = ("slurmctld", "slurmd", "munged", "munge", "scontrol", "squeue", "sinfo", "scancel", "sbatch", "setpriv")
+PACKAGES = "slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
+GPUS_PER_NODE = 8
+
+
+def _missing_programs() -> list[str]:
+    return [name for name in PROGRAMS if shutil.which(name, path=_search_path()) is None]
+
+
+def _search_path() -> str:
+    """The daemons are in sbin, which an ordinary user's PATH leaves out."""
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+needs_slurm = pytest.mark.skipif(
+    bool(_missing_programs()) and os.environ.get("CI") != "true",
+    reason=f"Slurm is not installed ({', '.join(_missing_programs())} missing): apt-get install {PACKAGES}",
+)
+"""Skips where Slurm is missing, but never in CI: there its absence is a failure."""
+
+
+class SlurmDidNotStart(Exception):
+    """A daemon ended or stayed silent; the text holds its last words."""
+
+
+@dataclass(slots=True)
+class SlurmCluster:
+    """Nodes n1..nN with eight GPUs (plain files) each, in one partition `gpu`.
+
+    Attributes:
+        directory: configuration, state and logs; it must exist.
+        slurmd_timeout_s: after how long without an answer slurmctld sets a node down.
+    """
+
+    directory: Path
+    nodes: int = 4
+    cpus_per_node: int = 2
+    slurmd_timeout_s: int = 10
+    _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _sockets: Path = Path()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def node_names(self) -> list[str]:
+        """n1..nN."""
+        return [f"n{number}" for number in range(1, self.nodes + 1)]
+
+    @property
+    def conf(self) -> Path:
+        """The cluster's slurm.conf."""
+        return self.directory / "etc" / "slurm.conf"
+
+    def env(self) -> dict[str, str]:
+        """Return what a process must add to its environment to speak to this cluster."""
+        return {"SLURM_CONF": str(self.conf), "PATH": _search_path()}
+
+    def start(self) -> None:
+        """Start every daemon and return when all nodes are idle.
+
+        Raises:
+            SlurmDidNotStart: programs are missing, or a daemon did not come up.
+        """
+        if missing := _missing_programs():
+            raise SlurmDidNotStart(f"{', '.join(missing)} not found: apt-get install {PACKAGES}")
+        # A Unix socket's path is limited to 108 bytes, which a test's directory can exceed.
+        self._sockets = Path(tempfile.mkdtemp(prefix="fleetmend-munge-"))
+        try:
+            self._write_files()
+            self._start_munged()
+            self.start_controller()
+            for node in self.node_names:
+                self.start_node(node)
+            self.wait_for(*self.node_names, state="idle")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End every job and daemon, whatever state they are in."""
+        for node in self.node_names:
+            self._end(node)
+        self._end("slurmctld")
+        self._end_strays()
+        self._end("munged")
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def start_controller(self) -> None:
+        """Start slurmctld and return when it answers."""
+        self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.conf))
+        self._until("slurmctld answers", lambda: self._try("scontrol", "ping").stdout.find("is UP") >= 0)
+
+    def kill_controller(self) -> None:
+        """End slurmctld without a word."""
+        self._end("slurmctld", signal.SIGKILL)
+
+    def start_node(self, node: str, *arguments: str) -> None:
+        """Start one slurmd; `-b` makes it say that the node booted."""
+        (self.directory / "spool" / node).mkdir(parents=True, exist_ok=True)
+        self._spawn(node, "slurmd", "-D", "-N", node, "-f", str(self.conf), *arguments)
+
+    def kill_node(self, node: str) -> None:
+        """End one slurmd without a word."""
+        self._end(node, signal.SIGKILL)
+
+    def run(self, *command: str) -> str:
+        """Return what a Slurm command printed; fail the test when it failed."""
+        done = self._try(*command)
+        assert done.returncode == 0, f"{' '.join(command)}: rc {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def submit(self, script: str = "sleep 600", *, node: str = "", options: tuple[str, ...] = ()) -> str:
+        """Submit a batch job and return its id; `node` is where it must run."""
+        where = ("--nodelist", node) if node else ()
+        output = ("--output", str(self.directory / "log" / "job-%j.out"))
+        return self.run("sbatch", "--parsable", *where, *output, *options, "--wrap", script).split(";")[0]
+
+    def drain(self, node: str, reason: str) -> None:
+        """Drain a node as an administrator does by hand."""
+        self.run("scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}")
+
+    def resume(self, node: str) -> None:
+        """Give a node back as an administrator does by hand."""
+        self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+    def node_state(self, node: str) -> str:
+        """Return the state as sinfo says it: `idle`, `draining`, `drained`, `mixed`, `idle*`, ...
+
+        sinfo alone can go on showing `mixed` for half a minute after the job has ended; `scontrol show` makes slurmctld
+        count anew.
+        """
+        self.run("scontrol", "show", "node", node)
+        return self.run("sinfo", "-h", "-N", "-n", node, "-o", "%T").splitlines()[0]
+
+    def node_reason(self, node: str) -> str:
+        """Return the reason on a node, `none` when there is none."""
+        return self.run("sinfo", "-h", "-N", "-n", node, "-o", "%E").splitlines()[0]
+
+    def job_state(self, job: str) -> str:
+        """Return the state of a job of the last minute: `RUNNING`, `PENDING`, `CANCELLED`, ..."""
+        return next(str(known["job_state"]) for known in self.jobs() if str(known["job_id"]) == job)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return every job as `squeue --json` gives it."""
+        found: list[dict[str, Any]] = json.loads(self.run("squeue", "--json"))["jobs"]
+        return found
+
+    def wait_for(self, *nodes: str, state: str, limit_s: float = 30.0) -> None:
+        """Return when every one of these nodes is in a state."""
+        self._until(f"{nodes} {state}", lambda: all(self.node_state(n) == state for n in nodes), limit_s=limit_s)
+
+    def wait_for_job(self, job: str, *, state: str, limit_s: float = 30.0) -> None:
+        """Return when a job is in a state."""
+        self._until(f"job {job} {state}", lambda: self.job_state(job) == state, limit_s=limit_s)
+
+    def clean(self) -> None:
+        """End every job and make every node idle, so that the next test finds the cluster as it was started."""
+        self._until("no job is left", self._without_jobs)
+        self._until("every node is idle", self._all_idle)
+
+    def _all_idle(self) -> bool:
+        """Look, and give back what somebody holds: a test may have left a node between two states."""
+        waiting = [node for node in self.node_names if self.node_state(node) != "idle"]
+        for node in waiting:
+            if self.node_reason(node) != "none":
+                self._try("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        return not waiting
+
+    def _without_jobs(self) -> bool:
+        jobs = self.run("squeue", "-h", "-o", "%A").split()
+        for job in jobs:
+            self._try("scancel", job)
+        return not jobs
+
+    def _until(self, what: str, holds: Callable[[], bool], *, limit_s: float = 30.0) -> None:
+        end = time.monotonic() + limit_s
+        while not holds():
+            if time.monotonic() > end:
+                now = self._try("sinfo", "-h", "-N", "-o", "%N %T %E").stdout + self._try("squeue", "-h").stdout
+                raise TimeoutError(f"not within {limit_s:.0f} s: {what}\n{now}\n{self._last_words()}")
+            self._check_daemons()
+            time.sleep(0.05)
+
+    def _check_daemons(self) -> None:
+        for name, process in self._daemons.items():
+            if process.poll() is not None:
+                raise SlurmDidNotStart(f"{name} ended with code {process.returncode}\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        logs = sorted((self.directory / "log").glob("*.out"))
+        return "\n".join(f"--- {log.name}: {log.read_text(errors='replace')[-600:]}" for log in logs)
+
+    def _try(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env={**os.environ, **self.env()}, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def _start_munged(self) -> None:
+        key = self.directory / "munge" / "key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        self._spawn(
+            "munged",
+            *("munged", "--foreground", "--force", "--num-threads=2"),
+            f"--socket={self._sockets / 'munge'}",
+            f"--key-file={key}",
+            f"--pid-file={self.directory / 'munge' / 'pid'}",
+            f"--log-file={self.directory / 'munge' / 'log'}",
+            f"--seed-file={self.directory / 'munge' / 'seed'}",
+        )
+        self._until(
+            "munged answers", lambda: self._try("munge", "-n", "-S", str(self._sockets / "munge")).returncode == 0
+        )
+
+    def _spawn(self, name: str, *command: str) -> None:
+        """Start a daemon that the kernel ends when this process dies, however it dies."""
+        with (self.directory / "log" / f"{name}.out").open("ab") as output:
+            self._daemons[name] = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command],
+                env={**os.environ, **self.env()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.directory,
+            )
+
+    def _end(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        process = self._daemons.pop(name, None)
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _end_strays(self) -> None:
+        """End job steps and their commands: slurmd lets them live on without it."""
+        strays = list(self._strays())
+        for process in strays:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(strays, timeout=5)
+
+    def _strays(self) -> Iterator[psutil.Process]:
+        """A step's title overwrites its environment, but it keeps slurmd's directory; its job has the environment."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                step = process.name().startswith("slurmstepd") and process.cwd() == str(self.directory)
+                environment = {} if step else process.environ()
+                job = environment.get("SLURM_CONF") == str(self.conf) and "SLURM_JOB_ID" in environment
+                if step or job:
+                    yield process
+
+    def _write_files(self) -> None:
+        for name in ("etc", "log", "munge", "spool", "state", "dev"):
+            (self.directory / name).mkdir(exist_ok=True)
+        (self.directory / "munge").chmod(0o700)
+        # Without device files behind them the GPUs would make every node invalid; plain files will do.
+        for gpu in range(GPUS_PER_NODE):
+            (self.directory / "dev" / f"gpu{gpu}").touch()
+        etc = self.directory / "etc"
+        (etc / "gres.conf").write_text(f"Name=gpu File={self.directory}/dev/gpu[0-{GPUS_PER_NODE - 1}]\n")
+        (etc / "cgroup.conf").write_text("CgroupAutomount=no\n")
+        self.conf.write_text("\n".join([*self._settings(), *self._node_lines()]) + "\n")
+
+    def _settings(self) -> list[str]:
+        host, user, here = socket.gethostname().split(".")[0], getpass.getuser(), self.directory
+        settings = {
+            "ClusterName": "fleetmendtest",
+            "SlurmctldHost": f"{host}(127.0.0.1)",
+            "SlurmctldPort": free_ports(1)[0],
+            "SlurmUser": user,
+            "SlurmdUser": user,
+            "AuthType": "auth/munge",
+            "AuthInfo": f"socket={self._sockets / 'munge'}",
+            "CredType": "cred/munge",
+            "StateSaveLocation": here / "state",
+            "SlurmdSpoolDir": here / "spool" / "%n",
+            "SlurmctldPidFile": here / "state" / "slurmctld.pid",
+            "SlurmdPidFile": here / "state" / "slurmd.%n.pid",
+            "ProctrackType": "proctrack/linuxproc",
+            "TaskPlugin": "task/none",
+            "SwitchType": "switch/none",
+            "MpiDefault": "none",
+            "SchedulerParameters": "batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1",
+            "SelectType": "select/cons_tres",
+            "SelectTypeParameters": "CR_Core",
+            "GresTypes": "gpu",
+            "ReturnToService": 1,
+            "SlurmctldTimeout": 30,
+            "SlurmdTimeout": self.slurmd_timeout_s,
+            "InactiveLimit": 0,
+            "KillWait": 2,
+            "MinJobAge": 60,
+            "SlurmdParameters": "config_overrides",
+        }
+        return [f"{name}={value}" for name, value in settings.items()]
+
+    def _node_lines(self) -> Iterator[str]:
+        host = socket.gethostname().split(".")[0]
+        for node, port in zip(self.node_names, free_ports(self.nodes), strict=True):
+            yield (
+                f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+                f"CPUs={self.cpus_per_node} RealMemory=1000 Gres=gpu:{GPUS_PER_NODE} State=UNKNOWN"
+            )
+        yield f"PartitionName=gpu Nodes=n[1-{self.nodes}] Default=YES MaxTime=INFINITE State=UP"
+
+
+def free_ports(count: int) -> list[int]:
+    """Return distinct TCP ports of the loopback that nobody listens on."""
+    with contextlib.ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in sockets]

@@ -1,0 +1,127 @@
+"""What leaves this checkout: import names that are ours alone, a wheel that is whole, units that systemd accepts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.support.checkout import ROOT, checked_in
+
+OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+INSTALLED_IN = "/opt/fleetmend/venv/bin"
+
+
+@pytest.mark.parametrize("name", OUR_NAMES)
+def test_a_generic_import_name_belongs_to_nobody_else(name: str) -> None:
+    owners = set(importlib.metadata.packages_distributions().get(name, []))
+    assert owners <= {"fleetmend"}, f"{name} is also brought by {', '.join(sorted(owners))}"
+
+
+def test_fleetmend_is_installed_in_this_environment() -> None:
+    assert importlib.metadata.version("fleetmend")
+    scripts = {script.name for script in importlib.metadata.entry_points(group="console_scripts", module="cli.main")}
+    assert {"fleetmend"} == scripts
+
+
+def test_it_cannot_be_uploaded_by_mistake() -> None:
+    assert "Private :: Do Not Upload" in importlib.metadata.metadata("fleetmend").get_all("Classifier", [])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel as a release does."""
+    uv = shutil.which("uv") or _private_uv()
+    if uv is None:
+        _missing("uv")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert built.returncode == 0, built.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def _private_uv() -> str | None:
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return shutil.which("uv", path=str(data / "fleetmend" / "uv" / "bin"))
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true, but {what} is missing")
+    pytest.skip(f"{what} is not here")
+
+
+def test_the_wheel_holds_every_file_of_our_packages(wheel: Path) -> None:
+    expected = set(checked_in(*OUR_NAMES))
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert set() == expected - held
+    assert any(name.startswith("playbooks/") and name.endswith(".yaml") for name in held)
+    assert any(name.startswith("checks/data/") and name.endswith(".json") for name in held)
+
+
+def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    top_level = {name.split("/", maxsplit=1)[0] for name in names}
+    assert set(OUR_NAMES) == {name for name in top_level if not name.endswith(".dist-info")}
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+@pytest.mark.parametrize(
+    ("name", "drop_in"),
+    [("fleetmend-agent", ""), ("fleetmend-agent", "repairs.conf"), ("fleetmend-controller", "")],
+)
+def test_systemd_accepts_the_unit_without_a_word(name: str, drop_in: str, tmp_path: Path) -> None:
+    """`verify` exits 0 even on a key it does not know, so any word about the unit is a failure."""
+    unit = ROOT / "systemd" / f"{name}.service"
+    installed = tmp_path / unit.name
+    installed.write_text(unit.read_text().replace(INSTALLED_IN, str(Path(sys.executable).parent)))
+    if drop_in:
+        folder = tmp_path / f"{unit.name}.d"
+        folder.mkdir()
+        (folder / drop_in).write_text((ROOT / "systemd" / drop_in).read_text())
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(installed)], capture_output=True, text=True, check=False, timeout=60
+    )
+    about_us = [line for line in verified.stderr.splitlines() if "fleetmend" in line or str(tmp_path) in line]
+    assert about_us == []
+    assert verified.returncode == 0
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_starts_a_console_script_that_exists(unit: Path) -> None:
+    started = re.search(
+        rf"^ExecStart={INSTALLED_IN}/(\S+) --config /etc/fleetmend/\S+$", unit.read_text(), re.MULTILINE
+    )
+    assert started is not None
+    assert started[1] in {script.name for script in importlib.metadata.entry_points(group="console_scripts")}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_broken_configuration_is_not_retried(unit: Path) -> None:
+    assert re.search(r"^RestartPreventExitStatus=78$", unit.read_text(), re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not here")
+def test_every_unit_runs_as_a_user_that_sysusers_makes() -> None:
+    file = ROOT / "systemd" / "fleetmend.sysusers.conf"
+    made = subprocess.run(
+        ["systemd-sysusers", "--dry-run", str(file)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert made.returncode == 0, made.stderr
+    made_users = set(re.findall(r"^u (\S+)", file.read_text(), re.MULTILINE))
+    wanted = {name for unit in UNITS for name in re.findall(r"^User=(\S+)$", unit.read_text(), re.MULTILINE)}
+    assert made_users == wanted
