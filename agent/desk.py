@@ -19,6 +19,7 @@ import structlog
 from agent import book as books
 from agent.book import Book, Edge, Moment, Raised
 from agent.clock import Clock
+from agent.plain_text import plain_finding
 from agent.status import build_levels
 from checks.check import Check, Hysteresis, LatchedCheck, LevelCheck, Recovery
 from checks.errors import CannotJudge
@@ -156,7 +157,7 @@ class Desk:
         self._sequence = max(self._sequence, -1 if record.sequence is None else record.sequence)
         for check, judge in self._judges.items() if is_believed else ():
             try:
-                findings = tuple(self._identified(finding) for finding in judge.feed(record))
+                findings = tuple(plain_finding(self._identified(finding)) for finding in judge.feed(record))
             except Exception as error:
                 self._crash(check, error)
                 continue
@@ -219,7 +220,8 @@ class Desk:
     def _level(self, judgements: Iterable[tuple[LevelCheck, tuple[Finding, ...]]]) -> None:
         book, edges, moment = self.book, list[Edge](), self._moment()
         for check, findings in judgements:
-            turned = books.judge_level(book, check.id, findings, hysteresis=check.hysteresis, moment=moment)
+            said = map(plain_finding, findings)
+            turned = books.judge_level(book, check.id, said, hysteresis=check.hysteresis, moment=moment)
             book, edges = turned.book, [*edges, *turned.edges]
         self._turn(books.Turned(book, tuple(edges)))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from agent.plain_text import plain
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
 from wire.messages import Status
 
@@ -35,6 +37,7 @@ def bound(evidence: Mapping[str, str], *, most_bytes: int = MAX_BYTES) -> dict[s
     Small files are left whole; what is over is taken from the large ones, out of their middle, because logs matter at
     their end and reports at their beginning.
     """
+    evidence = {plain(name): plain(text) for name, text in evidence.items()}
     room = most_bytes - sum(len(name.encode()) for name in evidence)
     bounded: dict[str, str] = {}
     by_size = sorted(evidence.items(), key=lambda item: (len(item[1].encode()), item[0]))
@@ -66,7 +69,7 @@ class Tool:
 
 
 def _as_json(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
+    return json.dumps(msgspec.to_builtins(value), indent=1)
 
 
 def _cut(text: str, most_bytes: int) -> str:

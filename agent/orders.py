@@ -21,6 +21,7 @@ from agent.desk import Desk, Journal
 from agent.evidence import Tool, bound, describe
 from agent.ledger import Ledger
 from agent.machine import ActionFailed, ActionRefused, Done, Machine
+from agent.plain_text import plain
 from checks.finding import Verdict
 from wire.messages import CheckLevel, Envelope, OrderEnded, Refused, SignedOrder, Status
 from wire.orders import Order, OrderAction, check_acceptable, verify
@@ -198,7 +199,8 @@ class Orders:
                 return
             outcome = "done"
         now = self._clock.wall()
-        self._end(OrderEnded(order.order_id, outcome, done.because, started_at, now, evidence=bound(done.evidence)))
+        because, evidence = plain(done.because), bound(done.evidence)
+        self._end(OrderEnded(order.order_id, outcome, because, started_at, now, evidence=evidence))
 
     async def _do(self, order: Order, started_at: float) -> Done:
         match order.action:

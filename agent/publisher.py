@@ -35,11 +35,11 @@ STATUS_INTERVAL_S: Final = 60.0
 STATUS_RETRY_S: Final = 2.0
 STOP_LIMIT_S: Final = 3.0
 LOG_EVERY_S: Final = 60.0
-MAX_OVERTAKEN: Final = 16
-"""An event that so many acknowledgements passed over is one the controller will not take: it no longer holds up others,
-but is still sent once a minute."""
+PATIENCE: Final = 8
+"""An event sent so often (for four minutes) no longer holds up others: it may be one that the controller will not take.
+It is still sent once a minute."""
 
-MAX_PASSED_OVER: Final = 1_000
+MAX_PASSED_OVER: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,11 @@ def resend_after_s(attempt: int) -> float:
 
 @dataclass(slots=True)
 class _Sent:
-    """An event under way. `sent_at` and `due_at`: monotonic time of the last and of the next attempt."""
+    """An event under way. `due_at`: monotonic time of the next attempt."""
 
     event: Pending
     due_at: float
-    sent_at: float = 0.0
     attempts: int = 0
-    overtaken: int = 0
     publishing: bool = False
 
 
@@ -220,8 +218,8 @@ class Publisher:
         now = self._clock.monotonic()
         for sent in list(self._sent.values()):
             if sent.due_at <= now and not sent.publishing:
-                sent.sent_at = now
                 sent.attempts += 1
+                self._has_news |= sent.attempts == PATIENCE
                 sent.due_at = now + resend_after_s(sent.attempts)
                 sent.publishing = True
                 self._spawn(self._publish_event(sent))
@@ -229,7 +227,7 @@ class Publisher:
     def _fill_window(self) -> None:
         """Take the next events up, oldest first, and let go of those that the outbox gave up."""
         self._has_news = False
-        passed_over = sum(sent.overtaken >= MAX_OVERTAKEN for sent in self._sent.values())
+        passed_over = sum(sent.attempts >= PATIENCE for sent in self._sent.values())
         waiting = self._outbox.pending(WINDOW + min(passed_over, MAX_PASSED_OVER))
         now, known = self._clock.monotonic(), self._sent
         self._sent = {_name(event): known.get(_name(event)) or _Sent(event, now) for event in waiting}
@@ -271,10 +269,8 @@ class Publisher:
 
     def _note_stored(self, stored: Stored) -> None:
         self._outbox.stored(stored.boot_id, stored.seqs)
-        gone = [self._sent.pop((stored.boot_id, seq), None) for seq in stored.seqs]
-        newest_at = max((sent.sent_at for sent in gone if sent is not None), default=0.0)
-        for sent in self._sent.values():
-            sent.overtaken += 0.0 < sent.sent_at < newest_at
+        for seq in stored.seqs:
+            self._sent.pop((stored.boot_id, seq), None)
         self.notify()
 
     async def _give_order(self, order: SignedOrder, envelope: Envelope, received: Received) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from agent.book import Book
+from agent.plain_text import plain
 from checks.finding import Finding, FindingKey, Verdict
 from checks.readings import GpuReading, NvmlReading, RdmaReading
 from wire.messages import CheckLevel, NodeFacts, Status
@@ -74,7 +75,8 @@ def learn_ports(facts: NodeFacts, reading: RdmaReading) -> NodeFacts:
     """Return the facts with the RDMA ports of the reading."""
     devices = {device: text for device, text in facts.devices.items() if not text.startswith("rdma ")}
     devices |= {
-        port.name: f"rdma {port.link_layer} guid {port.node_guid} firmware {port.firmware}" for port in reading.ports
+        plain(port.name): plain(f"rdma {port.link_layer} guid {port.node_guid} firmware {port.firmware}")
+        for port in reading.ports
     }
     return msgspec.structs.replace(facts, devices=devices)
 

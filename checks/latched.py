@@ -52,10 +52,10 @@ def is_healthy(gpu: GpuReading) -> bool:
 
 
 def repaired(finding: Finding, recovery: Recovery) -> str:
-    """Return what was done that mends the finding, empty while it was not or when nothing has to be done."""
-    if recovery.rebooted and finding.action in NEEDS_RESET | NEEDS_REBOOT:
+    """Return what was done that mends the finding, empty while it was not: a reset mends what asks for less as well."""
+    if recovery.rebooted:
         return "the host was rebooted"
-    if recovery.device_reset and finding.action in NEEDS_RESET:
+    if recovery.device_reset and finding.action not in NEEDS_REBOOT:
         return "the device was reset"
     return ""
 

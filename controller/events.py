@@ -279,9 +279,16 @@ def kind_of(event: Event) -> str:
 
 def node_of(event: Event) -> str:
     """Return the node an event is about, empty when it is about none by itself."""
+    if isinstance(event, OperatorActed):
+        return "" if event.verb in _ON_INCIDENTS or event.subject == "fleet" else event.subject
     return str(getattr(event, "node", ""))
 
 
 def incident_of(event: Event) -> str:
     """Return the incident an event belongs to, empty when it belongs to none."""
+    if isinstance(event, OperatorActed):
+        return event.subject if event.verb in _ON_INCIDENTS else ""
     return str(getattr(event, "incident_id", ""))
+
+
+_ON_INCIDENTS = frozenset({"approve", "abort"})

@@ -18,7 +18,9 @@ from controller.errors import Permanent, Retryable
 
 log = structlog.get_logger()
 
-PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EINTR, errno.EAGAIN, errno.ESTALE, errno.EMFILE})
+PASSING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EINTR, errno.EAGAIN, errno.ESTALE, errno.EMFILE}
+)
 """Errors that pass when somebody makes room or a mount comes back."""
 
 
@@ -54,6 +56,8 @@ class JsonLinesNotifier:
 
     def _line_of(self, notice: Notice) -> int:
         if self._lines is None:
+            if self.path.exists() and not self.path.is_file():
+                raise Permanent(f"{self.path} must be a regular file: notices are read back from it")
             self._lines = self._recall()
         if notice.key not in self._lines:
             durable.append(self.path, as_json(notice) + b"\n")

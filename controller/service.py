@@ -9,6 +9,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -35,6 +36,10 @@ from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
+
+
+SHUTDOWN_LIMIT_S = 2.0
+"""A request that waits for a node's answer must not hold up the end of the controller."""
 
 
 class AlreadyRunning(Exception):
@@ -151,7 +156,8 @@ class Controller:
             StoreError: the event log cannot be written.
             OSError: the HTTP port is taken.
         """
-        runner = web.AppRunner(create_app(self.front), access_log=None)
+        hosts = {self.settings.http.host, urlsplit(self.settings.http.public_url).hostname or ""} - {""}
+        runner = web.AppRunner(create_app(self.front, hosts=hosts), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)

@@ -15,8 +15,9 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import EnumType
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -154,7 +155,8 @@ def settings_page() -> str:
     )
 
 
-def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
+def _sections(model: type[BaseModel], path: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
+    """Yield a section for the model and for each one inside it; `defaults` are what the outer one gives its keys."""
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     said = {name: value.description or "" for name, value in model.model_fields.items()}
@@ -163,14 +165,19 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
     for name, value in schema["properties"].items():
         nested = _nested(model.model_fields[name].annotation)
         if nested is None:
-            required = name in schema.get("required", [])
-            keys.append((code(name), _kind(value, definitions), _default(value, required=required), said[name]))
+            given = {"default": defaults[name]} if name in defaults else {}
+            required = name in schema.get("required", []) and not given
+            default = _default(value | given, required=required)
+            keys.append((code(name), _kind(value, definitions), default, said[name]))
         else:
-            inner.append((nested, f"{path}{name}{'.<name>' if _is_mapping(value) else ''}"))
-    heading = f"### [{path.removesuffix('.')}]\n\n{doc(model)}\n\n" if path else ""
-    yield heading + table(("key", "value", "default", "meaning"), keys)
-    for nested, where in inner:
-        yield from _sections(nested, f"{where}.")
+            where = f"{path}{name}{'.<name>' if _is_mapping(value) else ''}"
+            inner.append((nested, where, value.get("default", {})))
+    if path:
+        yield f"### `[{path.removesuffix('.')}]`\n\n{doc(model)}"
+    if keys:
+        yield table(("key", "value", "default", "meaning"), keys)
+    for nested, where, given in inner:
+        yield from _sections(nested, f"{where}.", given)
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
@@ -187,6 +194,8 @@ def _default(schema: Mapping[str, Any], *, required: bool) -> str:
     if required:
         return "required"
     default = schema.get("default")
+    if schema.get("uniqueItems"):
+        default = sorted(default or ())
     return "" if default is None or default == "" else code(json.dumps(default, ensure_ascii=False))
 
 
@@ -200,7 +209,8 @@ def _kind(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return code(str(schema["const"]))
     for key in ("anyOf", "oneOf"):
         if key in schema:
-            return " or ".join(_kind(one, definitions) for one in schema[key] if one.get("type") != "null")
+            kinds = [_kind(one, definitions) for one in schema[key] if one.get("type") != "null"]
+            return " or ".join(dict.fromkeys(kinds))
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}), definitions)}"
     names = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "table"}
@@ -220,7 +230,7 @@ def _limits(schema: Mapping[str, Any]) -> str:
 
 def cli_page() -> str:
     """Return the help of every command."""
-    root = click.Context(fleetmend, info_name="fleetmend", terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH)
+    root = click.Context(fleetmend, info_name="fleetmend", terminal_width=HELP_WIDTH, **fleetmend.context_settings)
     daemon = controller.main.main
     beside = click.Context(daemon, info_name="fleetmend-controller", terminal_width=HELP_WIDTH)
     return page("Command line", *_commands(fleetmend, root), *_commands(daemon, beside))
@@ -293,9 +303,9 @@ def _defaults(kind: type) -> dict[str, str]:
     return {name: "{}" if text == "field(default_factory=dict)" else text for name, text in written.items()}
 
 
-def _members(title: str, kind: EnumType) -> str:
+def _members(title: str, kind: type[StrEnum]) -> str:
     said = member_docs(kind)
-    rows = [(code(value.value), said.get(name, "")) for name, value in kind.__members__.items()]
+    rows = [(code(str(value)), said.get(name, "")) for name, value in kind.__members__.items()]
     head, shown = (("value", "meaning"), rows) if any(text for _, text in rows) else (("value",), [r[:1] for r in rows])
     return f"### {title}\n\n{doc(kind)}\n\n{table(head, shown)}"
 

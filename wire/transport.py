@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ MAX_IN_FLIGHT: Final = 100
 
 RECEIVE_MAXIMUM: Final = 65_535
 """The largest, and the default, Receive Maximum. Source: MQTT 5.0, 3.1.2.11.3."""
+
+NO_DELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+"""Else a small message waits up to 40 ms for the acknowledgement of the one before it (Nagle's algorithm, RFC 896)."""
 
 UNSPECIFIED_ERROR: Final = 0x80
 """Reason codes from this one on are failures. Source: MQTT 5.0, 2.4."""
@@ -257,6 +261,7 @@ class MqttTransport:
             keepalive=settings.keepalive_s,
             timeout=CONNECT_LIMIT_S,
             tls_context=self._tls,
+            socket_options=(NO_DELAY,),
             max_inflight_messages=MAX_IN_FLIGHT,
             will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
             **session,
@@ -441,7 +446,7 @@ class _Connection:
         issue #2301), hence not by that alone."""
         sock = self._paho.socket()
         is_full = len(self._unacknowledged) >= self._max_unacknowledged
-        if is_full and sock is not None and not self._paused:
+        if is_full and self._flowing and sock is not None and not self._paused:
             self._paused = True
             self._loop.remove_reader(sock)
 

@@ -326,7 +326,7 @@ FAULTS: Final[tuple[DrillFault, ...]] = (
         expected="Unknown by itself: no action, until a person looks.",
         target=Target.HOST,
         reboot_fixes=0.85,
-        effect=Effect(part={"init_returns": DRIVER_NOT_LOADED}),
+        effect=Effect(part={"driver_returns": DRIVER_NOT_LOADED}),
     ),
     DrillFault(
         name="driver-mismatch",
@@ -338,7 +338,7 @@ FAULTS: Final[tuple[DrillFault, ...]] = (
         expected="Nothing in a hurry: the node needs a reboot, which nobody does to a node that still serves its jobs.",
         target=Target.HOST,
         reboot_fixes=1.0,
-        effect=Effect(part={"init_returns": VERSION_MISMATCH}),
+        effect=Effect(part={"driver_returns": VERSION_MISMATCH}),
     ),
     DrillFault(
         name="rdma-port-down",

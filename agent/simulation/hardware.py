@@ -77,9 +77,15 @@ class SimulatedPort:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedHost:
-    """The host around them. `hangs`: no NVML call ever returns."""
+    """The host around them.
 
-    init_returns: int = 0
+    Attributes:
+        driver_returns: what every NVML call returns, 0 for success.
+        hangs: no NVML call ever returns.
+        used_percent, is_read_only: of the root file system.
+    """
+
+    driver_returns: int = 0
     hangs: bool = False
     used_percent: float = USED_PERCENT
     is_read_only: bool = False

@@ -34,6 +34,7 @@ NOT_SUPPORTED: Final[int] = pynvml.NVML_ERROR_NOT_SUPPORTED
 INSUFFICIENT_SIZE: Final[int] = pynvml.NVML_ERROR_INSUFFICIENT_SIZE
 
 GPU_WORDS: Final = 2
+UNDISTURBED: Final = frozenset({"nvmlErrorString", "nvmlShutdown"})
 ACTIONS: Final = frozenset({"hang", "fail", "missing"})
 
 
@@ -83,7 +84,8 @@ def _call(state: Path, name: str, handler: Handler, arguments: tuple[Any, ...]) 
     """Hang, fail or answer as the file says now; what it says of one GPU comes before what it says of all."""
     facts = read_facts(state)
     gpu = _gpu(facts, name, arguments)
-    for about in ("",) if gpu is None else (f"gpu {gpu.index} ", ""):
+    abouts = ("",) if gpu is None else (f"gpu {gpu.index} ", "")
+    for about in () if name in UNDISTURBED else abouts:
         for function in (name, "*"):
             if (manner := facts.get(f"{about}hang {function}")) is not None:
                 hang(is_stubborn=manner == "stubborn")

@@ -87,7 +87,9 @@ def read_host(directory: Path) -> HostFile:
 def nvml_text(hardware: Hardware) -> str:
     """Return the state of NVML as text, one fact a line: `<key> <value>` or `gpu <index> <key> <value>`."""
     listed = [gpu for gpu in hardware.gpus if gpu.is_listed]
-    lines = [f"driver {DRIVER_VERSION}", f"init {hardware.host.init_returns}", f"count {len(listed)}"]
+    lines = [f"driver {DRIVER_VERSION}", f"count {len(listed)}"]
+    if hardware.host.driver_returns:
+        lines.append(f"fail * {hardware.host.driver_returns}")
     if hardware.host.hangs:
         lines.append("hang *")
     for index, gpu in enumerate(listed):

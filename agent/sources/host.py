@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -59,9 +59,14 @@ AskSpace = Callable[[str, float], Awaitable[Space]]
 class StatCommand:
     """Asks for space by `stat`, never twice at once for a mount point that hangs."""
 
-    def __init__(self) -> None:
-        """Ask nothing yet."""
+    def __init__(self, command: Sequence[str] = STAT, *, make_slot: Callable[[], Slot] = Slot) -> None:
+        """Ask nothing yet. The mount point is the command's last argument."""
+        self._command, self._make_slot = tuple(command), make_slot
         self._commands: dict[str, Command] = {}
+
+    def is_stuck(self, mount: str) -> bool:
+        """Return whether a process that asked this mount point does not die."""
+        return mount in self._commands and self._commands[mount].stuck
 
     async def __call__(self, mount: str, deadline_s: float) -> Space:
         """Return the space at a mount point.
@@ -69,17 +74,15 @@ class StatCommand:
         Raises:
             CannotObserve: `timeout`, `stuck`, or what the system says about it.
         """
-        command = self._commands.setdefault(mount, Command(Slot()))
+        command = self._commands.setdefault(mount, Command(self._make_slot()))
         try:
-            ended = await command.run((*STAT, mount), deadline_s=deadline_s)
+            ended = await command.run((*self._command, mount), deadline_s=deadline_s)
         except DeadlineMissed as late:
             raise CannotObserve("timeout") from late
         except Stuck as stuck:
             raise CannotObserve("stuck") from stuck
         except (ChildEnded, OSError) as error:
             raise CannotObserve(str(error)) from error
-        if not command.stuck:
-            del self._commands[mount]
         return parse_space(ended.text)
 
 

@@ -12,7 +12,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -148,10 +148,10 @@ class KernelLogSource:
         self._sequence = after_sequence
         self._reader: Reader | None = None
         self._because = ""
-        self._is_gap_a_loss = after_sequence >= 0
+        self._is_gap_a_loss = False
         self._lost = self._lost_before = 0
 
-    async def records(self) -> AsyncIterator[KernelRecord]:
+    async def records(self) -> AsyncGenerator[KernelRecord, None]:
         """Yield records, those of this boot not yet seen first; never ends by itself.
 
         Raises:
@@ -194,6 +194,7 @@ class KernelLogSource:
             except OSError as error:
                 self._because = _explain(error)
                 raise CannotObserve(self._because) from error
+            self._is_gap_a_loss = self._sequence >= 0
         return self._reader
 
     def _batch(self, reader: Reader) -> Iterator[KernelRecord | None]:

@@ -84,6 +84,11 @@ class NvmlSource:
         self._pauses: Counter[str] = Counter()
         self._absent: NvmlReading | None = None
 
+    @property
+    def child_pid(self) -> int | None:
+        """The process id of the child, `None` while none runs."""
+        return self._child.pid
+
     async def read(self) -> NvmlReading:
         """Return one reading; that NVML does not answer is a reading too.
 

@@ -35,14 +35,14 @@ ABSENT: Final = frozenset(
 NO_SUCH_FIELD: Final = ABSENT | {pynvml.NVML_ERROR_INVALID_ARGUMENT}
 """How drivers answer for a field, or a link, that they do not know."""
 
-SIGNED: Final = {pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal", pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal"}
-UNSIGNED: Final = {
+MEMBERS: Final = {
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
 }
-MEMBERS: Final = SIGNED | UNSIGNED
 """Member of the value's union by type. Source: nvml.h, nvmlValueType_t."""
 
 PR_SET_PDEATHSIG: Final = 1
@@ -154,11 +154,14 @@ def _mig_is_on(handle: Any) -> bool:
 
 def _field(handle: Any, field: int) -> int | None:
     """Return the value of an NVML field, `None` where driver or GPU do not have it."""
-    value = pynvml.nvmlDeviceGetFieldValues(handle, [field])[0]
-    if value.nvmlReturn in NO_SUCH_FIELD:
-        return None
-    if value.nvmlReturn != pynvml.NVML_SUCCESS:
-        raise pynvml.NVMLError(value.nvmlReturn)
+    try:
+        value = pynvml.nvmlDeviceGetFieldValues(handle, [field])[0]
+        if value.nvmlReturn != pynvml.NVML_SUCCESS:
+            raise pynvml.NVMLError(value.nvmlReturn)
+    except pynvml.NVMLError as error:
+        if error.value in NO_SUCH_FIELD:
+            return None
+        raise
     member = MEMBERS.get(value.valueType)
     return int(getattr(value.value, member)) if member else None
 

@@ -18,12 +18,16 @@ T = TypeVar("T")
 
 
 class Apart(Generic[T]):
-    """Runs a function beside the event loop, never twice at the same time."""
+    """Runs a function beside the event loop, never twice at the same time.
+
+    Attributes:
+        is_running: whether a run is not over yet, waited for or not.
+    """
 
     def __init__(self, name: str, function: Callable[[], T]) -> None:
         """Start nothing yet. `name` is what the thread and the errors are called."""
         self._name, self._function = name, function
-        self._thread: threading.Thread | None = None
+        self.is_running = False
 
     async def result(self, *, deadline_s: float) -> T:
         """Return what the function returns.
@@ -31,11 +35,11 @@ class Apart(Generic[T]):
         Raises:
             CannotObserve: it is late, or the run before is not over yet.
         """
-        if self._thread is not None and self._thread.is_alive():
-            raise CannotObserve(f"reading {self._name} hangs: it is not over since the deadline passed")
+        if self.is_running:
+            raise CannotObserve(f"reading {self._name} hangs: the last one is not over yet")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._thread = threading.Thread(target=self._run, args=(future,), name=self._name, daemon=True)
-        self._thread.start()
+        self.is_running = True
+        threading.Thread(target=self._run, args=(future,), name=self._name, daemon=True).start()
         try:
             async with asyncio.timeout(deadline_s):
                 return await future
@@ -47,6 +51,7 @@ class Apart(Generic[T]):
             outcome: T | Exception = self._function()
         except Exception as error:
             outcome = error
+        self.is_running = False
         # The loop may be over by the time a late read is.
         with contextlib.suppress(RuntimeError):
             future.get_loop().call_soon_threadsafe(_settle, future, outcome)

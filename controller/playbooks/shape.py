@@ -196,10 +196,10 @@ def _built(verb: Verb, table: Mapping[str, Any]) -> Step:
     return Step(
         name=table["name"] or verb.value,
         verb=verb,
-        limit_s=table.get("limit") or shape.limit_s or (lasts_s or 0.0) + MARGIN_S,
+        limit_s=table["limit"] if shape.limit_s else (lasts_s or 0.0) + MARGIN_S,
         on_success=table.get("on_success") or "",
         on_failure=table.get("on_failure") or ("" if shape.best_effort else HAND_OVER),
-        attempts=table["attempts"] or shape.attempts,
+        attempts=table["attempts"],
         parameters=parameters,
     )
 

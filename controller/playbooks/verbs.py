@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, one_of
 from controller.policy.playbook import HAND_OVER, Verb
@@ -35,20 +35,21 @@ class VerbShape:
 
     def keys(self, *, jumps: bool) -> Keys:
         """Return every key that a step of this verb may have."""
-        shared = {"name": STEP_KEYS["name"], "attempts": STEP_KEYS["attempts"]}
-        limit = {"limit": STEP_KEYS["limit"]} if self.limit_s else {}
-        return {**self.own_keys, **shared, **limit, **(JUMP_KEYS if jumps else {})}
+        shared = {"name": NAME_KEY, "attempts": replace(ATTEMPTS_KEY, default=self.attempts)}
+        limit = {"limit": replace(LIMIT_KEY, default=self.limit_s)} if self.limit_s else {}
+        return {**self.own_keys, **shared, **limit, **(self._jump_keys() if jumps else {})}
+
+    def _jump_keys(self) -> Keys:
+        usual = "the next step" if self.best_effort else HAND_OVER
+        return {
+            "on_success": Key(WORD, f"a later step to go on with, or {HAND_OVER}; the next step when absent"),
+            "on_failure": Key(WORD, f"a later step to go on with, or {HAND_OVER}; {usual} when absent"),
+        }
 
 
-STEP_KEYS: Keys = {
-    "name": Key(WORD, "how jumps and the timeline call the step; the verb when absent"),
-    "limit": Key(LIMIT, "the step has failed when it takes longer"),
-    "attempts": Key(count(1, 10), "how often the step is tried before it has failed"),
-}
-JUMP_KEYS: Keys = {
-    "on_success": Key(WORD, f"a later step to go on with, or {HAND_OVER}; the next step when absent"),
-    "on_failure": Key(WORD, f"a later step to go on with, or {HAND_OVER}; {HAND_OVER} when absent"),
-}
+NAME_KEY = Key(WORD, "how jumps and the timeline call the step; the verb when absent")
+ATTEMPTS_KEY = Key(count(1, 10), "how often the step is tried before it has failed")
+LIMIT_KEY = Key(LIMIT, "the step has failed when it takes longer; in seconds, or like 10m")
 
 VERBS: Mapping[Verb, VerbShape] = {
     Verb.CORDON: VerbShape("let no new work onto the node; running jobs go on", 120.0, attempts=3),
@@ -76,7 +77,9 @@ VERBS: Mapping[Verb, VerbShape] = {
         86_400.0,
         own_keys={"question": Key(TEXT, "what the person is asked", required=True)},
     ),
-    Verb.VERIFY: VerbShape("run the checks that condemned the node on fresh readings; all must pass", 300.0),
+    Verb.VERIFY: VerbShape(
+        "run the checks that condemned the node on fresh readings; all must pass", 300.0, attempts=3
+    ),
     Verb.PROBATION: VerbShape("watch the idle node; a fault that comes back ends it", 0.0, own_keys=_FOR),
     Verb.UNCORDON: VerbShape("give the node back to the scheduler", 120.0, attempts=3),
     Verb.TICKET: VerbShape(

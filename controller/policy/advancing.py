@@ -109,7 +109,8 @@ def _recovered_untouched(belief: Belief, incident: Incident) -> bool:
 
 
 def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
-    if incident.retry_at and now < incident.retry_at + _retry_delay_s(belief, rules, incident, step):
+    delay_s = VERIFY_RETRY_DELAY_S if step.verb is Verb.VERIFY else RETRY_DELAY_S
+    if incident.retry_at and now < incident.retry_at + delay_s:
         return None
     skipped = _needless(belief, incident, step)
     if skipped:
@@ -121,11 +122,6 @@ def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: flo
     if incident.waiting_for == for_what:
         return None
     return events.IncidentWaiting(incident.id, for_what, reason)
-
-
-def _retry_delay_s(belief: Belief, rules: Rules, incident: Incident, step: Step) -> float:
-    delay_s = VERIFY_RETRY_DELAY_S if step.verb is Verb.VERIFY else RETRY_DELAY_S
-    return delay_s / speedup(belief, rules, incident.node)
 
 
 def speedup(belief: Belief, rules: Rules, node: str) -> float:
@@ -166,11 +162,13 @@ def _held_back(belief: Belief, rules: Rules, incident: Incident, step: Step) -> 
 
 
 def _stopped_for_all(belief: Belief, incident: Incident) -> Waiting:
+    if incident.playbook.name == OPERATOR_CORDON.name:
+        return None
     pause = belief.paused or belief.nodes[incident.node].paused
     if pause:
         return "pause", Reason(f"Paused by {pause}.", unless="the pause is lifted by `fleetmend resume`")
     frozen = frozen_by(belief)
-    if frozen is not None and incident.playbook.name != OPERATOR_CORDON.name:
+    if frozen is not None:
         return "freeze", Reason(f"Frozen while {frozen.id} is open: {frozen.because}")
     return None
 

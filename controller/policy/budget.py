@@ -20,7 +20,12 @@ def over_budget(belief: Belief, rules: Rules, node: str) -> Reason | None:
     if len(held) < limit:
         return None
     return Reason(
-        f"Waiting: {len(held)} nodes are out already and the fleet's budget is {rules.budget.text(fleet)}.",
+        f"Waiting: {nodes_out(len(held))} out already and the fleet's budget is {rules.budget.text(fleet)}.",
         {"held": ", ".join(sorted(held)), "limit": str(limit), "fleet": str(fleet)},
         "one of the held nodes returns, or the budget is raised",
     )
+
+
+def nodes_out(count: int) -> str:
+    """Return a number of nodes as the beginning of a sentence."""
+    return "1 node is" if count == 1 else f"{count} nodes are"

@@ -29,7 +29,7 @@ class Phase(StrEnum):
 
 LEAST_ATTEMPTS = {Verb.VERIFY: 3, Verb.TICKET: 3, Verb.PAGE: 3}
 """A node that just came back may need a moment until every source answers: one failed look does not condemn it. And a
-notice that may not have arrived is sent again under a new key, because a page that is lost is worse than one too many."""
+notice that may not have arrived is sent again under a new key: a lost page is worse than one too many."""
 
 RELEASE_STEPS = (Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3),)
 RETURN_STEPS = (Step("verify", Verb.VERIFY, limit_s=300.0), Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3))

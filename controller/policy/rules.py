@@ -28,7 +28,8 @@ class Budget:
     def text(self, fleet_size: int) -> str:
         """Return the budget as people read it."""
         limit = self.limit(fleet_size)
-        return f"{limit} nodes" if self.nodes is not None else f"{limit} nodes ({self.percent:g} % of {fleet_size})"
+        nodes = f"{limit} {'node' if limit == 1 else 'nodes'}"
+        return nodes if self.nodes is not None else f"{nodes} ({self.percent or 0.0:g} % of {fleet_size})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -352,7 +352,10 @@ def test_a_ledger_is_the_same_after_it_was_written_and_read() -> None:
         ledgers.load({"entries": [{"order_id": 3}]})
 
 
-@given(st.dictionaries(st.text(max_size=20), st.text(max_size=300), max_size=8), st.integers(300, 2_000))
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@given(st.dictionaries(TEXT, st.text(max_size=300), max_size=8), st.integers(300, 2_000))
 def test_evidence_keeps_within_its_bound_and_small_files_whole(evidence: dict[str, str], most_bytes: int) -> None:
     bounded = bound(evidence, most_bytes=most_bytes)
     assert list(evidence) == list(bounded)
@@ -360,6 +363,10 @@ def test_evidence_keeps_within_its_bound_and_small_files_whole(evidence: dict[st
     assert sum(len(text.encode()) for text in bounded.values()) <= max(0, most_bytes - names)
     share = (most_bytes - names) // max(1, len(evidence))
     assert all(bounded[name] == text for name, text in evidence.items() if len(text.encode()) <= share)
+
+
+def test_evidence_that_is_no_text_is_written_out() -> None:
+    assert bound({"log": "\udc80"}) == {"log": "\\udc80"}
 
 
 def test_a_long_log_keeps_its_beginning_and_its_end() -> None:

@@ -205,11 +205,11 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_no_number(path: Path) ->
 
 @contextmanager
 def no_more_room(path: Path) -> Iterator[None]:
-    """Let no file of this process grow beyond what the database's files have now: a full disk, for real."""
+    """Let the files of this process grow by 200 KB, and no further: a full disk, for real."""
     sizes = [file.stat().st_size for file in path.parent.iterdir()]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes), before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) + 200_000, before[1]))
     try:
         yield
     finally:
@@ -233,9 +233,11 @@ def test_a_full_disk_loses_nothing_while_the_process_lives(path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         with no_more_room(path):
             seqs = fill(outbox)
+            assert len(seqs) > 10
             outbox.save("book", {"a": 2})
             assert numbers(outbox) == seqs
             assert outbox.load("book") == {"a": 2}
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
             outbox.stored("boot-1", seqs[:2])
             assert numbers(outbox) == seqs[2:]
             assert outbox.depth() == len(seqs) - 2

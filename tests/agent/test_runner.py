@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from agent.desk import Desk, last_sequence
@@ -27,7 +28,7 @@ from tests.support.agent_node import (
     nvml,
     settle,
 )
-from wire.messages import NodeFacts
+from wire.messages import NodeFacts, Status
 
 LOST = f"NVRM: Xid (PCI:{PCI}): 79, pid=1234, GPU has fallen off the bus."
 CONTAINED = f"NVRM: Xid (PCI:{PCI}): 94, pid=1234, Contained ECC error"
@@ -422,6 +423,20 @@ async def test_the_state_of_the_log_is_judged_by_level_checks() -> None:
         assert "kernel_log" in node.runner.last_readings
         asked = await node.runner.run_checks(["host.log"])
     assert asked["host.log"].verdict == "unknown"
+
+
+def mounted(_: Sequence[HostReading]) -> tuple[Finding, ...]:
+    """Find a fault on a mount point whose name is no UTF-8."""
+    name = b"/mnt/\xff".decode(errors="surrogateescape")
+    return (Finding("host.mount", name, "", Verdict.FAILED, Action.NONE, f"{name} is full", evidence={name: name}),)
+
+
+async def test_a_name_that_is_no_text_can_still_be_told() -> None:
+    node = Node(checks=(LevelCheck("host.mount", "mounts", HostReading, mounted),))
+    async with node.running():
+        level = node.runner.status()
+    assert msgspec.json.decode(msgspec.json.encode(level), type=Status) == level
+    assert level.findings[0].because == "/mnt/\\udcff is full"
 
 
 async def test_the_facts_tell_what_nvml_said() -> None:

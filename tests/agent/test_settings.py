@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.settings import Settings, SettingsError, load_settings
@@ -131,10 +131,10 @@ def test_a_problem_says_what_is_right(tmp_path: Path, text: str, problem: str) -
 
 
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
-    key = generate_private_key(65537, 2048).public_key()
-    (tmp_path / "rsa.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    (found,) = problems(tmp_path, LEAST + f'[trusted_keys.a]\nfile = "{tmp_path}/rsa.pem"\n')
-    assert found == "trusted_keys.a: a public key, but RSAPublicKey in place of Ed25519"
+    key = X25519PrivateKey.generate().public_key()
+    (tmp_path / "x25519.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (found,) = problems(tmp_path, LEAST + f'[trusted_keys.a]\nfile = "{tmp_path}/x25519.pem"\n')
+    assert found == "trusted_keys.a: a public key, but X25519PublicKey in place of Ed25519"
 
 
 def test_what_is_no_toml_or_no_file_is_named(tmp_path: Path) -> None:

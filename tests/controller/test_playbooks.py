@@ -89,7 +89,7 @@ def test_a_good_playbook_is_read_whole() -> None:
             Step("drain", Verb.DRAIN, 600.0, parameters={"jobs": "requeue"}),
             Step("collect", Verb.COLLECT, 60.0, on_failure="reboot"),
             Step("reboot", Verb.REBOOT, 1800.0, attempts=2),
-            Step("verify", Verb.VERIFY, 300.0),
+            Step("verify", Verb.VERIFY, 300.0, attempts=3),
             Step("probation", Verb.PROBATION, 3660.0, parameters={"for_s": "3600"}),
             Step("uncordon", Verb.UNCORDON, 120.0, attempts=3),
         ),

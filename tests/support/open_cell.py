@@ -317,7 +317,7 @@ async def open_cell(state: Path, cell_rules: Rules | None = None) -> AsyncIterat
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main")
     intake.on_order_ended, cell.act = front.order_ended, effects.act
-    runner = web.AppRunner(create_app(front))
+    runner = web.AppRunner(create_app(front), shutdown_timeout=0.1)
     tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
     try:
         await runner.setup()

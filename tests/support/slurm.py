@@ -120,7 +120,7 @@ class SlurmCluster:
     def start_controller(self) -> None:
         """Start slurmctld and return when it answers."""
         self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.conf))
-        self._until("slurmctld answers", lambda: self._try("scontrol", "ping").stdout.find("is UP") >= 0)
+        self.until("slurmctld answers", lambda: self._try("scontrol", "ping").stdout.find("is UP") >= 0)
 
     def kill_controller(self) -> None:
         """End slurmctld without a word."""
@@ -179,16 +179,16 @@ class SlurmCluster:
 
     def wait_for(self, *nodes: str, state: str, limit_s: float = 30.0) -> None:
         """Return when every one of these nodes is in a state."""
-        self._until(f"{nodes} {state}", lambda: all(self.node_state(n) == state for n in nodes), limit_s=limit_s)
+        self.until(f"{nodes} {state}", lambda: all(self.node_state(n) == state for n in nodes), limit_s=limit_s)
 
     def wait_for_job(self, job: str, *, state: str, limit_s: float = 30.0) -> None:
         """Return when a job is in a state."""
-        self._until(f"job {job} {state}", lambda: self.job_state(job) == state, limit_s=limit_s)
+        self.until(f"job {job} {state}", lambda: self.job_state(job) == state, limit_s=limit_s)
 
     def clean(self) -> None:
         """End every job and make every node idle, so that the next test finds the cluster as it was started."""
-        self._until("no job is left", self._without_jobs)
-        self._until("every node is idle", self._all_idle)
+        self.until("no job is left", self._without_jobs)
+        self.until("every node is idle", self._all_idle)
 
     def _all_idle(self) -> bool:
         """Look, and give back what somebody holds: a test may have left a node between two states."""
@@ -204,7 +204,8 @@ class SlurmCluster:
             self._try("scancel", job)
         return not jobs
 
-    def _until(self, what: str, holds: Callable[[], bool], *, limit_s: float = 30.0) -> None:
+    def until(self, what: str, holds: Callable[[], bool], *, limit_s: float = 30.0) -> None:
+        """Return when it holds; fail with `what`, and with what the cluster says, when it takes too long."""
         end = time.monotonic() + limit_s
         while not holds():
             if time.monotonic() > end:
@@ -240,7 +241,7 @@ class SlurmCluster:
             f"--log-file={self.directory / 'munge' / 'log'}",
             f"--seed-file={self.directory / 'munge' / 'seed'}",
         )
-        self._until(
+        self.until(
             "munged answers", lambda: self._try("munge", "-n", "-S", str(self._sockets / "munge")).returncode == 0
         )
 

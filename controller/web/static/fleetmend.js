@@ -3,6 +3,7 @@
 const REFRESH_MS = 2000;
 const live = document.getElementById("live");
 const freshness = document.getElementById("freshness");
+const announcement = document.getElementById("lost");
 
 /* Bring `old` to what `fresh` is without replacing what did not change: focus, scroll and open details stay.
    Nodes are the same if they have the same id, or none and the same tag; a moved node would lose its focus. */
@@ -67,6 +68,8 @@ function say(text, lost) {
   if (!lost) lostSince = null;
   document.body.classList.toggle("stale", lost);
   freshness.textContent = text;
+  const announced = lost ? text : "";
+  if (announcement.textContent !== announced) announcement.textContent = announced;
 }
 
 async function keepFresh() {

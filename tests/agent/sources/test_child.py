@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.sources.child import Child, ChildEnded, Command, DeadlineMissed, Slot, Stuck
+from tests.support.eventually import eventually
 
 ECHO = ("sh", "-c", "while read -r line; do echo $$ $line; done")
 DEADLINE_S = 10.0
@@ -62,11 +63,7 @@ async def test_a_late_child_is_killed_with_its_whole_group(trap: str, tmp_path: 
     assert child.pid is None
     assert not child.stuck
     pid = int(grandchild.read_text())
-    for _ in range(200):
-        if not is_alive(pid):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"process {pid} of the group is still alive")
+    await eventually("the whole group is dead", lambda: not is_alive(pid))
 
 
 async def test_the_loop_goes_on_while_a_child_hangs() -> None:
@@ -89,7 +86,7 @@ async def test_after_a_late_child_the_next_question_starts_another() -> None:
     child = child_of("read -r line; [ $line = hang ] && sleep 600; echo $line")
     with pytest.raises(DeadlineMissed):
         await child.ask(b"hang", deadline_s=0.3)
-    assert b"well" == await child.ask(b"well", deadline_s=DEADLINE_S)
+    assert await child.ask(b"well", deadline_s=DEADLINE_S) == b"well"
     await child.close()
 
 
@@ -101,15 +98,12 @@ async def test_nothing_is_started_behind_a_child_that_cannot_be_killed(tmp_path:
         with pytest.raises(Stuck, match="does not die of SIGKILL: it is in state"):
             await child.ask(b"hang", deadline_s=0.3)
     assert child.stuck
-    assert 1 == len(starts.read_text().split())
+    assert len(starts.read_text().split()) == 1
 
     os.killpg(int(starts.read_text()), 9)
-    for _ in range(200):
-        if not child.stuck:
-            break
-        await asyncio.sleep(0.01)
-    assert b"well" == await child.ask(b"well", deadline_s=DEADLINE_S)
-    assert 2 == len(starts.read_text().split())
+    await eventually("it is gone", lambda: not child.stuck)
+    assert await child.ask(b"well", deadline_s=DEADLINE_S) == b"well"
+    assert len(starts.read_text().split()) == 2
     os.killpg(int(starts.read_text().split()[1]), 9)
     await child.close()
 
@@ -140,12 +134,11 @@ async def test_a_program_that_is_not_there_is_an_error_at_once() -> None:
 async def test_an_answer_that_nobody_waits_for_is_not_given_to_the_next_question() -> None:
     child = child_of("read -r line; [ $line = slow ] && sleep 600; echo $line")
     asking = asyncio.create_task(child.ask(b"slow", deadline_s=DEADLINE_S))
-    while child.pid is None:
-        await asyncio.sleep(0)
+    await eventually("it was started", lambda: child.pid is not None)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     await child.close()
-    assert b"next" == await child.ask(b"next", deadline_s=DEADLINE_S)
+    assert await child.ask(b"next", deadline_s=DEADLINE_S) == b"next"
     await child.close()
 
 
@@ -156,7 +149,7 @@ async def test_a_command_ends_with_its_code_and_all_it_printed() -> None:
 
 async def test_a_command_has_nothing_to_read_and_speaks_english() -> None:
     ended = await Command(Slot()).run(("sh", "-c", "cat; echo $LC_ALL"), deadline_s=DEADLINE_S)
-    assert "C\n" == ended.text
+    assert ended.text == "C\n"
 
 
 async def test_a_command_that_closes_its_output_and_goes_on_is_late() -> None:
@@ -175,5 +168,4 @@ async def test_a_stuck_command_lets_none_run_behind_it(tmp_path: Path) -> None:
         await command.run(("touch", str(tmp_path / "second")), deadline_s=DEADLINE_S)
     assert not (tmp_path / "second").exists()
     os.killpg(int(started.read_text()), 9)
-    while command.stuck:
-        await asyncio.sleep(0.01)
+    await eventually("it is gone", lambda: not command.stuck)

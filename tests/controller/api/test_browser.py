@@ -69,6 +69,7 @@ async def test_a_page_says_when_the_controller_is_gone(cell: OpenCell, tmp_path:
         await page.until("document.body.classList.contains('stale')")
         said = await page.evaluate("document.querySelector('#freshness').textContent")
         assert said.startswith("No answer from the controller since ")
+        assert await page.evaluate("document.querySelector('[role=alert]#lost').textContent") == said
 
 
 async def test_hostile_names_run_nothing_in_a_browser(cell: OpenCell, tmp_path: Path) -> None:

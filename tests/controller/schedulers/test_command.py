@@ -145,7 +145,7 @@ async def test_endless_output_is_cut_off(hook_of: HookOf, monkeypatch: pytest.Mo
 
 async def test_endless_complaints_do_no_harm(hook_of: HookOf, hold: Hold) -> None:
     script = "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo the last word >&2; exit 77"
-    with pytest.raises(Refused, match="hook cordon n1: the last word$"):
+    with pytest.raises(Refused, match=r"hook cordon n1: the last word$"):
         await hook_of(script).cordon("n1", hold)
 
 

@@ -24,6 +24,14 @@ def write(ledger: Path, **nodes: dict[str, str]) -> None:
     ledger.write_text(json.dumps({"nodes": nodes}))
 
 
+def put(ledger: Path, content: bytes) -> None:
+    ledger.write_bytes(content)
+
+
+def content_of(ledger: Path) -> bytes:
+    return ledger.read_bytes()
+
+
 async def test_without_a_file_nobody_holds_anything(ledger: Path) -> None:
     assert await NoScheduler(ledger).observe() == {}
 
@@ -37,12 +45,12 @@ async def test_a_hold_is_there_after_a_restart(ledger: Path, hold: Hold) -> None
 async def test_a_second_cordon_changes_nothing(ledger: Path, hold: Hold) -> None:
     scheduler = NoScheduler(ledger)
     await scheduler.cordon("n1", hold)
-    before = ledger.read_bytes()
+    before = content_of(ledger)
 
     said = await scheduler.cordon("n1", replace(hold, reason="another sentence"))
 
     assert said == "n1 is held for inc-000007 already."
-    assert ledger.read_bytes() == before
+    assert content_of(ledger) == before
 
 
 async def test_a_node_given_back_is_still_known(ledger: Path, hold: Hold) -> None:
@@ -65,15 +73,15 @@ async def test_a_hold_that_a_person_took_out_of_the_file_is_gone(ledger: Path, h
 
 async def test_a_person_s_hold_is_not_touched(ledger: Path, hold: Hold) -> None:
     write(ledger, n3={"foreign_reason": "memory test by hand"})
-    before = ledger.read_bytes()
+    before = content_of(ledger)
     scheduler = NoScheduler(ledger)
 
     for act in (scheduler.cordon("n3", hold), scheduler.uncordon("n3", hold), scheduler.drain("n3", hold, jobs="wait")):
-        with pytest.raises(Refused, match="^n3 is held by somebody else: memory test by hand$"):
+        with pytest.raises(Refused, match=r"^n3 is held by somebody else: memory test by hand$"):
             await act
 
     assert await scheduler.observe() == {"n3": NodeSchedule(False, foreign_reason="memory test by hand")}
-    assert ledger.read_bytes() == before
+    assert content_of(ledger) == before
 
 
 async def test_a_person_s_hold_over_ours_is_theirs(ledger: Path, hold: Hold) -> None:
@@ -110,14 +118,14 @@ async def test_there_are_no_jobs_to_wait_for(ledger: Path, hold: Hold) -> None:
     ],
 )
 async def test_a_broken_file_is_named_and_left_as_it_is(ledger: Path, hold: Hold, content: bytes, problem: str) -> None:
-    ledger.write_bytes(content)
+    put(ledger, content)
 
     with pytest.raises(
         Permanent, match=rf"holds\.json is not a ledger of holds.*{problem}.*It must look like|{problem}"
     ):
         await NoScheduler(ledger).cordon("n1", hold)
 
-    assert ledger.read_bytes() == content
+    assert content_of(ledger) == content
 
 
 async def test_a_directory_that_is_gone_is_worth_another_try(tmp_path: Path, hold: Hold) -> None:
@@ -142,14 +150,19 @@ asyncio.run(churn())
 """
 
 
+def churn_until_killed(ledger: Path, delay_s: float) -> None:
+    """Let a process cordon and uncordon without end, and kill it in the middle of it."""
+    with subprocess.Popen([sys.executable, "-c", CHURN, str(ledger)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"begun\n"
+        time.sleep(delay_s)
+        writer.send_signal(signal.SIGKILL)
+
+
 async def test_a_kill_at_any_moment_leaves_a_whole_file(ledger: Path, hold: Hold) -> None:
     await NoScheduler(ledger).cordon("n2", hold)
     for delay_s in (0.0, 0.011, 0.023, 0.037, 0.052):
-        with subprocess.Popen([sys.executable, "-c", CHURN, str(ledger)], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"begun\n"
-            time.sleep(delay_s)
-            writer.send_signal(signal.SIGKILL)
+        churn_until_killed(ledger, delay_s)
 
         seen = await NoScheduler(ledger).observe()
 

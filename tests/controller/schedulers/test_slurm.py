@@ -339,8 +339,10 @@ def restarted(cluster: SlurmCluster) -> Callable[[str], None]:
 
     def restart(node: str) -> None:
         cluster.kill_node(node)
+        # slurmctld calls a boot unexpected when it came in a later second than the node's last answer.
+        time.sleep(2.0)
         cluster.start_node(node, "-b")
-        cluster.wait_for(node, state="down")
+        cluster.until(f"{node} is down", lambda: "State=DOWN" in cluster.run("scontrol", "show", "node", node))
 
     return restart
 

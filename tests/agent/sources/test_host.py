@@ -1,0 +1,183 @@
+"""Host readings: mounts, space by a killable process, processes, and this very host."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.sources.child import Slot
+from agent.sources.host import (
+    AskSpace,
+    HostSource,
+    Space,
+    StatCommand,
+    parse_mounts,
+    parse_space,
+    process_states,
+    read_facts,
+)
+from checks.errors import CannotObserve
+from checks.readings import FilesystemReading, HostReading
+from tests.support.eventually import eventually
+
+MOUNTINFO = r"""
+21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw,errors=remount-ro
+22 21 0:24 / /dev/shm rw,nosuid shared:2 - tmpfs tmpfs rw
+23 21 0:22 / /proc rw,nosuid shared:3 - proc proc rw
+24 21 259:2 /var/data /srv ro,relatime shared:4 - ext4 /dev/nvme0n1p2 rw,errors=remount-ro
+25 21 259:5 / /mnt/my\040data rw,noatime - xfs /dev/nvme1n1p1 ro
+26 21 0:50 / /home rw,relatime shared:9 - nfs4 storage:/home rw,vers=4.2
+27 21 0:60 / /run/user/1000 rw - tmpfs tmpfs rw
+28 21 0:61 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
+"""
+SPACE = Space(1000, 400, 100, 50)
+
+
+async def some_space(_mount: str, _deadline_s: float) -> Space:
+    return SPACE
+
+
+def no_facts() -> HostReading:
+    return HostReading(at_s=0.0, cpu_count=8)
+
+
+def source_of(
+    tmp_path: Path, text: str = MOUNTINFO, ask: AskSpace = some_space, deadline_s: float = 10.0
+) -> HostSource:
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(text)
+    return HostSource(
+        facts=no_facts,
+        mountinfo=mountinfo,
+        ask_space=ask,
+        deadline_s=deadline_s,
+        monotonic=lambda: 9.0,
+    )
+
+
+async def test_disks_and_network_mounts_are_read_and_pseudo_file_systems_are_not(tmp_path: Path) -> None:
+    reading = await source_of(tmp_path).read()
+    assert (reading.at_s, reading.cpu_count) == (9.0, 8)
+    assert [each.mount for each in reading.filesystems] == ["/", "/dev/shm", "/srv", "/mnt/my data", "/home"]
+    expected = FilesystemReading(
+        mount="/mnt/my data",
+        device="/dev/nvme1n1p1",
+        kind="xfs",
+        read_only=True,
+        total_bytes=1000,
+        free_bytes=400,
+        total_inodes=100,
+        free_inodes=50,
+    )
+    assert expected == reading.filesystems[3]
+
+
+async def test_a_disk_is_asked_once_however_often_it_is_mounted(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def ask(mount: str, _deadline_s: float) -> Space:
+        asked.append(mount)
+        return SPACE
+
+    reading = await source_of(tmp_path, ask=ask).read()
+    assert sorted(asked) == ["/", "/dev/shm", "/home", "/mnt/my data"]
+    assert {1000} == {each.total_bytes for each in reading.filesystems}
+
+
+def test_only_the_file_system_itself_makes_a_mount_read_only() -> None:
+    read_only = {each.filesystem.mount: each.filesystem.read_only for each in parse_mounts(MOUNTINFO)}
+    assert (read_only["/"], read_only["/srv"], read_only["/mnt/my data"]) == (False, False, True)
+
+
+def test_of_two_mounts_at_one_place_the_last_is_seen() -> None:
+    lines = "1 0 8:1 / /data rw - ext4 /dev/sda1 rw\n2 1 8:2 / /data rw - xfs /dev/sdb1 rw\n"
+    assert [(each.filesystem.mount, each.filesystem.kind) for each in parse_mounts(lines)] == [("/data", "xfs")]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_mounts_or_none(text: str) -> None:
+    assert all(mount.filesystem.kind is not None for mount in parse_mounts(text))
+
+
+async def test_a_mount_that_cannot_be_asked_says_why_and_the_others_are_read(tmp_path: Path) -> None:
+    async def ask(mount: str, _deadline_s: float) -> Space:
+        if mount == "/home":
+            raise CannotObserve("timeout")
+        return SPACE
+
+    reading = await source_of(tmp_path, ask=ask).read()
+    told = {each.mount: (each.unreadable, each.total_bytes) for each in reading.filesystems}
+    assert (told["/home"], told["/"]) == (("timeout", None), ("", 1000))
+
+
+async def test_a_dead_mount_is_given_up_at_its_deadline(tmp_path: Path) -> None:
+    ask = StatCommand(("sh", "-c", "case $1 in /home) exec sleep 600;; *) echo 4096 10 5 100 50;; esac", "stat"))
+    reading = await source_of(tmp_path, ask=ask, deadline_s=1.0).read()
+    told = {each.mount: (each.unreadable, each.total_bytes) for each in reading.filesystems}
+    assert (told["/home"], told["/"]) == (("timeout", None), ("", 40_960))
+
+
+def unkillable() -> Slot:
+    return Slot(kill=lambda _group, _signal: None, kill_limit_s=0.05)
+
+
+async def test_no_second_process_is_started_for_a_mount_whose_first_does_not_die(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    ask = StatCommand(("sh", "-c", f"echo $$ >> {started}; exec sleep 600"), make_slot=unkillable)
+    for _ in range(2):
+        with pytest.raises(CannotObserve, match="stuck"):
+            await ask("/home", 0.3)
+    (pid,) = started.read_text().split()
+    os.killpg(int(pid), signal.SIGKILL)
+    await eventually("it is gone", lambda: not ask.is_stuck("/home"))
+
+
+async def test_the_real_stat_tells_what_statvfs_tells(tmp_path: Path) -> None:
+    space = await StatCommand()(str(tmp_path), 10.0)
+    told = os.statvfs(tmp_path)
+    assert (told.f_blocks * told.f_frsize, told.f_files) == (space.total_bytes, space.total_inodes)
+    assert 0 < space.free_bytes <= space.total_bytes
+
+
+async def test_a_mount_that_is_gone_is_told_in_the_systems_words(tmp_path: Path) -> None:
+    with pytest.raises(CannotObserve, match=r"^No such file or directory$"):
+        await StatCommand()(str(tmp_path / "gone"), 10.0)
+
+
+def test_space_is_counted_in_fundamental_blocks() -> None:
+    assert Space(40_960, 20_480, 100, 50) == parse_space("4096 10 5 100 50\n")
+
+
+def test_processes_are_read_by_name_and_state(tmp_path: Path) -> None:
+    stats = {
+        "1": "1 (systemd) S 0 1",
+        "20": "20 (a) b) (c)) D 1 20",
+        "21": "21 (nvidia-smi) D 1 20",
+        "22": "22 (sh) Z 1 20",
+        "self": "22 (sh) Z 1 20",
+        "30": "",
+    }
+    for name, text in stats.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stat").write_text(text)
+    (tmp_path / "40").mkdir()
+    expected = {("systemd", "S"), ("a) b) (c)", "D"), ("nvidia-smi", "D"), ("sh", "Z")}
+    assert expected == set(process_states(tmp_path))
+    facts = read_facts(tmp_path)
+    assert (facts.zombies, facts.uninterruptible) == (1, ("a) b) (c)", "nvidia-smi"))
+
+
+async def test_this_very_host_is_read() -> None:
+    source = HostSource()
+    reading = await source.read()
+    await source.close()
+    assert (reading.memory_total_bytes or 0) > (reading.memory_available_bytes or 0) > 0
+    assert (reading.cpu_count or 0) >= 1
+    assert (reading.uptime_s or 0) > 0
+    root = next(each for each in reading.filesystems if each.mount == "/")
+    assert (root.total_bytes or 0) > 0

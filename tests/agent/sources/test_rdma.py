@@ -1,0 +1,180 @@
+"""RDMA ports from sysfs trees: what real ones say, what broken ones say, and any bytes at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.sources.rdma import RdmaSource, parse_number, parse_rate, parse_state, read_ports
+from checks.errors import CannotObserve
+from checks.readings import RdmaPort
+from tests.support.eventually import eventually
+from tests.support.memory_store import MemoryStore
+
+PORT = {
+    "state": b"4: ACTIVE\n",
+    "phys_state": b"5: LinkUp\n",
+    "rate": b"400 Gb/sec (4X NDR)\n",
+    "link_layer": b"InfiniBand\n",
+    "counters/link_downed": b"3\n",
+}
+
+
+def add_adapter(
+    sysfs: Path,
+    name: str = "mlx5_0",
+    ports: tuple[str, ...] = ("1",),
+    files: dict[str, bytes] | None = None,
+    interfaces: dict[str, tuple[str, str]] | None = None,
+    pci: str = "0000:3b:00.0",
+) -> None:
+    """Add an adapter. `interfaces`: name → (dev_port, carrier_changes)."""
+    device = sysfs / "devices/pci0000:3a" / pci
+    adapter = device / "infiniband" / name
+    texts = {"node_guid": b"a088:c203:00ab:cdef\n", "fw_ver": b"28.39.1002\n"}
+    texts |= {f"ports/{port}/{file}": text for port in ports for file, text in (PORT | (files or {})).items()}
+    for path, text in texts.items():
+        (adapter / path).parent.mkdir(parents=True, exist_ok=True)
+        (adapter / path).write_bytes(text)
+    for interface, (dev_port, changes) in (interfaces or {}).items():
+        (device / "net" / interface).mkdir(parents=True)
+        (device / "net" / interface / "dev_port").write_text(f"{dev_port}\n")
+        (device / "net" / interface / "carrier_changes").write_text(f"{changes}\n")
+    (adapter / "device").symlink_to(device)
+    (sysfs / "class/infiniband").mkdir(parents=True, exist_ok=True)
+    (sysfs / "class/infiniband" / name).symlink_to(adapter)
+
+
+def test_a_healthy_port_is_read_in_full(tmp_path: Path) -> None:
+    add_adapter(tmp_path, interfaces={"ib0": ("0", "6")})
+    expected = RdmaPort(
+        name="mlx5_0/1",
+        link_layer="InfiniBand",
+        state=4,
+        phys_state=5,
+        rate_gbit_per_s=400.0,
+        link_downed=3,
+        carrier_changes=6,
+        node_guid="a088:c203:00ab:cdef",
+        pci="0000:3b:00",
+        firmware="28.39.1002",
+    )
+    assert [expected] == list(read_ports(tmp_path))
+
+
+def test_each_port_of_an_adapter_has_its_own_interface(tmp_path: Path) -> None:
+    add_adapter(tmp_path, ports=("1", "2"), interfaces={"ib0": ("0", "6"), "ib1": ("1", "8")})
+    assert [(p.name, p.carrier_changes) for p in read_ports(tmp_path)] == [("mlx5_0/1", 6), ("mlx5_0/2", 8)]
+
+
+def test_an_adapter_that_is_not_on_the_pci_bus_has_no_address(tmp_path: Path) -> None:
+    add_adapter(tmp_path, name="siw0", pci="virtual")
+    assert [(p.name, p.pci, p.carrier_changes) for p in read_ports(tmp_path)] == [("siw0/1", "", None)]
+
+
+def test_a_host_without_rdma_has_no_ports(tmp_path: Path) -> None:
+    assert list(read_ports(tmp_path)) == []
+
+
+def test_files_that_cannot_be_read_are_none(tmp_path: Path) -> None:
+    add_adapter(tmp_path)
+    port = tmp_path / "class/infiniband/mlx5_0/ports/1"
+    for name in ("state", "rate", "counters/link_downed"):
+        (port / name).unlink()
+    (port / "phys_state").unlink()
+    (port / "phys_state").mkdir()
+    read = next(read_ports(tmp_path))
+    assert (read.state, read.phys_state, read.rate_gbit_per_s, read.link_downed) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("400 Gb/sec (4X NDR)", 400.0),
+        ("2.5 Gb/sec (1X SDR)", 2.5),
+        ("10 Gb/sec (4X SDR)", 10.0),
+        ("100 Gb/sec (4X EDR)", 100.0),
+        ("", None),
+        ("400", None),
+        ("-1 Gb/sec", None),
+        ("nan Gb/sec (4X NDR)", None),
+        ("٤٠٠ Gb/sec (4X NDR)", None),
+    ],
+)
+def test_rates(text: str, expected: float | None) -> None:
+    assert expected == parse_rate(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("4: ACTIVE", 4), ("7: <unknown>", 7), ("ACTIVE", None), ("4", None)])
+def test_states(text: str, expected: int | None) -> None:
+    assert expected == parse_state(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("255", 255), ("N/A (no PMA)", None), ("-1", None), ("", None)])
+def test_numbers(text: str, expected: int | None) -> None:
+    assert expected == parse_number(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(texts=st.lists(st.binary(max_size=120), min_size=len(PORT), max_size=len(PORT)))
+def test_any_bytes_give_a_port(tmp_path_factory: pytest.TempPathFactory, texts: list[bytes]) -> None:
+    sysfs = tmp_path_factory.mktemp("sysfs")
+    add_adapter(sysfs, files=dict(zip(PORT, texts, strict=True)))
+    (port,) = read_ports(sysfs)
+    assert port.name == "mlx5_0/1"
+    assert port.link_layer.isprintable()
+    for value in (port.state, port.phys_state, port.link_downed):
+        assert value is None or value >= 0
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_value_or_none(text: str) -> None:
+    for parse in (parse_state, parse_rate, parse_number):
+        value = parse(text)
+        assert value is None or value >= 0
+
+
+async def test_the_best_rate_of_a_port_is_remembered_when_it_vanishes(tmp_path: Path) -> None:
+    store = MemoryStore({"known_ports": {"mlx5_9/1": 200.0, "broken": "text"}})
+    source = RdmaSource(store, sysfs=tmp_path, monotonic=lambda: 3.0)
+    add_adapter(tmp_path)
+    first = await source.read()
+    rate = tmp_path / "class/infiniband/mlx5_0/ports/1/rate"
+    rate.write_text("100 Gb/sec (4X EDR)\n")
+    second = await source.read()
+    (tmp_path / "class/infiniband/mlx5_0").unlink()
+    third = await source.read()
+    known = {"mlx5_9/1": 200.0, "mlx5_0/1": 400.0}
+    assert [known] * 3 == [reading.known_ports for reading in (first, second, third)]
+    assert [len(reading.ports) for reading in (first, second, third)] == [1, 1, 0]
+    assert (3.0, 1, {"known_ports": known}) == (first.at_s, store.saves, store.value)
+
+
+async def test_a_port_that_never_was_active_is_not_expected(tmp_path: Path) -> None:
+    add_adapter(tmp_path, files={"state": b"1: DOWN\n", "rate": b"10 Gb/sec (4X SDR)\n"})
+    reading = await RdmaSource(MemoryStore(), sysfs=tmp_path).read()
+    assert (len(reading.ports), reading.known_ports) == (1, {})
+
+
+async def test_a_driver_that_hangs_is_an_error_and_nothing_is_started_behind_it(tmp_path: Path) -> None:
+    add_adapter(tmp_path)
+    state = tmp_path / "class/infiniband/mlx5_0/ports/1/state"
+    state.unlink()
+    # Opening a FIFO without a writer blocks, as reading a file of a dead driver does.
+    os.mkfifo(state)
+    (tmp_path / "healthy").write_bytes(b"4: ACTIVE\n")
+    threads = threading.active_count()
+    source = RdmaSource(MemoryStore(), sysfs=tmp_path, deadline_s=0.1)
+    with pytest.raises(CannotObserve, match=r"took longer than 0.1 s"):
+        await source.read()
+    with pytest.raises(CannotObserve, match="hangs"):
+        await source.read()
+    state.write_bytes(b"4: ACTIVE\n")
+    await eventually("it hangs no more", lambda: threading.active_count() == threads)
+    (tmp_path / "healthy").replace(state)
+    assert len((await source.read()).ports) == 1

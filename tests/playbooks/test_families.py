@@ -1,0 +1,282 @@
+"""The playbooks that come with fleetmend: every fault is answered by the right one, and no decoy by any."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from agent.simulation.faults import FAULTS, DrillFault
+from checks.data import nvlink5_rows, sxid_catalogue, xid_catalogue
+from checks.finding import Action, Finding, Verdict
+from checks.judge import judge_lines
+from checks.registry import CHECKS
+from controller.playbooks import default_directory, lint, load_default
+from controller.policy.playbook import REPAIRS, Playbook, Verb
+from controller.policy.rules import Budget, Rules
+from controller.policy.silence import PRESENCE_KEY
+from tests.support.check_cases import Case, all_cases
+
+PLAYBOOKS = {playbook.name: playbook for playbook in load_default()}
+RULES = Rules(tuple(PLAYBOOKS.values()), Budget(percent=10.0))
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "how-to" / "respond"
+SECTIONS = ["## What happened", "## What fleetmend does", "## What to look at", "## Stop, approve, undo"]
+
+
+def answer(check: str, code: str, verdict: Verdict, action: Action) -> str:
+    """Return the name of the playbook that answers, empty when none does."""
+    found = RULES.answering(Finding(check, "device", code, verdict, action, "so it is"))
+    return found.name if found else ""
+
+
+def answers_to_line(line: str) -> list[str]:
+    """Return who answers what a kernel-log line means."""
+    return [
+        answer(judged.check, judged.code, Verdict(judged.verdict), Action(judged.action))
+        for judged in judge_lines([line.encode()], accept_userspace=True)
+    ]
+
+
+def xid(code: int, text: str = "pid=1, name=python3, text") -> str:
+    """Return an Xid line."""
+    return f"NVRM: Xid (PCI:0000:3b:00): {code}, {text}"
+
+
+def test_they_are_whole() -> None:
+    assert lint([default_directory()]) == []
+
+
+def test_no_two_have_the_same_precedence() -> None:
+    assert len(PLAYBOOKS) == len({playbook.precedence for playbook in PLAYBOOKS.values()})
+
+
+FAMILIES = {
+    "gpu_lost": [
+        xid(79, "GPU has fallen off the bus."),
+        xid(167),
+        "NVRM: GPU 0000:3b:00.0: GPU has fallen off the bus.",
+    ],
+    "gpu_power_cabling": [xid(54)],
+    "gpu_power_cycle": [xid(110)],
+    "gpu_reboot": [
+        xid(169),
+        xid(173),
+        xid(154, "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)"),
+        xid(154, "GPU recovery action changed from 0x0 (None) to 0x7 (System Reboot)"),
+    ],
+    "gpu_remap_unrecorded": [xid(64)],
+    "gpu_memory_uncontained": [xid(95), xid(140)],
+    "gpu_memory": [xid(code) for code in (48, 63, 94, 156, 160, 171, 172)],
+    "nvlink": [xid(code) for code in (74, 136, 144, 145, 146, 147, 148, 149, 150)],
+    "gpu_imex": [xid(154, "GPU recovery action changed from 0x0 (None) to 0x5 (Recover IMEX domain)")],
+    "gpu_reset": [
+        *(xid(code) for code in (46, 62, 109, 119, 120, 143, 158)),
+        *(xid(154, f"GPU recovery action changed from 0x0 (None) to {action:#x} (X)") for action in (1, 3, 4, 6)),
+    ],
+    "gpu_reboot_idle": [xid(151)],
+    "gpu_support": [xid(125), xid(159), xid(163), xid(78), xid(99999)],
+    "nvswitch": [
+        "nvidia-nvswitch3: SXid (PCI:0000:85:00.0): 12028, Fatal, Link 44 ingress invalid ACL",
+        "nvidia-nvswitch0: SXid (PCI:0000:85:00.0): 99999, Fatal, a code of tomorrow",
+    ],
+    "host_reboot": [
+        "INFO: task nvidia-smi:40377 blocked for more than 122 seconds.",
+        "EXT4-fs (nvme0n1p2): Remounting filesystem read-only",
+        "nvme nvme0: Disabling device after reset failure: -19",
+    ],
+    "host_part_failed": ["EDAC MC0: 1 UE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0"],
+    "host_hardware": [
+        "mce: [Hardware Error]: CPU 3: Machine Check Exception: 5 Bank 1: be00000000800400",
+        "{1}[Hardware Error]: event severity: fatal",
+    ],
+    "host_reboot_idle": ["watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [python3:1234]"],
+    "": [
+        *(xid(code) for code in (8, 11, 13, 31, 32, 43, 45, 69, 92, 155)),
+        "Memory cgroup out of memory: Killed process 1234 (python3)",
+        "Out of memory: Killed process 1234 (python3)",
+    ],
+}
+LINES = [(line, name) for name, lines in FAMILIES.items() for line in lines]
+
+
+@pytest.mark.parametrize(("line", "name"), LINES, ids=[line[:60] for line, _ in LINES])
+def test_each_line_is_answered_by_its_family(line: str, name: str) -> None:
+    assert {name} == {*answers_to_line(line), *([""] if not name else [])}
+
+
+LEVELS = [
+    ("gpu.count", "lost", Verdict.FAILED, Action.REBOOT, "gpu_lost"),
+    ("gpu.count", "reset_required", Verdict.FAILED, Action.RESET_GPU, "gpu_reset"),
+    ("gpu.nvml", "hung", Verdict.FAILED, Action.REBOOT, "gpu_reboot"),
+    ("gpu.nvml", "version_mismatch", Verdict.DEGRADED, Action.REBOOT, "gpu_reboot_idle"),
+    ("gpu.recovery_action", "reset", Verdict.FAILED, Action.RESET_GPU, "gpu_reset"),
+    ("gpu.recovery_action", "drain_p2p", Verdict.FAILED, Action.RESET_GPU, "gpu_reset"),
+    ("gpu.recovery_action", "drain_and_reset", Verdict.FAILED, Action.RESET_GPU, "gpu_reset"),
+    ("gpu.recovery_action", "bus_reset", Verdict.FAILED, Action.RESET_GPU, "gpu_reset"),
+    ("gpu.recovery_action", "reboot", Verdict.FAILED, Action.REBOOT, "gpu_reboot"),
+    ("gpu.recovery_action", "system_reboot", Verdict.FAILED, Action.REBOOT, "gpu_reboot"),
+    ("gpu.recovery_action", "recover_imex", Verdict.FAILED, Action.RESTART_SERVICE, "gpu_imex"),
+    ("gpu.recovery_action", "unknown_9", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "gpu_support"),
+    ("gpu.row_remap", "failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_row_remap_failed"),
+    ("gpu.row_remap", "pending", Verdict.DEGRADED, Action.RESET_GPU, "gpu_memory"),
+    ("gpu.ecc_uncorrected", "", Verdict.DEGRADED, Action.RESET_GPU, "gpu_memory"),
+    ("fabric.nvlink", "down", Verdict.FAILED, Action.RESET_GPU, "nvlink"),
+    ("fabric.rdma_port", "missing", Verdict.FAILED, Action.REBOOT, "rdma_port"),
+    ("fabric.rdma_port", "down", Verdict.FAILED, Action.CHECK_CABLING, "rdma_port"),
+    ("fabric.rdma_port", "down", Verdict.FAILED, Action.CONTACT_SUPPORT, "rdma_port_disabled"),
+    ("fabric.rdma_port", "slow", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_port_slow"),
+    ("fabric.rdma_flap", "flapping", Verdict.FAILED, Action.CHECK_CABLING, "rdma_flap"),
+    ("fabric.rdma_flap", "flapping", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_flap_watch"),
+    ("host.kernel", "raid_failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
+    ("host.kernel", "filesystem_shutdown", Verdict.FAILED, Action.REBOOT, "host_reboot"),
+    ("host.memory", "low", Verdict.FAILED, Action.NONE, "host_memory"),
+    ("host.memory", "low", Verdict.DEGRADED, Action.NONE, ""),
+    ("storage.read_only", "", Verdict.FAILED, Action.REBOOT, "host_reboot"),
+    ("storage.space", "space", Verdict.FAILED, Action.NONE, "host_disk_full"),
+    ("storage.space", "inodes", Verdict.FAILED, Action.NONE, "host_disk_full"),
+    ("storage.space", "space", Verdict.DEGRADED, Action.NONE, "host_disk_filling"),
+    (PRESENCE_KEY.check, PRESENCE_KEY.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
+]
+
+
+@pytest.mark.parametrize(("check", "code", "verdict", "action", "name"), LEVELS)
+def test_each_level_is_answered_by_its_family(
+    check: str, code: str, verdict: Verdict, action: Action, name: str
+) -> None:
+    assert name == answer(check, code, verdict, action)
+
+
+def test_every_playbook_is_somebodys_answer() -> None:
+    assert set(PLAYBOOKS) == {name for _, name in LINES if name} | {name for *_, name in LEVELS if name}
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
+def test_every_failed_finding_of_every_case_is_answered(case: Case) -> None:
+    expected = case.file.expected if isinstance(case.file.expected, list) else []
+    failed = [each for each in expected if each["verdict"] == Verdict.FAILED]
+    unanswered = [
+        each for each in failed if not answer(case.check, each["code"], Verdict.FAILED, Action(each["action"]))
+    ]
+    assert unanswered == []
+
+
+CATALOGUE = [xid(code) for code in xid_catalogue()] + [
+    f"nvidia-nvswitch0: SXid (PCI:0000:85:00.0): {code}, {level}Link 3 text"
+    for code, level in product(sxid_catalogue(), ("", "Fatal, ", "Non-fatal, "))
+]
+
+
+def test_every_failed_code_of_the_catalogues_is_answered_and_every_app_code_left_alone() -> None:
+    for line in CATALOGUE:
+        for judged in judge_lines([line.encode()], accept_userspace=True):
+            name = answer(judged.check, judged.code, Verdict(judged.verdict), Action(judged.action))
+            assert name or judged.verdict != Verdict.FAILED, line
+            assert not name or judged.verdict != Verdict.OK, line
+
+
+def test_every_fatal_row_of_nvlink5_is_answered() -> None:
+    for row in nvlink5_rows():
+        words = f"(0x{row.v2_value:08x} 0x{row.error_status:08x} 0x0 0x0 0x0 0x0)"
+        text = f"{row.units[-1]} Fatal XC0 i0 Link 3 {words}"
+        assert answers_to_line(xid(row.xid, text)) == ["nvlink"], text
+
+
+@pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.UNKNOWN])
+def test_nothing_answers_what_is_well_or_unknown(verdict: Verdict) -> None:
+    checks = [*(check.id for check in CHECKS), PRESENCE_KEY.check]
+    for check, action, code in product(checks, Action, ("79", "lost", "")):
+        assert answer(check, code, verdict, action) == ""
+
+
+def burst(*lines: str) -> str:
+    """Return the playbook that acts when these lines come at once about one device."""
+    found = [PLAYBOOKS[name] for line in lines for name in answers_to_line(line) if name]
+    return min(found, key=lambda playbook: playbook.precedence).name
+
+
+RESET = xid(154, "GPU recovery action changed from 0x0 (None) to 0x4 (Drain and Reset)")
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ((xid(48), xid(63), xid(94), xid(45)), "gpu_memory"),
+        ((xid(48), xid(63), xid(94), RESET), "gpu_memory"),
+        ((xid(48), xid(63), xid(95), RESET), "gpu_memory_uncontained"),
+        ((xid(119), xid(79)), "gpu_lost"),
+        ((xid(62), RESET), "gpu_reset"),
+        ((xid(74), xid(45), RESET), "nvlink"),
+    ],
+)
+def test_the_root_of_a_burst_acts(lines: tuple[str, ...], name: str) -> None:
+    assert name == burst(*lines)
+
+
+def verbs(name: str) -> set[Verb]:
+    """Return what a playbook's automatic part may do."""
+    return {step.verb for step in PLAYBOOKS[name].steps}
+
+
+def test_silence_takes_nothing_out() -> None:
+    assert {Verb.WAIT, Verb.VERIFY} == verbs("agent_lost")
+
+
+@pytest.mark.parametrize("name", ["gpu_support", "rdma_flap_watch", "host_disk_filling"])
+def test_notices_touch_nothing(name: str) -> None:
+    assert {Verb.COLLECT} == verbs(name)
+
+
+@pytest.mark.parametrize("name", ["rdma_flap", "gpu_row_remap_failed", "host_disk_full", "host_part_failed"])
+def test_what_software_cannot_mend_is_not_repaired(name: str) -> None:
+    assert not verbs(name) & REPAIRS
+
+
+@pytest.mark.parametrize("name", ["gpu_lost", "gpu_reboot"])
+def test_a_gpu_that_cannot_be_reached_is_never_reset(name: str) -> None:
+    assert {Verb.REBOOT} == verbs(name) & REPAIRS
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS.values(), ids=lambda playbook: playbook.name)
+def test_contained_faults_let_jobs_end(playbook: Playbook) -> None:
+    drains = [step for step in playbook.steps if step.verb is Verb.DRAIN]
+    answered = {verdict for line in playbook.answers for verdict in line.verdicts}
+    if drains and Verdict.DEGRADED in answered:
+        assert drains[0].parameters["jobs"] == "wait"
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS.values(), ids=lambda playbook: playbook.name)
+def test_each_has_its_runbook(playbook: Playbook) -> None:
+    assert f"docs/how-to/respond/{playbook.name}.md" == playbook.runbook
+    text = (RUNBOOKS / f"{playbook.name}.md").read_text("utf-8")
+    assert text.startswith(f"# {playbook.name}: ")
+    assert [line for line in text.splitlines() if line.startswith("## ")][: len(SECTIONS)] == SECTIONS
+
+
+def test_no_runbook_is_left_over() -> None:
+    assert set(PLAYBOOKS) == {path.stem for path in RUNBOOKS.glob("*.md")}
+
+
+EXPLANATION = Path(__file__).parents[2] / "docs" / "explanation" / "playbooks.md"
+ROW = re.compile(r"^\| `(?P<drill>[a-z-]+)` \| (?:\[(?P<playbook>\w+)\]|none: )", re.MULTILINE)
+
+
+def drill_table() -> dict[str, str]:
+    """Return drill → playbook as the explanation says it, empty for those that nothing answers."""
+    return {row["drill"]: row["playbook"] or "" for row in ROW.finditer(EXPLANATION.read_text("utf-8"))}
+
+
+def test_the_explanation_knows_every_drill() -> None:
+    assert {fault.name for fault in FAULTS} == set(drill_table())
+    assert set(drill_table().values()) <= {*PLAYBOOKS, ""}
+
+
+WORDS = {"pci": "0000:3b:00", "serial": "1", "uuid": "GPU-1", "index": "0", "number": "0"}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_drills_kernel_log_is_answered_as_the_explanation_says(fault: DrillFault) -> None:
+    lines = [line.format_map(WORDS) for line in fault.effect.lines]
+    answers = [name for line in lines for name in answers_to_line(line) if name]
+    assert not answers or drill_table()[fault.name] == burst(*lines)

@@ -1,0 +1,85 @@
+"""The documents say what the code does: generated pages, links, examples."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from agent.settings import load_settings
+from checks.registry import CHECKS
+from cli.main import fleetmend
+from controller.settings import load
+from scripts.generate_docs import BUILDERS, PAGES, collect_log_events
+from tests.support.checkout import ROOT, checked_in
+
+DOCUMENTS = [ROOT / name for name in checked_in() if name.endswith(".md")]
+LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
+COMMAND = re.compile(r"(?:^|`|/)fleetmend (?:--url \S+ )?([a-z]+)", re.MULTILINE)
+EVENT_NAME = re.compile(r"[a-z_]+\.[a-z_]+")
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_a_reference_page_says_what_the_code_does(name: str) -> None:
+    written = PAGES / name
+    assert written.is_file(), "run `make docs`"
+    assert BUILDERS[name]() == written.read_text(), "run `make docs`"
+
+
+def test_pages_do_not_depend_on_the_order_of_hashes() -> None:
+    for seed in ("1", "2"):
+        command = [sys.executable, str(ROOT / "scripts" / "generate_docs.py"), "--check"]
+        checked = subprocess.run(
+            command, env={"PYTHONHASHSEED": seed, "COLUMNS": "60"}, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_every_check_has_its_place() -> None:
+    page = BUILDERS["checks.md"]()
+    assert [check.id for check in CHECKS] == re.findall(r"^## (\S+)$", page, re.MULTILINE)
+
+
+def test_log_events_are_a_noun_and_a_past_participle_or_so() -> None:
+    events = collect_log_events()
+    assert len(events) > 20
+    assert [name for name in events if not EVENT_NAME.fullmatch(name)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = LINK.findall(document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_exist(document: Path) -> None:
+    context = click.Context(fleetmend)
+    blocks = "\n".join(re.findall(r"```[a-z]*\n(.*?)```", document.read_text(), re.DOTALL))
+    named = set(COMMAND.findall(blocks)) | set(re.findall(r"`fleetmend ([a-z]+)", document.read_text()))
+    assert set() == named - set(fleetmend.list_commands(context))
+
+
+def test_example_settings_are_valid(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "how-to" / "install.md").read_text()
+    for name in ("controller.password", "agent.password"):
+        (tmp_path / name).write_text("secret")
+    examples = re.findall(r"```toml\n# (\S+)\n(.*?)```", guide, re.DOTALL)
+    for name, text in examples:
+        (tmp_path / name).write_text(text.replace("/etc/fleetmend", str(tmp_path)))
+    assert [name for name, _ in examples] == ["controller.toml", "agent.toml"]
+    assert load(tmp_path / "controller.toml").scheduler.kind == "slurm"
+    assert load_settings(tmp_path / "agent.toml").node == "gpu-017"
+
+
+def test_every_decision_has_its_parts() -> None:
+    decisions = sorted((ROOT / "docs" / "adr").glob("0*.md"))
+    assert [f"{number:04}" for number in range(1, len(decisions) + 1)] == [path.name[:4] for path in decisions]
+    for path in decisions:
+        headings = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences", "Alternatives"], path.name
+        assert "rejected" in path.read_text(), path.name
