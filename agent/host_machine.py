@@ -1,7 +1,8 @@
 """The real host, as orders see it: a few programs, started with fixed argument lists, each with a deadline.
 
 What an order names is looked up on a closed list or has to have the form of a UUID, so no order can smuggle in an
-option. A program that hangs is killed; one that cannot be killed blocks only the next action of its kind.
+option. A program that hangs is killed; one that cannot be killed is in nobody's way but its own: a host on which
+nvidia-smi hangs in the driver can still be rebooted.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class HostMachine:
         let_go: LetGo = _nobody,
         accept_userspace_records: bool = False,
         services: Sequence[str] = SERVICES,
-        run: Command | None = None,
+        make_slot: Callable[[], Slot] = Slot,
+        query_limit_s: float = QUERY_LIMIT_S,
         root: Path = Path("/"),
     ) -> None:
         """Do nothing yet.
@@ -83,11 +85,13 @@ class HostMachine:
         Args:
             let_go: keeps the agent itself from holding GPUs open meanwhile (NvmlSource.let_go).
             accept_userspace_records: whether checks believe records that a process wrote, so that drills can be seen.
+            make_slot: gives each program its place.
+            query_limit_s: after so long, a program that only tells something is late.
             root: where /proc, /run and /dev lie.
         """
         self._let_go, self._accepts_records, self._services = let_go, accept_userspace_records, tuple(services)
-        self._command = run or Command(Slot())
-        self._root = root
+        self._commands = {program: Command(make_slot()) for program in ("nvidia-smi", "systemctl")}
+        self._query_limit_s, self._root = query_limit_s, root
 
     def boot_id(self) -> str:
         """Return the kernel's boot id."""
@@ -113,7 +117,9 @@ class HostMachine:
             )
         self._refuse_without_systemd()
         unit = unit if "." in unit else f"{unit}.service"
-        loaded = await self._run("systemctl", "show", "--property=LoadState", "--value", unit, limit_s=QUERY_LIMIT_S)
+        loaded = await self._run(
+            "systemctl", "show", "--property=LoadState", "--value", unit, limit_s=self._query_limit_s
+        )
         if loaded.text.strip() != "loaded":
             raise ActionRefused(f"{unit} is not installed here: systemd calls it {loaded.text.strip() or 'unknown'}")
         ended = await self._run("systemctl", "restart", unit, limit_s=RESTART_LIMIT_S)
@@ -153,7 +159,7 @@ class HostMachine:
     async def _refuse_if_used(self, device: str) -> None:
         """Raise unless no process computes on the GPU: a reset would kill it."""
         query = ("--query-compute-apps=gpu_uuid,pid,process_name", "--format=csv,noheader")
-        ended = await self._run("nvidia-smi", *query, limit_s=QUERY_LIMIT_S)
+        ended = await self._run("nvidia-smi", *query, limit_s=self._query_limit_s)
         if ended.code:
             raise ActionRefused(f"it cannot be told whether {device} is in use: nvidia-smi {_explain(ended)}")
         used = [line.strip() for line in ended.text.splitlines() if line.startswith(device)]
@@ -166,7 +172,7 @@ class HostMachine:
 
     async def _run(self, *command: str, limit_s: float) -> Ended:
         try:
-            return await self._command.run(command, deadline_s=limit_s)
+            return await self._commands[command[0]].run(command, deadline_s=limit_s)
         except FileNotFoundError as error:
             raise ActionRefused(f"{command[0]} is not installed on this host") from error
         except (DeadlineMissed, Stuck, ChildEnded, OSError) as error:

@@ -63,6 +63,12 @@ def default_state() -> Path:
     return Path(base) / "fleetmend"
 
 
+def this_host() -> str:
+    """Return what this host is called as a node: its short name, which must not be the controller's broker user."""
+    name = socket.gethostname().split(".", maxsplit=1)[0] or "localhost"
+    return f"{name}-host" if name == CONTROLLER else name
+
+
 @click.command()
 @click.option("--state", type=click.Path(path_type=Path), default=default_state, help="Where the cell's files live.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="Port of the status page.")
@@ -130,7 +136,7 @@ class Cell:
         state = self.wishes.state.absolute()
         state.mkdir(parents=True, exist_ok=True)
         simulated = [f"n{number}" for number in range(1, self.wishes.simulate + 1)]
-        host = socket.gethostname().split(".", maxsplit=1)[0] or "localhost"
+        host = this_host()
         await self._start_broker(state, [host, *simulated])
         await self._start_controller(state)
         key = keys.load_or_make(state / "controller" / "signing-key.pem")

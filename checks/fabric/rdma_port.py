@@ -15,7 +15,8 @@ from checks.readings import RdmaPort, RdmaReading
 
 ID = "fabric.rdma_port"
 STOOD_S = 10.0
-"""Source: our choice, just above the about 7 s after which NCCL's InfiniBand retries are used up and the job dies
+"""Until then the port is `unknown`: a fault that may pass is no fault yet, and a port that is not up proves nothing.
+Source: our choice, just above the about 7 s after which NCCL's InfiniBand retries are used up and the job dies
 anyway; gpud waits 4 min for a drop, which costs a cluster's jobs."""
 
 WINDOW_S = 60.0
@@ -44,7 +45,7 @@ def _judge_port(name: str, known_gbit_per_s: float, readings: Sequence[RdmaReadi
         return ()
     stood_s = _stood_s(name, known_gbit_per_s, readings)
     if fault.verdict is not Verdict.UNKNOWN and stood_s < STOOD_S:
-        return ()
+        fault = Fault(fault.code, Verdict.UNKNOWN, Action.NONE, f"{fault.because}; not yet for {STOOD_S:.0f} s")
     port = port_of(readings[-1], name) or _last_seen(name, readings)
     return (
         Finding(

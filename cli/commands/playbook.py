@@ -10,7 +10,7 @@ import click
 from cli.client import Failed
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, plain, print_json, table
-from controller.playbooks import PlaybookErrors, describe, load_default, load_directory
+from controller.playbooks import PlaybookErrors, load_default, load_directory, render
 from controller.policy.playbook import Answers, Playbook
 
 directory_option = click.option(
@@ -96,5 +96,5 @@ def show(name: str, directory: Path | None) -> None:
     books = {book.name: book for book in _loaded(directory)}
     if name not in books:
         raise Failed(f"no playbook is called {name!r}; there are {', '.join(sorted(books))}", ExitCode.NO)
-    for line in describe(books[name]).splitlines():
+    for line in render(books[name]).splitlines():
         click.echo(plain(line))

@@ -74,7 +74,7 @@ def _rest(incident: Incident) -> events.Event | None:
 
 
 def _hand_over(incident: Incident) -> events.Event:
-    because = incident.last_failure or "the playbook ends here"
+    because = incident.last_failure or incident.playbook.summary
     return events.IncidentHandedOver(
         incident.id,
         Reason(

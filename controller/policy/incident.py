@@ -123,7 +123,7 @@ class Incident:
         verb = self.intent.verb if self.intent else ""
         self.intent, self.order, self.waiting_for = None, None, ""
         self.evidence = {**self.evidence, **event.evidence}
-        if event.step == Verb.APPROVE:
+        if verb == Verb.APPROVE:
             self.approved_by = ""
         if verb in REPAIRS:
             self.repaired_at = at

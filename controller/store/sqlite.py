@@ -58,7 +58,7 @@ class SqliteLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
-        self._encoder = msgspec.json.Encoder()
+        self._encoder = msgspec.json.Encoder(order="deterministic")
         self._decoder = msgspec.json.Decoder(Event)
         self._connection = self._open()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from agent.host_machine import HostMachine
 from agent.machine import ActionFailed, ActionRefused, Machine
+from agent.sources.child import Slot
+from tests.support.eventually import eventually
 
 UUID = "GPU-11111111-2222-3333-4444-555555555555"
 
@@ -154,6 +157,27 @@ async def test_a_reboot_goes_through_systemd(programs: Programs, root: Path) -> 
     programs.add("systemctl", "exit 0")
     await HostMachine(root=root).reboot()
     assert programs.calls == ["systemctl --no-wall reboot"]
+
+
+async def test_a_host_whose_nvidia_smi_cannot_be_killed_can_be_rebooted(programs: Programs, root: Path) -> None:
+    groups: list[int] = []
+    slots: list[Slot] = []
+
+    def make_slot() -> Slot:
+        slots.append(Slot(kill=lambda group, _signal: groups.append(group), kill_limit_s=0.05))
+        return slots[-1]
+
+    programs.add("nvidia-smi", "exec sleep 600")
+    programs.add("systemctl", "exit 0")
+    machine = HostMachine(make_slot=make_slot, query_limit_s=0.3, root=root)
+    for _ in range(2):
+        with pytest.raises(ActionFailed, match="does not die of SIGKILL"):
+            await machine.reset_gpu(UUID)
+    await machine.reboot()
+    assert programs.calls[-1] == "systemctl --no-wall reboot"
+    assert len(programs.calls) == 2
+    os.killpg(groups[0], signal.SIGKILL)
+    await eventually("it is gone", lambda: not any(slot.stuck for slot in slots))
 
 
 async def test_without_systemd_nothing_is_rebooted_or_restarted(programs: Programs, tmp_path: Path) -> None:

