@@ -30,7 +30,7 @@ def drained_at(cell: EmbeddedCell, node: str, known: set[str]) -> tuple[str, flo
         for incident in cell.incidents(node):
             if incident["id"] not in known:
                 for entry in cell.get(f"/incidents/{incident['id']}")["timeline"]:
-                    if entry["text"] == "cordon done":
+                    if entry["text"] == "Cordon done":
                         return incident["id"], datetime.fromisoformat(entry["at"]).timestamp()
         return None
 

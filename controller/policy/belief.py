@@ -34,6 +34,7 @@ class NodeBelief:
         presence: online, stopped, lost, silent, or unknown before the first word.
         hold_id: incident under whose name the node is held out, from the moment that is intended; empty when free.
         held_since: when the cordon was confirmed, 0 while it is only intended.
+        hold_changed_at: when our own cordon or uncordon last ended; an older look at the scheduler says nothing.
         edges: per finding key, the node's clock of the newest edge, so that a late, older edge changes nothing.
     """
 
@@ -49,6 +50,7 @@ class NodeBelief:
     rebooted_at: float = 0.0
     hold_id: str = ""
     held_since: float = 0.0
+    hold_changed_at: float = 0.0
     schedulable: bool = True
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
@@ -178,10 +180,11 @@ class Belief:
     @_apply.register
     def _(self, event: events.ScheduleObserved, _at: float) -> None:
         node = self.node(event.node)
+        if event.observed_at < node.hold_changed_at:
+            return
         node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
         node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
-        confirmed = node.hold_id and 0.0 < node.held_since < event.observed_at
-        if confirmed and event.held_by != node.hold_id and not self._uncordoning(event.node):
+        if node.held_since and event.held_by != node.hold_id and not self._uncordoning(event.node):
             for incident in self.open_on(event.node):
                 _lose_hold(incident, event.foreign_reason)
 
@@ -284,6 +287,7 @@ class Belief:
             self._cordon_ended(incident, event, at)
         elif verb == Verb.UNCORDON and event.outcome == "done":
             incident.holding = False
+            self.node(incident.node).hold_changed_at = at
             self._free_if_unheld(incident.node)
 
     @_apply.register
@@ -297,7 +301,7 @@ class Belief:
     def _cordon_ended(self, incident: Incident, event: events.StepEnded, at: float) -> None:
         node = self.node(incident.node)
         if event.outcome == "done":
-            node.held_since, node.schedulable = node.held_since or at, False
+            node.held_since, node.schedulable, node.hold_changed_at = node.held_since or at, False, at
             return
         incident.holding = False
         self._free_if_unheld(incident.node)

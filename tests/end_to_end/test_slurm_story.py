@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.broker import needs_mosquitto
+from tests.support.broker import require_mosquitto
 from tests.support.embedded import EmbeddedCell, until
 from tests.support.slurm import SlurmCluster, needs_slurm
 
-pytestmark = [needs_mosquitto, needs_slurm, pytest.mark.timeout(300)]
+pytestmark = [needs_slurm, pytest.mark.timeout(300)]
 
 BY_HAND = "memory test by hand"
 
@@ -28,6 +28,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory: pytest.TempPathFactory, cluster: SlurmCluster) -> Iterator[EmbeddedCell]:
+    require_mosquitto()
     state = tmp_path_factory.mktemp("cell")
     with EmbeddedCell(state, simulate=4, scheduler="slurm", environment=cluster.env()) as embedded:
         yield embedded
@@ -44,10 +45,10 @@ def test_a_broken_node_is_drained_mended_and_returned_and_its_job_requeued(
     assert reason.startswith(f"fleetmend:{incident['id']}")
     assert (incident["outcome"], incident["fault_class"]) == ("returned", "gpu_lost")
     until("n2 is in service again", lambda: cluster.node_state("n2") in {"idle", "mixed", "allocated"})
-    assert cell.node("n2")["schedulable"] is True
+    until("the page shows n2 in service", lambda: cell.node("n2")["schedulable"])
     texts = [entry["text"] for entry in cell.get(f"/incidents/{incident['id']}")["timeline"]]
     for step in ("cordon", "drain", "collect", "reboot", "verify", "probation", "uncordon"):
-        assert f"{step} done" in texts
+        assert f"{step.capitalize()} done" in texts
     restarts = next(known["restart_cnt"] for known in cluster.jobs() if str(known["job_id"]) == job)
     assert restarts == 1
 

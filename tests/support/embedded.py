@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from cli.client import Client
 
 T = TypeVar("T")
 
@@ -53,19 +53,19 @@ class EmbeddedCell:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        output = (self.state / "up.log").open("wb")
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "cli.main", "up"),
-                *("--state", str(self.state), "--port", str(self.port)),
-                *("--simulate", str(self.simulate), "--scheduler", self.scheduler),
-                *self.arguments,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **self.environment},
-        )
+        with (self.state / "up.log").open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "cli.main", "up"),
+                    *("--state", str(self.state), "--port", str(self.port)),
+                    *("--simulate", str(self.simulate), "--scheduler", self.scheduler),
+                    *self.arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+            )
         until("the cell is ready", self._ready, limit_s=90.0)
         return self
 
@@ -89,8 +89,7 @@ class EmbeddedCell:
 
     def get(self, path: str) -> Any:
         """Return what the API answers."""
-        with urllib.request.urlopen(f"{self.url}/api/v1{path}", timeout=10) as answer:
-            return json.load(answer)
+        return Client(self.url).get(*path.strip("/").split("/"))
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the `fleetmend` command against this cell."""

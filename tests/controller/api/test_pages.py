@@ -116,7 +116,7 @@ async def test_the_node_page_offers_cordon_or_uncordon(cell: OpenCell, http: aio
     await cell.tell(OperatorActed("pause", "n4", "alice", ""))
     assert buttons(await page(http, "/nodes/n4")) == {"cordon", "resume"}
     await cell.tell(OperatorActed("cordon", "n4", "alice", ""))
-    await cell.until("n4", "waiting")
+    await cell.until("n4", "running")
     assert buttons(await page(http, "/incidents/inc-000001")) == {"uncordon"}
     assert buttons(await page(http, "/nodes/n4")) == {"uncordon", "resume"}
 
