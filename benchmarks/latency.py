@@ -14,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 
 from agent.simulation.machine import SimulatedMachine
-
 from benchmarks.report import Row, publish, spread
 from tests.support.embedded import EmbeddedCell, until
 from tests.support.slurm import SlurmCluster

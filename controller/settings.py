@@ -23,9 +23,11 @@ class _Section(BaseModel):
 class BrokerSection(_Section):
     """How to reach the MQTT broker."""
 
-    url: str = Field("mqtt://127.0.0.1:1883", description="mqtt:// or mqtts://, host and port; ?v=3 speaks MQTT 3.1.1")
+    url: str = Field(
+        default="mqtt://127.0.0.1:1883", description="mqtt:// or mqtts://, host and port; ?v=3 speaks MQTT 3.1.1"
+    )
     username: str = ""
-    password_file: Path | None = Field(None, description="file that holds the password and nothing else")
+    password_file: Path | None = Field(default=None, description="file that holds the password and nothing else")
     ca_file: Path | None = None
 
 
@@ -34,7 +36,7 @@ class HttpSection(_Section):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8642
-    public_url: str = Field("", description="how people reach the page, for links in tickets and pages")
+    public_url: str = Field(default="", description="how people reach the page, for links in tickets and pages")
 
 
 class BudgetSection(_Section):
@@ -60,7 +62,7 @@ class SchedulerSection(_Section):
     """Who places work on nodes."""
 
     kind: Literal["none", "slurm", "command"] = "none"
-    hook: Path | None = Field(None, description="kind = command: the operator's own program")
+    hook: Path | None = Field(default=None, description="kind = command: the operator's own program")
     interval_s: Annotated[float, Field(gt=0)] = 5.0
     deadline_s: Annotated[float, Field(gt=0)] = 15.0
 
@@ -75,9 +77,9 @@ class NoticeSection(_Section):
     """Where tickets or pages go: a file of JSON lines, or a webhook."""
 
     kind: Literal["json_lines", "webhook"] = "json_lines"
-    path: Path | None = Field(None, description="json_lines: the file; default in the state directory")
-    url: str = Field("", description="webhook: where to POST")
-    deduplicates: bool = Field(False, description="webhook: the receiver drops a repeated Idempotency-Key")
+    path: Path | None = Field(default=None, description="json_lines: the file; default in the state directory")
+    url: str = Field(default="", description="webhook: where to POST")
+    deduplicates: bool = Field(default=False, description="webhook: the receiver drops a repeated Idempotency-Key")
 
     @model_validator(mode="after")
     def _url_given(self) -> NoticeSection:
@@ -100,12 +102,14 @@ class ControllerSettings(_Section):
 
     state: Path = Field(description="directory of the event log, keys and ledgers")
     cell: str = "main"
-    playbooks: Path | None = Field(None, description="directory of playbooks; default: those that come with fleetmend")
+    playbooks: Path | None = Field(
+        default=None, description="directory of playbooks; default: those that come with fleetmend"
+    )
     signing_key: Path | None = Field(
-        None, description="Ed25519 private key (PEM); made in the state directory if absent"
+        default=None, description="Ed25519 private key (PEM); made in the state directory if absent"
     )
     simulated_speedup: Annotated[float, Field(ge=1)] = Field(
-        1.0, description="waits and probations of simulated nodes are divided by this"
+        default=1.0, description="waits and probations of simulated nodes are divided by this"
     )
     broker: BrokerSection = BrokerSection()
     http: HttpSection = HttpSection()

@@ -69,9 +69,14 @@ def test_a_repair_that_fails_ends_in_a_ticket_and_a_page(cell: EmbeddedCell, clu
     incident = cell.incident_ended("n4")
     assert incident["outcome"] == "handed_over"
     assert held_by_us(cluster, "n4")
-    for name in ("tickets", "pages"):
-        notices = cell.state / "controller" / f"{name}.jsonl"
-        until(f"{name} hold the incident", lambda: notices.exists() and incident["id"] in notices.read_text())
+    until("a ticket holds the incident", lambda: incident["id"] in notices(cell, "tickets"))
+    until("a page holds the incident", lambda: incident["id"] in notices(cell, "pages"))
+
+
+def notices(cell: EmbeddedCell, kind: str) -> str:
+    """Return the tickets or pages sent so far."""
+    path = cell.state / "controller" / f"{kind}.jsonl"
+    return path.read_text() if path.exists() else ""
 
 
 def held_by_us(cluster: SlurmCluster, node: str) -> str:
