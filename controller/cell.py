@@ -80,7 +80,9 @@ class Cell:
         tick_s = BUSY_TICK_S if self.belief.open_incidents or self.belief.silent else IDLE_TICK_S
         batch: list[_Pending] = []
         with contextlib.suppress(TimeoutError):
-            batch.append(await asyncio.wait_for(self._inbox.get(), tick_s))
+            # Not asyncio.wait_for: in Python 3.11 it can swallow a cancellation, and the cell would never stop.
+            async with asyncio.timeout(tick_s):
+                batch.append(await self._inbox.get())
         while not self._inbox.empty():
             batch.append(self._inbox.get_nowait())
         return batch

@@ -112,7 +112,8 @@ class FrontDesk:
         if awaited is None:
             return None
         try:
-            return await asyncio.wait_for(asyncio.shield(awaited), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(awaited)
         except TimeoutError:
             return None
         finally:

@@ -175,7 +175,8 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.cell.run(), name="cell")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.watch.look(), self.settings.scheduler.deadline_s)
+                async with asyncio.timeout(self.settings.scheduler.deadline_s):
+                    await self.watch.look()
             self.effects.resume()
             group.create_task(self.watch.run(), name="schedule-watch")
             group.create_task(

@@ -43,7 +43,8 @@ class ScheduleWatch:
             self._wanted.clear()
             await self.look()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self.interval_s)
+                async with asyncio.timeout(self.interval_s):
+                    await self._wanted.wait()
 
     async def look(self) -> None:
         """Look once. A scheduler that cannot be asked changes nothing that is believed."""
