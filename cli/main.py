@@ -7,6 +7,7 @@ import sys
 import traceback
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 import click
 
@@ -52,6 +53,13 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A broken pipe is dealt with here, before click makes a failure of it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _nobody_reads()
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands from COMMANDS alone."""
         assert ctx.command is self
@@ -95,11 +103,16 @@ def run(arguments: list[str]) -> int:
         click.echo(f"fleetmend: {failure}", err=True)
         return failure.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+        return _nobody_reads()
     except Exception as error:
         return _crashed(error)
     return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _nobody_reads() -> int:
+    """The reader of our output went away, as `| head` does: that is its right. Nothing more is written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.DONE
 
 
 def _crashed(error: Exception) -> int:

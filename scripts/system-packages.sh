@@ -109,7 +109,8 @@ allow_service_start() {
 disable_units_of() {
     command -v systemctl >/dev/null 2>&1 || return 0
     for package in "$@"; do
-        for unit in $(dpkg -L "$package" 2>/dev/null | sed -n 's|.*/systemd/system/\([^/]*\.\(service\|timer\)\)$|\1|p'); do
+        units=$(dpkg -L "$package" 2>/dev/null | sed -nE 's#.*/systemd/system/([^/@]+\.(service|timer))$#\1#p')
+        for unit in $units; do
             as_root systemctl disable "$unit" >/dev/null 2>&1 || true
         done
     done

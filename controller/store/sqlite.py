@@ -58,9 +58,11 @@ class SqliteLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
+        self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log-reader")
         self._encoder = msgspec.json.Encoder(order="deterministic")
         self._decoder = msgspec.json.Decoder(Event)
         self._connection = self._open()
+        self._reading = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -132,9 +134,12 @@ class SqliteLog:
             raise StoreError(f"cannot write to the event log {self._path}: {error}") from error
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
-        """Return the newest entries about a node, an incident, or everything; newest last."""
+        """Return the newest entries about a node, an incident, or everything; newest last.
+
+        It is read beside the writer, on a connection of its own: a page that is looked at delays no decision.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._timeline, node, incident_id, limit)
+        return await loop.run_in_executor(self._readers, self._timeline, node, incident_id, limit)
 
     def _timeline(self, node: str, incident_id: str, limit: int) -> list[Logged]:
         where, values = "1 = 1", []
@@ -143,10 +148,12 @@ class SqliteLog:
         elif node:
             where, values = "node = ?", [node]
         query = f"SELECT event_id, at, body FROM events WHERE {where} ORDER BY event_id DESC LIMIT ?"  # noqa: S608
-        rows = self._connection.execute(query, [*values, limit]).fetchall()
+        rows = self._reading.execute(query, [*values, limit]).fetchall()
         return [self._logged(*row) for row in reversed(rows)]
 
     def close(self) -> None:
         """Finish what is being written and close the file."""
         self._thread.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self._reading.close()
         self._connection.close()
