@@ -44,6 +44,11 @@ NODE_WRITES: Final = (Channel.EVENT, Channel.STATUS, Channel.PRESENCE)
 NODE_READS: Final = (Channel.ORDER, Channel.ACK)
 
 
+RELOAD_AGAIN_S: Final = 0.5
+"""Mosquitto forgets a SIGHUP that comes while it still reads for the one before (it clears its flag afterwards), so
+each change is told a second time. Seen with 2.0.11: the user of the second of two changes stayed unknown for good."""
+
+
 class BrokerError(Exception):
     """The broker cannot be used; the text is one sentence that says why and what to do."""
 
@@ -263,6 +268,12 @@ class Mosquitto:
         _write_private(self.directory / "credentials.json", json.dumps(self._load(), indent=1))
         if self.process is not None and self.alive():
             self._write_passwords()
+            self._reload()
+            asyncio.get_running_loop().call_later(RELOAD_AGAIN_S, self._reload)
+
+    def _reload(self) -> None:
+        """Have the broker read its files again; it does so whenever it next looks."""
+        if self.process is not None and self.alive():
             self.process.send_signal(signal.SIGHUP)
 
     def _write_passwords(self) -> None:

@@ -72,7 +72,7 @@ def test_tests_are_not_a_package() -> None:
     assert [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("__init__.py")] == []
 
 
-@pytest.mark.parametrize("line", [b'open("/home/ann/src/x")', b"#!/root/bin/python", b"see /work/thing.md"])
+@pytest.mark.parametrize("line", [b'open("/home/ann/src/x")', b"#!/root/bin/python"])
 def test_a_path_of_a_developer_would_be_found(line: bytes) -> None:
     assert DEVELOPER_PATH.search(line)
 

@@ -1,1 +1,0 @@
-"""Who is paged: one file an adapter."""

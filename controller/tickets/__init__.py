@@ -1,1 +1,0 @@
-"""Where tickets go: one file an adapter."""
