@@ -28,7 +28,7 @@ from controller.policy.rules import Rules
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
-from controller.schedulers.slurm import SlurmScheduler
+from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.settings import ControllerSettings, NoticeSection, SchedulerSection
 from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
@@ -83,7 +83,7 @@ def scheduler_of(section: SchedulerSection, state: Path) -> Scheduler:
     """Return the adapter that the settings name."""
     match section.kind:
         case "slurm":
-            return SlurmScheduler(deadline_s=section.deadline_s)
+            return SlurmScheduler(deadline_s=section.deadline_s, reader=READERS[section.slurm_form])
         case "command":
             assert section.hook is not None
             return CommandScheduler(section.hook, deadline_s=section.deadline_s)

@@ -63,6 +63,10 @@ class SchedulerSection(_Section):
 
     kind: Literal["none", "slurm", "command"] = "none"
     hook: Path | None = Field(default=None, description="kind = command: the operator's own program")
+    slurm_form: Literal["auto", "json", "text"] = Field(
+        default="auto",
+        description="kind = slurm: what its programs are asked for; auto is JSON where they offer it, else text",
+    )
     interval_s: Annotated[float, Field(gt=0)] = 5.0
     deadline_s: Annotated[float, Field(gt=0)] = 15.0
 

@@ -12,15 +12,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from controller.adapters import Hold, NodeSchedule
 from controller.errors import Permanent, Refused, Retryable
-from controller.schedulers import slurm_text
+from controller.schedulers import slurm_json, slurm_view
 from controller.schedulers.commands import Ended, Limits, run
-from controller.schedulers.slurm_text import OCCUPYING, SlurmJob, SlurmNode
+from controller.schedulers.hostlist import expand
+from controller.schedulers.slurm_json import JsonReader
+from controller.schedulers.slurm_reader import SlurmReader
+from controller.schedulers.slurm_text import TextReader
+from controller.schedulers.slurm_view import OCCUPYING, SlurmJob, SlurmNode
 from wire.topics import NAME
 
 log = structlog.get_logger()
@@ -59,6 +64,13 @@ ALREADY_GONE = (
 )
 """Slurm's answers for a job that left the node by itself meanwhile. Source: slurm_errno.c, and seen in 22.05."""
 
+NO_REASON = "Reason= "
+"""Said with a resume. 22.05 forgets the reason by itself; 24.11 keeps it on the node, where it would be read as today's
+when the node goes down for something else, and takes an empty one for none given. Source: seen in both."""
+
+READERS: Mapping[str, SlurmReader | None] = {"auto": None, "json": JsonReader(), "text": TextReader()}
+"""What the setting `slurm_form` means; `None` leaves it to what Slurm offers."""
+
 
 @dataclass(slots=True)
 class SlurmScheduler:
@@ -67,17 +79,20 @@ class SlurmScheduler:
     Attributes:
         deadline_s: limit for each single command. With slurmctld down Slurm's own gives up after 9 s.
         environment: added to ours, e.g. SLURM_CONF.
+        reader: how Slurm's answers are read; `None` has Slurm itself asked once, before the first look.
     """
 
     deadline_s: float = 15.0
     environment: Mapping[str, str] = field(default_factory=dict)
     name: str = "slurm"
+    reader: SlurmReader | None = None
     _kept: set[tuple[str, str]] = field(default_factory=set)
 
     async def observe(self) -> Mapping[str, NodeSchedule]:
         """Return every node of the cluster, by two processes in all."""
+        await self._reading()
         nodes, jobs = await asyncio.gather(self._nodes(), self._jobs())
-        return _understood(lambda: slurm_text.schedules(nodes, slurm_text.jobs_by_node(jobs)))
+        return _understood(lambda: slurm_view.schedules(nodes, slurm_view.jobs_by_node(jobs)))
 
     async def cordon(self, node: str, hold: Hold) -> str:
         """Drain the node in Slurm, which lets its jobs go on.
@@ -89,7 +104,7 @@ class SlurmScheduler:
         if before.held_by == hold.incident_id:
             return f"{node} is {_drained(before)} in Slurm for {hold.incident_id} already."
         _refuse_unless_free(before)
-        reason = _understood(lambda: slurm_text.reason_text(hold.incident_id, hold.reason))
+        reason = _understood(lambda: slurm_view.reason_text(hold.incident_id, hold.reason))
         await self._done("scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}")
         after = await self._look(node)
         if after.held_by == hold.incident_id:
@@ -112,7 +127,7 @@ class SlurmScheduler:
         asked = [job for job in present if jobs != "wait" and self._may_ask(job, hold)]
         for job in asked:
             await self._ask_to_go(job, jobs, hold)
-        return slurm_text.in_order(job.id for job in (await self._jobs(node) if asked else present))
+        return slurm_view.in_order(job.id for job in (await self._jobs(node) if asked else present))
 
     async def uncordon(self, node: str, hold: Hold) -> str:
         """Resume the node in Slurm, if it is this incident's drain that is on it.
@@ -124,14 +139,14 @@ class SlurmScheduler:
         if not before.taken_out:
             return f"{node} is {before.state} in Slurm: nobody holds it."
         _refuse_unless_ours(before, hold)
-        await self._done("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        await self._done("scontrol", "update", f"NodeName={node}", "State=RESUME", NO_REASON)
         after = await self._look(node)
         if after.held_by == hold.incident_id:
             raise Retryable(f"Slurm accepted the resume of {node}, which is {after.state} all the same", after_s=1.0)
         return f"{node} is given back to Slurm, which has it as {after.state}."
 
     def _may_ask(self, job: SlurmJob, hold: Hold) -> bool:
-        return job.state != slurm_text.COMPLETING and (hold.key, job.id) not in self._kept
+        return job.state != slurm_view.COMPLETING and (hold.key, job.id) not in self._kept
 
     async def _ask_to_go(self, job: SlurmJob, jobs: str, hold: Hold) -> None:
         ended = await self._run(*(("scancel", job.id) if jobs == "cancel" else ("scontrol", "requeue", job.id)))
@@ -153,19 +168,37 @@ class SlurmScheduler:
         return found[0]
 
     async def _nodes(self, *only: str) -> list[SlurmNode]:
-        text = await self._done("scontrol", "-a", "-o", "show", "node", *only)
-        return _understood(lambda: slurm_text.parse_nodes(text))
+        reader = await self._reading()
+        text = await self._done(*reader.nodes_command(*only))
+        return _understood(lambda: reader.parse_nodes(text))
 
     async def _jobs(self, node: str = "") -> list[SlurmJob]:
-        only = ("-w", node) if node else ()
-        text = await self._done("squeue", "-h", "-a", *only, "-t", ",".join(sorted(OCCUPYING)), "-o", "%i|%T|%N")
-        return _understood(lambda: slurm_text.parse_jobs(text))
+        """Return the jobs that occupy nodes. A filter that a release ignored would have jobs moved from other nodes."""
+        reader = await self._reading()
+        text = await self._done(*reader.jobs_command(OCCUPYING, node))
+        jobs = _understood(lambda: reader.parse_jobs(text))
+        return [job for job in jobs if not node or node in _understood(partial(expand, job.nodes))]
+
+    async def _reading(self) -> SlurmReader:
+        if self.reader is None:
+            self.reader = await self._recognized()
+            log.info("slurm.recognized", form=self.reader.form)
+        return self.reader
+
+    async def _recognized(self) -> SlurmReader:
+        ended = await self._run(*slurm_json.PROBE)
+        if ended.code == 0:
+            return JsonReader() if slurm_json.offers_json(_text(ended)) else TextReader()
+        failure = _failure(ended)
+        if isinstance(failure, Retryable):
+            raise failure
+        return TextReader()
 
     async def _done(self, *command: str) -> str:
         ended = await self._run(*command)
         if ended.code != 0:
             raise _failure(ended)
-        return ended.output.decode(errors="replace")
+        return _text(ended)
 
     async def _run(self, *command: str) -> Ended:
         return await run(command, Limits(self.deadline_s, MAX_OUTPUT_BYTES, RETRY_AFTER_S), self.environment)
@@ -189,6 +222,10 @@ def _drained(node: SlurmNode) -> str:
     """The state as sinfo says it: a node still drains while a job is on it."""
     busy = node.base in {"ALLOCATED", "MIXED"} or "COMPLETING" in node.flags
     return "draining" if busy else "drained"
+
+
+def _text(ended: Ended) -> str:
+    return ended.output.decode(errors="replace")
 
 
 def _says(ended: Ended, texts: tuple[str, ...]) -> bool:

@@ -1,109 +1,54 @@
-"""What Slurm's commands print, as values, and what fleetmend writes into a node's reason.
+"""Slurm read by its text, which every release prints: `scontrol show node -o` and `squeue -o`.
 
-Text and not JSON, by measurement on 22.05: `squeue --json` ignores -t and -w and prints every pending job too, 9.3 MB
-and 0.38 s of CPU a look with 3,000 of them, against 0.016 s for the few that occupy nodes. `sinfo --json` of 5,000
-nodes takes 0.25 s, `scontrol show node -o` 0.04 s. `scontrol --json`, for one node alone, came with later releases.
+The only way up to 22.05, where scontrol has no JSON and `squeue --json` ignores -t and -w: with 3,000 pending jobs that
+is 9.3 MB and 0.38 s of CPU a look, against 0.016 s for the few that occupy nodes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controller.adapters import NodeSchedule
-from controller.schedulers.hostlist import expand
-
-MAX_REASON_CHARACTERS = 200
-"""Slurm took 3,000 in a trial; people read the reason in one column of `sinfo -R`."""
-
-OCCUPYING = frozenset(
-    {"RUNNING", "COMPLETING", "SUSPENDED", "CONFIGURING", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
-)
-"""States in which a job has its nodes. Source: squeue(1), JOB STATE CODES."""
-
-COMPLETING = "COMPLETING"
-"""The job is ending: asking it again to go changes nothing."""
-
-TAKEN_OUT = frozenset({"DRAIN", "FAIL"})
-"""Flags by which somebody took a node out. Source: scontrol(1), State=<state>, and sinfo(1), NODE STATE CODES."""
-
-NOT_SCHEDULABLE = TAKEN_OUT | {
-    *("NOT_RESPONDING", "INVALID_REG", "MAINTENANCE", "POWERING_DOWN", "POWER_DRAIN", "REBOOT_ISSUED"),
-}
-"""Flags under which Slurm places no ordinary job. Source: sinfo(1), NODE STATE CODES."""
-
-WORKING = frozenset({"IDLE", "MIXED", "ALLOCATED"})
-
-NOT_RESPONDING = "Not responding"
-"""The reason that slurmctld itself gives a node that it set down: nobody's decision, so nobody's hold. It does not
-replace a reason that stands already. Source: seen in 22.05, after a slurmd was killed."""
+from controller.schedulers.slurm_view import OCCUPYING, SlurmJob, SlurmNode
 
 _OLD_SUFFIXES = "*~#!%$@^-"
 _NODE = re.compile(r"^NodeName=(?P<name>\S+) .*?(?<= )State=(?P<state>\S+)(?P<rest>.*)", re.DOTALL)
 _REASON = re.compile(r" Reason=(?P<reason>.*?)(?: \[[^\[\]\s]+@[0-9T:-]+\]|$)", re.DOTALL)
-_OURS = re.compile(r"fleetmend:(\S+)(?: |$)")
-_INCIDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
-_NOT_IN_A_REASON = frozenset("\"'`\\|$[]")
 
 
 @dataclass(frozen=True, slots=True)
-class SlurmNode:
-    """One node as slurmctld sees it.
+class TextReader:
+    """Slurm's text, one line a node or a job."""
 
-    Attributes:
-        base: `IDLE`, `MIXED`, `ALLOCATED`, `DOWN`, ...
-        flags: `DRAIN`, `COMPLETING`, `NOT_RESPONDING`, ...
-        reason: why it is out, without who said so and when; empty when there is none.
-    """
+    form: str = "text"
 
-    name: str
-    base: str
-    flags: frozenset[str]
-    reason: str = ""
+    def nodes_command(self, *only: str) -> tuple[str, ...]:
+        """Return the command that prints these nodes, or all."""
+        return ("scontrol", "-a", "-o", "show", "node", *only)
 
-    @property
-    def state(self) -> str:
-        """The state as scontrol prints it."""
-        return "+".join([self.base, *sorted(self.flags)])
+    def jobs_command(self, states: Iterable[str], node: str = "") -> tuple[str, ...]:
+        """Return the command that prints the jobs in these states, on this node if one is named."""
+        only = ("-w", node) if node else ()
+        return ("squeue", "-h", "-a", *only, "-t", ",".join(sorted(states)), "-o", "%i|%T|%N")
 
-    @property
-    def taken_out(self) -> bool:
-        """Somebody took it out, or it is down for more than not answering."""
-        silent = self.base == "DOWN" and self.reason.startswith(NOT_RESPONDING)
-        return bool(self.flags & TAKEN_OUT) or (self.base == "DOWN" and not silent)
+    def parse_nodes(self, output: str) -> list[SlurmNode]:
+        """Return the nodes that `scontrol show node -o` printed.
 
-    @property
-    def held_by(self) -> str:
-        """The incident by which fleetmend holds it, empty when it does not. A reason alone holds nothing: a node
-        given back over REST keeps the old one."""
-        ours = _OURS.match(self.reason) if self.taken_out else None
-        return ours.group(1) if ours else ""
+        Raises:
+            ValueError: a line is not one, with its number.
+        """
+        return [_parse_node(number, line) for number, line in enumerate(output.split("\n"), 1) if line.strip()]
 
-    @property
-    def foreign_reason(self) -> str:
-        """Why somebody else holds it, empty when nobody does."""
-        if not self.taken_out or self.held_by:
-            return ""
-        return self.reason or f"{self.state}, without a reason"
+    def parse_jobs(self, output: str) -> list[SlurmJob]:
+        """Return the jobs that `squeue -o '%i|%T|%N'` printed and that occupy nodes.
 
-
-@dataclass(frozen=True, slots=True)
-class SlurmJob:
-    """One job on its nodes. `id` is as squeue shows it: `7_2` is one task, and the number 7 may be the whole array."""
-
-    id: str
-    state: str
-    nodes: str
-
-
-def parse_nodes(text: str) -> list[SlurmNode]:
-    """Return the nodes that `scontrol show node -o` printed.
-
-    Raises:
-        ValueError: a line is not one, with its number.
-    """
-    return [_parse_node(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        Raises:
+            ValueError: a line has not three fields, with its number.
+        """
+        lines = output.rstrip("\n").split("\n") if output else []
+        jobs = [_parse_job(number, line) for number, line in enumerate(lines, 1)]
+        return [job for job in jobs if job.nodes and job.state in OCCUPYING]
 
 
 def _parse_node(number: int, line: str) -> SlurmNode:
@@ -119,57 +64,8 @@ def _parse_node(number: int, line: str) -> SlurmNode:
     )
 
 
-def parse_jobs(text: str) -> list[SlurmJob]:
-    """Return the jobs that `squeue -o '%i|%T|%N'` printed and that occupy nodes.
-
-    Raises:
-        ValueError: a line has not three fields, with its number.
-    """
-    jobs = []
-    for number, line in enumerate(text.rstrip("\n").split("\n") if text else [], 1):
-        fields = line.split("|")
-        if len(fields) != 3:
-            raise ValueError(f"line {number} of squeue is not 'job|state|nodes': {line[:120]!r}")
-        jobs.append(SlurmJob(*fields))
-    return [job for job in jobs if job.nodes and job.state in OCCUPYING]
-
-
-def jobs_by_node(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, ...]]:
-    """Return the ids of the jobs on each node, in a stable order."""
-    found: dict[str, list[str]] = {}
-    for job in jobs:
-        for node in expand(job.nodes):
-            found.setdefault(node, []).append(job.id)
-    return {node: in_order(ids) for node, ids in found.items()}
-
-
-def in_order(ids: Iterable[str]) -> tuple[str, ...]:
-    """Return job ids by their number."""
-    return tuple(sorted(ids, key=lambda text: [int(number) for number in re.findall(r"\d+", text)]))
-
-
-def schedules(nodes: Iterable[SlurmNode], jobs: Mapping[str, tuple[str, ...]]) -> dict[str, NodeSchedule]:
-    """Return the nodes as the engine sees them."""
-    return {
-        node.name: NodeSchedule(
-            schedulable=node.base in WORKING and not node.flags & NOT_SCHEDULABLE,
-            held_by=node.held_by,
-            foreign_reason=node.foreign_reason,
-            jobs=jobs.get(node.name, ()),
-            responding="NOT_RESPONDING" not in node.flags,
-        )
-        for node in nodes
-    }
-
-
-def reason_text(incident_id: str, sentence: str) -> str:
-    """Return the reason for a node: `fleetmend:<incident> <sentence>` in one bounded line that scontrol gives back
-    unchanged.
-
-    Raises:
-        ValueError: the incident's id could not be read back.
-    """
-    if not _INCIDENT.fullmatch(incident_id):
-        raise ValueError(f"incident id {incident_id!r} must be letters, digits and ._:/- to stand in a reason")
-    plain = "".join(c if c.isprintable() and c not in _NOT_IN_A_REASON else " " for c in sentence)
-    return f"fleetmend:{incident_id} {' '.join(plain.split())}"[:MAX_REASON_CHARACTERS].rstrip()
+def _parse_job(number: int, line: str) -> SlurmJob:
+    fields = line.split("|")
+    if len(fields) != 3:
+        raise ValueError(f"line {number} of squeue is not 'job|state|nodes': {line[:120]!r}")
+    return SlurmJob(*fields)

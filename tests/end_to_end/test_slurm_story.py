@@ -49,8 +49,7 @@ def test_a_broken_node_is_drained_mended_and_returned_and_its_job_requeued(
     texts = [entry["text"] for entry in cell.get(f"/incidents/{incident['id']}")["timeline"]]
     for step in ("cordon", "drain", "collect", "reboot", "verify", "probation", "uncordon"):
         assert f"{step.capitalize()} done" in texts
-    restarts = next(known["restart_cnt"] for known in cluster.jobs() if str(known["job_id"]) == job)
-    assert restarts == 1
+    assert cluster.restarts(job) == 1
 
 
 def test_a_node_that_somebody_else_drained_is_never_touched(cell: EmbeddedCell, cluster: SlurmCluster) -> None:

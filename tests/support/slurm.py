@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 import pytest
@@ -153,7 +153,7 @@ class SlurmCluster:
 
     def resume(self, node: str) -> None:
         """Give a node back as an administrator does by hand."""
-        self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", "Reason= ")
 
     def node_state(self, node: str) -> str:
         """Return the state as sinfo says it: `idle`, `draining`, `drained`, `mixed`, `idle*`, ...
@@ -165,17 +165,19 @@ class SlurmCluster:
         return self.run("sinfo", "-h", "-N", "-n", node, "-o", "%T").splitlines()[0]
 
     def node_reason(self, node: str) -> str:
-        """Return the reason on a node, `none` when there is none."""
-        return self.run("sinfo", "-h", "-N", "-n", node, "-o", "%E").splitlines()[0]
+        """Return the reason on a node, `none` when there is none, or a blank, as 24.11 keeps in its place."""
+        printed = self.run("sinfo", "-h", "-N", "-n", node, "-o", "%E")
+        return printed.splitlines()[0] if printed else "none"
 
     def job_state(self, job: str) -> str:
         """Return the state of a job of the last minute: `RUNNING`, `PENDING`, `CANCELLED`, ..."""
-        return next(str(known["job_state"]) for known in self.jobs() if str(known["job_id"]) == job)
+        return self.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").splitlines()[0]
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """Return every job as `squeue --json` gives it."""
-        found: list[dict[str, Any]] = json.loads(self.run("squeue", "--json"))["jobs"]
-        return found
+    def restarts(self, job: str) -> int:
+        """Return how often a job was put back into the queue."""
+        found = re.search(r" Restarts=(\d+)", self.run("scontrol", "-o", "show", "job", job))
+        assert found is not None, f"scontrol shows no Restarts of job {job}"
+        return int(found[1])
 
     def wait_for(self, *nodes: str, state: str, limit_s: float = 30.0) -> None:
         """Return when every one of these nodes is in a state."""
@@ -195,7 +197,7 @@ class SlurmCluster:
         waiting = [node for node in self.node_names if self.node_state(node) != "idle"]
         for node in waiting:
             if self.node_reason(node) != "none":
-                self._try("scontrol", "update", f"NodeName={node}", "State=RESUME")
+                self._try("scontrol", "update", f"NodeName={node}", "State=RESUME", "Reason= ")
         return not waiting
 
     def _without_jobs(self) -> bool:
@@ -295,8 +297,12 @@ class SlurmCluster:
             (self.directory / "dev" / f"gpu{gpu}").touch()
         etc = self.directory / "etc"
         (etc / "gres.conf").write_text(f"Name=gpu File={self.directory}/dev/gpu[0-{GPUS_PER_NODE - 1}]\n")
-        (etc / "cgroup.conf").write_text("CgroupAutomount=no\n")
+        (etc / "cgroup.conf").write_text(self._cgroup_setting())
         self.conf.write_text("\n".join([*self._settings(), *self._node_lines()]) + "\n")
+
+    def _cgroup_setting(self) -> str:
+        """Job steps need no control group here; 23.11 renamed the way to say so."""
+        return "CgroupPlugin=disabled\n" if slurm_version() >= (23, 11) else "CgroupAutomount=no\n"
 
     def _settings(self) -> list[str]:
         host, user, here = socket.gethostname().split(".")[0], getpass.getuser(), self.directory
@@ -339,6 +345,15 @@ class SlurmCluster:
                 f"CPUs={self.cpus_per_node} RealMemory=1000 Gres=gpu:{GPUS_PER_NODE} State=UNKNOWN"
             )
         yield f"PartitionName=gpu Nodes=n[1-{self.nodes}] Default=YES MaxTime=INFINITE State=UP"
+
+
+def slurm_version() -> tuple[int, int]:
+    """Return the release of the Slurm that is installed here, e.g. (22, 5)."""
+    printed = subprocess.run(
+        ["slurmctld", "-V"], capture_output=True, text=True, check=True, env={"PATH": _search_path()}
+    ).stdout
+    numbers = re.findall(r"\d+", printed)
+    return int(numbers[0]), int(numbers[1])
 
 
 def free_ports(count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +14,9 @@ import pytest
 from controller.adapters import Hold, NodeSchedule
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers.slurm import SlurmScheduler
-from tests.support.slurm import SlurmCluster, needs_slurm
+from controller.schedulers.slurm_json import JsonReader
+from controller.schedulers.slurm_text import TextReader
+from tests.support.slurm import SlurmCluster, needs_slurm, slurm_version
 
 pytestmark = [needs_slurm, pytest.mark.slurm]
 
@@ -327,22 +330,89 @@ async def test_the_whole_cluster_is_observed_by_two_processes(
     for name in ("scontrol", "squeue", "sinfo"):
         programs.put(name, f'echo {name} >>{ran}\nexec "$REAL" "$@"')
 
-    seen = await programs.slurm().observe()
+    slurm = programs.slurm()
+    await slurm.observe()
+    ran.unlink()
+
+    seen = await slurm.observe()
 
     assert sorted(seen) == cluster.node_names
     assert sorted(ran.read_text().split()) == ["scontrol", "squeue"]
+
+
+async def test_json_is_read_where_this_release_has_it_and_text_elsewhere(slurm: SlurmScheduler) -> None:
+    await slurm.observe()
+
+    assert slurm.reader == (JsonReader() if slurm_version() >= (24, 11) else TextReader())
+
+
+async def test_both_forms_give_the_same(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
+    array = cluster.submit(options=("--array=1-2", "--cpus-per-task=1", "--nodelist=n1"))
+    cluster.wait_for_job(f"{array}_1", state="RUNNING")
+    await slurm.cordon("n2", hold)
+    cluster.drain("n3", BY_HAND)
+    by_text = SlurmScheduler(environment=cluster.env(), reader=TextReader())
+
+    assert await slurm.observe() == await by_text.observe()
+
+
+async def test_a_filter_that_slurm_ignored_moves_no_job_of_another_node(
+    cluster: SlurmCluster, programs: Programs, hold: Hold
+) -> None:
+    job = cluster.submit(node="n1")
+    cluster.wait_for_job(job, state="RUNNING")
+    await programs.slurm().cordon("n2", hold)
+    programs.put("squeue", 'exec "$REAL" -h -a -t RUNNING -o "%i|%T|%N"')
+    slurm = replace(programs.slurm(), reader=TextReader())
+
+    assert await slurm.drain("n2", hold, jobs="cancel") == ()
+    assert cluster.job_state(job) == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ('echo "scontrol: unrecognized option" >&2; exit 1', TextReader()),
+        ("kill -SEGV $$", TextReader()),
+        ("exit 0", TextReader()),
+        ("echo data_parser/v0.0.42", JsonReader()),
+    ],
+    ids=["has no JSON", "plugin missing", "says nothing", "names a parser"],
+)
+async def test_the_form_is_what_scontrol_offers(programs: Programs, answer: str, expected: object) -> None:
+    programs.put("scontrol", f'[ "$1" = --json=list ] || exec "$REAL" "$@"\n{answer}')
+    slurm = programs.slurm()
+
+    with contextlib.suppress(Permanent):
+        await slurm.observe()
+
+    assert slurm.reader == expected
+
+
+async def test_a_form_is_not_chosen_while_slurm_is_away(programs: Programs) -> None:
+    programs.put("scontrol", 'echo "scontrol: error: If munged is up, restart with --num-threads=10" >&2; exit 1')
+    slurm = programs.slurm()
+
+    with pytest.raises(Retryable, match="If munged is up"):
+        await slurm.observe()
+
+    assert slurm.reader is None
 
 
 @pytest.fixture
 def restarted(cluster: SlurmCluster) -> Callable[[str], None]:
     """Let a node come back as after a reboot that nobody told Slurm of."""
 
+    def started(node: str) -> str:
+        return cluster.run("scontrol", "-o", "show", "node", node).split(" SlurmdStartTime=")[1].split(" ")[0]
+
     def restart(node: str) -> None:
+        before = started(node)
         cluster.kill_node(node)
         # slurmctld calls a boot unexpected when it came in a later second than the node's last answer.
         time.sleep(2.0)
         cluster.start_node(node, "-b")
-        cluster.until(f"{node} is down", lambda: "State=DOWN" in cluster.run("scontrol", "show", "node", node))
+        cluster.until(f"{node} has registered anew", lambda: started(node) not in {before, "None"})
 
     return restart
 
@@ -362,5 +432,5 @@ async def test_a_node_that_slurm_set_down_after_a_reboot_is_not_ours_to_take(
 ) -> None:
     restarted("n4")
 
-    with pytest.raises(Refused, match="Node unexpectedly rebooted"):
+    with pytest.raises(Refused, match=r"Node unexpectedly rebooted|DOWN, without a reason"):
         await slurm.cordon("n4", hold)

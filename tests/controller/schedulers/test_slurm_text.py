@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.adapters import NodeSchedule
-from controller.schedulers import slurm_text
-from controller.schedulers.slurm_text import SlurmJob, SlurmNode
+from controller.schedulers import slurm_view
+from controller.schedulers.slurm_text import TextReader
+from controller.schedulers.slurm_view import SlurmJob, SlurmNode
+
+READER = TextReader()
 
 LINE = (
     "NodeName=n1 Arch=x86_64 CoresPerSocket=1  CPUAlloc=0 CPUEfctv=2 CPUTot=2 CPULoad=0.06 AvailableFeatures=(null) "
@@ -21,7 +24,7 @@ LINE = (
 
 
 def node_of(state: str, rest: str = "") -> SlurmNode:
-    (node,) = slurm_text.parse_nodes(LINE.format(state=state, rest=rest) + "\n")
+    (node,) = READER.parse_nodes(LINE.format(state=state, rest=rest) + "\n")
     return node
 
 
@@ -45,6 +48,7 @@ def test_the_reason_is_read_without_who_and_when(rest: str, reason: str) -> None
 
 OURS = " Reason=fleetmend:inc-000007 GPU lost [root@2026-11-21T08:45:53]"
 THEIRS = " Reason=bad DIMM [root@2026-11-21T08:45:53]"
+SILENT_AFTER_OURS = " Reason=fleetmend:inc-000007 GPU lost : Not responding [root@2026-11-27T08:25:26]"
 SILENT = " Reason=Not responding [slurm@2026-11-21T08:49:17]"
 
 
@@ -65,51 +69,54 @@ SILENT = " Reason=Not responding [slurm@2026-11-21T08:49:17]"
         ("DOWN+NOT_RESPONDING", SILENT, NodeSchedule(False, responding=False)),
         ("DOWN*", SILENT, NodeSchedule(False, responding=False)),
         ("DOWN", THEIRS, NodeSchedule(False, foreign_reason="bad DIMM")),
+        ("DOWN", OURS, NodeSchedule(False, foreign_reason="fleetmend:inc-000007 GPU lost")),
+        ("DOWN+NOT_RESPONDING", SILENT_AFTER_OURS, NodeSchedule(False, responding=False)),
+        ("DOWN+DRAIN", SILENT_AFTER_OURS, NodeSchedule(False, held_by="inc-000007")),
         ("IDLE", OURS, NodeSchedule(True)),
         ("IDLE+DRAIN", " Reason=fleetmender:x [a@2026-11-21]", NodeSchedule(False, foreign_reason="fleetmender:x")),
     ],
 )
 def test_a_state_and_a_reason_say_who_holds_the_node(state: str, rest: str, expected: NodeSchedule) -> None:
-    assert slurm_text.schedules([node_of(state, rest)], {}) == {"n1": expected}
+    assert slurm_view.schedules([node_of(state, rest)], {}) == {"n1": expected}
 
 
 def test_jobs_that_hold_no_node_are_left_out() -> None:
     printed = "4|PENDING|\n1|COMPLETING|n1\n9|COMPLETED|n1\n2|RUNNING|n[2-3]\n3_1|RUNNING|n4\n10+1|SUSPENDED|n4\n"
 
-    jobs = slurm_text.parse_jobs(printed)
+    jobs = READER.parse_jobs(printed)
 
     assert [job.id for job in jobs] == ["1", "2", "3_1", "10+1"]
-    assert slurm_text.jobs_by_node(jobs) == {"n1": ("1",), "n2": ("2",), "n3": ("2",), "n4": ("3_1", "10+1")}
+    assert slurm_view.jobs_by_node(jobs) == {"n1": ("1",), "n2": ("2",), "n3": ("2",), "n4": ("3_1", "10+1")}
 
 
 def test_jobs_are_in_the_order_of_their_numbers() -> None:
     jobs = [SlurmJob(job, "RUNNING", "n1") for job in ("100", "20_10", "20_9", "3")]
-    assert slurm_text.jobs_by_node(jobs) == {"n1": ("3", "20_9", "20_10", "100")}
+    assert slurm_view.jobs_by_node(jobs) == {"n1": ("3", "20_9", "20_10", "100")}
 
 
 @pytest.mark.parametrize("printed", ["", "\n"])
 def test_nothing_printed_is_no_node(printed: str) -> None:
-    assert slurm_text.parse_nodes(printed) == []
+    assert READER.parse_nodes(printed) == []
 
 
 def test_an_empty_queue_is_no_job() -> None:
-    assert slurm_text.parse_jobs("") == []
+    assert READER.parse_jobs("") == []
 
 
 def test_what_is_not_understood_is_named_with_its_line() -> None:
     good = LINE.format(state="IDLE", rest="")
     with pytest.raises(ValueError, match=r"line 2 of scontrol is not .*: 'No nodes in the system'"):
-        slurm_text.parse_nodes(f"{good}\nNo nodes in the system")
+        READER.parse_nodes(f"{good}\nNo nodes in the system")
     with pytest.raises(ValueError, match=r"line 1 of squeue is not 'job\|state\|nodes': 'slurm_load_jobs error'"):
-        slurm_text.parse_jobs("slurm_load_jobs error\n")
+        READER.parse_jobs("slurm_load_jobs error\n")
 
 
 @given(st.text())
 def test_any_sentence_becomes_one_line_from_which_the_incident_is_read(sentence: str) -> None:
-    reason = slurm_text.reason_text("inc-000007", sentence)
+    reason = slurm_view.reason_text("inc-000007", sentence)
     node = node_of("IDLE+DRAIN", f" Reason={reason} [root@2026-11-21T08:45:53]")
 
-    assert len(reason) <= slurm_text.MAX_REASON_CHARACTERS
+    assert len(reason) <= slurm_view.MAX_REASON_CHARACTERS
     assert node.held_by == "inc-000007"
     assert node.reason == reason
 
@@ -117,12 +124,12 @@ def test_any_sentence_becomes_one_line_from_which_the_incident_is_read(sentence:
 @pytest.mark.parametrize("incident", ["", "inc 7", "inc-7\n", "[inc]", "a" * 65])
 def test_an_incident_that_could_not_be_read_back_is_refused(incident: str) -> None:
     with pytest.raises(ValueError, match="incident id"):
-        slurm_text.reason_text(incident, "why")
+        slurm_view.reason_text(incident, "why")
 
 
 @given(st.text())
 def test_no_text_at_all_breaks_the_readers(text: str) -> None:
-    for read in (slurm_text.parse_nodes, slurm_text.parse_jobs):
+    for read in (READER.parse_nodes, READER.parse_jobs):
         try:
             read(text)
         except ValueError as error:

@@ -1,0 +1,135 @@
+"""What Slurm says of nodes and jobs, as values, whichever way it printed them; and what fleetmend writes into a node's
+reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from controller.adapters import NodeSchedule
+from controller.schedulers.hostlist import expand
+
+MAX_REASON_CHARACTERS = 200
+"""Slurm took 3,000 in a trial; people read the reason in one column of `sinfo -R`."""
+
+OCCUPYING = frozenset(
+    {"RUNNING", "COMPLETING", "SUSPENDED", "CONFIGURING", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+)
+"""States in which a job has its nodes. Source: squeue(1), JOB STATE CODES."""
+
+COMPLETING = "COMPLETING"
+"""The job is ending: asking it again to go changes nothing."""
+
+TAKEN_OUT = frozenset({"DRAIN", "FAIL"})
+"""Flags by which somebody took a node out. Source: scontrol(1), State=<state>, and sinfo(1), NODE STATE CODES."""
+
+NOT_SCHEDULABLE = TAKEN_OUT | {
+    *("NOT_RESPONDING", "INVALID_REG", "MAINTENANCE", "POWERING_DOWN", "POWER_DRAIN", "REBOOT_ISSUED"),
+}
+"""Flags under which Slurm places no ordinary job. Source: sinfo(1), NODE STATE CODES."""
+
+WORKING = frozenset({"IDLE", "MIXED", "ALLOCATED"})
+
+_SILENT = re.compile(r"(^|: )Not responding$")
+"""The reason that slurmctld itself gives a node that it set down: nobody's decision, so nobody's hold. Where a reason
+stands already, 22.05 leaves that and 24.11 adds to it. Source: seen in both, after a slurmd was killed."""
+
+_OURS = re.compile(r"fleetmend:(\S+)(?: |$)")
+_INCIDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+_NOT_IN_A_REASON = frozenset("\"'`\\|$[]")
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmNode:
+    """One node as slurmctld sees it.
+
+    Attributes:
+        base: `IDLE`, `MIXED`, `ALLOCATED`, `DOWN`, ...
+        flags: `DRAIN`, `COMPLETING`, `NOT_RESPONDING`, ...
+        reason: why it is out, without who said so and when; empty when there is none.
+    """
+
+    name: str
+    base: str
+    flags: frozenset[str]
+    reason: str = ""
+
+    @property
+    def state(self) -> str:
+        """The state as scontrol prints it."""
+        return "+".join([self.base, *sorted(self.flags)])
+
+    @property
+    def taken_out(self) -> bool:
+        """Somebody took it out, or it is down for more than not answering."""
+        return self.drained or (self.base == "DOWN" and not _SILENT.search(self.reason))
+
+    @property
+    def drained(self) -> bool:
+        """Somebody took it out. Being down is no sign of that: slurmctld sets down what rebooted."""
+        return bool(self.flags & TAKEN_OUT)
+
+    @property
+    def held_by(self) -> str:
+        """The incident by which fleetmend holds it, empty when it does not. A reason alone holds nothing: from 24.11
+        on, a node that was given back keeps the old one, even when it is set down later."""
+        ours = _OURS.match(self.reason) if self.drained else None
+        return ours.group(1) if ours else ""
+
+    @property
+    def foreign_reason(self) -> str:
+        """Why somebody else holds it, empty when nobody does."""
+        if not self.taken_out or self.held_by:
+            return ""
+        return self.reason or f"{self.state}, without a reason"
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmJob:
+    """One job on its nodes. `id` is as squeue shows it: `7_2` is one task, and the number 7 may be the whole array."""
+
+    id: str
+    state: str
+    nodes: str
+
+
+def jobs_by_node(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, ...]]:
+    """Return the ids of the jobs on each node, in a stable order."""
+    found: dict[str, list[str]] = {}
+    for job in jobs:
+        for node in expand(job.nodes):
+            found.setdefault(node, []).append(job.id)
+    return {node: in_order(ids) for node, ids in found.items()}
+
+
+def in_order(ids: Iterable[str]) -> tuple[str, ...]:
+    """Return job ids by their number."""
+    return tuple(sorted(ids, key=lambda text: [int(number) for number in re.findall(r"\d+", text)]))
+
+
+def schedules(nodes: Iterable[SlurmNode], jobs: Mapping[str, tuple[str, ...]]) -> dict[str, NodeSchedule]:
+    """Return the nodes as the engine sees them."""
+    return {
+        node.name: NodeSchedule(
+            schedulable=node.base in WORKING and not node.flags & NOT_SCHEDULABLE,
+            held_by=node.held_by,
+            foreign_reason=node.foreign_reason,
+            jobs=jobs.get(node.name, ()),
+            responding="NOT_RESPONDING" not in node.flags,
+        )
+        for node in nodes
+    }
+
+
+def reason_text(incident_id: str, sentence: str) -> str:
+    """Return the reason for a node: `fleetmend:<incident> <sentence>` in one bounded line that scontrol gives back
+    unchanged.
+
+    Raises:
+        ValueError: the incident's id could not be read back.
+    """
+    if not _INCIDENT.fullmatch(incident_id):
+        raise ValueError(f"incident id {incident_id!r} must be letters, digits and ._:/- to stand in a reason")
+    plain = "".join(c if c.isprintable() and c not in _NOT_IN_A_REASON else " " for c in sentence)
+    return f"fleetmend:{incident_id} {' '.join(plain.split())}"[:MAX_REASON_CHARACTERS].rstrip()
