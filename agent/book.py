@@ -1,7 +1,7 @@
 """What is raised on this node, and which edges a new judgement makes.
 
 Pure: a book and a judgement go in, a new book and the edges (bodies of events) come out. Level findings come and go
-with the readings, after the hysteresis their check declares; latched findings stay until their check releases them,
+with the readings, after the hysteresis of their check's policy; latched findings stay until their check releases them,
 over restarts of the agent and reboots of the host. `unknown` never clears and never replaces a fault: it stands beside
 it.
 """
@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from checks.check import Hysteresis
 from checks.finding import Finding, FindingKey, Verdict
+from checks.policy import Policy
 from wire.messages import FindingCleared, FindingRaised
 
 Edge = FindingRaised | FindingCleared
@@ -65,7 +65,11 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Everything raised, and for how many consecutive readings a fault not raised yet was seen."""
+    """Everything raised, and in which of the last readings a fault not raised yet was seen.
+
+    Attributes:
+        seen: a bit a reading, the newest lowest.
+    """
 
     raised: Mapping[FindingKey, Raised] = field(default_factory=dict)
     seen: Mapping[FindingKey, int] = field(default_factory=dict)
@@ -79,9 +83,7 @@ class Turned:
     edges: tuple[Edge, ...] = ()
 
 
-def judge_level(
-    book: Book, check: str, findings: Iterable[Finding], *, hysteresis: Hysteresis, moment: Moment
-) -> Turned:
+def judge_level(book: Book, check: str, findings: Iterable[Finding], *, policy: Policy, moment: Moment) -> Turned:
     """Return the book after one reading, of which `findings` is all that the level check `check` said.
 
     An unknown is raised at once, whatever the hysteresis, and holds the faults of its device (of the whole check when
@@ -89,20 +91,20 @@ def judge_level(
     """
     found = tuple(findings)
     present = _by_key(book, found)
-    raised, seen, edges = dict(book.raised), _without(book.seen, check), list[Edge]()
+    raised, seen, edges = dict(book.raised), _aged(book.seen, check, present.keys(), policy), list[Edge]()
     for key, finding in present.items():
-        streak = book.seen.get(key, 0) + 1
-        if _is_ripe(raised.get(key), finding, streak >= hysteresis.raise_after):
+        history = seen.pop(key, 0) | 1
+        if _is_ripe(raised.get(key), finding, policy.is_ripe(history)):
             raised[key], told = _stand(raised.get(key), finding, latched=False, moment=moment)
             edges += told
         else:
-            seen[key] = streak
+            seen[key] = history
     for key, entry in book.raised.items():
         if key.check != check or entry.latched or key in present:
             continue
         absent = 0 if _is_hidden(entry.finding, found) else entry.absent + 1
         raised[key] = replace(entry, absent=absent)
-        if absent >= hysteresis.clear_after:
+        if absent >= policy.clear_after:
             del raised[key]
             edges.append(FindingCleared(key, _why_cleared(key, found, absent), moment.at))
     return Turned(Book(raised, seen), tuple(edges))
@@ -220,8 +222,20 @@ def _is_about(finding: Finding, devices: Collection[str]) -> bool:
     return finding.device in devices or (bool(finding.pci) and finding.pci in devices)
 
 
-def _without(seen: Mapping[FindingKey, int], check: str) -> dict[FindingKey, int]:
-    return {key: streak for key, streak in seen.items() if key.check != check}
+def _aged(
+    seen: Mapping[FindingKey, int], check: str, present: Collection[FindingKey], policy: Policy
+) -> dict[FindingKey, int]:
+    """Return the histories with room for the newest reading of this check.
+
+    Where the readings must follow each other, one without the fault ends its history at once.
+    """
+    reach, has_gaps = (1 << policy.window) - 1, policy.raise_within > policy.raise_after
+    aged = {key: history << 1 & reach if key.check == check else history for key, history in seen.items()}
+    return {
+        key: history
+        for key, history in aged.items()
+        if key.check != check or (history and (has_gaps or key in present))
+    }
 
 
 def _stand(

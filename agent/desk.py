@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol
 
@@ -21,10 +21,12 @@ from agent.book import Book, Edge, Moment, Raised
 from agent.clock import Clock
 from agent.plain_text import plain_finding
 from agent.status import build_levels
-from checks.check import Check, Hysteresis, LatchedCheck, LevelCheck, Recovery
+from checks import evaluator
+from checks.check import Check, LatchedCheck, LevelCheck, Recovery
 from checks.errors import CannotJudge
 from checks.finding import Action, Finding, FindingKey, Verdict
 from checks.judge import LatchedJudge, identify
+from checks.policy import AT_ONCE
 from checks.readings import GpuReading, KernelLogState, KernelRecord, NvmlReading
 from wire.messages import CheckLevel, EventBody, FindingRaised
 
@@ -33,7 +35,9 @@ log = structlog.get_logger()
 BOOK: Final = "book"
 """Key under which the outbox keeps what is raised and how far the kernel log was read."""
 
-AT_ONCE: Final = Hysteresis()
+SMOULDER_S: Final = 300.0
+"""For so long after a fault came or went its source is read faster. Source: our choice; a flapping link or a GPU that
+is about to be lost shows again within minutes, and a fault that stands for weeks must not cost readings for weeks."""
 
 
 class Journal(Protocol):
@@ -118,6 +122,7 @@ class Desk:
         self._judges = {check.id: LatchedJudge((check,)) for check in self.latched_checks}
         self._judged_at: dict[str, float] = {}
         self._crashed: dict[str, Finding] = {}
+        self._moved_at: dict[str, float] = {}
         self._seen_at: dict[FindingKey, float] = {}
         self._gpus: NvmlReading | None = None
         self._gpus_began = -math.inf
@@ -140,6 +145,12 @@ class Desk:
         """Return whether hysteresis still keeps the level of one of these checks from what was last read."""
         return any(books.is_unsettled(self.book, check.id) for check in checks)
 
+    def smoulders(self, checks: Container[str]) -> bool:
+        """Return whether a fault of these checks is about to count, or has just come, gone or changed its verdict."""
+        since = self._clock.monotonic() - SMOULDER_S
+        pending = any(key.check in checks for key in self.book.seen)
+        return pending or any(at >= since for check, at in self._moved_at.items() if check in checks)
+
     def judge(self, windows: Iterable[tuple[LevelCheck, Sequence[Any]]], *, began_at: float) -> None:
         """Judge one reading by its checks; each comes with its window, oldest first.
 
@@ -152,8 +163,9 @@ class Desk:
         """Make the checks `unknown`; what they have raised stays."""
         self._level((check, (_unknown(check.id, code, because),)) for check in checks)
 
-    def take_record(self, record: KernelRecord, *, is_believed: bool) -> None:
-        """Judge a kernel record by every latched check, and note that it was read."""
+    def take_record(self, record: KernelRecord, *, is_believed: bool) -> bool:
+        """Judge a kernel record by every latched check, and note that it was read; return whether it means anything."""
+        found = False
         self._sequence = max(self._sequence, -1 if record.sequence is None else record.sequence)
         for check, judge in self._judges.items() if is_believed else ():
             try:
@@ -165,6 +177,8 @@ class Desk:
                 now = self._clock.monotonic()
                 self._seen_at |= {finding.key: now for finding in findings}
                 self._turn(books.latch(self.book, findings, moment=self._moment()))
+                found = True
+        return found
 
     def judge_stream(self, state: KernelLogState, *, began_at: float) -> None:
         """Let latched checks stand as the kernel log is read: over a log that cannot be read they are `unknown`."""
@@ -173,7 +187,7 @@ class Desk:
             blind = [crashed[check.id]] if check.id in crashed else []
             if not state.readable:
                 blind.append(_unknown(check.id, "unobserved", f"the kernel log cannot be read: {state.because}"))
-            self._turn(books.judge_level(self.book, check.id, blind, hysteresis=AT_ONCE, moment=self._moment()))
+            self._turn(books.judge_level(self.book, check.id, blind, policy=AT_ONCE, moment=self._moment()))
             if not blind:
                 self._judged_at[check.id] = began_at
         if self._sequence != self._saved_sequence:
@@ -221,13 +235,13 @@ class Desk:
         book, edges, moment = self.book, list[Edge](), self._moment()
         for check, findings in judgements:
             said = map(plain_finding, findings)
-            turned = books.judge_level(book, check.id, said, hysteresis=check.hysteresis, moment=moment)
+            turned = books.judge_level(book, check.id, said, policy=check.policy, moment=moment)
             book, edges = turned.book, [*edges, *turned.edges]
         self._turn(books.Turned(book, tuple(edges)))
 
     def _judged(self, check: LevelCheck, window: Sequence[Any], began_at: float) -> tuple[Finding, ...]:
         try:
-            findings = tuple(self._identified(finding) for finding in check.judge(window))
+            findings = tuple(self._identified(finding) for finding in evaluator.judge(check, window))
         except CannotJudge as error:
             return (_unknown(check.id, "unjudged", str(error)),)
         except Exception as error:
@@ -283,15 +297,26 @@ class Desk:
     def _turn(self, turned: books.Turned) -> None:
         """Make the book the new one: edges into the outbox first, then the state, so that a crash between them tells
         an edge twice rather than never."""
-        self.book = turned.book
+        before, self.book = self.book.raised, turned.book
         if not turned.edges:
             return
+        self._note_moves(before, turned.edges)
         for edge in turned.edges:
             self.note_event(self._journal.put(edge, edge.observed_at))
         self._save()
         self._notify()
         for edge in turned.edges:
             _log_edge(edge)
+
+    def _note_moves(self, before: Mapping[FindingKey, Raised], edges: Iterable[Edge]) -> None:
+        """Note which checks have news of a fault; a reason alone that is told again is none, nor is an unknown."""
+        for edge in edges:
+            entry = before.get(edge.finding.key if isinstance(edge, FindingRaised) else edge.key)
+            was = entry.finding.verdict if entry else Verdict.OK
+            now = edge.finding.verdict if isinstance(edge, FindingRaised) else Verdict.OK
+            if was is not now and {was, now} & {*evaluator.FAULTS}:
+                check = edge.finding.check if isinstance(edge, FindingRaised) else edge.key.check
+                self._moved_at[check] = self._clock.monotonic()
 
     def _save(self) -> None:
         self._saved_sequence = self._sequence

@@ -72,8 +72,8 @@ class HostMachine:
 
     def __init__(
         self,
-        *,
         let_go: LetGo = _nobody,
+        *,
         accept_userspace_records: bool = False,
         services: Sequence[str] = SERVICES,
         make_slot: Callable[[], Slot] = Slot,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +16,10 @@ from agent.outbox import Outbox
 from agent.settings import Settings, SettingsError
 from agent.simulation import sources as simulated
 from agent.simulation.machine import Seams, SimulatedMachine
-from agent.sources.host import HostSource
 from agent.sources.kernel_log import DeviceReader, KernelLogSource
 from agent.sources.nvml import NvmlSource
-from agent.sources.rdma import RdmaSource
-from agent.sources.source import PolledSource, StreamedSource
+from agent.sources.registry import make_sources
+from agent.sources.source import PolledSource, StreamedSource, Surroundings
 
 OUTBOX_FILE: Final = "outbox.sqlite"
 
@@ -78,35 +78,34 @@ def node_of(settings: Settings, *, end_process: Callable[[int], object]) -> Node
 
 
 def _host(settings: Settings) -> Node:
-    timing, log = settings.sources, settings.kernel_log
+    log = settings.kernel_log
     boot_id = HostMachine().boot_id()
     outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
-    nvml = NvmlSource(Shelf(outbox, "inventory.nvml"), **timing.nvml.model_dump())
-    rdma = RdmaSource(Shelf(outbox, "inventory.rdma"), **timing.rdma.model_dump())
+    sources = make_sources(Surroundings(partial(_shelf, outbox)), settings.timings())
+    let_go = [source.let_go for source in sources if isinstance(source, NvmlSource)]
     return Node(
-        machine=HostMachine(let_go=nvml.let_go, accept_userspace_records=log.accept_userspace_records),
+        machine=HostMachine(*let_go, accept_userspace_records=log.accept_userspace_records),
         outbox=outbox,
-        sources=(nvml, rdma, HostSource(**timing.host.model_dump())),
+        sources=sources,
         kernel_log=KernelLogSource(lambda: DeviceReader(log.path), after_sequence=last_sequence(outbox, boot_id)),
         serial=_serial(),
     )
 
 
 def _simulated(settings: Settings, directory: Path, end_process: Callable[[int], object]) -> Node:
-    timing = settings.sources
     machine = SimulatedMachine.open(directory, Seams(end_process=end_process))
     boot_id = machine.boot_id()
     outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
     return Node(
         machine=machine,
         outbox=outbox,
-        sources=(
-            simulated.nvml_source(machine, Shelf(outbox, "inventory.nvml"), **timing.nvml.model_dump()),
-            simulated.rdma_source(machine, Shelf(outbox, "inventory.rdma"), **timing.rdma.model_dump()),
-            simulated.host_source(machine, **timing.host.model_dump()),
-        ),
+        sources=simulated.make_sources(machine, partial(_shelf, outbox), settings.timings()),
         kernel_log=simulated.kernel_log_source(machine, after_sequence=last_sequence(outbox, boot_id)),
     )
+
+
+def _shelf(outbox: Outbox, source: str) -> Shelf:
+    return Shelf(outbox, f"inventory.{source}")
 
 
 def _serial() -> str:

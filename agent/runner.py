@@ -19,19 +19,22 @@ import structlog
 
 from agent.clock import Clock
 from agent.desk import Desk
-from agent.sources.source import Polled, PolledSource, StreamedSource
+from agent.sources.source import PolledSource, StreamedSource, Timing
 from agent.status import Unsent, build_status, learn_gpus, learn_ports
-from checks.check import SOURCE_OF_READING, Check, LatchedCheck, LevelCheck
+from checks.check import Check, LatchedCheck, LevelCheck
 from checks.errors import CannotObserve
+from checks.evaluator import Window
 from checks.kernel_log import believed
-from checks.readings import KernelLogState, KernelRecord, NvmlReading, RdmaReading
+from checks.readings import AgentReading, KernelLogState, KernelRecord, NvmlReading, RdmaReading, Reading, SourceState
 from wire.messages import CheckLevel, NodeFacts, Status
 
 log = structlog.get_logger()
 
-KERNEL_LOG: Final = SOURCE_OF_READING[KernelLogState]
-MAX_WINDOW: Final = 4096
-"""No window holds more readings than this, however often fresh ones are asked for."""
+KERNEL_LOG: Final = KernelLogState.SOURCE
+NVML: Final = NvmlReading.SOURCE
+ITSELF: Final = AgentReading.SOURCE
+OWN_INTERVAL_S: Final = 10.0
+"""How often the agent looks at itself."""
 
 KERNEL_LINES_KEPT: Final = 200
 RECORDS_PER_TURN: Final = 256
@@ -68,40 +71,30 @@ class KernelLog:
 
 @dataclass(slots=True)
 class Feed:
-    """One source with the checks it feeds and the readings they look at.
+    """One source with the readings that the checks it feeds look at.
 
     Attributes:
         budget_s: it is overdue when it has not answered for longer than this.
         answered_at: monotonic time of its last answer, good or bad; of the start before the first.
+        stuck: why nothing of it can be started any more, empty while it can.
+        wake: set when the next reading is wanted at once.
         lock: one reading of a source at a time.
     """
 
     name: str
-    checks: tuple[LevelCheck, ...]
+    window: Window
     budget_s: float
     answered_at: float
     answered: bool = False
     overdue: bool = False
-    window: deque[Any] = field(default_factory=lambda: deque(maxlen=MAX_WINDOW))
+    stuck: str = ""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def add(self, reading: Any) -> None:
-        """Keep the reading, and of the older ones those that some check still looks at."""
-        self.window.append(reading)
-        longest_s = max((check.window_s for check in self.checks), default=0.0)
-        while self.window[0].at_s < reading.at_s - longest_s:
-            self.window.popleft()
-
-    def windows(self) -> list[tuple[LevelCheck, list[Any]]]:
-        """Return each check with the readings it judges, oldest first."""
-        newest = self.window[-1]
-        return [
-            (check, [newest] if check.window_s == 0.0 else self._last(newest.at_s - check.window_s))
-            for check in self.checks
-        ]
-
-    def _last(self, since_s: float) -> list[Any]:
-        return [reading for reading in self.window if reading.at_s >= since_s]
+    @property
+    def checks(self) -> tuple[LevelCheck, ...]:
+        """The checks that it feeds."""
+        return self.window.checks
 
 
 class Runner:
@@ -136,8 +129,9 @@ class Runner:
         self._started_at = self._clock.wall()
         self._kernel_log = kernel_log
         self._sources = {source.name: source for source in sources}
-        self._feeds = {source.name: self._feed(source.name, _budget_s(source)) for source in sources}
+        self._feeds = {source.name: self._feed(source.name, _budget_s(source.timing)) for source in sources}
         self._feeds[KERNEL_LOG] = self._feed(KERNEL_LOG, 3 * kernel_log.state_interval_s)
+        self._feeds[ITSELF] = self._feed(ITSELF, 3 * OWN_INTERVAL_S)
         self._lines: deque[str] = deque(maxlen=KERNEL_LINES_KEPT)
         self._records = 0
         self._forced: set[asyncio.Task[None]] = set()
@@ -146,7 +140,8 @@ class Runner:
         """Read every source until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_kernel_log())
-            tasks.create_task(self._watch_kernel_log())
+            tasks.create_task(self._repeat(self._feeds[KERNEL_LOG], self._kernel_log.state_interval_s))
+            tasks.create_task(self._repeat(self._feeds[ITSELF], OWN_INTERVAL_S))
             tasks.create_task(self._watch_overdue())
             for name in self._sources:
                 tasks.create_task(self._poll(name))
@@ -162,8 +157,8 @@ class Runner:
         sources = sorted({source for check in wanted for source in _sources_of(check)} & self._feeds.keys())
         await asyncio.gather(*(self._read_until_settled(self._feeds[source], wanted) for source in sources))
         for check in wanted:
-            if isinstance(check, LevelCheck) and _source_of(check) not in self._feeds:
-                self._desk.blind((check,), code="unobserved", because=f"this node has no source {_source_of(check)}")
+            if isinstance(check, LevelCheck) and check.source not in self._feeds:
+                self._desk.blind((check,), code="unobserved", because=f"this node has no source {check.source}")
         return self._desk.levels([check.id for check in wanted])
 
     def status(self) -> Status:
@@ -191,48 +186,84 @@ class Runner:
     @property
     def last_readings(self) -> Mapping[str, Any]:
         """The newest reading of each source that has one."""
-        return {name: feed.window[-1] for name, feed in self._feeds.items() if feed.window}
+        return {name: feed.window.newest for name, feed in self._feeds.items() if feed.window.newest is not None}
 
     def _feed(self, name: str, budget_s: float) -> Feed:
-        fed = tuple(check for check in self._desk.level_checks if _source_of(check) == name)
-        return Feed(name, fed, budget_s, self._clock.monotonic())
+        fed = tuple(check for check in self._desk.level_checks if check.source == name)
+        return Feed(name, Window(fed), budget_s, self._clock.monotonic())
 
     async def _poll(self, name: str) -> None:
-        """Read at once, then on a beat that does not drift; beats missed by a slow reading are left out."""
-        source, feed = self._sources[name], self._feeds[name]
-        next_at = self._clock.monotonic() + source.interval_s * (1.0 + self._phase()) / 2
+        """Read at once, then on a beat that does not drift; beats missed by a slow reading are left out.
+
+        The beat is fast while something smoulders, and a reading that is wanted at once begins a new one.
+        """
+        feed, timing = self._feeds[name], self._sources[name].timing
+        beat_at = self._clock.monotonic() - timing.interval_s * (1.0 - self._phase()) / 2
         while True:
             await self._read(feed)
             now = self._clock.monotonic()
-            next_at += source.interval_s * max(0, math.ceil((now - next_at) / source.interval_s))
-            await self._clock.sleep(next_at - now)
-            next_at += source.interval_s
+            interval_s = timing.fast_interval_s if self._desk.smoulders(self._watched(feed)) else timing.interval_s
+            next_at = beat_at + interval_s * max(1, math.ceil((now - beat_at) / interval_s))
+            is_wanted = await self._sleep(feed, next_at - now)
+            beat_at = self._clock.monotonic() if is_wanted else next_at
+
+    def _watched(self, feed: Feed) -> frozenset[str]:
+        """Return the checks whose unrest makes the source be read faster: what NVML says releases what is latched."""
+        fed: tuple[Check, ...] = feed.checks
+        released = self._desk.latched_checks if feed.name == NVML else ()
+        return frozenset(check.id for check in (*fed, *released))
+
+    async def _sleep(self, feed: Feed, seconds: float) -> bool:
+        """Sleep until the next beat; return whether a reading was wanted before that."""
+        beat = asyncio.ensure_future(self._clock.sleep(seconds))
+        wanted = asyncio.ensure_future(feed.wake.wait())
+        try:
+            await asyncio.wait({beat, wanted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            beat.cancel()
+            wanted.cancel()
+        was_wanted = feed.wake.is_set()
+        feed.wake.clear()
+        return was_wanted
 
     async def _read(self, feed: Feed) -> None:
         """Take one reading of the source and have it judged."""
         async with feed.lock:
             if feed.name == KERNEL_LOG:
                 self._read_kernel_log_state(feed)
+            elif feed.name == ITSELF:
+                self._judge(feed, self._look_at_itself(), began_at=self._clock.wall())
             else:
                 await self._read_source(feed)
+            self._answer(feed)
 
     async def _read_source(self, feed: Feed) -> None:
         began, began_at = self._clock.monotonic(), self._clock.wall()
         try:
             reading = await self._sources[feed.name].read()
         except CannotObserve as error:
+            feed.stuck = str(error) if error.stuck else ""
             self._desk.blind(feed.checks, code="unobserved", because=str(error))
         except Exception as error:
             self._desk.note_crash(feed.name, error)
             self._desk.blind(feed.checks, code="crashed", because=f"the source {feed.name} crashed: {error!r}")
         else:
+            feed.stuck = ""
             self._learn(reading, began)
-            feed.add(reading)
-            self._desk.judge(feed.windows(), began_at=began_at)
+            self._judge(feed, reading, began_at=began_at)
             self._desk.release()
-        self._answer(feed)
 
-    def _learn(self, reading: Polled, began: float) -> None:
+    def _judge(self, feed: Feed, reading: Reading, *, began_at: float) -> None:
+        feed.window.add(reading)
+        self._desk.judge(feed.window.views(), began_at=began_at)
+
+    def _look_at_itself(self) -> AgentReading:
+        now = self._clock.monotonic()
+        others = [feed for feed in self._feeds.values() if feed.name != ITSELF]
+        states = tuple(SourceState(feed.name, max(0.0, now - feed.answered_at), feed.stuck) for feed in others)
+        return AgentReading(now, states)
+
+    def _learn(self, reading: Reading, began: float) -> None:
         if isinstance(reading, NvmlReading):
             self._desk.learn_gpus(reading, began=began)
             self._facts = learn_gpus(self._facts, reading)
@@ -242,10 +273,8 @@ class Runner:
     def _read_kernel_log_state(self, feed: Feed) -> None:
         began_at = self._clock.wall()
         state = self._kernel_log.source.state()
-        feed.add(state)
-        self._desk.judge(feed.windows(), began_at=began_at)
+        self._judge(feed, state, began_at=began_at)
         self._desk.judge_stream(state, began_at=began_at)
-        self._answer(feed)
 
     def _answer(self, feed: Feed) -> None:
         feed.answered_at, feed.answered, feed.overdue = self._clock.monotonic(), True, False
@@ -257,7 +286,7 @@ class Runner:
 
     async def _read_until_settled(self, feed: Feed, wanted: Sequence[Check]) -> None:
         fed = [check for check in feed.checks if check in wanted]
-        most = max([1, *(max(check.hysteresis.raise_after, check.hysteresis.clear_after) for check in fed)])
+        most = max([1, *(check.policy.settles_after for check in fed)])
         for count in range(1, most + 1):
             if not await self._read_in_time(feed):
                 because = f"no fresh reading from {feed.name} within {feed.budget_s:g} s"
@@ -296,17 +325,18 @@ class Runner:
 
     async def _take_record(self, record: KernelRecord) -> None:
         is_believed = believed(record, accept_userspace=self._kernel_log.accept_userspace)
-        self._desk.take_record(record, is_believed=is_believed)
+        if self._desk.take_record(record, is_believed=is_believed) and NVML in self._feeds:
+            self._feeds[NVML].wake.set()
         self._lines.append(record.text)
         self.records_ignored += not is_believed
         self._records += 1
         if self._records % RECORDS_PER_TURN == 0:
             await asyncio.sleep(0)
 
-    async def _watch_kernel_log(self) -> None:
+    async def _repeat(self, feed: Feed, interval_s: float) -> None:
         while True:
-            await self._read(self._feeds[KERNEL_LOG])
-            await self._clock.sleep(self._kernel_log.state_interval_s)
+            await self._read(feed)
+            await self._clock.sleep(interval_s)
 
     async def _watch_overdue(self) -> None:
         while True:
@@ -321,16 +351,12 @@ class Runner:
                     self._note_first_look()
 
 
-def _budget_s(source: PolledSource) -> float:
-    return 2 * source.interval_s + source.deadline_s
-
-
-def _source_of(check: LevelCheck) -> str:
-    return SOURCE_OF_READING[check.reading]
+def _budget_s(timing: Timing) -> float:
+    return 2 * timing.interval_s + timing.deadline_s
 
 
 def _sources_of(check: Check) -> tuple[str, ...]:
     """Return the sources whose fresh readings say how the check stands: NVML readings release what is latched."""
     if isinstance(check, LatchedCheck):
-        return (SOURCE_OF_READING[NvmlReading], KERNEL_LOG)
-    return (_source_of(check),)
+        return (NVML, KERNEL_LOG)
+    return (check.source,)

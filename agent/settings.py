@@ -9,15 +9,18 @@ from __future__ import annotations
 import base64
 import socket
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from agent.sources.registry import SOURCES
+from agent.sources.source import Declaration, Timing
 from wire.orders import OrderAction
 from wire.topics import NAME
 from wire.transport import BrokerAddress
@@ -112,25 +115,45 @@ def parse_public_key(text: str) -> Ed25519PublicKey:
     return key
 
 
-class Timing(_Section):
-    """When one source is read, and when a reading is late."""
+class Source(_Section):
+    """When one source is read, and when a reading is late.
 
+    Attributes:
+        enabled: whether it is read at all. The checks it feeds are `unknown` on a node where it is not.
+        interval_s: between two readings while all is calm.
+        fast_interval_s: the same while a fault is about to count, or has just come or gone.
+        deadline_s: when a reading is late.
+    """
+
+    enabled: bool = True
     interval_s: Seconds
+    fast_interval_s: Seconds
     deadline_s: Seconds
 
     @model_validator(mode="after")
-    def _ends_before_the_next(self) -> Self:
+    def _fits(self) -> Self:
         if self.deadline_s > self.interval_s:
             raise ValueError(f"deadline_s {self.deadline_s:g} is longer than interval_s {self.interval_s:g}")
+        if self.fast_interval_s > self.interval_s and "fast_interval_s" in self.model_fields_set:
+            fast_s = self.fast_interval_s
+            raise ValueError(f"fast_interval_s {fast_s:g} is longer than interval_s {self.interval_s:g}")
         return self
 
+    def timing(self) -> Timing:
+        """Return it as the source is given it; a declared fast interval is never longer than the one that was set."""
+        return Timing(self.interval_s, min(self.fast_interval_s, self.interval_s), self.deadline_s)
 
-class Sources(_Section):
-    """The timing of every polled source."""
 
-    nvml: Timing = Timing(interval_s=15, deadline_s=10)
-    rdma: Timing = Timing(interval_s=5, deadline_s=3)
-    host: Timing = Timing(interval_s=30, deadline_s=10)
+def _section_of(declared: Declaration) -> tuple[type[Source], Source]:
+    """Return the section of one source, with what it declares as defaults."""
+    defaults: dict[str, Any] = {name: (Seconds, value) for name, value in asdict(declared.timing).items()}
+    section = create_model(f"Source_{declared.name}", __base__=Source, __doc__=declared.summary, **defaults)
+    return section, section.model_validate({})
+
+
+_SECTIONS: Final[dict[str, Any]] = {declared.name: _section_of(declared) for declared in SOURCES}
+
+Sources = create_model("Sources", __base__=_Section, __doc__="Every polled source, by its name.", **_SECTIONS)
 
 
 class KernelLog(_Section):
@@ -161,8 +184,13 @@ class Settings(_Section):
     orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
     trusted_keys: dict[str, TrustedKey] = {}
     kernel_log: KernelLog = KernelLog()
-    sources: Sources = Sources()
+    sources: Sources = Sources()  # type: ignore[valid-type] # made from the registry, which mypy cannot follow
     simulation_directory: Path | None = None
+
+    def timings(self) -> dict[str, Timing]:
+        """Return when each source is read that is not switched off."""
+        chosen: dict[str, Source] = {declared.name: getattr(self.sources, declared.name) for declared in SOURCES}
+        return {name: source.timing() for name, source in chosen.items() if source.enabled}
 
 
 def load_settings(path: Path) -> Settings:

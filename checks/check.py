@@ -3,7 +3,7 @@
 Two kinds exist:
 
 - A *level* check is given a window of readings of its source and returns every fault that holds at the newest one;
-  what it no longer returns is cleared, after the hysteresis it declares.
+  what it no longer returns is cleared, after the policy it declares.
 - A *latched* check is given kernel-log records as they come; what it returns stays raised until `released` says, from
   later readings, that it mended. A log line cannot un-happen, so silence alone never clears hardware faults.
 
@@ -14,18 +14,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
-from checks.finding import Finding
-from checks.readings import GpuReading, HostReading, KernelLogState, KernelRecord, NvmlReading, RdmaReading
+from checks.finding import Action, Finding, Verdict
+from checks.policy import AT_ONCE, Policy
+from checks.readings import GpuReading, KernelLogState, KernelRecord, Reading
 
 
 @dataclass(frozen=True, slots=True)
-class Hysteresis:
-    """How many consecutive readings must agree before a fault is raised, and before it is cleared."""
+class Outcome:
+    """One thing a check can say, for the catalogue and for the tests that hold it to this.
 
-    raise_after: int = 1
-    clear_after: int = 1
+    Attributes:
+        code: as in the finding; `*` stands for any text, so `unknown_*` covers every code that begins so.
+    """
+
+    code: str
+    verdict: Verdict
+    action: Action = Action.NONE
+
+    def covers(self, finding: Finding) -> bool:
+        """Return whether the finding is of this kind."""
+        said = (finding.verdict, finding.action)
+        return said == (self.verdict, self.action) and fnmatchcase(finding.code, self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +64,26 @@ class LevelCheck:
     Attributes:
         reading: the type of reading it judges; its source follows from that.
         judge: pure; gets the readings of the last `window_s` seconds, oldest first, never empty.
+        outcomes: everything it can say. What the runner says of any check (`unobserved`, `overdue`, `crashed`,
+            `unjudged`) is not among them.
         window_s: 0 means the newest reading alone.
+        policy: when what it sees counts.
         thresholds: name → value with unit and source, for the generated reference.
     """
 
     id: str
     summary: str
-    reading: type
+    reading: type[Reading]
     judge: Callable[[Sequence[Any]], tuple[Finding, ...]]
+    outcomes: tuple[Outcome, ...]
     window_s: float = 0.0
-    hysteresis: Hysteresis = Hysteresis()
+    policy: Policy = AT_ONCE
     thresholds: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """Name of the agent's source that takes its readings."""
+        return self.reading.SOURCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +91,7 @@ class LatchedCheck:
     """A check over kernel-log records.
 
     Attributes:
+        outcomes: everything it can say.
         judge: pure; gets the last `lookback` records, oldest first, the new one last. Findings are about the new one.
         released: pure; the sentence why the finding is over, or empty while it is not.
     """
@@ -78,17 +100,14 @@ class LatchedCheck:
     summary: str
     judge: Callable[[Sequence[KernelRecord]], tuple[Finding, ...]]
     released: Callable[[Finding, Recovery], str]
+    outcomes: tuple[Outcome, ...]
     lookback: int = 1
     thresholds: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def source(self) -> str:
+        """Name of the agent's source that takes its records."""
+        return KernelLogState.SOURCE
+
 
 Check = LevelCheck | LatchedCheck
-
-SOURCE_OF_READING: dict[type, str] = {
-    KernelRecord: "kernel_log",
-    KernelLogState: "kernel_log",
-    NvmlReading: "nvml",
-    RdmaReading: "rdma",
-    HostReading: "host",
-}
-"""Reading type → name of the agent's source that takes it."""

@@ -69,6 +69,15 @@ def judge(event: LinkEvent) -> Judgement:
     return min(found, key=_rank)
 
 
+def possible(xid: int) -> set[tuple[Verdict, Action]]:
+    """Return every verdict and action that an event of this code can have."""
+    event = LinkEvent(xid, "", is_fatal=True, link=0, intr_info=0, error_status=0)
+    ours = [row for row in nvlink5_rows() if row.xid == xid]
+    judged = [_judge_row(event, row, promoted=promoted) for row in ours for promoted in (False, True)]
+    unlisted = (Verdict.DEGRADED, Action.CONTACT_SUPPORT)
+    return {(each.verdict, each.action) for each in (*judged, _unlisted_fatal(event))} | {unlisted}
+
+
 def _rank(judgement: Judgement) -> int:
     return (Verdict.FAILED, Verdict.DEGRADED, Verdict.OK).index(judgement.verdict)
 

@@ -33,6 +33,10 @@ _BY_VALUE = (
 )
 
 
+MEANINGS = len(_BY_VALUE)
+"""So many values, from 0 on, are known."""
+
+
 def recovery_action(value: int) -> RecoveryAction:
     """Return what a value asks for; one that this table does not know is kept as degraded.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from checks.check import Check
 from checks.fabric import nvlink, rdma_flap, rdma_port, sxid
 from checks.gpu import count, ecc_uncorrected, nvml, recovery_action, row_remap, xid
-from checks.host import kernel, kernel_log, memory
+from checks.host import agent, kernel, kernel_log, memory
 from checks.storage import read_only, space
 
 CHECKS: tuple[Check, ...] = (
@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     rdma_flap.CHECK,
     kernel.CHECK,
     kernel_log.CHECK,
+    agent.CHECK,
     memory.CHECK,
     space.CHECK,
     read_only.CHECK,

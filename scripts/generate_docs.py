@@ -35,7 +35,8 @@ import wire.messages
 import wire.orders
 import wire.topics
 import wire.transport
-from checks.check import SOURCE_OF_READING, Check, LatchedCheck
+from checks.check import Check, LatchedCheck
+from checks.policy import Policy
 from checks.registry import CHECKS
 from cli.exit_codes import MEANINGS
 from cli.main import fleetmend
@@ -126,10 +127,21 @@ def _facts(check: Check) -> Iterator[str]:
         if check.lookback > 1:
             yield f"Looks at the last {check.lookback} records together."
         return
-    yield f"Judges `{check.reading.__name__}`, which the source `{SOURCE_OF_READING[check.reading]}` takes."
+    yield f"Judges `{check.reading.__name__}`, which the source `{check.source}` takes."
     yield f"Over the readings of the last {check.window_s:g} s." if check.window_s else "The newest reading alone."
-    times = check.hysteresis
-    yield f"Raised after {_readings(times.raise_after)} that agree, cleared after {times.clear_after}."
+    yield from _policy(check.policy)
+
+
+def _policy(policy: Policy) -> Iterator[str]:
+    within = f" of the last {policy.raise_within}" if policy.raise_within > policy.raise_after else " in a row"
+    shown = f"{_readings(policy.raise_after)}{within if policy.window > 1 else ''}"
+    why = f": {policy.because}" if policy.because else ""
+    yield f"Raised after {shown}, cleared after {_readings(policy.clear_after)} without the fault{why}."
+    if policy.boot_grace_s:
+        yield f"`unknown` until the host has been up for {policy.boot_grace_s:g} s."
+    if policy.peers is not None:
+        share, minimum = policy.peers.share, policy.peers.minimum
+        yield f"On more than {share:.0%} of the devices, at least {minimum}, it is one fault of the host."
 
 
 def _readings(number: int) -> str:
@@ -160,7 +172,8 @@ def _sections(model: type[BaseModel], path: str, defaults: Mapping[str, Any] = M
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     said = {name: value.description or "" for name, value in model.model_fields.items()}
-    said |= {name: text for name, text in attributes_of(model).items() if name in said}
+    for owner in reversed([each for each in model.__mro__ if issubclass(each, BaseModel)]):
+        said |= {name: text for name, text in attributes_of(owner).items() if name in said}
     keys, inner = [], []
     for name, value in schema["properties"].items():
         nested = _nested(model.model_fields[name].annotation)

@@ -4,40 +4,51 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import SimulatedMachine
-from agent.simulation.tree import MOUNTINFO, NVML, SYSFS, read_host
+from agent.simulation.tree import NVML, TOOLS, read_host
+from agent.sources import registry
 from agent.sources.host import HostSource, Space
 from agent.sources.inventory import Store
 from agent.sources.kernel_log import KernelLogSource, PipeReader
-from agent.sources.nvml import NvmlSource, Question
 from agent.sources.rdma import RdmaSource
+from agent.sources.source import PolledSource, Surroundings, Timing
 from checks.errors import CannotObserve
 from checks.readings import HostReading, RdmaReading
 
 LIBRARY: Final = "agent.simulation.nvml_library"
+AGE_S: Final = 86_400.0
+"""A simulated machine is never young: what it does after a boot takes as long as an agent's start, and no minutes."""
 
 
-def nvml_source(
-    machine: SimulatedMachine, store: Store, *, interval_s: float = 15.0, deadline_s: float = 10.0
-) -> NvmlSource:
-    """Return the NVML source over the machine's simulated library."""
-    command = (sys.executable, "-m", LIBRARY, str(machine.directory / NVML))
-    question = Question(command=command, sysfs=machine.directory / SYSFS)
-    return NvmlSource(store, interval_s=interval_s, deadline_s=deadline_s, question=question)
+def surroundings_of(machine: SimulatedMachine, store: Callable[[str], Store]) -> Surroundings:
+    """Return the machine as its sources reach it."""
+    return Surroundings(
+        store,
+        root=machine.directory,
+        tools=str(machine.directory / TOOLS),
+        nvml_command=(sys.executable, "-m", LIBRARY, str(machine.directory / NVML)),
+        monotonic=lambda: AGE_S + time.monotonic(),
+    )
 
 
-def rdma_source(
-    machine: SimulatedMachine, store: Store, *, interval_s: float = 5.0, deadline_s: float = 3.0
-) -> RdmaSource:
-    """Return the RDMA source over the machine's sysfs."""
-    return _FlappingRdmaSource(machine, store, interval_s=interval_s, deadline_s=deadline_s)
+def make_sources(
+    machine: SimulatedMachine, store: Callable[[str], Store], timings: Mapping[str, Timing]
+) -> tuple[PolledSource, ...]:
+    """Return each source that has a timing; where a plain file cannot stand for the machine, one of ours."""
+    others: dict[str, registry.Make] = {
+        "rdma": partial(_FlappingRdmaSource, machine),
+        "host": partial(_host_source, machine),
+    }
+    return registry.make_sources(surroundings_of(machine, store), timings, others=others)
 
 
-def host_source(machine: SimulatedMachine, *, interval_s: float = 30.0, deadline_s: float = 10.0) -> HostSource:
+def _host_source(machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> HostSource:
     """Return the host source over the machine's mounts and host readings."""
 
     def facts() -> HostReading:
@@ -50,13 +61,7 @@ def host_source(machine: SimulatedMachine, *, interval_s: float = 30.0, deadline
             raise CannotObserve("not mounted")
         return space
 
-    return HostSource(
-        interval_s=interval_s,
-        deadline_s=deadline_s,
-        facts=facts,
-        mountinfo=machine.directory / MOUNTINFO,
-        ask_space=ask_space,
-    )
+    return HostSource(surroundings, timing, facts=facts, ask_space=ask_space)
 
 
 def kernel_log_source(machine: SimulatedMachine, *, after_sequence: int = -1) -> KernelLogSource:
@@ -68,8 +73,8 @@ def kernel_log_source(machine: SimulatedMachine, *, after_sequence: int = -1) ->
 class _FlappingRdmaSource(RdmaSource):
     """Between any two readings, a port that flaps goes down and up: no reading sees it down, its counters tell."""
 
-    def __init__(self, machine: SimulatedMachine, store: Store, *, interval_s: float, deadline_s: float) -> None:
-        super().__init__(store, interval_s=interval_s, deadline_s=deadline_s, sysfs=machine.directory / SYSFS)
+    def __init__(self, machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> None:
+        super().__init__(surroundings, timing)
         self._machine = machine
 
     async def read(self) -> RdmaReading:

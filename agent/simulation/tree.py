@@ -7,6 +7,7 @@ and for NVML the text that nvml_library.py and the C test double answer from.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,8 @@ NVML: Final = "nvml.state"
 HOST: Final = "host.json"
 SYSFS: Final = "sys"
 MOUNTINFO: Final = "proc/self/mountinfo"
+TOOLS: Final = "bin"
+"""Programs of the machine: the one that reads files, and none of the vendors' or of this host's."""
 
 STATES: Final = {1: "DOWN", 2: "INIT", 4: "ACTIVE"}
 PHYSICAL_STATES: Final = {2: "Polling", 3: "Disabled", 5: "LinkUp"}
@@ -70,6 +73,7 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
     }
     for path, text in files.items():
         replace_file(directory / path, text.encode(), scratch=directory)
+    _link(directory / TOOLS / "grep", shutil.which("grep") or "")
     for gpu in hardware.gpus:
         _link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
     for port in hardware.ports:

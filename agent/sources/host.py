@@ -21,6 +21,7 @@ from typing import Final
 import psutil
 
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
+from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.thread import Apart
 from checks.errors import CannotObserve
 from checks.filesystems import must_answer
@@ -93,25 +94,23 @@ class HostSource:
 
     def __init__(
         self,
+        surroundings: Surroundings,
+        timing: Timing,
         *,
-        interval_s: float = 30.0,
-        deadline_s: float = 10.0,
         facts: Callable[[], HostReading] | None = None,
-        mountinfo: Path = Path("/proc/self/mountinfo"),
         ask_space: AskSpace | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read nothing yet.
 
         Args:
             facts: gives the reading without its file systems.
             ask_space: gives the space at a mount point, or raises CannotObserve.
-            monotonic: gives seconds that never jump.
         """
-        self.interval_s, self.deadline_s = interval_s, deadline_s
+        self.timing = timing
         self._facts = Apart("host", facts or read_facts)
-        self._mountinfo, self._ask_space = mountinfo, ask_space or StatCommand()
-        self._monotonic = monotonic
+        self._mountinfo = surroundings.procfs / "self/mountinfo"
+        self._ask_space = ask_space or StatCommand()
+        self._monotonic = surroundings.monotonic
 
     async def read(self) -> HostReading:
         """Return one reading.
@@ -119,7 +118,7 @@ class HostSource:
         Raises:
             CannotObserve: procfs does not answer.
         """
-        facts = await self._facts.result(deadline_s=self.deadline_s)
+        facts = await self._facts.result(deadline_s=self.timing.deadline_s)
         filesystems = await self._filesystems()
         return replace(facts, at_s=self._monotonic(), filesystems=filesystems)
 
@@ -141,9 +140,21 @@ class HostSource:
     async def _ask(self, mount: str) -> Space | str:
         """Return the space at a mount point, or why it cannot be told."""
         try:
-            return await self._ask_space(mount, self.deadline_s / 2)
+            return await self._ask_space(mount, self.timing.deadline_s / 2)
         except CannotObserve as error:
             return str(error)
+
+
+SOURCE: Final = Declaration(
+    name=HostSource.name,
+    summary="Memory, load, processes and file systems from procfs and `stat`.",
+    reading=HostReading,
+    timing=Timing(interval_s=30.0, fast_interval_s=10.0, deadline_s=10.0),
+    cost=Cost.MEDIUM,
+    privilege=Privilege.NONE,
+    hangs_with="one file system (each is asked by a process of its own)",
+    make=HostSource,
+)
 
 
 def _with_space(filesystem: FilesystemReading, answer: Space | str) -> FilesystemReading:

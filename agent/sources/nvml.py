@@ -6,23 +6,21 @@ that does not answer, since a library that was loaded before the driver changed 
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Slot, Stuck
-from agent.sources.inventory import Store, learn_gpus, texts
+from agent.sources.inventory import learn_gpus, texts
+from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.errors import CannotObserve
 from checks.readings import GpuReading, NvmlReading
 
-CHILD: Final = (sys.executable, "-m", "agent.sources.nvml_child")
 ABSENT_INTERVAL_S: Final = 300.0
 """How often a host without NVIDIA hardware is looked at again. Source: our choice; hardware does not come unnoticed,
 and a driver is installed within minutes of being wanted."""
@@ -43,21 +41,6 @@ class Answer(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """How the source asks.
-
-    Attributes:
-        command: starts the child.
-        environment: of the child, `None` for the agent's own.
-        sysfs: where PCI devices are listed.
-    """
-
-    command: Sequence[str] = CHILD
-    environment: Mapping[str, str] | None = None
-    sysfs: Path = Path("/sys")
-
-
 class NvmlSource:
     """All GPUs of the host, as NVML tells them."""
 
@@ -65,20 +48,18 @@ class NvmlSource:
 
     def __init__(
         self,
-        store: Store,
+        surroundings: Surroundings,
+        timing: Timing,
         *,
-        interval_s: float = 15.0,
-        deadline_s: float = 10.0,
-        question: Question | None = None,
+        environment: Mapping[str, str] | None = None,
         slot: Slot | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Ask nothing yet. `monotonic` gives seconds that never jump."""
-        self.interval_s, self.deadline_s = interval_s, deadline_s
-        self._store, self._monotonic = store, monotonic
-        self._question = question or Question()
-        self._child = Child(self._question.command, slot or Slot(), environment=self._question.environment)
-        self._known = texts(store.load().get("known_gpus"))
+        """Ask nothing yet. `environment` is that of the child, `None` for the agent's own."""
+        self.timing = timing
+        self._monotonic, self._sysfs = surroundings.monotonic, surroundings.sysfs
+        self._store = surroundings.store(self.name)
+        self._child = Child(surroundings.nvml_command, slot or Slot(), environment=environment)
+        self._known = texts(self._store.load().get("known_gpus"))
         self._seen: dict[int, GpuReading] = {}
         self._missed = 0
         self._pauses: Counter[str] = Counter()
@@ -124,7 +105,7 @@ class NvmlSource:
 
     async def _ask(self) -> Answer:
         try:
-            text = await self._child.ask(b"read", deadline_s=self.deadline_s)
+            text = await self._child.ask(b"read", deadline_s=self.timing.deadline_s)
             return msgspec.json.decode(text, type=Answer)
         except DeadlineMissed as late:
             return Answer(failure="timeout", detail=str(late))
@@ -137,7 +118,7 @@ class NvmlSource:
         return NvmlReading(
             at_s=self._monotonic(),
             driver_version=answer.driver_version,
-            expected=bool(self._known or nvidia_addresses(self._question.sysfs)),
+            expected=bool(self._known or nvidia_addresses(self._sysfs)),
             failure=answer.failure,
             detail=answer.detail,
             missed_deadlines=self._missed,
@@ -147,7 +128,7 @@ class NvmlSource:
     def _answered(self, answer: Answer) -> NvmlReading:
         gpus = answer.gpus
         if any(not gpu.uuid for gpu in gpus):
-            addresses = nvidia_addresses(self._question.sysfs)
+            addresses = nvidia_addresses(self._sysfs)
             gpus = name_silent(gpus, remembered=self._seen, known=self._known, addresses=addresses)
         self._seen |= {gpu.index: gpu for gpu in gpus if not gpu.lost and not gpu.errors}
         self._learn(gpus)
@@ -155,7 +136,7 @@ class NvmlSource:
             at_s=self._monotonic(),
             gpus=gpus,
             driver_version=answer.driver_version,
-            expected=bool(gpus or self._known or nvidia_addresses(self._question.sysfs)),
+            expected=bool(gpus or self._known or nvidia_addresses(self._sysfs)),
             known_gpus=dict(self._known),
         )
 
@@ -164,6 +145,18 @@ class NvmlSource:
         if known != self._known:
             self._known = known
             self._store.save({"known_gpus": known})
+
+
+SOURCE: Final = Declaration(
+    name=NvmlSource.name,
+    summary="NVIDIA GPUs from NVML, by the maintained binding nvidia-ml-py.",
+    reading=NvmlReading,
+    timing=Timing(interval_s=15.0, fast_interval_s=5.0, deadline_s=10.0),
+    cost=Cost.MEDIUM,
+    privilege=Privilege.ROOT,
+    hangs_with="the NVIDIA driver",
+    make=NvmlSource,
+)
 
 
 def name_silent(

@@ -1,4 +1,4 @@
-"""RDMA ports, read from sysfs alone: cheap enough for every few seconds, and no tool that could hang.
+"""RDMA ports, read from sysfs alone: cheap enough for every few seconds, and no vendor's tool needed.
 
 Any file may be missing, unreadable or full of anything: the field is `None` then, and the port is still reported.
 """
@@ -6,21 +6,22 @@ Any file may be missing, unreadable or full of anything: the field is `None` the
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from agent.sources.inventory import Store, learn_ports, numbers
-from agent.sources.thread import Apart
+from agent.sources.files import Contents, FileReader, entries
+from agent.sources.inventory import learn_ports, numbers
+from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.readings import RdmaPort, RdmaReading
 
-MAX_BYTES: Final = 4096
-"""Source: kernel, Documentation/filesystems/sysfs.rst: a file is at most one page."""
+OF_DEVICE: Final = ("node_guid", "fw_ver")
+OF_PORT: Final = ("link_layer", "state", "phys_state", "rate", "counters/link_downed")
+OF_INTERFACE: Final = ("carrier_changes", "dev_port")
+"""Files that are read. Source: kernel, Documentation/ABI/stable/sysfs-class-infiniband and testing/sysfs-class-net."""
 
 _STATE = re.compile(r"(\d{1,3}): ", re.ASCII)
 _RATE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) Gb/sec\b", re.ASCII)
-_NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 _PCI = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2})\.[0-7]", re.ASCII)
 
 
@@ -29,20 +30,13 @@ class RdmaSource:
 
     name = "rdma"
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        interval_s: float = 5.0,
-        deadline_s: float = 3.0,
-        sysfs: Path = Path("/sys"),
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Read nothing yet. `monotonic` gives seconds that never jump."""
-        self.interval_s, self.deadline_s = interval_s, deadline_s
-        self._store, self._monotonic = store, monotonic
-        self._known = numbers(store.load().get("known_ports"))
-        self._ports = Apart("RDMA ports", lambda: tuple(read_ports(sysfs)))
+    def __init__(self, surroundings: Surroundings, timing: Timing) -> None:
+        """Read nothing yet."""
+        self.timing = timing
+        self._sysfs, self._monotonic = surroundings.sysfs, surroundings.monotonic
+        self._store = surroundings.store(self.name)
+        self._known = numbers(self._store.load().get("known_ports"))
+        self._reader = FileReader(surroundings.find("grep"))
 
     async def read(self) -> RdmaReading:
         """Return one reading, without ports where there are none.
@@ -50,7 +44,8 @@ class RdmaSource:
         Raises:
             CannotObserve: a driver does not let go of its files.
         """
-        ports = await self._ports.result(deadline_s=self.deadline_s)
+        contents = await self._reader.read(port_files(self._sysfs), deadline_s=self.timing.deadline_s)
+        ports = tuple(read_ports(self._sysfs, contents))
         known = learn_ports(self._known, ports)
         if known != self._known:
             self._known = known
@@ -58,31 +53,56 @@ class RdmaSource:
         return RdmaReading(self._monotonic(), ports, dict(known))
 
     async def close(self) -> None:
-        """Leave nothing running: between readings nothing does."""
+        """End the process that reads."""
+        await self._reader.close()
 
 
-def read_ports(sysfs: Path) -> Iterator[RdmaPort]:
-    """Yield every port under `class/infiniband`, in the order of names.
+SOURCE: Final = Declaration(
+    name=RdmaSource.name,
+    summary="RDMA ports (InfiniBand and RoCE) from sysfs.",
+    reading=RdmaReading,
+    timing=Timing(interval_s=5.0, fast_interval_s=2.0, deadline_s=3.0),
+    cost=Cost.LOW,
+    privilege=Privilege.NONE,
+    hangs_with="the network adapters' drivers",
+    make=RdmaSource,
+)
 
-    Source: kernel, Documentation/ABI/stable/sysfs-class-infiniband.
-    """
-    for device in _entries(sysfs / "class/infiniband"):
-        for port in _entries(device / "ports"):
-            yield _read_port(device, port)
+
+def port_files(sysfs: Path) -> list[Path]:
+    """Return every file of an RDMA port that is looked at."""
+    return [path for device in _devices(sysfs) for path in _files_of(device)]
 
 
-def _read_port(device: Path, port: Path) -> RdmaPort:
+def read_ports(sysfs: Path, contents: Contents) -> Iterator[RdmaPort]:
+    """Yield every port under `class/infiniband`, in the order of names."""
+    for device in _devices(sysfs):
+        for port in entries(device / "ports"):
+            yield _read_port(device, port, contents)
+
+
+def _devices(sysfs: Path) -> list[Path]:
+    return entries(sysfs / "class/infiniband")
+
+
+def _files_of(device: Path) -> Iterator[Path]:
+    yield from (device / name for name in OF_DEVICE)
+    yield from (port / name for port in entries(device / "ports") for name in OF_PORT)
+    yield from (interface / name for interface in entries(device / "device/net") for name in OF_INTERFACE)
+
+
+def _read_port(device: Path, port: Path, contents: Contents) -> RdmaPort:
     return RdmaPort(
         name=f"{device.name}/{port.name}",
-        link_layer=read_text(port / "link_layer"),
-        state=parse_state(read_text(port / "state")),
-        phys_state=parse_state(read_text(port / "phys_state")),
-        rate_gbit_per_s=parse_rate(read_text(port / "rate")),
-        link_downed=parse_number(read_text(port / "counters/link_downed")),
-        carrier_changes=_carrier_changes(device, port),
-        node_guid=read_text(device / "node_guid"),
+        link_layer=contents.line(port / "link_layer"),
+        state=parse_state(contents.line(port / "state")),
+        phys_state=parse_state(contents.line(port / "phys_state")),
+        rate_gbit_per_s=parse_rate(contents.line(port / "rate")),
+        link_downed=contents.number(port / "counters/link_downed"),
+        carrier_changes=_carrier_changes(device, port, contents),
+        node_guid=contents.line(device / "node_guid"),
         pci=_pci(device),
-        firmware=read_text(device / "fw_ver"),
+        firmware=contents.line(device / "fw_ver"),
     )
 
 
@@ -98,35 +118,16 @@ def parse_rate(text: str) -> float | None:
     return float(match[1]) if match else None
 
 
-def parse_number(text: str) -> int | None:
-    """Return the number; some drivers write `N/A (no PMA)` in place of one."""
-    return int(text) if _NUMBER.fullmatch(text) else None
-
-
-def read_text(path: Path) -> str:
-    """Return what the file says on its first line, printable characters only; empty when it cannot be read."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            line = (file.read(MAX_BYTES) or b"").partition(b"\n")[0]
-    except OSError:
-        return ""
-    return "".join(character for character in line.decode("utf-8", "replace") if character.isprintable()).strip()
-
-
-def _carrier_changes(device: Path, port: Path) -> int | None:
+def _carrier_changes(device: Path, port: Path, contents: Contents) -> int | None:
     """Return the carrier changes of the network interface behind the port.
 
     A device with several ports has an interface for each, which says by `dev_port` (from 0) whose it is.
     """
-    interfaces = _entries(device / "device/net")
+    interfaces = entries(device / "device/net")
     if len(interfaces) > 1:
-        wanted = [each for each in interfaces if str(_dev_port(each) + 1) == port.name]
+        wanted = [each for each in interfaces if str((contents.number(each / "dev_port") or 0) + 1) == port.name]
         interfaces = wanted if len(wanted) == 1 else []
-    return parse_number(read_text(interfaces[0] / "carrier_changes")) if interfaces else None
-
-
-def _dev_port(interface: Path) -> int:
-    return parse_number(read_text(interface / "dev_port")) or 0
+    return contents.number(interfaces[0] / "carrier_changes") if interfaces else None
 
 
 def _pci(device: Path) -> str:
@@ -136,10 +137,3 @@ def _pci(device: Path) -> str:
     except (OSError, RuntimeError):
         return ""
     return match[1] if match else ""
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []

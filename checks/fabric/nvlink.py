@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from checks.check import Hysteresis, LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.nvml import about, history, judgeable, unreadable
+from checks.policy import Policy
 from checks.readings import GpuReading, NvmlReading
 
 ID = "fabric.nvlink"
@@ -58,8 +59,12 @@ CHECK = LevelCheck(
     summary="NVLinks that should be up and are down.",
     reading=NvmlReading,
     judge=judge,
+    outcomes=(
+        Outcome("unreadable", Verdict.UNKNOWN),
+        Outcome("down", Verdict.FAILED, Action.RESET_GPU),
+    ),
     window_s=WINDOW_S,
-    hysteresis=Hysteresis(raise_after=2),
+    policy=Policy(raise_after=2, because="links retrain for a moment after a reset"),
     thresholds={
         "inactive links": "0 (NVIDIA Health Validation: any inactive link is drained and reset)",
         "readings": "2 in a row: links retrain for a moment after a reset (our choice)",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.counters import growth
 from checks.finding import Action, Finding, Verdict
 from checks.rdma import is_blind, is_state_constant, is_up
@@ -123,6 +123,11 @@ CHECK = LevelCheck(
     summary="RDMA ports that go down and come back.",
     reading=RdmaReading,
     judge=judge,
+    outcomes=(
+        Outcome("flapping", Verdict.DEGRADED, Action.CHECK_CABLING),
+        Outcome("flapping", Verdict.FAILED, Action.CHECK_CABLING),
+        Outcome("saturated", Verdict.UNKNOWN),
+    ),
     window_s=WINDOW_S,
     thresholds={
         "degraded": f"{FLAPS_DEGRADED} flaps (gpud) or {CARRIER_CHANGES_DEGRADED} carrier changes (NVSentinel) an hour",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.rdma import ACTIVE, DISABLED, LINK_UP, is_blind, is_state_constant, is_up, port_of, say_state
 from checks.readings import RdmaPort, RdmaReading
@@ -111,6 +111,13 @@ CHECK = LevelCheck(
     summary="RDMA ports (InfiniBand and RoCE) that are missing, down, or slower than they were.",
     reading=RdmaReading,
     judge=judge,
+    outcomes=(
+        Outcome("missing", Verdict.FAILED, Action.REBOOT),
+        Outcome("down", Verdict.FAILED, Action.CHECK_CABLING),
+        Outcome("down", Verdict.FAILED, Action.CONTACT_SUPPORT),
+        Outcome("slow", Verdict.DEGRADED, Action.CHECK_CABLING),
+        Outcome("*", Verdict.UNKNOWN),
+    ),
     window_s=WINDOW_S,
     thresholds={
         "stood": f"{STOOD_S:.0f} s of readings (our choice; NCCL gives up after about 7 s)",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checks.check import LatchedCheck, Recovery
+from checks.check import LatchedCheck, Outcome, Recovery
 from checks.data import SxidEntry, sxid_catalogue
 from checks.finding import Action, Finding, Verdict
 from checks.gpu_names import PCI, normalise_pci
@@ -40,6 +40,9 @@ OVERRIDES = {
 }
 """Codes printed without a level word and left out of the guide's groups. Source: open-gpu-kernel-modules 595.45.04,
 `ctrl_dev_nvswitch.h`, names of the codes."""
+
+LEVELS = ("", "fatal", "non-fatal", "correctable")
+"""Words that a line may carry about itself."""
 
 _SXID = re.compile(
     rf"nvidia-nvswitch(?P<instance>\d{{1,4}}): SXid \((?:PCI:)?(?P<pci>{PCI})(?:\.[0-7])?\): "
@@ -107,7 +110,7 @@ def _level(body: str) -> str:
     if severity := _SEVERITY.match(body):
         return "fatal" if int(severity[1]) else "non-fatal"
     word = body.partition(",")[0].lower()
-    return word if word in ("fatal", "non-fatal", "correctable") else ""
+    return word if word in LEVELS else ""
 
 
 def _finding(event: SxidEvent) -> Finding:
@@ -162,11 +165,24 @@ def _judge_by_group(entry: SxidEntry) -> Judgement:
     return Judgement(Verdict.DEGRADED, Action.CONTACT_SUPPORT, "the line names no level and the guide no group")
 
 
+def _outcomes() -> tuple[Outcome, ...]:
+    """Return what can be said of each code with each word that a line may carry, and of a code without an entry."""
+    unknown = {("*", *_pair(_judge_unknown(level))) for level in LEVELS}
+    events = [SxidEvent("", code, 0, level, "", {}) for code in sxid_catalogue() for level in LEVELS]
+    known = {(str(event.code), *_pair(_judge_event(event))) for event in events}
+    return tuple(Outcome(*each) for each in (*sorted(known), *sorted(unknown)))
+
+
+def _pair(judgement: Judgement) -> tuple[Verdict, Action]:
+    return judgement.verdict, judgement.action
+
+
 CHECK = LatchedCheck(
     id=ID,
     summary="Faults that NVSwitches report in the kernel log as SXid codes.",
     judge=judge,
     released=released,
+    outcomes=_outcomes(),
     lookback=LOOKBACK,
     thresholds={
         "quiet": f"{QUIET_S:.0f} s without the line end what needs neither reset nor reboot (our choice)",

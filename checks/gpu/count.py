@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import Hysteresis, LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.nvml import about, judgeable
+from checks.policy import Policy
 from checks.readings import GpuReading, NvmlReading
 
 ID = "gpu.count"
@@ -45,6 +46,10 @@ CHECK = LevelCheck(
     summary="GPUs of this host that no longer answer.",
     reading=NvmlReading,
     judge=judge,
-    hysteresis=Hysteresis(raise_after=2),
+    outcomes=(
+        Outcome("lost", Verdict.FAILED, Action.REBOOT),
+        Outcome("reset_required", Verdict.FAILED, Action.RESET_GPU),
+    ),
+    policy=Policy(raise_after=2, because="a driver reload takes the GPUs away for one reading"),
     thresholds={"readings": "2 in a row without an answer: a driver reload takes the GPUs away for one (our choice)"},
 )

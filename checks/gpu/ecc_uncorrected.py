@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.counters import growth, since_reset
 from checks.finding import Action, Finding, Verdict
 from checks.nvml import about, history, judgeable, unreadable
@@ -40,6 +40,10 @@ CHECK = LevelCheck(
     summary="New uncorrectable ECC errors of GPU memory.",
     reading=NvmlReading,
     judge=judge,
+    outcomes=(
+        Outcome("unreadable", Verdict.UNKNOWN),
+        Outcome("", Verdict.DEGRADED, Action.RESET_GPU),
+    ),
     window_s=WINDOW_S,
     thresholds={"growth": f"any within {WINDOW_S / 60:.0f} min (NVIDIA: a volatile double-bit error is an incident)"},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.nvml import is_absent
 from checks.readings import NvmlReading
@@ -44,5 +44,10 @@ CHECK = LevelCheck(
     summary="Whether NVML, the driver's management library, answers in time.",
     reading=NvmlReading,
     judge=judge,
+    outcomes=(
+        Outcome(HUNG, Verdict.FAILED, Action.REBOOT),
+        Outcome("version_mismatch", Verdict.DEGRADED, Action.REBOOT),
+        Outcome("*", Verdict.UNKNOWN),
+    ),
     thresholds={"missed_deadlines": f"{MISSED_DEADLINES_OF_A_HANG} in a row are a hang (our choice)"},
 )

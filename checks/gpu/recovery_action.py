@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import LevelCheck
-from checks.finding import Finding
+from checks.check import LevelCheck, Outcome
+from checks.finding import Action, Finding, Verdict
 from checks.latched import ADVICE
 from checks.nvml import about, judgeable, unreadable
 from checks.readings import GpuReading, NvmlReading
-from checks.recovery_action import recovery_action
+from checks.recovery_action import MEANINGS, recovery_action
 
 ID = "gpu.recovery_action"
 
@@ -34,5 +34,10 @@ CHECK = LevelCheck(
     summary="The recovery action that the driver asks for, which outranks every table of codes.",
     reading=NvmlReading,
     judge=judge,
+    outcomes=(
+        *(Outcome(each.code, each.verdict, each.action) for each in map(recovery_action, range(1, MEANINGS))),
+        Outcome("unknown_*", Verdict.DEGRADED, Action.CONTACT_SUPPORT),
+        Outcome("unreadable", Verdict.UNKNOWN),
+    ),
     thresholds={"recovery_action": "0 is none (NVML field 230)"},
 )

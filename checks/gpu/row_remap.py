@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.nvml import about, judgeable, unreadable
 from checks.readings import GpuReading, NvmlReading
@@ -45,5 +45,10 @@ CHECK = LevelCheck(
     summary="Rows of GPU memory that wait for a reset to be replaced, or that could not be replaced.",
     reading=NvmlReading,
     judge=judge,
+    outcomes=(
+        Outcome("unreadable", Verdict.UNKNOWN),
+        Outcome("failed", Verdict.FAILED, Action.CONTACT_SUPPORT),
+        Outcome("pending", Verdict.DEGRADED, Action.RESET_GPU),
+    ),
     thresholds={"pending, failed": "the driver's flags (NVML fields 144 and 145)"},
 )

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checks import nvlink5
-from checks.check import LatchedCheck, Recovery
+from checks.check import LatchedCheck, Outcome, Recovery
 from checks.data import XidEntry, xid_catalogue
 from checks.finding import Action, Finding, Verdict
 from checks.gpu_names import PCI, normalise_pci
 from checks.kernel_log import excerpt, soon_after
 from checks.latched import ADVICE, QUIET_S, Judgement, is_healthy, repaired, silent
 from checks.readings import KernelRecord
-from checks.recovery_action import recovery_action
+from checks.recovery_action import MEANINGS, recovery_action
 
 ID = "gpu.xid"
 OFF_THE_BUS = 79
@@ -249,11 +249,28 @@ def _says_off_the_bus(text: str, pci: str) -> bool:
     return match is not None and normalise_pci(match[1]) == pci
 
 
+def _outcomes() -> tuple[Outcome, ...]:
+    """Return what can be said of each code: by the catalogue, and by the lines that say it better."""
+    said = {str(code): {_pair(_judge_event(XidEvent("", code, "", {})))} for code in xid_catalogue()}
+    for code in nvlink5.XIDS:
+        said[str(code)] |= nvlink5.possible(code)
+    asked = map(recovery_action, range(MEANINGS + 1))
+    said[str(RECOVERY_ACTION_CHANGED)] |= {(wanted.verdict, wanted.action) for wanted in asked}
+    known = [Outcome(code, *each) for code, pairs in said.items() for each in sorted(pairs)]
+    unknown = Outcome("*", Verdict.DEGRADED, Action.CONTACT_SUPPORT)
+    return (*known, unknown, Outcome(UNPARSED, Verdict.UNKNOWN))
+
+
+def _pair(judgement: Judgement) -> tuple[Verdict, Action]:
+    return judgement.verdict, judgement.action
+
+
 CHECK = LatchedCheck(
     id=ID,
     summary="Faults that the NVIDIA driver reports in the kernel log as Xid codes, and GPUs that fell off the bus.",
     judge=judge,
     released=released,
+    outcomes=_outcomes(),
     lookback=LOOKBACK,
     thresholds={
         "quiet": f"{QUIET_S:.0f} s without the line end what needs neither reset nor reboot (our choice)",

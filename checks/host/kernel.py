@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from checks.check import LatchedCheck, Recovery
+from checks.check import LatchedCheck, Outcome, Recovery
 from checks.finding import Action, Finding, Verdict
 from checks.kernel_log import excerpt
 from checks.latched import ADVICE, QUIET_S, Judgement, repaired, silent
@@ -27,15 +27,17 @@ class Rule:
     Attributes:
         pattern: matched at the message's start; a group `device` names what it is about.
         judge: what a match means, `None` for nothing.
+        says: every verdict with its action that `judge` can give.
     """
 
     code: str
     pattern: re.Pattern[str]
     judge: Callable[[re.Match[str]], Judgement | None]
+    says: tuple[tuple[Verdict, Action], ...]
 
 
-def _always(verdict: Verdict, action: Action, reason: str) -> Callable[[re.Match[str]], Judgement | None]:
-    return lambda _: Judgement(verdict, action, reason)
+def _always(code: str, pattern: str, verdict: Verdict, action: Action, reason: str) -> Rule:
+    return Rule(code, re.compile(pattern), lambda _: Judgement(verdict, action, reason), ((verdict, action),))
 
 
 def _machine_check(match: re.Match[str]) -> Judgement | None:
@@ -52,15 +54,19 @@ def _platform_error(match: re.Match[str]) -> Judgement:
 
 
 RULES = (
-    Rule(
+    _always(
         "hung_task",
-        re.compile(r"INFO: task (?:nvidia|nv_)\S{0,64}:\d{1,10} blocked for more than \d{1,10} seconds"),
-        _always(Verdict.FAILED, Action.REBOOT, "a task is stuck in the NVIDIA driver"),
+        r"INFO: task (?:nvidia|nv_)\S{0,64}:\d{1,10} blocked for more than \d{1,10} seconds",
+        Verdict.FAILED,
+        Action.REBOOT,
+        "a task is stuck in the NVIDIA driver",
     ),
-    Rule(
+    _always(
         "soft_lockup",
-        re.compile(r"(?:watchdog: )?BUG: soft lockup - CPU#\d{1,5} stuck for \d{1,10}s!"),
-        _always(Verdict.DEGRADED, Action.REBOOT, "a processor was stuck in the kernel"),
+        r"(?:watchdog: )?BUG: soft lockup - CPU#\d{1,5} stuck for \d{1,10}s!",
+        Verdict.DEGRADED,
+        Action.REBOOT,
+        "a processor was stuck in the kernel",
     ),
     Rule(
         "machine_check",
@@ -69,44 +75,56 @@ RULES = (
             r"Bank (?P<bank>\d{1,3}): (?P<status>[0-9a-f]{1,16})\b"
         ),
         _machine_check,
+        ((Verdict.FAILED, Action.CONTACT_SUPPORT),),
     ),
-    Rule(
+    _always(
         "memory_uncorrected",
-        re.compile(r"EDAC (?P<device>MC\d{1,3}): \d{1,10} UE\b"),
-        _always(Verdict.FAILED, Action.CONTACT_SUPPORT, "uncorrected error in main memory: replace the DIMM"),
+        r"EDAC (?P<device>MC\d{1,3}): \d{1,10} UE\b",
+        Verdict.FAILED,
+        Action.CONTACT_SUPPORT,
+        "uncorrected error in main memory: replace the DIMM",
     ),
     Rule(
         "platform_error",
         re.compile(r"(?:\{\d{1,10}\})?\[Hardware Error\]: event severity: (?P<severity>fatal|recoverable)\b"),
         _platform_error,
+        ((Verdict.FAILED, Action.CONTACT_SUPPORT), (Verdict.DEGRADED, Action.NONE)),
     ),
-    Rule(
+    _always(
         "read_only",
-        re.compile(r"EXT4-fs \((?P<device>[\w!:.-]{1,64})\): Remounting filesystem read-only"),
-        _always(Verdict.FAILED, Action.REBOOT, "the file system was made read-only after an error"),
+        r"EXT4-fs \((?P<device>[\w!:.-]{1,64})\): Remounting filesystem read-only",
+        Verdict.FAILED,
+        Action.REBOOT,
+        "the file system was made read-only after an error",
     ),
-    Rule(
+    _always(
         "filesystem_shutdown",
-        re.compile(
-            r"XFS \((?P<device>[\w!:.-]{1,64})\): [^\n]{0,200}?"
-            r"(?:xfs_do_force_shutdown|[Ss]hutting down filesystem|Filesystem has been shut down)"
-        ),
-        _always(Verdict.FAILED, Action.REBOOT, "the file system shut itself down after an error"),
+        r"XFS \((?P<device>[\w!:.-]{1,64})\): [^\n]{0,200}?"
+        r"(?:xfs_do_force_shutdown|[Ss]hutting down filesystem|Filesystem has been shut down)",
+        Verdict.FAILED,
+        Action.REBOOT,
+        "the file system shut itself down after an error",
     ),
-    Rule(
+    _always(
         "nvme_disabled",
-        re.compile(r"nvme (?P<device>nvme\d{1,4}): Disabling device after reset failure"),
-        _always(Verdict.FAILED, Action.REBOOT, "the disk's controller no longer answers"),
+        r"nvme (?P<device>nvme\d{1,4}): Disabling device after reset failure",
+        Verdict.FAILED,
+        Action.REBOOT,
+        "the disk's controller no longer answers",
     ),
-    Rule(
+    _always(
         "raid_failed",
-        re.compile(r"md/raid\d{0,2}:?(?P<device>md\w{1,32}): Disk failure on [\w!-]{1,64} detected, failing array"),
-        _always(Verdict.FAILED, Action.CONTACT_SUPPORT, "the array lost more disks than it can"),
+        r"md/raid\d{0,2}:?(?P<device>md\w{1,32}): Disk failure on [\w!-]{1,64} detected, failing array",
+        Verdict.FAILED,
+        Action.CONTACT_SUPPORT,
+        "the array lost more disks than it can",
     ),
-    Rule(
+    _always(
         "out_of_memory",
-        re.compile(r"Out of memory(?: \([\w ]{1,40}\))?: Kill(?:ed)? process \d{1,10}\b"),
-        _always(Verdict.DEGRADED, Action.NONE, "the whole host ran out of memory, not just one job"),
+        r"Out of memory(?: \([\w ]{1,40}\))?: Kill(?:ed)? process \d{1,10}\b",
+        Verdict.DEGRADED,
+        Action.NONE,
+        "the whole host ran out of memory, not just one job",
     ),
 )
 """Source of the lines: the kernel's own formats (kernel/hung_task.c, kernel/watchdog.c, arch/x86/kernel/cpu/mce,
@@ -147,6 +165,7 @@ CHECK = LatchedCheck(
     summary="What the kernel says is broken: lock-ups, uncorrected memory, dead disks, file systems gone read-only.",
     judge=judge,
     released=released,
+    outcomes=tuple(Outcome(rule.code, *said) for rule in RULES for said in rule.says),
     thresholds={
         "quiet": f"{QUIET_S:.0f} s without the line end what needs no reboot (our choice)",
         "machine_check": f"bit {UNCORRECTED_BIT} of the bank's status (Intel SDM, AMD APM)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.readings import KernelLogState
 
@@ -35,5 +35,9 @@ CHECK = LevelCheck(
     summary="Whether every record of the kernel log is read.",
     reading=KernelLogState,
     judge=judge,
+    outcomes=(
+        Outcome("unreadable", Verdict.UNKNOWN),
+        Outcome("lost", Verdict.UNKNOWN),
+    ),
     thresholds={"lost": "any record in the last interval"},
 )

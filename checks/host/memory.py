@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import Hysteresis, LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
+from checks.policy import Policy
 from checks.readings import HostReading
 
 ID = "host.memory"
@@ -38,7 +39,12 @@ CHECK = LevelCheck(
     summary="A host that runs out of main memory.",
     reading=HostReading,
     judge=judge,
-    hysteresis=Hysteresis(raise_after=2),
+    outcomes=(
+        Outcome("unreadable", Verdict.UNKNOWN),
+        Outcome("low", Verdict.DEGRADED),
+        Outcome("low", Verdict.FAILED),
+    ),
+    policy=Policy(raise_after=2, because="memory that a job is just giving back is no shortage"),
     thresholds={
         "failed": f"less than {FAILED_PERCENT:.0f} % available (our choice)",
         "degraded": f"less than {DEGRADED_PERCENT:.0f} % available (our choice)",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.filesystems import is_disk
 from checks.finding import Action, Finding, Verdict
 from checks.readings import FilesystemReading, HostReading
@@ -59,6 +59,7 @@ CHECK = LevelCheck(
     summary="Disks that the kernel turned read-only.",
     reading=HostReading,
     judge=judge,
+    outcomes=(Outcome("", Verdict.FAILED, Action.REBOOT),),
     window_s=WINDOW_S,
     thresholds={"remembered": f"{WINDOW_S / 60:.0f} min since it could be written (our choice)"},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.check import LevelCheck
+from checks.check import LevelCheck, Outcome
 from checks.filesystems import GIB, TINY_BYTES, is_judged, must_answer, one_per_device
 from checks.finding import Action, Finding, Verdict
 from checks.readings import FilesystemReading, HostReading
@@ -72,6 +72,13 @@ CHECK = LevelCheck(
     summary="File systems that run out of bytes or of inodes.",
     reading=HostReading,
     judge=judge,
+    outcomes=(
+        Outcome("unreadable", Verdict.UNKNOWN),
+        Outcome("space", Verdict.DEGRADED),
+        Outcome("space", Verdict.FAILED),
+        Outcome("inodes", Verdict.DEGRADED),
+        Outcome("inodes", Verdict.FAILED),
+    ),
     thresholds={
         "failed": f"{FAILED_PERCENT:.0f} % used, or less than 1 GiB free on a disk of at least 10 GiB (our choice)",
         "degraded": f"{DEGRADED_PERCENT:.0f} % used (our choice)",

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from agent import book as books
 from agent.book import Book, Moment, Turned
-from checks.check import Hysteresis
 from checks.finding import Action, Finding, FindingKey, Verdict
+from checks.policy import Policy
 from wire.messages import FindingCleared, FindingRaised
 
 CHECK = "gpu.ecc"
 BOOT = "boot-1"
-ONCE = Hysteresis()
+ONCE = Policy()
 
 
 def fault(device: str = "GPU-1", code: str = "dbe", **changes: Any) -> Finding:
@@ -30,8 +30,8 @@ def unknown(device: str = "GPU-1", code: str = "dbe") -> Finding:
     return Finding(CHECK, device, code, Verdict.UNKNOWN, Action.NONE, "cannot be read")
 
 
-def judge(book: Book, *findings: Finding, at: float = 0.0, hysteresis: Hysteresis = ONCE) -> Turned:
-    return books.judge_level(book, CHECK, findings, hysteresis=hysteresis, moment=Moment(at, BOOT))
+def judge(book: Book, *findings: Finding, at: float = 0.0, policy: Policy = ONCE) -> Turned:
+    return books.judge_level(book, CHECK, findings, policy=policy, moment=Moment(at, BOOT))
 
 
 def verdicts(book: Book) -> dict[tuple[str, str], Verdict]:
@@ -57,21 +57,21 @@ def test_ok_is_never_raised_and_its_reason_tells_why_a_fault_is_over() -> None:
 
 @pytest.mark.parametrize("needed", [2, 3, 5])
 def test_hysteresis_waits_for_consecutive_readings(needed: int) -> None:
-    patient = Hysteresis(raise_after=needed, clear_after=needed)
+    patient = Policy(raise_after=needed, clear_after=needed)
     book = Book()
     for _ in range(needed - 1):
-        turned = judge(book, fault(), hysteresis=patient)
+        turned = judge(book, fault(), policy=patient)
         assert turned.edges == ()
         assert books.is_unsettled(turned.book, CHECK)
         book = turned.book
-    interrupted = judge(book, hysteresis=patient).book
+    interrupted = judge(book, policy=patient).book
     assert Book() == interrupted
-    book = judge(book, fault(), hysteresis=patient).book
+    book = judge(book, fault(), policy=patient).book
     assert [fault().key] == list(book.raised)
     for _ in range(needed - 1):
-        book = judge(book, hysteresis=patient).book
+        book = judge(book, policy=patient).book
         assert [fault().key] == list(book.raised)
-    assert judge(book, hysteresis=patient).book.raised == {}
+    assert judge(book, policy=patient).book.raised == {}
 
 
 def test_an_unknown_stands_beside_the_fault_and_both_go_when_it_is_seen_to_be_over() -> None:
@@ -83,12 +83,12 @@ def test_an_unknown_stands_beside_the_fault_and_both_go_when_it_is_seen_to_be_ov
 
 
 def test_an_unknown_is_raised_at_once_but_a_fault_in_its_place_waits_its_turn() -> None:
-    patient = Hysteresis(raise_after=2)
-    book = judge(Book(), unknown(), hysteresis=patient).book
+    patient = Policy(raise_after=2)
+    book = judge(Book(), unknown(), policy=patient).book
     assert verdicts(book) == {("GPU-1", "dbe"): Verdict.UNKNOWN}
-    first = judge(book, fault(), hysteresis=patient)
+    first = judge(book, fault(), policy=patient)
     assert (verdicts(first.book), first.edges) == ({("GPU-1", "dbe"): Verdict.UNKNOWN}, ())
-    second = judge(first.book, fault(), hysteresis=patient)
+    second = judge(first.book, fault(), policy=patient)
     assert verdicts(second.book) == {("GPU-1", "dbe"): Verdict.FAILED}
     assert len(second.edges) == 1
 
@@ -109,12 +109,12 @@ def test_an_unknown_keeps_what_it_hides(hiding: Finding, kept: set[str]) -> None
 
 
 def test_an_unknown_breaks_a_run_of_clear_readings() -> None:
-    patient = Hysteresis(clear_after=2)
+    patient = Policy(clear_after=2)
     book = judge(Book(), fault()).book
     for findings in ((), (unknown(),), ()):
-        book = judge(book, *findings, hysteresis=patient).book
+        book = judge(book, *findings, policy=patient).book
         assert fault().key in book.raised
-    assert fault().key not in judge(book, hysteresis=patient).book.raised
+    assert fault().key not in judge(book, policy=patient).book.raised
 
 
 @pytest.mark.parametrize(
@@ -188,15 +188,15 @@ FINDINGS = st.builds(
     st.sampled_from(["x", "y"]),
 )
 READINGS = st.lists(st.lists(FINDINGS, max_size=4), max_size=12)
-PATIENCE = st.builds(Hysteresis, st.integers(1, 3), st.integers(1, 3))
+PATIENCE = st.builds(Policy, st.integers(1, 3), st.integers(1, 3))
 
 
 @given(READINGS, PATIENCE)
-def test_edges_alone_tell_the_whole_book(readings: list[list[Finding]], hysteresis: Hysteresis) -> None:
+def test_edges_alone_tell_the_whole_book(readings: list[list[Finding]], policy: Policy) -> None:
     """A controller that applies every edge knows exactly what is raised, with its verdict and action."""
     book, told = Book(), dict[FindingKey, tuple[Verdict, Action]]()
     for at, findings in enumerate(readings):
-        turned = judge(book, *findings, at=float(at), hysteresis=hysteresis)
+        turned = judge(book, *findings, at=float(at), policy=policy)
         for edge in turned.edges:
             if isinstance(edge, FindingRaised):
                 told[edge.finding.key] = (edge.finding.verdict, edge.finding.action)
@@ -209,12 +209,12 @@ def test_edges_alone_tell_the_whole_book(readings: list[list[Finding]], hysteres
 
 @given(READINGS, PATIENCE, st.lists(FINDINGS.filter(lambda finding: finding.verdict is Verdict.UNKNOWN), min_size=1))
 def test_a_blind_reading_never_clears_nor_changes_a_fault_it_hides(
-    readings: list[list[Finding]], hysteresis: Hysteresis, blind: list[Finding]
+    readings: list[list[Finding]], policy: Policy, blind: list[Finding]
 ) -> None:
     book = Book()
     for findings in readings:
-        book = judge(book, *findings, hysteresis=hysteresis).book
-    after = judge(book, *blind, unknown("host", "unobserved"), hysteresis=hysteresis).book
+        book = judge(book, *findings, policy=policy).book
+    after = judge(book, *blind, unknown("host", "unobserved"), policy=policy).book
     faults = {key: entry for key, entry in book.raised.items() if entry.finding.verdict is not Verdict.UNKNOWN}
     kept = {key: entry for key, entry in after.raised.items() if key in faults}
     assert {key: entry.finding for key, entry in faults.items()} == {key: entry.finding for key, entry in kept.items()}
@@ -224,20 +224,30 @@ def test_a_blind_reading_never_clears_nor_changes_a_fault_it_hides(
 
 
 @given(READINGS, PATIENCE)
-def test_enough_clear_readings_clear_everything(readings: list[list[Finding]], hysteresis: Hysteresis) -> None:
+def test_enough_clear_readings_clear_everything(readings: list[list[Finding]], policy: Policy) -> None:
     book = Book()
     for findings in readings:
-        book = judge(book, *findings, hysteresis=hysteresis).book
-    for _ in range(hysteresis.clear_after):
-        book = judge(book, hysteresis=hysteresis).book
+        book = judge(book, *findings, policy=policy).book
+    for _ in range(policy.clear_after):
+        book = judge(book, policy=policy).book
     assert Book() == book
 
 
 @given(READINGS, PATIENCE)
-def test_a_book_is_the_same_after_it_was_written_and_read(
-    readings: list[list[Finding]], hysteresis: Hysteresis
-) -> None:
+def test_a_book_is_the_same_after_it_was_written_and_read(readings: list[list[Finding]], policy: Policy) -> None:
     book = Book()
     for findings in readings:
-        book = judge(book, *findings, hysteresis=hysteresis).book
+        book = judge(book, *findings, policy=policy).book
     assert replace(book, seen={}) == books.load(json.loads(json.dumps(books.dump(book))))
+
+
+def test_a_fault_may_skip_readings_where_its_policy_says_so() -> None:
+    """Two of the last three: shown, not shown, shown again counts; with two readings between it does not."""
+    skips = Policy(raise_after=2, raise_within=3)
+    book = judge(Book(), fault(), policy=skips).book
+    book = judge(book, policy=skips).book
+    assert books.is_unsettled(book, CHECK)
+    assert fault().key in judge(book, fault(), policy=skips).book.raised
+
+    longer = judge(book, policy=skips).book
+    assert fault().key not in judge(longer, fault(), policy=skips).book.raised

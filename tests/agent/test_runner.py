@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from agent.desk import Desk, last_sequence
+from agent.desk import SMOULDER_S, Desk, last_sequence
 from agent.runner import RECORDS_PER_TURN, KernelLog, Runner
-from checks.check import Check, Hysteresis, LevelCheck, Recovery
+from agent.sources.source import Timing
+from checks.check import Check, LevelCheck, Outcome, Recovery
 from checks.errors import CannotJudge, CannotObserve
 from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
+from checks.host import agent
+from checks.policy import Policy
 from checks.readings import HostReading, KernelLogState, KernelRecord, NvmlReading
 from tests.support.agent_node import (
     EPOCH,
@@ -47,7 +50,8 @@ def busy(readings: Sequence[HostReading]) -> tuple[Finding, ...]:
     return (Finding("host.busy", "host", "", Verdict.FAILED, Action.REBOOT, f"load {load:g}"),)
 
 
-BUSY = LevelCheck("host.busy", "the host is busy", HostReading, busy)
+SAYS = (Outcome("*", Verdict.FAILED, Action.REBOOT),)
+BUSY = LevelCheck("host.busy", "the host is busy", HostReading, busy, SAYS)
 
 
 def seen(readings: Sequence[HostReading]) -> tuple[Finding, ...]:
@@ -148,8 +152,8 @@ async def test_a_fault_comes_and_goes_with_the_readings() -> None:
 
 
 async def test_a_check_gets_the_readings_of_its_window_and_no_older_ones() -> None:
-    windowed = LevelCheck("host.seen", "counts its readings", HostReading, seen, window_s=10.0)
-    newest = LevelCheck("host.one", "counts its readings", HostReading, seen)
+    windowed = LevelCheck("host.seen", "counts its readings", HostReading, seen, SAYS, window_s=10.0)
+    newest = LevelCheck("host.one", "counts its readings", HostReading, seen, SAYS)
     node = Node(checks=(windowed, newest))
     async with node.running():
         await node.clock.advance(60.0)
@@ -159,8 +163,8 @@ async def test_a_check_gets_the_readings_of_its_window_and_no_older_ones() -> No
 
 def _windows(node: Node) -> list[list[HostReading]]:
     feed = node.runner._feeds["host"]
-    by_check = {check.id: window for check, window in feed.windows()}
-    return [by_check["host.one"], by_check["host.seen"], list(feed.window)]
+    by_check = {check.id: readings for check, readings in feed.window.views()}
+    return [by_check["host.one"], by_check["host.seen"], list(feed.window._readings)]
 
 
 @pytest.mark.parametrize(("load", "code"), [(None, "unjudged"), (-1.0, "crashed")])
@@ -299,7 +303,7 @@ def never(_: Finding, __: Recovery) -> str:
 
 
 async def test_a_latched_check_that_crashes_is_unknown_for_an_interval_and_hinders_no_other() -> None:
-    broken = type(xid.CHECK)("host.broken", "crashes", crash, never)
+    broken = type(xid.CHECK)("host.broken", "crashes", crash, never, SAYS)
     node = Node(checks=(broken, xid.CHECK))
     async with node.running():
         node.log.write(LOST)
@@ -380,7 +384,7 @@ async def test_run_checks_judges_readings_that_begin_after_it_was_asked() -> Non
 
 
 async def test_run_checks_reads_until_hysteresis_has_settled() -> None:
-    slow = LevelCheck("host.busy", "busy", HostReading, busy, hysteresis=Hysteresis(raise_after=1, clear_after=3))
+    slow = LevelCheck("host.busy", "busy", HostReading, busy, SAYS, policy=Policy(clear_after=3))
     node = Node(checks=(slow,), load=50.0)
     async with node.running():
         node.load = 1.0
@@ -415,7 +419,7 @@ async def test_the_state_of_the_log_is_judged_by_level_checks() -> None:
         found = Finding("host.log", "host", "", Verdict.UNKNOWN, Action.NONE, readings[-1].because)
         return (found,) if readings[-1].because else ()
 
-    node = Node(checks=(LevelCheck("host.log", "the log is read", KernelLogState, loses),))
+    node = Node(checks=(LevelCheck("host.log", "the log is read", KernelLogState, loses, SAYS),))
     async with node.running():
         node.log.because = "12 records lost"
         await node.clock.advance(10.0)
@@ -432,7 +436,7 @@ def mounted(_: Sequence[HostReading]) -> tuple[Finding, ...]:
 
 
 async def test_a_name_that_is_no_text_can_still_be_told() -> None:
-    node = Node(checks=(LevelCheck("host.mount", "mounts", HostReading, mounted),))
+    node = Node(checks=(LevelCheck("host.mount", "mounts", HostReading, mounted, SAYS),))
     async with node.running():
         level = node.runner.status()
     assert msgspec.json.decode(msgspec.json.encode(level), type=Status) == level
@@ -458,3 +462,45 @@ async def test_a_fault_that_comes_again_every_second_fills_neither_disk_nor_outb
             node.log.write(CONTAINED)
             await node.clock.advance(1.0)
     assert len(node.journal.events) == 1
+
+
+async def test_a_source_is_read_fast_while_something_smoulders_and_calmly_after() -> None:
+    node = Node()
+    node.host.timing = Timing(interval_s=10.0, fast_interval_s=2.0, deadline_s=1.0)
+    async with node.running():
+        await node.clock.advance(20.0)
+        calm = len(node.host.began)
+        node.load = 50.0
+        await node.clock.advance(20.0)
+        smouldering = len(node.host.began) - calm
+        await node.clock.advance(SMOULDER_S)
+        stands = len(node.host.began)
+        await node.clock.advance(100.0)
+    assert calm <= 3
+    assert smouldering >= 6
+    assert len(node.host.began) - stands <= 11
+
+
+async def test_a_line_about_a_gpu_makes_nvml_be_asked_at_once() -> None:
+    node = Node(checks=(xid.CHECK,))
+    async with node.running():
+        await node.clock.advance(6.0)
+        node.nvml.began.clear()
+        node.log.write(LOST)
+        await settle()
+        assert node.nvml.began == [1_006.0]
+
+
+async def test_a_source_whose_process_cannot_be_killed_is_a_finding_and_over_when_it_answers() -> None:
+    node = Node(checks=(BUSY, agent.CHECK))
+    async with node.running():
+
+        def stuck() -> HostReading:
+            raise CannotObserve("process 7 does not die of SIGKILL", stuck=True)
+
+        healthy, node.host.answer = node.host.answer, stuck
+        await node.clock.advance(80.0)
+        assert "+host.agent|host|stuck degraded" in node.journal.told()
+        node.host.answer = healthy
+        await node.clock.advance(30.0)
+        assert "-host.agent|host|stuck" in node.journal.told()

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.settings import Settings, SettingsError, load_settings
+from agent.sources.source import Timing
 from wire.orders import OrderAction
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
@@ -71,7 +72,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert settings.broker.password() == "secret"
     assert {OrderAction.REBOOT} == settings.orders_allowed
     assert [KEY.public_bytes_raw()] * 2 == [key.load().public_bytes_raw() for key in settings.trusted_keys.values()]
-    assert (settings.sources.nvml.interval_s, settings.sources.nvml.deadline_s) == (5.0, 3.5)
+    assert settings.timings()["nvml"] == Timing(interval_s=5.0, fast_interval_s=5.0, deadline_s=3.5)
     assert isinstance(settings.trusted_keys["pem"].load(), Ed25519PublicKey)
 
 

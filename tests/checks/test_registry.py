@@ -6,12 +6,14 @@ import importlib
 from pathlib import Path
 
 import checks
-from checks.check import SOURCE_OF_READING, LevelCheck
+from checks.check import LevelCheck
+from checks.policy import AT_ONCE, Policy
+from checks.readings import READINGS
 from checks.registry import CHECKS
 from tests.support.check_cases import ROOT, all_cases
 
 PACKAGE = Path(checks.__file__).parent
-SHELVES = {"data"}
+SHELVES = {"data", "readings"}
 """Folders of the package that hold no checks."""
 
 
@@ -37,11 +39,23 @@ def test_every_check_has_cases_and_every_case_a_check() -> None:
 
 
 def test_every_case_says_where_its_text_is_from() -> None:
-    assert [case.name for case in all_cases() if not case.file.origin.strip()] == []
+    assert [case.name for case in all_cases() if not case.origin.strip()] == []
 
 
 def test_every_check_is_documented_and_has_a_source() -> None:
     for check in CHECKS:
         assert check.summary.endswith(".")
         assert check.thresholds or check.id == "gpu.nvml"
-        assert not isinstance(check, LevelCheck) or check.reading in SOURCE_OF_READING
+        assert not isinstance(check, LevelCheck) or check.reading in READINGS
+        assert check.outcomes
+
+
+def test_every_policy_that_is_not_the_default_says_why() -> None:
+    silent = [check.id for check in CHECKS if isinstance(check, LevelCheck) and check.policy != AT_ONCE]
+    assert [check for check in silent if not policy_of(check).because] == []
+
+
+def policy_of(check_id: str) -> Policy:
+    (check,) = [check for check in CHECKS if check.id == check_id]
+    assert isinstance(check, LevelCheck)
+    return check.policy

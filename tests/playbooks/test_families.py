@@ -154,7 +154,7 @@ def test_every_playbook_is_somebodys_answer() -> None:
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
 def test_every_failed_finding_of_every_case_is_answered(case: Case) -> None:
-    expected = case.file.expected if isinstance(case.file.expected, list) else []
+    expected = case.expected if isinstance(case.expected, list) else []
     failed = [each for each in expected if each["verdict"] == Verdict.FAILED]
     unanswered = [
         each for each in failed if not answer(case.check, each["code"], Verdict.FAILED, Action(each["action"]))

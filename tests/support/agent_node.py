@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.machine import ActionFailed, ActionRefused, Done
-from agent.sources.source import Polled
+from agent.sources.source import Timing
 from checks.readings import GpuReading, KernelLogState, KernelRecord, NvmlReading
 from wire.messages import EventBody, FindingCleared, FindingRaised
 
@@ -56,14 +56,16 @@ class ManualClock:
         self.now = target
 
 
+STEADY = Timing(interval_s=10.0, fast_interval_s=10.0, deadline_s=5.0)
+
+
 @dataclass(slots=True)
 class ScriptedSource:
     """A polled source that answers what `answer` returns or raises, once `gate` is open."""
 
     name: str
-    answer: Callable[[], Polled]
-    interval_s: float = 10.0
-    deadline_s: float = 5.0
+    answer: Callable[[], Any]
+    timing: Timing = STEADY
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     clock: ManualClock | None = None
     began: list[float] = field(default_factory=list)
@@ -72,7 +74,7 @@ class ScriptedSource:
         """Begin with the gate open."""
         self.gate.set()
 
-    async def read(self) -> Polled:
+    async def read(self) -> Any:
         """Answer as told, as of the moment at which the reading began."""
         self.began.append(self.clock.now if self.clock else 0.0)
         answer = self.answer

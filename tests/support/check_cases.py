@@ -1,68 +1,90 @@
-"""Reads the case files under tests/cases: what a check is given, and what it must say."""
+"""Reads the case files under tests/cases: recordings of what a check is given, with what it must say of it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-import msgspec
-
-from checks.readings import FilesystemReading, GpuReading, RdmaPort
+from checks.errors import CannotJudge
+from checks.recording import BY_SOURCE, Header, Taken, read
 
 ROOT = Path(__file__).parent.parent / "cases"
-
-PARTS: dict[str, type] = {"gpus": GpuReading, "ports": RdmaPort, "filesystems": FilesystemReading}
-"""Fields of readings that hold readings of their own."""
-
-
-class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file. `input`: lines, or readings oldest first. `expected`: findings, or `{"cannot_judge": sentence}`."""
-
-    origin: str
-    input: list[Any]
-    expected: list[dict[str, Any]] | dict[str, str]
-    accept_userspace: bool = False
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case with where it came from; `name` is `<check id>/<case>`."""
+    """One case; `name` is `<check id>/<case>`, `expected` findings or `{"cannot_judge": sentence}`."""
 
     name: str
     check: str
-    file: CaseFile
+    header: Header
+    taken: tuple[Taken, ...]
+
+    @property
+    def origin(self) -> str:
+        """Where the text comes from."""
+        return self.header.origin
+
+    @property
+    def expected(self) -> Any:
+        """What the check must say."""
+        return self.header.expected
 
     @property
     def lines(self) -> list[bytes]:
-        """The input as raw lines."""
-        return [line.encode() for line in self.file.input]
+        """The captured lines of the kernel log."""
+        return [each.what for each in self.taken if isinstance(each.what, bytes)]
 
-    def readings(self, kind: type) -> list[Any]:
-        """Return the input as readings of one kind. Raises AssertionError for a field that does not exist."""
-        for reading in self.file.input:
-            _check_fields(reading, kind, self.name)
-        encoded = json.dumps(self.file.input).encode()
-        return msgspec.json.decode(encoded, type=list[kind])  # type: ignore[valid-type]
+    @property
+    def readings(self) -> list[Any]:
+        """The readings, oldest first."""
+        return [each.what for each in self.taken if not isinstance(each.what, bytes)]
 
 
 def all_cases() -> list[Case]:
     """Return every case, in a fixed order."""
-    return [_read(path) for path in sorted(ROOT.glob("*/*.json"))]
+    return [_read(path) for path in sorted(ROOT.glob("*/*.jsonl"))]
 
 
 def _read(path: Path) -> Case:
+    name = f"{path.parent.name}/{path.stem}"
+    lines = path.read_bytes().splitlines()
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=CaseFile)
-    except msgspec.DecodeError as error:
-        raise AssertionError(f"{path} is no case: {error}") from error
-    return Case(f"{path.parent.name}/{path.stem}", path.parent.name, file)
+        header, taken = read(lines, name=str(path))
+        case = Case(name, path.parent.name, header, tuple(taken))
+    except CannotJudge as error:
+        raise AssertionError(f"{error}: no case") from error
+    for line in lines[1:]:
+        _check_fields(json.loads(line), name)
+    return case
 
 
-def _check_fields(values: dict[str, Any], kind: type, where: str) -> None:
-    unknown = set(values) - {each.name for each in fields(kind)}
-    assert not unknown, f"{where}: {kind.__name__} has no {', '.join(sorted(unknown))}"
-    for part, part_kind in PARTS.items():
-        for value in values.get(part, ()):
-            _check_fields(value, part_kind, where)
+def _check_fields(entry: dict[str, Any], where: str) -> None:
+    """Refuse a field that no reading has: in a recording it would mean nothing, in a case it is a slip of the pen."""
+    if "reading" in entry:
+        unknown = list(_unknown_fields(entry["reading"], BY_SOURCE[entry["source"]]))
+        assert not unknown, f"{where}: {', '.join(unknown)}"
+
+
+def _unknown_fields(values: Any, kind: type) -> Iterator[str]:
+    known = get_type_hints(kind)
+    yield from (f"{kind.__name__} has no {name}" for name in values if name not in {f.name for f in fields(kind)})
+    for name in set(values) & set(known):
+        for part in _parts(known[name]):
+            for value in _members(values[name]):
+                yield from _unknown_fields(value, part)
+
+
+def _parts(hint: Any) -> list[type]:
+    """Return the readings inside a field's type."""
+    found = [hint] if is_dataclass(hint) else [part for inner in get_args(hint) for part in _parts(inner)]
+    return [part for part in found if isinstance(part, type)]
+
+
+def _members(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, list):
+        return [each for each in value if isinstance(each, dict)]
+    return [value] if isinstance(value, dict) else []

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.sources.nvml import CHILD, Question
+from agent.sources.source import NVML_CHILD, Surroundings
+from tests.support.memory_store import MemoryStore
+from tests.support.surroundings import surroundings_at
 
 SOURCE = Path(__file__).parent.parent / "doubles" / "nvml" / "libnvidia-ml.c"
 SIMULATED = (sys.executable, "-m", "agent.simulation.nvml_library")
@@ -42,13 +44,17 @@ class Library:
         """The text that it answers from."""
         return self.root / "nvml.state"
 
+    def surroundings(self, store: MemoryStore | None = None) -> Surroundings:
+        """Return the machine on which NVML is this library."""
+        command = (*SIMULATED, str(self.state)) if self.double is None else NVML_CHILD
+        return surroundings_at(self.root, store, nvml_command=command)
+
     @property
-    def question(self) -> Question:
-        """How the source has to ask to reach it."""
+    def environment(self) -> dict[str, str] | None:
+        """What the child needs in its environment to load this library."""
         if self.double is None:
-            return Question(command=(*SIMULATED, str(self.state)), sysfs=self.root / "sys")
-        environment = {**os.environ, "LD_LIBRARY_PATH": str(self.double), "NVML_DOUBLE_STATE": str(self.state)}
-        return Question(command=CHILD, environment=environment, sysfs=self.root / "sys")
+            return None
+        return {**os.environ, "LD_LIBRARY_PATH": str(self.double), "NVML_DOUBLE_STATE": str(self.state)}
 
     def say(self, *lines: str, gpus: int = 2) -> None:
         """Describe healthy GPUs of an H100 host, then these lines, of which the last about a fact counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,6 +14,8 @@ import pytest
 from agent.simulation import sources
 from agent.simulation.faults import FAULTS, find_fault
 from agent.simulation.machine import Seams, SimulatedMachine
+from agent.sources.nvml import NvmlSource
+from agent.sources.registry import SOURCES
 from checks.check import LevelCheck
 from checks.errors import CannotJudge
 from checks.finding import Action, Finding, Verdict
@@ -21,6 +24,7 @@ from checks.kernel_log import believed
 from checks.registry import CHECKS
 from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
+from tests.support.surroundings import deadline
 
 APART_S = 15.0
 """Seconds between two readings, as the checks see it."""
@@ -40,20 +44,25 @@ class Watcher:
         self.killed: list[bool] = []
         seams = Seams(sleep=no_wait, end_process=self.ended.append, kill_process=lambda: self.killed.append(True))
         self.machine = SimulatedMachine.create(directory, name="n1", seed=7, speedup=360.0, seams=seams)
-        self.gpu_store, self.port_store = MemoryStore(), MemoryStore()
+        self.stores = {declared.name: MemoryStore() for declared in SOURCES}
         self.start()
 
     def start(self) -> None:
         """Begin as an agent that has just been started."""
-        self.nvml = sources.nvml_source(self.machine, self.gpu_store)
-        self.rdma = sources.rdma_source(self.machine, self.port_store)
-        self.host = sources.host_source(self.machine)
+        timings = {declared.name: declared.timing for declared in SOURCES}
+        self.sources = sources.make_sources(self.machine, self.stores.__getitem__, timings)
         self.readings: dict[type, list[Any]] = {}
+
+    @property
+    def nvml(self) -> NvmlSource:
+        """The source over NVML."""
+        (source,) = [source for source in self.sources if isinstance(source, NvmlSource)]
+        return source
 
     async def look(self) -> Seen:
         """Take two readings of each source and return what the level checks say: check, code, verdict."""
         for _ in range(2):
-            for source in (self.nvml, self.rdma, self.host):
+            for source in self.sources:
                 reading = await source.read()
                 earlier = self.readings.setdefault(type(reading), [])
                 earlier.append(replace(reading, at_s=APART_S * len(earlier)))
@@ -84,7 +93,7 @@ class Watcher:
         assert self.ended == [75]
         assert before != self.machine.boot_id()
         self.ended.clear()
-        await self.nvml.close()
+        await asyncio.gather(*(source.close() for source in self.sources))
         self.start()
 
 
@@ -187,7 +196,7 @@ async def test_a_driver_that_does_not_answer_is_one_fault_and_all_else_unknown(
     watcher: Watcher, fault: str, expected: tuple[str, str, str]
 ) -> None:
     await watcher.look()
-    watcher.nvml.deadline_s = 0.5
+    watcher.nvml.timing = deadline(0.5)
     await watcher.machine.inject_fault(fault, device="", parameters={"repair": "succeeds"})
     seen = await watcher.look()
     assert expected in seen

@@ -24,6 +24,7 @@ from agent.sources.host import (
 from checks.errors import CannotObserve
 from checks.readings import FilesystemReading, HostReading
 from tests.support.eventually import eventually
+from tests.support.surroundings import SOON, deadline, surroundings_at, write_files
 
 MOUNTINFO = r"""
 21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw,errors=remount-ro
@@ -49,15 +50,9 @@ def no_facts() -> HostReading:
 def source_of(
     tmp_path: Path, text: str = MOUNTINFO, ask: AskSpace = some_space, deadline_s: float = 10.0
 ) -> HostSource:
-    mountinfo = tmp_path / "mountinfo"
-    mountinfo.write_text(text)
-    return HostSource(
-        facts=no_facts,
-        mountinfo=mountinfo,
-        ask_space=ask,
-        deadline_s=deadline_s,
-        monotonic=lambda: 9.0,
-    )
+    write_files(tmp_path, {"proc/self/mountinfo": text})
+    surroundings = surroundings_at(tmp_path, monotonic=lambda: 9.0)
+    return HostSource(surroundings, deadline(deadline_s), facts=no_facts, ask_space=ask)
 
 
 async def test_disks_and_network_mounts_are_read_and_pseudo_file_systems_are_not(tmp_path: Path) -> None:
@@ -173,7 +168,7 @@ def test_processes_are_read_by_name_and_state(tmp_path: Path) -> None:
 
 
 async def test_this_very_host_is_read() -> None:
-    source = HostSource()
+    source = HostSource(surroundings_at(Path("/")), SOON)
     reading = await source.read()
     await source.close()
     assert (reading.memory_total_bytes or 0) > (reading.memory_available_bytes or 0) > 0

@@ -13,12 +13,13 @@ import psutil
 import pytest
 
 from agent.sources.child import Slot
-from agent.sources.nvml import ABSENT_INTERVAL_S, NvmlSource, Question, name_silent, nvidia_addresses
+from agent.sources.nvml import ABSENT_INTERVAL_S, NvmlSource, name_silent, nvidia_addresses
 from checks.errors import CannotObserve
 from checks.readings import GpuReading
 from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
 from tests.support.nvml_double import GPU_UUIDS, Library, build_double
+from tests.support.surroundings import SOON, deadline, surroundings_at
 
 FIRST, SECOND = GPU_UUIDS
 LINKS_UP = dict.fromkeys(range(18), True)
@@ -31,7 +32,7 @@ class Source(NvmlSource):
     """The source over one library, with a memory and a clock that tests can see."""
 
     def __init__(self, library: Library, store: MemoryStore | None = None, slot: Slot | None = None) -> None:
-        super().__init__(store or MemoryStore(), question=library.question, slot=slot, monotonic=lambda: 5.0)
+        super().__init__(library.surroundings(store), SOON, environment=library.environment, slot=slot)
 
 
 def is_gone(pid: int) -> bool:
@@ -220,14 +221,14 @@ async def test_a_driver_that_does_not_answer_is_named_and_asked_by_a_fresh_proce
 async def test_a_hang_is_cut_off_at_the_deadline_and_over_when_the_driver_answers(library: Library, line: str) -> None:
     source = Source(library, MemoryStore({"known_gpus": PCI}))
     library.say(line)
-    source.deadline_s = SHORT_S
+    source.timing = deadline(SHORT_S)
     readings = [await source.read() for _ in range(2)]
     assert source.child_pid is None
     assert [(each.failure, each.missed_deadlines) for each in readings] == [("timeout", 1), ("timeout", 2)]
     assert "no answer within 1 s" in readings[1].detail
 
     library.say()
-    source.deadline_s = 10.0
+    source.timing = SOON
     again = await source.read()
     await source.close()
     assert (again.failure, again.missed_deadlines, len(again.gpus)) == ("", 0, 2)
@@ -238,7 +239,7 @@ async def test_a_child_that_cannot_be_killed_is_stuck_and_none_is_started_behind
     slot = Slot(kill=lambda group, _: groups.append(group), kill_limit_s=0.05)
     source = Source(library, slot=slot)
     library.say("hang *")
-    source.deadline_s = SHORT_S
+    source.timing = deadline(SHORT_S)
     readings = [await source.read() for _ in range(3)]
     assert [reading.failure for reading in readings] == ["stuck"] * 3
     assert [reading.missed_deadlines for reading in readings] == [1, 2, 3]
@@ -263,8 +264,8 @@ async def test_a_host_without_gpus_is_asked_again_after_five_minutes_only(tmp_pa
     starts, now = tmp_path / "starts", 1000.0
     script = f"echo start >> {starts}; exec {sys.executable} -m agent.sources.nvml_child"
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
-    question = Question(command=("sh", "-c", script), environment=environment, sysfs=tmp_path / "sys")
-    source = NvmlSource(MemoryStore(), question=question, monotonic=lambda: now)
+    surroundings = surroundings_at(tmp_path, nvml_command=("sh", "-c", script), monotonic=lambda: now)
+    source = NvmlSource(surroundings, SOON, environment=environment)
     seen = []
     for now in (1000.0, 1015.0, 1000.0 + ABSENT_INTERVAL_S - 1, 1000.0 + ABSENT_INTERVAL_S):
         reading = await source.read()
@@ -330,7 +331,7 @@ async def test_the_child_stays_small(library: Library) -> None:
 
 def test_a_hung_child_dies_with_the_agent(library: Library) -> None:
     library.say("hang *")
-    command, environment = library.question.command, library.question.environment
+    command, environment = library.surroundings().nvml_command, library.environment
     script = (
         "import subprocess, sys\n"
         f"child = subprocess.Popen({list(command)!r}, stdin=subprocess.PIPE, start_new_session=True)\n"

@@ -1,0 +1,30 @@
+"""The explicit list of all polled sources: a new source is one new file and one line here.
+
+The kernel log is the one source that is followed and not polled (agent/sources/kernel_log.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from agent.sources import host, nvml, rdma
+from agent.sources.source import Declaration, PolledSource, Surroundings, Timing
+
+SOURCES: Final[tuple[Declaration, ...]] = (nvml.SOURCE, rdma.SOURCE, host.SOURCE)
+"""Every source, in the order in which documentation shows them."""
+
+Make = Callable[[Surroundings, Timing], PolledSource]
+
+
+def make_sources(
+    surroundings: Surroundings, timings: Mapping[str, Timing], *, others: Mapping[str, Make] | None = None
+) -> tuple[PolledSource, ...]:
+    """Return each source that has a timing, with nothing running.
+
+    Args:
+        timings: name → when it is read; a source that is switched off has none.
+        others: name → what makes a source in place of the declared one.
+    """
+    makers = {source.name: source.make for source in SOURCES} | dict(others or {})
+    return tuple(makers[name](surroundings, timing) for name, timing in timings.items())

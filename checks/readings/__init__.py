@@ -1,0 +1,50 @@
+"""What checks judge: plain facts taken from a host by the agent's sources, with no judgement in them.
+
+`None` always means "not readable or not supported here", never zero. Every reading carries `at_s`, seconds on the
+host's monotonic clock, which begins at the boot, so that checks judge rates and youth without knowing any clock. One
+file a source; a source takes one type of reading, and the type names it:
+
+- `SOURCE`: name of the agent's source (agent/sources/registry.py) that takes it.
+- `PARTS`: name of the field that holds the like devices among which faults are compared, empty without any.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from checks.readings.agent import AgentReading, SourceState
+from checks.readings.host import FilesystemReading, HostReading
+from checks.readings.kernel import KernelLogState, KernelRecord
+from checks.readings.nvml import GpuReading, NvmlReading
+from checks.readings.rdma import RdmaPort, RdmaReading
+
+__all__ = [
+    "READINGS",
+    "AgentReading",
+    "FilesystemReading",
+    "GpuReading",
+    "HostReading",
+    "KernelLogState",
+    "KernelRecord",
+    "NvmlReading",
+    "RdmaPort",
+    "RdmaReading",
+    "Reading",
+    "SourceState",
+]
+
+
+class Reading(Protocol):
+    """What every reading of a polled source has."""
+
+    SOURCE: ClassVar[str]
+    PARTS: ClassVar[str]
+
+    @property
+    def at_s(self) -> float:
+        """When it was taken."""
+        ...
+
+
+READINGS: tuple[type[Reading], ...] = (NvmlReading, RdmaReading, HostReading, KernelLogState, AgentReading)
+"""Every type of reading that level checks judge, one a source."""
