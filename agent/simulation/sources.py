@@ -13,9 +13,10 @@ from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import SimulatedMachine
 from agent.simulation.tree import NVML, TOOLS, read_host
 from agent.sources import registry
-from agent.sources.host import HostSource, Space
+from agent.sources.host import HostSource
 from agent.sources.inventory import Store
 from agent.sources.kernel_log import KernelLogSource, PipeReader
+from agent.sources.mounts import MountsSource, Space
 from agent.sources.rdma import RdmaSource
 from agent.sources.source import PolledSource, Surroundings, Timing
 from checks.errors import CannotObserve
@@ -44,16 +45,23 @@ def make_sources(
     others: dict[str, registry.Make] = {
         "rdma": partial(_FlappingRdmaSource, machine),
         "host": partial(_host_source, machine),
+        "mounts": partial(_mounts_source, machine),
     }
     return registry.make_sources(surroundings_of(machine, store), timings, others=others)
 
 
 def _host_source(machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> HostSource:
-    """Return the host source over the machine's mounts and host readings."""
+    """Return the host source over the machine's host readings."""
 
     def facts() -> HostReading:
         file = read_host(machine.directory)
         return replace(file.facts, uptime_s=max(0.0, time.time() - file.booted_at))
+
+    return HostSource(surroundings, timing, facts=facts)
+
+
+def _mounts_source(machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> MountsSource:
+    """Return the mounts source over the machine's mountinfo and the space that it has."""
 
     async def ask_space(mount: str, _deadline_s: float) -> Space:
         space = read_host(machine.directory).space.get(mount)
@@ -61,7 +69,7 @@ def _host_source(machine: SimulatedMachine, surroundings: Surroundings, timing: 
             raise CannotObserve("not mounted")
         return space
 
-    return HostSource(surroundings, timing, facts=facts, ask_space=ask_space)
+    return MountsSource(surroundings, timing, ask_space=ask_space)
 
 
 def kernel_log_source(machine: SimulatedMachine, *, after_sequence: int = -1) -> KernelLogSource:

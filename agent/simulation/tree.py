@@ -30,7 +30,7 @@ from agent.simulation.hardware import (
     SimulatedPort,
 )
 from agent.simulation.states import MachineState, replace_file
-from agent.sources.host import Space
+from agent.sources.mounts import Space
 from checks.readings import HostReading
 
 NVML: Final = "nvml.state"

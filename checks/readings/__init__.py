@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from checks.readings.agent import AgentReading, SourceState
-from checks.readings.host import FilesystemReading, HostReading
+from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
+from checks.readings.mounts import FilesystemReading, MountsReading
 from checks.readings.nvml import GpuReading, NvmlReading
 from checks.readings.rdma import RdmaPort, RdmaReading
 
@@ -26,6 +27,7 @@ __all__ = [
     "HostReading",
     "KernelLogState",
     "KernelRecord",
+    "MountsReading",
     "NvmlReading",
     "RdmaPort",
     "RdmaReading",
@@ -46,5 +48,12 @@ class Reading(Protocol):
         ...
 
 
-READINGS: tuple[type[Reading], ...] = (NvmlReading, RdmaReading, HostReading, KernelLogState, AgentReading)
+READINGS: tuple[type[Reading], ...] = (
+    NvmlReading,
+    RdmaReading,
+    HostReading,
+    MountsReading,
+    KernelLogState,
+    AgentReading,
+)
 """Every type of reading that level checks judge, one a source."""

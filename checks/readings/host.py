@@ -1,4 +1,4 @@
-"""The host itself: memory, load, processes, file systems."""
+"""The host itself: memory, load, processes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,8 @@ from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
-class FilesystemReading:
-    """Space on one mounted file system. `unreadable` holds why it could not be asked (e.g. `timeout`)."""
-
-    mount: str
-    device: str = ""
-    kind: str = ""
-    read_only: bool = False
-    total_bytes: int | None = None
-    free_bytes: int | None = None
-    total_inodes: int | None = None
-    free_inodes: int | None = None
-    unreadable: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class HostReading:
-    """The host itself: memory, load, processes, file systems."""
+    """The host itself: memory, load, processes."""
 
     SOURCE: ClassVar[str] = "host"
     PARTS: ClassVar[str] = ""
@@ -36,4 +21,3 @@ class HostReading:
     uptime_s: float | None = None
     zombies: int | None = None
     uninterruptible: tuple[str, ...] = ()
-    filesystems: tuple[FilesystemReading, ...] = ()

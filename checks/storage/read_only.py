@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from checks.check import LevelCheck, Outcome
 from checks.filesystems import is_disk
 from checks.finding import Action, Finding, Verdict
-from checks.readings import FilesystemReading, HostReading
+from checks.readings import FilesystemReading, MountsReading
 
 ID = "storage.read_only"
 WINDOW_S = 3600.0
@@ -23,7 +23,7 @@ VERIFIED_IMAGE = "/dev/dm-"
 MUTABLE_ROOT_KINDS = frozenset({"btrfs", "ext3", "ext4", "xfs"})
 
 
-def judge(readings: Sequence[HostReading]) -> tuple[Finding, ...]:
+def judge(readings: Sequence[MountsReading]) -> tuple[Finding, ...]:
     """Return every disk that has gone read-only."""
     written = {device for reading in readings for device in _writable(reading)}
     now_writable = _writable(readings[-1])
@@ -31,11 +31,11 @@ def judge(readings: Sequence[HostReading]) -> tuple[Finding, ...]:
     return tuple(_finding(each) for each in gone if each.device in written or _is_mutable_root(each))
 
 
-def _disks(reading: HostReading) -> list[FilesystemReading]:
+def _disks(reading: MountsReading) -> list[FilesystemReading]:
     return [each for each in reading.filesystems if is_disk(each)]
 
 
-def _writable(reading: HostReading) -> set[str]:
+def _writable(reading: MountsReading) -> set[str]:
     """Return the devices that are writable at one mount at least: a read-only bind mount is no fault of the disk."""
     return {each.device for each in _disks(reading) if not each.read_only}
 
@@ -57,7 +57,7 @@ def _finding(filesystem: FilesystemReading) -> Finding:
 CHECK = LevelCheck(
     id=ID,
     summary="Disks that the kernel turned read-only.",
-    reading=HostReading,
+    reading=MountsReading,
     judge=judge,
     outcomes=(Outcome("", Verdict.FAILED, Action.REBOOT),),
     window_s=WINDOW_S,

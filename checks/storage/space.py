@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from checks.check import LevelCheck, Outcome
 from checks.filesystems import GIB, TINY_BYTES, is_judged, must_answer, one_per_device
 from checks.finding import Action, Finding, Verdict
-from checks.readings import FilesystemReading, HostReading
+from checks.readings import FilesystemReading, MountsReading
 
 ID = "storage.space"
 FAILED_PERCENT = 95.0
@@ -19,7 +19,7 @@ LARGE_BYTES = 10 * GIB
 """Only from this size on is 1 GiB left a fault by itself: on a smaller disk it is more than a tenth."""
 
 
-def judge(readings: Sequence[HostReading]) -> tuple[Finding, ...]:
+def judge(readings: Sequence[MountsReading]) -> tuple[Finding, ...]:
     """Return every file system that is nearly full, and those that could not be asked."""
     shown = one_per_device(readings[-1].filesystems)
     return tuple(finding for filesystem in shown for finding in _judge_filesystem(filesystem))
@@ -70,7 +70,7 @@ def _finding(filesystem: FilesystemReading, code: str, verdict: Verdict, because
 CHECK = LevelCheck(
     id=ID,
     summary="File systems that run out of bytes or of inodes.",
-    reading=HostReading,
+    reading=MountsReading,
     judge=judge,
     outcomes=(
         Outcome("unreadable", Verdict.UNKNOWN),
