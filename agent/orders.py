@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final, Protocol, assert_never
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import ledger as ledgers
 from agent.clock import Clock
@@ -24,9 +24,12 @@ from agent.machine import ActionFailed, ActionRefused, Done, Machine
 from agent.plain_text import plain
 from checks.finding import Verdict
 from wire.messages import CheckLevel, Envelope, OrderEnded, Refused, SignedOrder, Status
-from wire.orders import Order, OrderAction, check_acceptable, verify
+from wire.orders import Order, OrderAction, check_acceptable
 
 log = structlog.get_logger()
+
+SIGNATURES: Final = "wire.signatures"
+"""Imported at the first order: a node that never gets one does not carry the library for it."""
 
 LEDGER: Final = "orders"
 """Key under which the outbox keeps the ledger."""
@@ -71,10 +74,10 @@ class OrderJournal(Journal, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Whom this node obeys, and in what."""
+    """Whom this node obeys, and in what. `trusted`: key id → the 32 bytes of an Ed25519 public key."""
 
     node: str
-    trusted: Mapping[str, Ed25519PublicKey]
+    trusted: Mapping[str, bytes]
     allowed: frozenset[OrderAction]
 
 
@@ -150,7 +153,7 @@ class Orders:
         Raises:
             Refused: otherwise; nobody is told.
         """
-        order = verify(signed, trusted=self._rules.trusted)
+        order: Order = import_module(SIGNATURES).verify(signed, trusted=self._rules.trusted)
         if order.node != self._rules.node:
             raise Refused(f"addressed to {order.node!r}, this is {self._rules.node!r}")
         if order.expires_at + ledgers.KEPT_S <= self._clock.wall():

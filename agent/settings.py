@@ -11,16 +11,14 @@ import socket
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+import msgspec
 
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
+from agent.strict import Reader, Rule, Wrong
 from wire.orders import OrderAction
 from wire.topics import NAME
 from wire.transport import BrokerAddress
@@ -28,94 +26,104 @@ from wire.transport import BrokerAddress
 EX_CONFIG: Final = 78
 """Exit code of a process whose configuration is wrong. Source: sysexits.h."""
 
+KEY_BYTES: Final = 32
+ED25519_HEAD: Final = bytes.fromhex("302a300506032b6570032100")
+"""What an Ed25519 public key in PEM begins with, before its 32 bytes. Source: RFC 8410, sections 4 and 10.1."""
+
+Rules = dict[str, Rule]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
 
 class SettingsError(Exception):
     """The file cannot be used; the text names every problem, one a line."""
 
 
-def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is not a name of letters, digits, '.', '_' and '-'")
-    return text
+def _why_no_name(text: str) -> str:
+    return "" if NAME.fullmatch(text) else f"{text!r} is not a name of letters, digits, '.', '_' and '-'"
 
 
-def _broker_url(url: str) -> str:
-    BrokerAddress.parse(url)
-    if urlsplit(url).password is not None:
-        raise ValueError("no password in the address: name a file in password_file")
-    return url
+def _why_no_broker(url: str) -> str:
+    try:
+        BrokerAddress.parse(url)
+    except ValueError as error:
+        return str(error)
+    return "no password in the address: name a file in password_file" if urlsplit(url).password is not None else ""
 
 
-def _readable_file(path: Path) -> Path:
+def _why_unreadable(path: Path) -> str:
     try:
         path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    return path
+        return f"cannot read {path}: {error.strerror}"
+    return ""
 
 
-Name = Annotated[str, AfterValidator(_name)]
-ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+class _Section(msgspec.Struct, frozen=True):
+    pass
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Broker(_Section):
+class Broker(_Section, frozen=True):
     """How to reach the MQTT broker. `url` ends in `?v=3` for a broker that speaks MQTT 3.1.1 only."""
 
-    url: Annotated[str, AfterValidator(_broker_url)]
+    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": _why_unreadable}
+
+    url: str
     username: str = ""
-    password_file: ReadableFile | None = None
-    ca_file: ReadableFile | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
 
     def password(self) -> str:
         """Return the password, read anew from its file; empty when no file is named."""
         return self.password_file.read_text().strip() if self.password_file else ""
 
 
-class TrustedKey(_Section):
+class TrustedKey(_Section, frozen=True):
     """One controller's Ed25519 public key: `public_key` (base64 of its 32 bytes) or `file` (the same text, or PEM)."""
 
+    RULES: ClassVar[Rules] = {"file": _why_unreadable}
+
     public_key: str = ""
-    file: ReadableFile | None = None
+    file: Path | None = None
 
-    @model_validator(mode="after")
-    def _holds_one_key(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse anything but one key."""
         if bool(self.public_key) == bool(self.file):
-            raise ValueError("give exactly one of public_key and file")
-        self.load()
-        return self
+            raise Wrong("give exactly one of public_key and file")
+        try:
+            self.load()
+        except ValueError as error:
+            raise Wrong(str(error)) from error
 
-    def load(self) -> Ed25519PublicKey:
-        """Return the key.
+    def load(self) -> bytes:
+        """Return the key's 32 bytes.
 
         Raises:
             ValueError: the text is no Ed25519 public key.
         """
-        return parse_public_key(self.file.read_text() if self.file else self.public_key)
+        return parse_public_key(self.file.read_text(errors="replace") if self.file else self.public_key)
 
 
-def parse_public_key(text: str) -> Ed25519PublicKey:
-    """Return the Ed25519 public key that `text` holds as PEM or as base64 of its 32 bytes.
+def parse_public_key(text: str) -> bytes:
+    """Return the 32 bytes of the Ed25519 public key that `text` holds as PEM or as base64 of them.
 
     Raises:
         ValueError: it is neither.
     """
+    is_pem = "BEGIN" in text
+    body = "".join(line for line in text.splitlines() if "-----" not in line) if is_pem else text.strip()
     try:
-        if "BEGIN" not in text:
-            return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.strip(), validate=True))
-        key = load_pem_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError(f"not an Ed25519 public key (PEM, or base64 of 32 bytes): {error}") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"a public key, but {type(key).__name__} in place of Ed25519")
+        key = base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise ValueError(f"not an Ed25519 public key (PEM, or base64 of {KEY_BYTES} bytes): {error}") from error
+    if is_pem and not key.startswith(ED25519_HEAD):
+        raise ValueError("a public key in PEM, but of another kind than Ed25519")
+    key = key.removeprefix(ED25519_HEAD)
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"not an Ed25519 public key: {len(key)} bytes in place of {KEY_BYTES}")
     return key
 
 
-class Source(_Section):
+class Source(_Section, frozen=True, kw_only=True):
     """When one source is read, and when a reading is late.
 
     Attributes:
@@ -130,33 +138,36 @@ class Source(_Section):
     fast_interval_s: Seconds
     deadline_s: Seconds
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse times that contradict each other."""
         if self.deadline_s > self.interval_s:
-            raise ValueError(f"deadline_s {self.deadline_s:g} is longer than interval_s {self.interval_s:g}")
-        if self.fast_interval_s > self.interval_s and "fast_interval_s" in self.model_fields_set:
-            fast_s = self.fast_interval_s
-            raise ValueError(f"fast_interval_s {fast_s:g} is longer than interval_s {self.interval_s:g}")
-        return self
+            raise Wrong(f"deadline_s {self.deadline_s:g} is longer than interval_s {self.interval_s:g}")
+        if self.fast_interval_s > self.interval_s and self.fast_interval_s != self._declared_fast_s:
+            raise Wrong(f"fast_interval_s {self.fast_interval_s:g} is longer than interval_s {self.interval_s:g}")
 
     def timing(self) -> Timing:
         """Return it as the source is given it; a declared fast interval is never longer than the one that was set."""
         return Timing(self.interval_s, min(self.fast_interval_s, self.interval_s), self.deadline_s)
 
-
-def _section_of(declared: Declaration) -> tuple[type[Source], Source]:
-    """Return the section of one source, with what it declares as defaults."""
-    defaults: dict[str, Any] = {name: (Seconds, value) for name, value in asdict(declared.timing).items()}
-    section = create_model(f"Source_{declared.name}", __base__=Source, __doc__=declared.summary, **defaults)
-    return section, section.model_validate({})
+    @property
+    def _declared_fast_s(self) -> float:
+        (declared,) = [each.default for each in msgspec.structs.fields(self) if each.name == "fast_interval_s"]
+        return float(declared)
 
 
-_SECTIONS: Final[dict[str, Any]] = {declared.name: _section_of(declared) for declared in SOURCES}
+def _section_of(declared: Declaration) -> tuple[str, Any, Any]:
+    """Return name, type and default of one source's section, with what it declares as defaults."""
+    fields = [(name, Seconds, value) for name, value in asdict(declared.timing).items()]
+    section: Any = msgspec.defstruct(f"Source_{declared.name}", fields, bases=(Source,), frozen=True, kw_only=True)
+    section.__doc__ = declared.summary
+    return declared.name, section, section()
 
-Sources = create_model("Sources", __base__=_Section, __doc__="Every polled source, by its name.", **_SECTIONS)
+
+Sources = msgspec.defstruct("Sources", [_section_of(each) for each in SOURCES], bases=(_Section,), frozen=True)
+Sources.__doc__ = "Every polled source, by its name."
 
 
-class KernelLog(_Section):
+class KernelLog(_Section, frozen=True):
     """Where kernel records come from.
 
     `accept_userspace_records` believes lines that any privileged container can write; it is for trying things out.
@@ -167,17 +178,20 @@ class KernelLog(_Section):
     accept_userspace_records: bool = False
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True, kw_only=True):
     """The whole file.
 
     Attributes:
+        node: this node's name, the host's own when it is left out.
         orders_allowed: what this node lets a controller ask of it; anything else is refused.
         trusted_keys: key id → public key of a controller. Without any, every order is refused.
         simulation_directory: when set, the node is a simulated one whose state lies there.
     """
 
-    node: Name = Field(default_factory=socket.gethostname, validate_default=True)
-    cell: Name = "main"
+    RULES: ClassVar[Rules] = {"node": _why_no_name, "cell": _why_no_name}
+
+    node: str = msgspec.field(default_factory=socket.gethostname)
+    cell: str = "main"
     broker: Broker
     state_directory: Path = Path("/var/lib/fleetmend-agent")
     status_interval_s: Seconds = 60
@@ -205,14 +219,8 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from error
-    try:
-        return Settings.model_validate(document)
-    except ValidationError as error:
-        raise SettingsError("\n".join(f"{path}: {line}" for line in _problems(error))) from error
-
-
-def _problems(error: ValidationError) -> list[str]:
-    return [
-        f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg'].removeprefix('Value error, ')}"
-        for problem in error.errors(include_url=False, include_context=False)
-    ]
+    reader = Reader()
+    settings = reader.table(document, Settings)
+    if settings is None:
+        raise SettingsError("\n".join(f"{path}: {problem}" for problem in reader.problems))
+    return settings

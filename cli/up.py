@@ -193,7 +193,7 @@ class Cell:
             plans.append(AgentPlan(node, state / "agents" / node, SIMULATED_ORDERS, *trust, simulation=machine))
         for plan in plans:
             config = write_agent(plan, self._access(plan.node))
-            child = self._child(f"agent-{plan.node}", "agent.main", ("--config", str(config)))
+            child = self._child(f"agent-{plan.node}", "agent", ("--config", str(config)))
             if plan.simulation is not None:
                 child.may_restart = _switched_on(plan.simulation)
             self.agents.append(child)

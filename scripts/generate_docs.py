@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import click
 import msgspec
@@ -167,23 +167,26 @@ def settings_page() -> str:
     )
 
 
-def _sections(model: type[BaseModel], path: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
+Model = type[BaseModel] | type[msgspec.Struct]
+
+
+def _sections(model: Model, path: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
     """Yield a section for the model and for each one inside it; `defaults` are what the outer one gives its keys."""
-    schema = model.model_json_schema()
+    schema, types = _schema(model), get_type_hints(model)
     definitions = schema.get("$defs", {})
-    said = {name: value.description or "" for name, value in model.model_fields.items()}
-    for owner in reversed([each for each in model.__mro__ if issubclass(each, BaseModel)]):
+    said = dict.fromkeys(schema["properties"], "") | _descriptions(model)
+    for owner in reversed(model.__mro__[:-1]):
         said |= {name: text for name, text in attributes_of(owner).items() if name in said}
     keys, inner = [], []
     for name, value in schema["properties"].items():
-        nested = _nested(model.model_fields[name].annotation)
+        nested = _nested(types[name])
         if nested is None:
             given = {"default": defaults[name]} if name in defaults else {}
             required = name in schema.get("required", []) and not given
             default = _default(value | given, required=required)
             keys.append((code(name), _kind(value, definitions), default, said[name]))
         else:
-            where = f"{path}{name}{'.<name>' if _is_mapping(value) else ''}"
+            where = f"{path}{name}{'.<name>' if get_origin(types[name]) is dict else ''}"
             inner.append((nested, where, value.get("default", {})))
     if path:
         yield f"### `[{path.removesuffix('.')}]`\n\n{doc(model)}"
@@ -193,14 +196,40 @@ def _sections(model: type[BaseModel], path: str, defaults: Mapping[str, Any] = M
         yield from _sections(nested, f"{where}.", given)
 
 
-def _nested(annotation: Any) -> type[BaseModel] | None:
+def _schema(model: Model) -> dict[str, Any]:
+    """Return the JSON Schema of one section, with what it refers to under `$defs`."""
+    if issubclass(model, BaseModel):
+        return model.model_json_schema()
+    types = get_type_hints(model, include_extras=True)
+    properties: dict[str, Any] = {}
+    definitions: dict[str, Any] = {}
+    for each in msgspec.structs.fields(model):
+        schema: dict[str, Any] = {"type": "object"} if _nested(types[each.name]) else _schema_of(types[each.name])
+        definitions |= schema.pop("$defs", {})
+        default = {} if each.default is msgspec.NODEFAULT else {"default": _plain(each.default)}
+        properties[each.name] = schema | default
+    required = [each.name for each in msgspec.structs.fields(model) if each.required]
+    return {"properties": properties, "required": required, "$defs": definitions}
+
+
+def _schema_of(kind: Any) -> dict[str, Any]:
+    return msgspec.json.schema(kind, schema_hook=lambda _: {"type": "string", "format": "path"})
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+def _descriptions(model: Model) -> dict[str, str]:
+    if not issubclass(model, BaseModel):
+        return {}
+    return {name: value.description or "" for name, value in model.model_fields.items()}
+
+
+def _nested(annotation: Any) -> Model | None:
     """Return the model behind an annotation: the model itself, or what a mapping holds."""
     candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-
-
-def _is_mapping(schema: Mapping[str, Any]) -> bool:
-    return schema.get("type") == "object"
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel | msgspec.Struct)), None)
 
 
 def _default(schema: Mapping[str, Any], *, required: bool) -> str:

@@ -126,7 +126,7 @@ class Stored(msgspec.Struct, frozen=True, tag="stored"):
 
 
 class SignedOrder(msgspec.Struct, frozen=True, tag="order"):
-    """An order as signed bytes. `payload` is the JSON text of a `wire.orders.Order`; sign and verify there."""
+    """An order as signed bytes. `payload` is the JSON text of a `wire.orders.Order`; see wire/signatures.py."""
 
     key_id: str
     payload: str

@@ -1,4 +1,4 @@
-"""Orders to nodes: what may be asked, how it is signed, and when a node must refuse.
+"""Orders to nodes: what may be asked, and when a node must refuse. How they are signed: wire/signatures.py.
 
 The set of actions is closed. A node obeys only an order that is signed by a key it trusts, addressed to it, inside its
 time window, never seen before, and on the node's own allow-list.
@@ -6,16 +6,10 @@ time window, never seen before, and on the node's own allow-list.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-from wire.messages import Refused, SignedOrder
+from wire.messages import Refused
 
 
 class OrderAction(StrEnum):
@@ -50,34 +44,6 @@ class Order:
     device: str = ""
     incident_id: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
-
-
-_decoder = msgspec.json.Decoder(Order)
-
-
-def sign(order: Order, *, key_id: str, key: Ed25519PrivateKey) -> SignedOrder:
-    """Return the order as it travels."""
-    payload = msgspec.json.encode(order)
-    return SignedOrder(key_id, payload.decode(), base64.b64encode(key.sign(payload)).decode())
-
-
-def verify(signed: SignedOrder, *, trusted: Mapping[str, Ed25519PublicKey]) -> Order:
-    """Return the order if a trusted key signed exactly these bytes.
-
-    Raises:
-        Refused: unknown key, wrong signature, or a payload that is no order.
-    """
-    key = trusted.get(signed.key_id)
-    if key is None:
-        raise Refused(f"key {signed.key_id!r} is not trusted here")
-    try:
-        key.verify(base64.b64decode(signed.signature, validate=True), signed.payload.encode())
-    except (InvalidSignature, ValueError) as error:
-        raise Refused(f"signature does not match key {signed.key_id!r}") from error
-    try:
-        return _decoder.decode(signed.payload)
-    except msgspec.DecodeError as error:
-        raise Refused(f"signed payload is no order: {error}") from error
 
 
 MAX_CLOCK_SKEW_S = 30.0

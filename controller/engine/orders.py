@@ -13,7 +13,8 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wire import messages, topics
-from wire.orders import Order, sign
+from wire.orders import Order
+from wire.signatures import sign
 from wire.transport import NotPublished, Transport
 
 log = structlog.get_logger()

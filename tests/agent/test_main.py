@@ -25,7 +25,8 @@ from cli.broker import Mosquitto
 from tests.support.broker import Listener, listening, running_broker, settings, until
 from wire import messages, topics
 from wire.messages import AgentStarted, Envelope, FindingCleared, FindingRaised, OrderEnded, Presence, Status, Stored
-from wire.orders import Order, OrderAction, sign
+from wire.orders import Order, OrderAction
+from wire.signatures import sign
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 PUBLIC = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
@@ -115,7 +116,7 @@ class Site:
         """Start the agent."""
         with (self.directory / "agent.log").open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "agent.main", "--config", str(self.config)),
+                *(sys.executable, "-m", "agent", "--config", str(self.config)),
                 env={**os.environ, **environment},
                 stderr=output,
             )

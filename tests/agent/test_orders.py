@@ -27,7 +27,8 @@ from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
 from tests.support.agent_node import EPOCH, PCI, UUID, ManualClock, MemoryJournal, ScriptedMachine, nvml, settle
 from wire.messages import CheckLevel, Envelope, NodeFacts, OrderEnded, SignedOrder, Status
-from wire.orders import Order, OrderAction, sign
+from wire.orders import Order, OrderAction
+from wire.signatures import sign
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))
@@ -79,7 +80,7 @@ class Node:
             clock=self.clock.clock,
         )
         self.orders = Orders(
-            Rules("n1", {"main": KEY.public_key()}, self.allowed),
+            Rules("n1", {"main": KEY.public_key().public_bytes_raw()}, self.allowed),
             machine=self.machine,
             checks=self.checks,
             desk=self.desk,

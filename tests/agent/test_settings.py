@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -71,9 +71,8 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     )
     assert settings.broker.password() == "secret"
     assert {OrderAction.REBOOT} == settings.orders_allowed
-    assert [KEY.public_bytes_raw()] * 2 == [key.load().public_bytes_raw() for key in settings.trusted_keys.values()]
+    assert [KEY.public_bytes_raw()] * 2 == [key.load() for key in settings.trusted_keys.values()]
     assert settings.timings()["nvml"] == Timing(interval_s=5.0, fast_interval_s=5.0, deadline_s=3.5)
-    assert isinstance(settings.trusted_keys["pem"].load(), Ed25519PublicKey)
 
 
 def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
         ),
         (LEAST + "[trusted_keys.a]\n", "trusted_keys.a: give exactly one of public_key and file"),
         ('cell = "a/b"\n' + LEAST, "cell: 'a/b' is not a name of letters, digits, '.', '_' and '-'"),
-        ("", "broker: Field required"),
+        ("", "broker: it must be given"),
     ],
 )
 def test_a_problem_says_what_is_right(tmp_path: Path, text: str, problem: str) -> None:
@@ -135,7 +134,7 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     key = X25519PrivateKey.generate().public_key()
     (tmp_path / "x25519.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     (found,) = problems(tmp_path, LEAST + f'[trusted_keys.a]\nfile = "{tmp_path}/x25519.pem"\n')
-    assert found == "trusted_keys.a: a public key, but X25519PublicKey in place of Ed25519"
+    assert found == "trusted_keys.a: a public key in PEM, but of another kind than Ed25519"
 
 
 def test_what_is_no_toml_or_no_file_is_named(tmp_path: Path) -> None:
@@ -154,5 +153,5 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_settings_never_change(tmp_path: Path) -> None:
     settings = load(tmp_path, LEAST)
-    with pytest.raises(ValueError, match="frozen"):
-        settings.cell = "other"
+    with pytest.raises(AttributeError, match="immutable"):
+        settings.cell = "other"  # type: ignore[misc] # what mypy forbids is what is tried here

@@ -21,7 +21,7 @@ from controller.store.sqlite import SqliteLog
 from tests.support.policy import GPU_LOST, START, xid
 from wire import messages, topics
 from wire.messages import NodeFacts
-from wire.orders import verify
+from wire.signatures import verify
 
 
 @dataclass(slots=True)
@@ -153,7 +153,7 @@ async def test_an_order_is_signed_with_the_term_and_sent_until_it_ends(bench: Be
     topic, payload = bench.link.sent[0]
     body = messages.decode(payload, topics.parse(topic)).body
     assert isinstance(body, messages.SignedOrder)
-    order = verify(body, trusted={"k1": bench.desk.key.public_key()})
+    order = verify(body, trusted={"k1": bench.desk.key.public_key().public_bytes_raw()})
     assert (order.order_id, order.node, order.fencing_token, order.incident_id) == (order_id, "n1", 7, "inc-000001")
     bench.desk.ended(order_id)
     await bench.desk.send_again()

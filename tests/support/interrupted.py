@@ -27,7 +27,8 @@ from controller.policy.rules import Rules
 from controller.receipts import Receipts
 from controller.store.sqlite import Receipt, SqliteLog
 from wire import messages, topics
-from wire.orders import Order, OrderAction, verify
+from wire.orders import Order, OrderAction
+from wire.signatures import verify
 from wire.transport import Received
 
 
@@ -172,7 +173,8 @@ class Wire:
             for seq in body.seqs:
                 self.world.outbox.pop(seq, None)
         elif isinstance(body, messages.SignedOrder):
-            self.world.obey(verify(body, trusted={body.key_id: self.world.key.public_key()}), self.finding)
+            trusted = {body.key_id: self.world.key.public_key().public_bytes_raw()}
+            self.world.obey(verify(body, trusted=trusted), self.finding)
         self.fuse.cross(f"after {address.channel}")
 
 

@@ -34,7 +34,8 @@ from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
 from wire import messages, topics
 from wire.messages import CheckLevel, NodeFacts
-from wire.orders import Order, OrderAction, verify
+from wire.orders import Order, OrderAction
+from wire.signatures import verify
 from wire.transport import Received
 
 START = 1_790_000_000.0
@@ -193,7 +194,7 @@ class Nodes:
         address = topics.parse(topic)
         body = messages.decode(payload, address).body
         if isinstance(body, messages.SignedOrder) and address.node not in self.deaf:
-            await self._obey(verify(body, trusted={body.key_id: self.key.public_key()}))
+            await self._obey(verify(body, trusted={body.key_id: self.key.public_key().public_bytes_raw()}))
 
     async def run(self, **_: object) -> None:
         raise AssertionError("the wire in memory needs no connection")

@@ -1,0 +1,95 @@
+"""Plain values into settings, with every problem at once and the path of each.
+
+msgspec stops at its first problem, and pydantic, which does not, costs the agent 10 MiB and a quarter of a second at
+each start. So tables are walked here, and msgspec judges the values in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+Rule = Callable[[Any], str]
+"""Says what is wrong with a value, nothing when it is right. A struct's RULES name one for each key that has one."""
+
+
+class Wrong(ValueError):
+    """Raised by a struct's `__post_init__`: its keys are right one by one and contradict each other."""
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads one document. `problems`: `path: what is wrong`, in the document's order of keys."""
+
+    problems: list[str] = field(default_factory=list)
+
+    def table(self, values: Any, kind: type[S], path: str = "") -> S | None:
+        """Return the table as a struct, `None` when something in it is wrong."""
+        if not isinstance(values, Mapping):
+            self._note(path, f"a table is wanted here, and not {values!r}")
+            return None
+        before = len(self.problems)
+        read = dict(self._fields(values, kind, path))
+        if len(self.problems) > before:
+            return None
+        try:
+            return kind(**read)
+        except Wrong as wrong:
+            self._note(path, str(wrong))
+            return None
+
+    def _fields(self, values: Mapping[str, Any], kind: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any]]:
+        types = get_type_hints(kind, include_extras=True)
+        known = {each.name: each for each in msgspec.structs.fields(kind)}
+        for name in values:
+            if name not in known:
+                self._note(_join(path, name), f"no such key here; there are {', '.join(known)}")
+        for name, each in known.items():
+            if name in values:
+                value = self._value(values[name], types[name], _join(path, name))
+                yield name, self._ruled(value, getattr(kind, "RULES", {}).get(name), _join(path, name))
+            elif each.required:
+                self._note(_join(path, name), "it must be given")
+
+    def _value(self, value: Any, kind: Any, path: str) -> Any:
+        if struct := _struct_in(kind):
+            return self.table(value, struct, path)
+        origin, inner = get_origin(kind), get_args(kind)
+        if origin is dict and (struct := _struct_in(inner[1])) and isinstance(value, Mapping):
+            return {name: self.table(each, struct, _join(path, name)) for name, each in value.items()}
+        if origin is frozenset and isinstance(value, Iterable) and not isinstance(value, str):
+            return frozenset(self._value(each, inner[0], f"{path}.{place}") for place, each in enumerate(value))
+        try:
+            return msgspec.convert(value, kind, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            self._note(path, str(error))
+            return None
+
+    def _ruled(self, value: Any, rule: Rule | None, path: str) -> Any:
+        if rule is not None and value is not None and (problem := rule(value)):
+            self._note(path, problem)
+        return value
+
+    def _note(self, path: str, problem: str) -> None:
+        self.problems.append(f"{path or 'file'}: {problem}")
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"{value!r} is no {kind.__name__}")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path and name else path or name
