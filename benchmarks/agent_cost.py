@@ -1,31 +1,57 @@
-"""What the agent costs this host, beside Debian's prometheus-node-exporter in the same minute.
+"""What the agent costs a host, beside Debian's prometheus-node-exporter and one check process of Meta's gcm.
 
-CPU seconds and resident memory of every process of the agent, read from /proc; node-exporter is scraped every 15 s as
-Prometheus would. Start time is from the process's start until its first status reached the broker.
+CPU seconds and resident memory of every process of the agent, read from /proc: once on this very host, once watching
+8 simulated GPUs with 18 NVLinks each and 8 RDMA ports, where NVML is the C double under the real pynvml. node-exporter
+is scraped every 15 s as Prometheus would; gcm starts a process a check, so one such run stands beside ours. Then the
+time from a kernel-log record to its finding at the broker, and from the agent's start to its first word there.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 
-from benchmarks.report import Row, publish
-from tests.support.embedded import EmbeddedCell, free_port, until
+from agent.simulation.machine import SimulatedMachine
+from benchmarks.gcm import one_check
+from benchmarks.report import Row, publish, spread
+from checks import nvlink5
+from checks.evaluator import FAULTS
+from checks.finding import FindingKey
+from checks.gpu import xid
+from cli.broker import Mosquitto
+from tests.support.agent_site import NODE, Controller, Site
+from tests.support.broker import listening, running_broker, settings
+from tests.support.embedded import free_port
+from tests.support.nvml_double import build_double
+from wire import topics
+from wire.messages import AgentStarted, EventBody, FindingRaised
 
 SCRAPE_S = 15.0
+SETTLE_S = 5.0
+CALM = "status_interval_s = 60"
+CODES = tuple(
+    int(outcome.code)
+    for outcome in xid.CHECK.outcomes
+    if outcome.code.isdecimal() and outcome.verdict in FAULTS and int(outcome.code) not in nvlink5.XIDS
+)
+"""Codes of which every line is a fault."""
 
 
-def tree(process: psutil.Process) -> list[psutil.Process]:
+def tree(pid: int) -> list[psutil.Process]:
     """Return a process and all its descendants."""
+    process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
 
 
@@ -40,18 +66,10 @@ def rss_mib(processes: list[psutil.Process]) -> float:
     return sum(process.memory_info().rss for process in processes) / 2**20
 
 
-def agent_of(cell: EmbeddedCell, node: str) -> psutil.Process:
-    """Return the main process of a node's agent."""
-    assert cell.process is not None
-    for process in psutil.Process(cell.process.pid).children():
-        if f"/agents/{node}/" in " ".join(process.cmdline()):
-            return process
-    raise LookupError(f"no agent for {node}")
-
-
 def import_s(module: str) -> float:
     """Return how long a fresh interpreter takes to import a module, without its own start."""
-    script = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+    script = f"import sys, time; sys.modules['rich'] = None; t = time.perf_counter(); import {module}; "
+    script += "print(time.perf_counter() - t)"
     times = [
         float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
         for _ in range(5)
@@ -59,82 +77,141 @@ def import_s(module: str) -> float:
     return sorted(times)[2]
 
 
-def start_s(cell: EmbeddedCell, node: str) -> float:
-    """Return the time from an agent's process start until the controller had stored its first word."""
-    agent_of(cell, node).terminate()
-    until("the agent ended", lambda: not _running(cell, node))
-    until("the agent runs again", lambda: _running(cell, node))
-    began = agent_of(cell, node).create_time()
-    return until("it is heard", lambda: _heard_at(cell, node, began), limit_s=20.0) - began
+@contextlib.asynccontextmanager
+async def an_agent(directory: Path, broker: Mosquitto, *, simulated: bool) -> AsyncIterator[tuple[Site, Controller]]:
+    """Give a node whose agent is running, and who speaks for its controller."""
+    machine, module, environment = None, "agent", dict[str, str]()
+    if simulated:
+        machine = SimulatedMachine.create(directory / "machine", name=NODE, seed=1, speedup=1.0)
+        module = "benchmarks.double_agent"
+        double = build_double(directory / "double")
+        environment = {"LD_LIBRARY_PATH": str(double), "NVML_DOUBLE_STATE": str(directory / "machine" / "nvml.state")}
+    site = Site(directory, broker, machine, module=module, more=CALM)
+    async with listening(settings(broker), f"{topics.ROOT}/main/node/+/+") as listener:
+        controller = Controller(listener)
+        await site.start(**environment)
+        try:
+            yield site, controller
+        finally:
+            await site.end()
 
 
-def _running(cell: EmbeddedCell, node: str) -> bool:
+@contextlib.contextmanager
+def exporter() -> Iterator[tuple[psutil.Process, str] | None]:
+    """Give a running node-exporter with the address of its metrics, `None` where it is not installed."""
+    binary = shutil.which("prometheus-node-exporter")
+    if binary is None:
+        yield None
+        return
+    port = free_port()
+    command = [binary, f"--web.listen-address=127.0.0.1:{port}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        return agent_of(cell, node).is_running()
-    except LookupError:
-        return False
+        yield psutil.Process(process.pid), f"http://127.0.0.1:{port}/metrics"
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
 
 
-def _heard_at(cell: EmbeddedCell, node: str, began: float) -> float:
-    """Return when the agent's start after `began` was stored, 0 while it is not."""
-    for entry in cell.get(f"/nodes/{node}")["timeline"]:
-        stored_at = datetime.fromisoformat(entry["at"]).timestamp()
-        if entry["kind"] == "agent.started" and stored_at > began:
-            return stored_at
-    return 0.0
+def scrape(metrics: str) -> None:
+    """Read the exporter's metrics as Prometheus does."""
+    with urllib.request.urlopen(metrics, timeout=10) as answer:  # noqa: S310 - an address of ours on the loopback
+        answer.read()
+
+
+async def pass_time(seconds: float, controller: Controller, metrics: str) -> None:
+    """Let time go by, acknowledging what the agent says and scraping the exporter."""
+    end, next_scrape = time.monotonic() + seconds, time.monotonic()
+    while (now := time.monotonic()) < end:
+        if metrics and now >= next_scrape:
+            await asyncio.to_thread(scrape, metrics)
+            next_scrape += SCRAPE_S
+        await controller.hear()
+        await asyncio.sleep(min(0.2, end - now))
+
+
+async def cost(site: Site, controller: Controller, what: str, seconds: float) -> list[Row]:
+    """Return what a running agent takes, and an exporter beside it."""
+    assert site.process is not None
+    await pass_time(SETTLE_S, controller, "")
+    with exporter() as peer:
+        peers = [peer[0]] if peer else []
+        ours_before, peers_before = cpu_s(tree(site.process.pid)), cpu_s(peers)
+        await pass_time(seconds, controller, peer[1] if peer else "")
+        ours, scale = tree(site.process.pid), 60.0 / seconds
+        rows = [
+            Row(f"agent, {what}: CPU a minute", (cpu_s(ours) - ours_before) * scale, "s", "≤ 0.300 (0.5 % of a core)"),
+            Row(f"agent, {what}: RSS, {len(ours)} processes", rss_mib(ours), "MiB", "≤ 60"),
+        ]
+        if peers:
+            rows.append(Row("node-exporter: CPU a minute", (cpu_s(peers) - peers_before) * scale, "s"))
+            rows.append(Row("node-exporter: RSS", rss_mib(peers), "MiB"))
+    return rows
+
+
+async def published_ms(site: Site, controller: Controller, count: int) -> list[float]:
+    """Return the time of each record from being written to its finding's arrival from the broker."""
+    times, gpus = [], site.machine.hardware().gpus
+    for number in range(count):
+        gpu, code = gpus[number % len(gpus)], CODES[number // len(gpus)]
+        began = time.perf_counter()
+        site.machine.log_xid(gpu.index, code)
+        await arrival(controller, FindingKey(xid.ID, gpu.uuid, str(code)))
+        times.append(1000 * (time.perf_counter() - began))
+        await asyncio.sleep(0.05)
+    return times
+
+
+async def arrival(controller: Controller, key: FindingKey) -> None:
+    """Return as soon as the finding has come."""
+    async with asyncio.timeout(10.0):
+        while not any(_is_about(body, key) for body in controller.events.values()):
+            await asyncio.sleep(0.0002)
+            await controller.hear()
+
+
+def _is_about(body: EventBody, key: FindingKey) -> bool:
+    return isinstance(body, FindingRaised) and body.finding.key == key
+
+
+async def start_ms(site: Site, controller: Controller, count: int = 5) -> list[float]:
+    """Return the time of several starts, from the process's start to the agent's first word at the broker."""
+    times = []
+    for number in range(count):
+        await site.end()
+        began = time.perf_counter()
+        await site.start(**dict(os.environ))
+        await controller.bodies(AgentStarted, count=number + 2)
+        times.append(1000 * (time.perf_counter() - began))
+    return times
+
+
+async def measure(scratch: Path, seconds: float, records: int) -> list[Row]:
+    """Return every figure."""
+    async with running_broker(scratch / "broker") as broker:
+        async with an_agent(scratch / "host", broker, simulated=False) as (site, controller):
+            rows = await cost(site, controller, "this host", seconds)
+            rows += spread("agent start to first word at the broker", await start_ms(site, controller), "ms", "≤ 500")
+        async with an_agent(scratch / "eight", broker, simulated=True) as (site, controller):
+            rows += await cost(site, controller, "8 GPUs × 18 NVLinks, 8 ports", seconds)
+            times = await published_ms(site, controller, records)
+            rows += spread("kernel-log record → published", times, "ms", "≤ 10")
+    rows.append(Row("agent import", 1000 * import_s("agent.main"), "ms"))
+    return rows
 
 
 def main() -> None:
-    """Measure for a minute and report."""
+    """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
-    seconds = parser.parse_args().seconds
-    exporter_binary = shutil.which("prometheus-node-exporter")
-    with tempfile.TemporaryDirectory() as scratch, EmbeddedCell(Path(scratch), simulate=1) as cell:
-        host = next(node["name"] for node in cell.get("/nodes") if node["name"] != "n1")
-        rows = _measure(cell, host, exporter_binary, seconds)
-        rows.append(Row("agent import", import_s("agent.main"), "s"))
-        rows.append(Row("agent start to first word at the controller", start_s(cell, host), "s", "≤ 0.5"))
-    publish("agent_cost", rows, about=f"{seconds:.0f} s on this host")
-
-
-def _measure(cell: EmbeddedCell, host: str, exporter_binary: str | None, seconds: float) -> list[Row]:
-    port = free_port()
-    exporter = None
-    if exporter_binary:
-        arguments = [exporter_binary, f"--web.listen-address=127.0.0.1:{port}"]
-        exporter = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        time.sleep(5.0)
-        agents = {"this host": agent_of(cell, host), "a simulated 8-GPU node": agent_of(cell, "n1")}
-        before = {name: cpu_s(tree(process)) for name, process in agents.items()}
-        exporter_before = cpu_s([psutil.Process(exporter.pid)]) if exporter else 0.0
-        _pass_time(seconds, port if exporter else 0)
-        scale = 60.0 / seconds
-        rows = []
-        for name, process in agents.items():
-            spent = (cpu_s(tree(process)) - before[name]) * scale
-            rows += [
-                Row(f"agent, {name}: CPU a minute", spent, "s", "≤ 0.300 (0.5 % of a core)"),
-                Row(f"agent, {name}: RSS, all processes", rss_mib(tree(process)), "MiB", "≤ 60"),
-            ]
-        if exporter:
-            peer = psutil.Process(exporter.pid)
-            rows.append(Row("node-exporter: CPU a minute", (cpu_s([peer]) - exporter_before) * scale, "s"))
-            rows.append(Row("node-exporter: RSS", rss_mib([peer]), "MiB"))
-        return rows
-    finally:
-        if exporter:
-            exporter.terminate()
-            exporter.wait(timeout=10)
-
-
-def _pass_time(seconds: float, port: int) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if port:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read()
-        time.sleep(min(SCRAPE_S, left))
+    parser.add_argument("--records", type=int, default=200)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "host").mkdir()
+        rows = asyncio.run(measure(Path(scratch), asked.seconds, asked.records))
+        library, state = Path(scratch) / "eight/double", Path(scratch) / "eight/machine/nvml.state"
+        rows += one_check(Path(scratch) / "gcm", library, state)
+    publish("agent_cost", rows, about=f"{asked.seconds:.0f} s each, {asked.records} records")
 
 
 if __name__ == "__main__":

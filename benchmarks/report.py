@@ -32,11 +32,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
 
 
-def spread(what: str, values: Sequence[float], unit: str) -> list[Row]:
-    """Return median, p99 and maximum of a sample as rows."""
+def spread(what: str, values: Sequence[float], unit: str, aim: str = "") -> list[Row]:
+    """Return median, p99 and maximum of a sample as rows. `aim` is what the p99 is meant to reach."""
     return [
         Row(f"{what}, p50", statistics.median(values), unit),
-        Row(f"{what}, p99", percentile(values, 0.99), unit),
+        Row(f"{what}, p99", percentile(values, 0.99), unit, aim),
         Row(f"{what}, max", max(values), unit),
     ]
 
