@@ -107,6 +107,7 @@ FLAPS: Final = 6
 checks/fabric/rdma_flap.py calls failed."""
 
 FULL_PERCENT: Final = 99.2
+SCRATCH: Final = "/scratch"
 
 FAULTS: Final[tuple[DrillFault, ...]] = (
     DrillFault(
@@ -403,6 +404,18 @@ FAULTS: Final[tuple[DrillFault, ...]] = (
         target=Target.HOST,
         reboot_fixes=0.85,
         effect=Effect(part={"used_percent": FULL_PERCENT}),
+    ),
+    DrillFault(
+        name="mount-hang",
+        aliases=("nfs-hang",),
+        title="a mount that hangs for ever",
+        what_happens="Whoever asks the scratch file system for anything waits for ever.",
+        fault_class="F15",
+        seam="mounts",
+        expected="The other checks keep their beat; the mount is unknown, and a fault when it has hung for long.",
+        target=Target.HOST,
+        reboot_fixes=0.85,
+        effect=Effect(part={"hung_mount": SCRATCH}),
     ),
     DrillFault(
         name="disk-read-only",

@@ -83,12 +83,14 @@ class SimulatedHost:
         driver_returns: what every NVML call returns, 0 for success.
         hangs: no NVML call ever returns.
         used_percent, is_read_only: of the root file system.
+        hung_mount: the mount point of a file system that never answers, empty for none.
     """
 
     driver_returns: int = 0
     hangs: bool = False
     used_percent: float = USED_PERCENT
     is_read_only: bool = False
+    hung_mount: str = ""
 
 
 @dataclass(frozen=True, slots=True)

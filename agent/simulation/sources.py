@@ -16,13 +16,15 @@ from agent.sources import registry
 from agent.sources.host import HostSource
 from agent.sources.inventory import Store
 from agent.sources.kernel_log import KernelLogSource, PipeReader
-from agent.sources.mounts import MountsSource, Space
+from agent.sources.mounts import MountsSource, Space, StatCommand
 from agent.sources.rdma import RdmaSource
 from agent.sources.source import PolledSource, Surroundings, Timing
 from checks.errors import CannotObserve
 from checks.readings import HostReading, RdmaReading
 
 LIBRARY: Final = "agent.simulation.nvml_library"
+HANG: Final = ("sh", "-c", "exec sleep infinity", "--")
+
 AGE_S: Final = 86_400.0
 """A simulated machine is never young: what it does after a boot takes as long as an agent's start, and no minutes."""
 
@@ -61,10 +63,17 @@ def _host_source(machine: SimulatedMachine, surroundings: Surroundings, timing: 
 
 
 def _mounts_source(machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> MountsSource:
-    """Return the mounts source over the machine's mountinfo and the space that it has."""
+    """Return the mounts source over the machine's mountinfo and the space that it has.
 
-    async def ask_space(mount: str, _deadline_s: float) -> Space:
-        space = read_host(machine.directory).space.get(mount)
+    A mount that hangs is asked by a process that really does, so that all is true of it that is true of `stat`.
+    """
+    hanging = StatCommand(HANG)
+
+    async def ask_space(mount: str, deadline_s: float) -> Space:
+        file = read_host(machine.directory)
+        if mount == file.hung_mount:
+            return await hanging(mount, deadline_s)
+        space = file.space.get(mount)
         if space is None:
             raise CannotObserve("not mounted")
         return space

@@ -56,11 +56,12 @@ CPUS: Final = 192
 
 
 class HostFile(msgspec.Struct, frozen=True):
-    """What `host.json` holds. `booted_at` is Unix time; `space`: mount point → space."""
+    """What `host.json` holds. `booted_at` is Unix time; `space`: mount point → space, none for one that hangs."""
 
     facts: HostReading
     booted_at: float
     space: dict[str, Space]
+    hung_mount: str = ""
 
 
 def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None:
@@ -184,7 +185,7 @@ def _host_file(state: MachineState, host: SimulatedHost) -> HostFile:
         "/dev/shm": _space(SHARED_MEMORY_BYTES, 0.1),  # noqa: S108 - a mount point's name, nothing is written
         "/scratch": _space(SCRATCH_BYTES, USED_PERCENT),
     }
-    return HostFile(facts, state.booted_at, space)
+    return HostFile(facts, state.booted_at, space, host.hung_mount)
 
 
 def _space(total_bytes: int, used_percent: float) -> Space:

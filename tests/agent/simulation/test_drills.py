@@ -14,6 +14,7 @@ import pytest
 from agent.simulation import sources
 from agent.simulation.faults import FAULTS, find_fault
 from agent.simulation.machine import Seams, SimulatedMachine
+from agent.sources.mounts import MountsSource
 from agent.sources.nvml import NvmlSource
 from agent.sources.registry import SOURCES
 from checks.check import LevelCheck
@@ -205,8 +206,18 @@ async def test_a_driver_that_does_not_answer_is_one_fault_and_all_else_unknown(
     assert set() == await watcher.look()
 
 
+async def test_a_mount_that_hangs_is_unknown_and_keeps_nobody_else_waiting(watcher: Watcher) -> None:
+    await watcher.look()
+    (mounts,) = [source for source in watcher.sources if isinstance(source, MountsSource)]
+    mounts.timing = deadline(0.2)
+    await watcher.machine.inject_fault("mount-hang", device="", parameters={"repair": "succeeds"})
+    assert ("storage.space", "unreadable", "unknown") in await watcher.look()
+    await watcher.reboot()
+    assert set() == await watcher.look()
+
+
 def test_every_fault_is_tried_here() -> None:
-    tried = set(LEVELS) | {"gsp-timeout", "nvml-hang", "driver-not-loaded", "driver-mismatch"}
+    tried = set(LEVELS) | {"gsp-timeout", "mount-hang", "nvml-hang", "driver-not-loaded", "driver-mismatch"}
     assert tried == {fault.name for fault in FAULTS}
 
 
