@@ -6,16 +6,21 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from controller.errors import Permanent, Retryable
+
+log = structlog.get_logger()
 
 KILL_LIMIT_S = 2.0
 """How long a killed program may take to be gone. One that hangs in the kernel (D state) is left behind after it."""
 
 MAX_ERROR_BYTES = 65_536
-CHUNK_BYTES = 65_536
+STDOUT_FILENO, STDERR_FILENO = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,37 @@ class Ended:
         return said.splitlines()[-1].strip() if said else f"exit code {self.code} and no word"
 
 
+class _Printed(asyncio.SubprocessProtocol):
+    """What a program prints, kept within its limits.
+
+    Attributes:
+        over: nothing more is to be waited for: it ended with all its output, or it printed too much.
+        gone: the process has ended and its pipes are closed.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.output, self.errors = bytearray(), b""
+        self.over, self.gone = asyncio.Event(), asyncio.Event()
+        self._limits = limits
+
+    @property
+    def too_much(self) -> bool:
+        """It printed more to its standard output than it may."""
+        return len(self.output) > self._limits.output_bytes
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == STDERR_FILENO:
+            self.errors = (self.errors + data)[-MAX_ERROR_BYTES:]
+        elif not self.too_much:
+            self.output += data
+        if self.too_much:
+            self.over.set()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.over.set()
+        self.gone.set()
+
+
 async def run(command: Sequence[str], limits: Limits, environment: Mapping[str, str] | None = None) -> Ended:
     """Return how the program ended; `environment` is added to ours.
 
@@ -58,27 +94,32 @@ async def run(command: Sequence[str], limits: Limits, environment: Mapping[str, 
         Retryable: it was not done by the deadline.
         Permanent: it cannot be started, or printed more than it may.
     """
-    process = await _start(command, environment or {})
+    transport, printed = await _start(command, limits, environment or {})
     try:
         async with asyncio.timeout(limits.deadline_s):
-            output, errors = await asyncio.gather(_all_of(process, limits), _end_of(process))
-            code = await process.wait()
-    except BaseException as error:
-        await _kill(process)
-        if isinstance(error, TimeoutError):
-            late = f"{_named(command)} was not done after {limits.deadline_s:g} s and was killed"
-            raise Retryable(late, after_s=limits.retry_after_s) from error
-        raise
-    return Ended(_named(command), code, output, errors)
+            await printed.over.wait()
+    except TimeoutError as error:
+        late = f"{_named(command)} was not done after {limits.deadline_s:g} s and was killed"
+        raise Retryable(late, after_s=limits.retry_after_s) from error
+    finally:
+        await _end(transport, printed)
+    if printed.too_much:
+        raise Permanent(f"{_named(command)} printed more than {limits.output_bytes} bytes; it was killed")
+    code = transport.get_returncode()
+    assert code is not None
+    return Ended(_named(command), code, bytes(printed.output), printed.errors.decode(errors="replace"))
 
 
-async def _start(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+async def _start(
+    command: Sequence[str], limits: Limits, environment: Mapping[str, str]
+) -> tuple[asyncio.SubprocessTransport, _Printed]:
     try:
-        return await asyncio.create_subprocess_exec(
+        return await asyncio.get_running_loop().subprocess_exec(
+            lambda: _Printed(limits),
             *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, **environment},
             start_new_session=True,
         )
@@ -88,30 +129,22 @@ async def _start(command: Sequence[str], environment: Mapping[str, str]) -> asyn
         raise Retryable(f"{command[0]} could not be started: {error.strerror}", after_s=5.0) from error
 
 
-async def _all_of(process: asyncio.subprocess.Process, limits: Limits) -> bytes:
-    assert process.stdout is not None
-    output = bytearray()
-    while chunk := await process.stdout.read(CHUNK_BYTES):
-        output += chunk
-        if len(output) > limits.output_bytes:
-            raise Permanent(f"a program printed more than {limits.output_bytes} bytes; it was killed")
-    return bytes(output)
-
-
-async def _end_of(process: asyncio.subprocess.Process) -> str:
-    assert process.stderr is not None
-    errors = b""
-    while chunk := await process.stderr.read(CHUNK_BYTES):
-        errors = (errors + chunk)[-MAX_ERROR_BYTES:]
-    return errors.decode(errors="replace")
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(TimeoutError):
+async def _end(transport: asyncio.SubprocessTransport, printed: _Printed) -> None:
+    """Kill what did not end by itself, and close our ends of the pipes, whoever else still holds theirs."""
+    if not printed.gone.is_set():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+    for descriptor in (STDOUT_FILENO, STDERR_FILENO):
+        pipe = transport.get_pipe_transport(descriptor)
+        if pipe is not None:
+            pipe.close()
+    try:
         async with asyncio.timeout(KILL_LIMIT_S):
-            await process.wait()
+            await printed.gone.wait()
+    except TimeoutError:
+        log.warning("program.left_behind", pid=transport.get_pid(), took_s=KILL_LIMIT_S)
+    finally:
+        transport.close()
 
 
 def _named(command: Sequence[str]) -> str:
