@@ -27,8 +27,9 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
 
-bench: environment  ## Measure latency, the agent's cost and what hangs; writes benchmarks/results
+bench: environment  ## Measure accuracy, latency, the agent's cost and what hangs; writes benchmarks/results
 	@scripts/ensure-test-parts bench
+	@.venv/bin/python -m benchmarks.accuracy
 	@.venv/bin/python -m benchmarks.latency
 	@.venv/bin/python -m benchmarks.agent_cost
 	@.venv/bin/python -m benchmarks.hang_proof
