@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from checks.amd import bad_pages, ras, xgmi
+from checks.amd import count as amd_count
+from checks.amd import kernel as amd_kernel
+from checks.amd import pcie as amd_pcie
+from checks.amd import temperature as amd_temperature
+from checks.amd import throttle as amd_throttle
 from checks.check import Check
 from checks.fabric import nvlink, rdma_flap, rdma_port, sxid
 from checks.gpu import count, ecc_uncorrected, nvml, recovery_action, row_remap, xid
 from checks.host import agent, kernel, kernel_log, memory
+from checks.npu import count as npu_count
+from checks.npu import ecc as npu_ecc
+from checks.npu import faults as npu_faults
+from checks.npu import health as npu_health
+from checks.npu import link as npu_link
+from checks.npu import network as npu_network
+from checks.npu import temperature as npu_temperature
 from checks.storage import read_only, space
 
 CHECKS: tuple[Check, ...] = (
@@ -19,6 +32,21 @@ CHECKS: tuple[Check, ...] = (
     nvlink.CHECK,
     rdma_port.CHECK,
     rdma_flap.CHECK,
+    npu_health.CHECK,
+    npu_faults.CHECK,
+    npu_count.CHECK,
+    npu_ecc.CHECK,
+    npu_link.CHECK,
+    npu_network.CHECK,
+    npu_temperature.CHECK,
+    amd_kernel.CHECK,
+    amd_count.CHECK,
+    ras.CHECK,
+    bad_pages.CHECK,
+    xgmi.CHECK,
+    amd_throttle.CHECK,
+    amd_temperature.CHECK,
+    amd_pcie.CHECK,
     kernel.CHECK,
     kernel_log.CHECK,
     agent.CHECK,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
-from checks.readings import GpuReading, RdmaPort
+from checks.readings import AcceleratorDevice, GpuReading, RdmaPort
 
 ACTIVE: Final = 4
 """Source: kernel, Documentation/ABI/stable/sysfs-class-infiniband, `state`."""
@@ -29,6 +29,13 @@ class Store(Protocol):
 def learn_gpus(known: Mapping[str, str], gpus: Iterable[GpuReading]) -> dict[str, str]:
     """Return UUID → PCI with the GPUs that answered; one that sits where another sat has replaced it."""
     seen = {gpu.uuid: gpu.pci for gpu in gpus if gpu.uuid and gpu.pci and not gpu.lost}
+    places = set(seen.values())
+    return {uuid: pci for uuid, pci in known.items() if pci not in places} | seen
+
+
+def learn_devices(known: Mapping[str, str], devices: Iterable[AcceleratorDevice]) -> dict[str, str]:
+    """Return UUID → PCI with the devices that say both; one that sits where another sat has replaced it."""
+    seen = {device.uuid: device.pci for device in devices if device.uuid and device.pci}
     places = set(seen.values())
     return {uuid: pci for uuid, pci in known.items() if pci not in places} | seen
 

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from agent.sources import pci
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Slot, Stuck
 from agent.sources.inventory import learn_gpus, texts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
@@ -197,17 +198,4 @@ def name_silent(
 
 def nvidia_addresses(sysfs: Path) -> tuple[str, ...]:
     """Return the PCI addresses (`dddd:bb:dd`) of the host's NVIDIA GPUs, ascending; empty when there are none."""
-    try:
-        devices = sorted((sysfs / "bus/pci/devices").iterdir())
-    except OSError:
-        return ()
-    return tuple(device.name.partition(".")[0].lower() for device in devices if _is_nvidia_gpu(device))
-
-
-def _is_nvidia_gpu(device: Path) -> bool:
-    try:
-        if (device / "vendor").read_text().strip() != NVIDIA_VENDOR:
-            return False
-        return (device / "class").read_text().strip().startswith(DISPLAY_CLASSES)
-    except (OSError, UnicodeDecodeError):
-        return False
+    return pci.addresses(sysfs, NVIDIA_VENDOR, DISPLAY_CLASSES)

@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agent.sources import host, mounts, nvml, rdma
+from agent.sources import amd, ascend, ascend_network, host, mounts, nvml, rdma
 from agent.sources.source import Declaration, PolledSource, Surroundings, Timing
 
-SOURCES: Final[tuple[Declaration, ...]] = (nvml.SOURCE, rdma.SOURCE, host.SOURCE, mounts.SOURCE)
+SOURCES: Final[tuple[Declaration, ...]] = (
+    nvml.SOURCE,
+    rdma.SOURCE,
+    host.SOURCE,
+    mounts.SOURCE,
+    ascend.SOURCE,
+    ascend_network.SOURCE,
+    amd.SOURCE,
+)
 """Every source, in the order in which documentation shows them."""
 
 Make = Callable[[Surroundings, Timing], PolledSource]

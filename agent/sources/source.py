@@ -8,6 +8,7 @@ hangs alone.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -85,9 +86,14 @@ class Surroundings:
         """Where procfs is mounted."""
         return self.root / "proc"
 
-    def find(self, program: str) -> str:
-        """Return the path of a program, empty when this machine has none of that name."""
-        return shutil.which(program, path=self.tools) or ""
+    def find(self, program: str, *folders: str) -> str:
+        """Return the path of a program, empty when this machine has none of that name.
+
+        Args:
+            folders: below `root`, where vendors put what they do not put in PATH.
+        """
+        path = shutil.which(program, path=self.tools)
+        return path or shutil.which(program, path=os.pathsep.join(str(self.root / folder) for folder in folders)) or ""
 
 
 class PolledSource(Protocol):

@@ -43,3 +43,28 @@ class Tool:
     async def close(self) -> None:
         """End it if it still runs."""
         await self._command.close()
+
+
+class Time:
+    """What is left of a reading's time, where it takes many questions."""
+
+    def __init__(self, deadline_s: float, each_s: float, *, monotonic: Callable[[], float]) -> None:
+        """Begin now.
+
+        Args:
+            deadline_s: for all questions together.
+            each_s: for one.
+        """
+        self._each_s, self._monotonic = each_s, monotonic
+        self._ends_at_s = monotonic() + deadline_s
+
+    def left_s(self) -> float:
+        """Return how long the next question may take.
+
+        Raises:
+            CannotObserve: no time is left.
+        """
+        left_s = min(self._each_s, self._ends_at_s - self._monotonic())
+        if left_s <= 0:
+            raise CannotObserve("no time was left to ask")
+        return left_s

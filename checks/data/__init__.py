@@ -1,10 +1,13 @@
-"""The vendor's fault tables, condensed to what judging needs.
+"""The vendors' fault tables, condensed to what judging needs.
 
 `xid.json` holds the GPU driver's Xid codes, `nvlink5.json` the decode rows of Xid 144 to 150, `sxid.json` the NVSwitch
-codes. They are data and not code, so that a newer driver's table is a new file and no new logic.
+codes, `ascend_faults.json` the fault levels of Huawei's Ascend NPUs. They are data and not code, so that a newer
+driver's table is a new file and no new logic.
 
 Source: NVIDIA Xid catalogue (docs.nvidia.com/deploy/xid-errors), `nverror.h` of open-gpu-kernel-modules 595.45.04,
 NVIDIA Fabric Manager user guide (NVSwitch error groups). `severity` and `kind` of an Xid are derived, not NVIDIA's.
+Ascend: `faultCode.json` and `faultCustomization.json` of Huawei's device plugin (MindCluster, 2025); of a code that
+stands at two levels the more severe one is kept.
 """
 
 from __future__ import annotations
@@ -65,6 +68,29 @@ class Nvlink5Row(msgspec.Struct, frozen=True):
     promoted_by_v2_bit: int | None = None
 
 
+class AscendFault(msgspec.Struct, frozen=True):
+    """One fault code of an NPU: eight hexadecimal digits, upper case. `level` is what Huawei does about it."""
+
+    code: str
+    level: str
+
+
+class AscendFrequency(msgspec.Struct, frozen=True):
+    """Codes that are of another level once they came so many times within a window."""
+
+    codes: frozenset[str]
+    window_s: float
+    times: int
+    level: str
+
+
+class AscendTable(msgspec.Struct, frozen=True):
+    """The file of Ascend's faults."""
+
+    faults: tuple[AscendFault, ...]
+    frequency: tuple[AscendFrequency, ...]
+
+
 @cache
 def xid_catalogue() -> Mapping[int, XidEntry]:
     """Return every known Xid code."""
@@ -81,6 +107,22 @@ def sxid_catalogue() -> Mapping[int, SxidEntry]:
 def nvlink5_rows() -> tuple[Nvlink5Row, ...]:
     """Return the decode rows in the table's order."""
     return msgspec.json.decode(_read("nvlink5.json"), type=tuple[Nvlink5Row, ...])
+
+
+@cache
+def ascend_faults() -> Mapping[str, str]:
+    """Return the level of every known fault code of an NPU."""
+    return {fault.code: fault.level for fault in _ascend_table().faults}
+
+
+def ascend_frequency() -> tuple[AscendFrequency, ...]:
+    """Return the rules for faults that come again and again."""
+    return _ascend_table().frequency
+
+
+@cache
+def _ascend_table() -> AscendTable:
+    return msgspec.json.decode(_read("ascend_faults.json"), type=AscendTable)
 
 
 def _read(name: str) -> bytes:

@@ -12,6 +12,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from checks.readings.accelerator import (
+    AcceleratorDevice,
+    AcceleratorReading,
+    AmdReading,
+    AscendNetworkReading,
+    AscendReading,
+)
 from checks.readings.agent import AgentReading, SourceState
 from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
@@ -21,7 +28,12 @@ from checks.readings.rdma import RdmaPort, RdmaReading
 
 __all__ = [
     "READINGS",
+    "AcceleratorDevice",
+    "AcceleratorReading",
     "AgentReading",
+    "AmdReading",
+    "AscendNetworkReading",
+    "AscendReading",
     "FilesystemReading",
     "GpuReading",
     "HostReading",
@@ -53,6 +65,9 @@ READINGS: tuple[type[Reading], ...] = (
     RdmaReading,
     HostReading,
     MountsReading,
+    AscendReading,
+    AscendNetworkReading,
+    AmdReading,
     KernelLogState,
     AgentReading,
 )

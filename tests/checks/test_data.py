@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from checks.data import Nvlink5Row, nvlink5_rows, sxid_catalogue, xid_catalogue
+from checks.data import Nvlink5Row, ascend_faults, ascend_frequency, nvlink5_rows, sxid_catalogue, xid_catalogue
 from checks.fabric import sxid
 from checks.finding import Action, Verdict
 from checks.gpu import xid
 from checks.judge import LatchedJudge
+from checks.npu import faults
 from checks.nvlink5 import LinkEvent, judge, parse
 from checks.readings import KernelRecord
 
@@ -17,6 +18,14 @@ ROWS = nvlink5_rows()
 
 def test_sizes() -> None:
     assert (len(xid_catalogue()), len(sxid_catalogue()), len(ROWS)) == (178, 399, 94)
+
+
+def test_every_level_of_the_ascend_table_is_known_and_no_code_stands_twice() -> None:
+    assert set(ascend_faults().values()) <= faults.LEVELS.keys()
+    assert {rule.level for rule in ascend_frequency()} <= faults.LEVELS.keys()
+    assert all(len(code) == 8 and code == code.upper() for code in ascend_faults())
+    assert len(ascend_faults()) == 350
+    assert {rule.window_s for rule in ascend_frequency()} == {faults.WINDOW_S}
 
 
 def test_every_word_of_the_xid_catalogue_is_known() -> None:

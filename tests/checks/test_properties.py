@@ -13,10 +13,30 @@ from hypothesis import strategies as st
 from checks.check import LevelCheck
 from checks.counters import growth, since_reset
 from checks.errors import CannotJudge
-from checks.finding import Verdict
+from checks.evaluator import judge
+from checks.finding import Action, Verdict
 from checks.judge import LatchedJudge, LineJudge, judge_lines
 from checks.kernel_log import MAX_LINE_BYTES, continuation, parse_line
-from checks.readings import GpuReading, HostReading, KernelRecord, NvmlReading, RdmaPort, RdmaReading
+from checks.readings import (
+    AcceleratorDevice,
+    AcceleratorReading,
+    GpuReading,
+    HostReading,
+    KernelRecord,
+    NvmlReading,
+    RdmaPort,
+    RdmaReading,
+)
+from checks.readings.accelerator import (
+    BadPages,
+    EccCount,
+    Fault,
+    Health,
+    Link,
+    PcieLink,
+    Temperature,
+    Throttle,
+)
 from checks.registry import CHECKS
 from tests.support.check_cases import all_cases
 
@@ -142,6 +162,54 @@ def test_any_host_is_judged(total: int | None, available: int | None) -> None:
     for check in LEVEL_CHECKS:
         if check.reading is HostReading:
             assert Verdict.OK not in verdicts(check, reading)
+
+
+words = st.sampled_from(["", "OK", "Alarm", "Critical", "UP", "DOWN", "D", "down", "up", "NO_ERRORS", "what"])
+totals = st.one_of(st.none(), st.integers(0, 2**40))
+levels = st.one_of(st.none(), st.floats(-50, 200))
+links = st.builds(Link, st.sampled_from(["HCCS", "RoCE", "XGMI"]), words, words, totals, totals, health=words)
+throttles = st.builds(Throttle, st.sampled_from(["ppt", "prochot"]), st.one_of(st.none(), st.booleans()), totals)
+devices = st.builds(
+    AcceleratorDevice,
+    vendor=st.just("any"),
+    name=st.sampled_from(["npu0", "npu1"]),
+    uuid=st.sampled_from(["", "0", "1"]),
+    pci=st.sampled_from(["", "0000:c1:00"]),
+    health=st.one_of(st.none(), st.builds(Health, words, st.lists(st.builds(Fault, st.text(max_size=8))).map(tuple))),
+    ecc=st.lists(st.builds(EccCount, st.sampled_from(["HBM", "UMC"]), totals, totals, totals), max_size=3).map(tuple),
+    bad_pages=st.one_of(st.none(), st.builds(BadPages, totals, totals, totals, totals)),
+    links=st.lists(
+        st.builds(Link, st.sampled_from(["HCCS", "RoCE", "XGMI"]), words, words, totals, totals, health=words),
+        max_size=3,
+    ).map(tuple),
+    throttles=st.lists(
+        st.builds(Throttle, st.sampled_from(["ppt", "prochot"]), st.one_of(st.none(), st.booleans()), totals),
+        max_size=2,
+    ).map(tuple),
+    throttle_clock=totals,
+    temperatures=st.lists(st.builds(Temperature, words, st.floats(-50, 200), levels, levels), max_size=3).map(tuple),
+    pcie=st.one_of(st.none(), st.builds(PcieLink, totals, totals, totals, levels, levels, totals)),
+    errors=st.dictionaries(st.sampled_from(["health", "ecc", "links", "temperatures", "bad_pages"]), st.text()),
+)
+ACCELERATORS = [(check, check.reading) for check in LEVEL_CHECKS if issubclass(check.reading, AcceleratorReading)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(devices, max_size=3).map(tuple), min_size=1, max_size=4))
+def test_any_devices_are_judged(windows: list[tuple[AcceleratorDevice, ...]]) -> None:
+    for check, kind in ACCELERATORS:
+        known = {"0": "0000:c1:00", "npu0": ""}
+        readings = [kind(float(at), devices=seen, known=known) for at, seen in enumerate(windows)]
+        findings = judge(check, readings)
+        assert Verdict.OK not in {finding.verdict for finding in findings}
+        assert {Action.NONE} >= {finding.action for finding in findings if finding.verdict is Verdict.UNKNOWN}
+        assert all(any(outcome.covers(finding) for outcome in check.outcomes) for finding in findings)
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_a_tool_that_does_not_answer_leaves_no_check_over_its_devices_ok(failure: str) -> None:
+    for check, kind in ACCELERATORS:
+        assert {Verdict.UNKNOWN} == verdicts(check, kind(0.0, present=("0000:c1:00",), failure=failure))
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 1000)), max_size=20))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from checks.amd import kernel as amd_kernel
 from checks.check import LatchedCheck, Recovery
 from checks.fabric import sxid
 from checks.finding import Finding
@@ -47,6 +48,11 @@ SWITCH_REBOOT = found_by(sxid.CHECK, SWITCH.format(23001))
 READ_ONLY = found_by(kernel.CHECK, "EXT4-fs (md0): Remounting filesystem read-only")
 OUT_OF_MEMORY = found_by(kernel.CHECK, "Out of memory: Killed process 1 (a)")
 
+AMD = "amdgpu 0000:03:00.0: amdgpu: {}"
+AMD_LOST = found_by(amd_kernel.CHECK, AMD.format("device lost from bus!"))
+AMD_RESET = found_by(amd_kernel.CHECK, AMD.format("GPU reset(1) succeeded!"))
+AMD_PAGES = found_by(amd_kernel.CHECK, AMD.format("RAS records:656 exceed threshold:655"))
+
 LOST = replace(GPU, lost=True)
 UNWELL = replace(GPU, recovery_action=1)
 NEEDS_RESET = replace(GPU, reset_required=True)
@@ -66,6 +72,9 @@ OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "switch: reset": (sxid.CHECK, SWITCH_RESET, RESET),
     "switch: rebooted": (sxid.CHECK, SWITCH_REBOOT, REBOOTED),
     "read-only: rebooted": (kernel.CHECK, READ_ONLY, REBOOTED),
+    "AMD lost: rebooted": (amd_kernel.CHECK, AMD_LOST, REBOOTED),
+    "AMD was reset: quiet": (amd_kernel.CHECK, AMD_RESET, QUIET),
+    "AMD pages: rebooted, and the driver says it again": (amd_kernel.CHECK, AMD_PAGES, REBOOTED),
     "out of memory: quiet": (kernel.CHECK, OUT_OF_MEMORY, QUIET),
 }
 
@@ -90,6 +99,10 @@ NOT_OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "switch: quiet": (sxid.CHECK, SWITCH_RESET, QUIET),
     "switch: reset where a reboot is needed": (sxid.CHECK, SWITCH_REBOOT, RESET),
     "read-only: quiet": (kernel.CHECK, READ_ONLY, QUIET),
+    "AMD lost: quiet": (amd_kernel.CHECK, AMD_LOST, QUIET),
+    "AMD lost: reset": (amd_kernel.CHECK, AMD_LOST, RESET),
+    "AMD was reset: not quiet": (amd_kernel.CHECK, AMD_RESET, NOTHING),
+    "AMD pages: quiet": (amd_kernel.CHECK, AMD_PAGES, QUIET),
     "out of memory: not quiet": (kernel.CHECK, OUT_OF_MEMORY, NOTHING),
 }
 

@@ -92,7 +92,16 @@ FAMILIES = {
         "{1}[Hardware Error]: event severity: fatal",
     ],
     "host_reboot_idle": ["watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [python3:1234]"],
+    "amd_reboot": [
+        "amdgpu 0000:03:00.0: amdgpu: GPU reset(1) failed with error -110",
+        "amdgpu 0000:03:00.0: amdgpu: device lost from bus!",
+        "amdgpu 0000:c3:00.0: amdgpu: 2 uncorrectable hardware errors detected in umc block",
+    ],
+    "amd_separate": ["amdgpu 0000:c3:00.0: amdgpu: RAS records:656 exceed threshold:655"],
+    "amd_support": ["amdgpu 0000:c3:00.0: amdgpu: RAS records:590 exceeds 90% of threshold:655"],
     "": [
+        "amdgpu 0000:03:00.0: amdgpu: GPU reset(1) succeeded!",
+        "amdgpu 0000:83:00.0: amdgpu: [gfxhub0] no-retry page fault (src_id:0 ring:40 vmid:8)",
         *(xid(code) for code in (8, 11, 13, 31, 32, 43, 45, 69, 92, 155)),
         "Memory cgroup out of memory: Killed process 1234 (python3)",
         "Out of memory: Killed process 1234 (python3)",
@@ -137,6 +146,20 @@ LEVELS = [
     ("storage.space", "space", Verdict.FAILED, Action.NONE, "host_disk_full"),
     ("storage.space", "inodes", Verdict.FAILED, Action.NONE, "host_disk_full"),
     ("storage.space", "space", Verdict.DEGRADED, Action.NONE, "host_disk_filling"),
+    ("npu.health", "critical", Verdict.FAILED, Action.REBOOT, "npu_reboot"),
+    ("npu.health", "warning", Verdict.DEGRADED, Action.NONE, ""),
+    ("npu.faults", "80E24E00", Verdict.FAILED, Action.REBOOT, "npu_reboot"),
+    ("npu.faults", "80E3A201", Verdict.FAILED, Action.CONTACT_SUPPORT, "npu_separate"),
+    ("npu.faults", "8C0E4E00", Verdict.DEGRADED, Action.REBOOT, "npu_reboot_idle"),
+    ("npu.faults", "8C204E00", Verdict.DEGRADED, Action.RESTART_APP, ""),
+    ("npu.faults", "DEADBEEF", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "npu_support"),
+    ("npu.count", "lost", Verdict.FAILED, Action.REBOOT, "npu_reboot"),
+    ("npu.network", "down", Verdict.DEGRADED, Action.CHECK_CABLING, "npu_network"),
+    ("amd.count", "lost", Verdict.FAILED, Action.REBOOT, "amd_reboot"),
+    ("amd.ras", "uncorrected_umc", Verdict.FAILED, Action.REBOOT, "amd_reboot"),
+    ("amd.bad_pages", "threshold", Verdict.FAILED, Action.CONTACT_SUPPORT, "amd_separate"),
+    ("amd.bad_pages", "pending", Verdict.DEGRADED, Action.REBOOT, "amd_reboot_idle"),
+    ("amd.throttle", "prochot", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "amd_support"),
     (PRESENCE_KEY.check, PRESENCE_KEY.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
 ]
 
@@ -223,14 +246,23 @@ def test_silence_takes_nothing_out() -> None:
     assert {Verb.WAIT, Verb.VERIFY} == verbs("agent_lost")
 
 
-@pytest.mark.parametrize("name", ["gpu_support", "rdma_flap_watch", "host_disk_filling"])
+@pytest.mark.parametrize(
+    "name", ["gpu_support", "rdma_flap_watch", "host_disk_filling", "npu_support", "npu_network", "amd_support"]
+)
 def test_notices_touch_nothing(name: str) -> None:
     assert {Verb.COLLECT} == verbs(name)
 
 
-@pytest.mark.parametrize("name", ["rdma_flap", "gpu_row_remap_failed", "host_disk_full", "host_part_failed"])
+@pytest.mark.parametrize(
+    "name", ["rdma_flap", "gpu_row_remap_failed", "host_disk_full", "host_part_failed", "npu_separate", "amd_separate"]
+)
 def test_what_software_cannot_mend_is_not_repaired(name: str) -> None:
     assert not verbs(name) & REPAIRS
+
+
+@pytest.mark.parametrize("name", ["npu_reboot", "npu_reboot_idle", "amd_reboot", "amd_reboot_idle"])
+def test_a_device_whose_reset_takes_others_along_is_never_reset(name: str) -> None:
+    assert {Verb.REBOOT} == verbs(name) & REPAIRS
 
 
 @pytest.mark.parametrize("name", ["gpu_lost", "gpu_reboot"])
