@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -121,6 +122,15 @@ async def test_a_tool_on_a_host_without_npus_is_none(tmp_path: Path) -> None:
     write_tool(tmp_path / "bin", "npu-smi", {"info -m": "dcmi module initialize failed. ret is -8005\n"})
     reading = await AscendSource(surroundings_at(tmp_path, tools=tmp_path / "bin"), SOON).read()
     assert reading == AscendReading(5.0)
+
+
+async def test_what_there_was_no_time_for_is_said(tmp_path: Path) -> None:
+    write_files(tmp_path, PCI)
+    write_tool(tmp_path / "bin", "npu-smi", ANSWERS)
+    surroundings = surroundings_at(tmp_path, tools=tmp_path / "bin", monotonic=itertools.count(step=2).__next__)
+    (npu,) = (await AscendSource(surroundings, deadline(11.0)).read()).devices
+    assert npu.health is not None
+    assert npu.errors["temperatures"] == "no time was left to ask"
 
 
 async def test_a_tool_that_hangs_is_a_failure(tmp_path: Path) -> None:
