@@ -18,6 +18,9 @@ PHYS_STATES = {
 }
 """Source: Linux include/rdma/ib_verbs.h, `enum ib_port_phys_state`."""
 
+INTERFACE_DOWN = frozenset({"down", "lowerlayerdown", "notpresent"})
+"""Source: Linux Documentation/ABI/testing/sysfs-class-net, `operstate` (RFC 2863): these carry no packet."""
+
 ACTIVE = 4
 DISABLED = 3
 LINK_UP = 5
@@ -32,6 +35,14 @@ def is_state_constant(port: RdmaPort) -> bool:
     Source: Linux drivers/infiniband/hw/efa/efa_verbs.c, `efa_query_port`, which hard-codes them.
     """
     return port.name.startswith(_EFA_NAMES) and port.link_layer not in _STATEFUL_LAYERS
+
+
+def is_interface_down(port: RdmaPort) -> bool:
+    """Return whether the port's traffic goes over a network interface that is down.
+
+    InfiniBand does not need its IPoIB interface; RoCE, and drivers whose port state is a constant, do.
+    """
+    return port.link_layer != "InfiniBand" and port.operstate in INTERFACE_DOWN
 
 
 def is_up(port: RdmaPort) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from agent.simulation.hardware import (
+    ACTIVE,
     DRIVER_VERSION,
     GPU_MODEL,
     INODE_BYTES,
@@ -45,6 +46,7 @@ PHYSICAL_STATES: Final = {2: "Polling", 3: "Disabled", 5: "LinkUp"}
 SPEEDS: Final = {400.0: "4X NDR", 10.0: "4X SDR"}
 """Source: kernel, drivers/infiniband/core/sysfs.c."""
 
+MANAGER_LID, FIRST_LID = 1, 0x20
 FIRMWARE: Final = "28.39.1002"
 BOARD: Final = "MT_0000000838"
 GPU_PCI: Final = ("0x10de", "0x2330", "0x030200")
@@ -143,12 +145,20 @@ def _adapter(port: SimulatedPort) -> Iterator[tuple[str, str]]:
         "ports/1/phys_state": f"{port.phys_state}: {PHYSICAL_STATES[port.phys_state]}",
         "ports/1/rate": f"{port.rate_gbit_per_s:g} Gb/sec ({SPEEDS[port.rate_gbit_per_s]})",
         "ports/1/link_layer": "InfiniBand",
+        "ports/1/lid": f"{FIRST_LID + port.number:#x}",
+        "ports/1/sm_lid": f"{MANAGER_LID:#x}",
         "ports/1/counters/link_downed": f"{min(port.link_downed, 255)}",
     }
     for path, text in facts.items():
         yield f"{adapter}/{path}", f"{text}\n"
-    yield f"{device}/net/ib{port.number}/carrier_changes", f"{port.carrier_changes}\n"
-    yield f"{device}/net/ib{port.number}/dev_port", "0\n"
+    interface = {
+        "carrier_changes": port.carrier_changes,
+        "carrier_down_count": port.carrier_changes // 2,
+        "operstate": "up" if port.state == ACTIVE else "down",
+        "dev_port": 0,
+    }
+    for name, value in interface.items():
+        yield f"{device}/net/ib{port.number}/{name}", f"{value}\n"
 
 
 def _link(path: Path, target: str) -> None:

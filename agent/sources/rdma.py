@@ -1,28 +1,38 @@
 """RDMA ports, read from sysfs alone: cheap enough for every few seconds, and no vendor's tool needed.
 
-Any file may be missing, unreadable or full of anything: the field is `None` then, and the port is still reported.
+Any file may be missing, unreadable or full of anything: the field is `None` then, and the port is still reported. What
+need not be known within seconds has sources of its own: agent/sources/rdma_counters.py and rdma_adapters.py.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from agent.sources.files import Contents, FileReader, entries
+from agent.sources.infiniband import (
+    adapters,
+    interface_of,
+    interfaces,
+    parse_hexadecimal,
+    parse_lanes,
+    parse_rate,
+    parse_state,
+    pci_of,
+)
 from agent.sources.inventory import learn_ports, numbers
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
+from agent.sources.sparing import SparingReader
 from checks.readings import RdmaPort, RdmaReading
 
 OF_DEVICE: Final = ("node_guid", "fw_ver")
-OF_PORT: Final = ("link_layer", "state", "phys_state", "rate", "counters/link_downed")
-OF_INTERFACE: Final = ("carrier_changes", "dev_port")
+OF_PORT: Final = ("link_layer", "state", "phys_state", "rate", "lid", "sm_lid")
+OF_INTERFACE: Final = ("carrier_changes", "carrier_down_count", "operstate", "dev_port")
 """Files that are read. Source: kernel, Documentation/ABI/stable/sysfs-class-infiniband and testing/sysfs-class-net."""
 
-_STATE = re.compile(r"(\d{1,3}): ", re.ASCII)
-_RATE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) Gb/sec\b", re.ASCII)
-_PCI = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2})\.[0-7]", re.ASCII)
+LINK_DOWNED: Final = "counters/link_downed"
+"""Read as often, but left alone where it cannot be read: to fail costs a line of the kernel log."""
 
 
 class RdmaSource:
@@ -36,7 +46,8 @@ class RdmaSource:
         self._sysfs, self._monotonic = surroundings.sysfs, surroundings.monotonic
         self._store = surroundings.store(self.name)
         self._known = numbers(self._store.load().get("known_ports"))
-        self._reader = FileReader(surroundings.find("grep"))
+        self._before: tuple[RdmaPort, ...] = ()
+        self._reader = SparingReader(FileReader(surroundings.find("grep")), surroundings.monotonic)
 
     async def read(self) -> RdmaReading:
         """Return one reading, without ports where there are none.
@@ -44,13 +55,14 @@ class RdmaSource:
         Raises:
             CannotObserve: a driver does not let go of its files.
         """
-        contents = await self._reader.read(port_files(self._sysfs), deadline_s=self.timing.deadline_s)
-        ports = tuple(read_ports(self._sysfs, contents))
+        always, spared = port_files(self._sysfs), downed_files(self._sysfs)
+        contents = await self._reader.read(always, spared, deadline_s=self.timing.deadline_s)
+        self._before = ports = shared(self._before, tuple(read_ports(self._sysfs, contents)))
         known = learn_ports(self._known, ports)
         if known != self._known:
             self._known = known
             self._store.save({"known_ports": known})
-        return RdmaReading(self._monotonic(), ports, dict(known))
+        return RdmaReading(self._monotonic(), ports, self._known)
 
     async def close(self) -> None:
         """End the process that reads."""
@@ -70,70 +82,57 @@ SOURCE: Final = Declaration(
 
 
 def port_files(sysfs: Path) -> list[Path]:
-    """Return every file of an RDMA port that is looked at."""
-    return [path for device in _devices(sysfs) for path in _files_of(device)]
+    """Return every file of an RDMA port that is always looked at."""
+    return [path for adapter in adapters(sysfs) for path in _files_of(adapter)]
+
+
+def downed_files(sysfs: Path) -> list[Path]:
+    """Return the counter of lost links of every port."""
+    return [port / LINK_DOWNED for adapter in adapters(sysfs) for port in entries(adapter / "ports")]
 
 
 def read_ports(sysfs: Path, contents: Contents) -> Iterator[RdmaPort]:
     """Yield every port under `class/infiniband`, in the order of names."""
-    for device in _devices(sysfs):
-        for port in entries(device / "ports"):
-            yield _read_port(device, port, contents)
+    for adapter in adapters(sysfs):
+        found = interfaces(adapter)
+        for port in entries(adapter / "ports"):
+            yield _read_port(adapter, port, interface_of(port, found, contents), contents)
 
 
-def _devices(sysfs: Path) -> list[Path]:
-    return entries(sysfs / "class/infiniband")
+def shared(before: tuple[RdmaPort, ...], now: tuple[RdmaPort, ...]) -> tuple[RdmaPort, ...]:
+    """Return the ports, as the very objects of the reading before where nothing changed.
+
+    Hundreds of readings are kept, and nearly all are alike: so they take the memory of one.
+    """
+    if before == now:
+        return before
+    known: Mapping[str, RdmaPort] = {port.name: port for port in before}
+    return tuple(known[port.name] if known.get(port.name) == port else port for port in now)
 
 
-def _files_of(device: Path) -> Iterator[Path]:
-    yield from (device / name for name in OF_DEVICE)
-    yield from (port / name for port in entries(device / "ports") for name in OF_PORT)
-    yield from (interface / name for interface in entries(device / "device/net") for name in OF_INTERFACE)
+def _files_of(adapter: Path) -> Iterator[Path]:
+    yield from (adapter / name for name in OF_DEVICE)
+    yield from (port / name for port in entries(adapter / "ports") for name in OF_PORT)
+    yield from (interface / name for interface in interfaces(adapter) for name in OF_INTERFACE)
 
 
-def _read_port(device: Path, port: Path, contents: Contents) -> RdmaPort:
+def _read_port(adapter: Path, port: Path, interface: Path | None, contents: Contents) -> RdmaPort:
+    rate = contents.line(port / "rate")
     return RdmaPort(
-        name=f"{device.name}/{port.name}",
+        name=f"{adapter.name}/{port.name}",
         link_layer=contents.line(port / "link_layer"),
         state=parse_state(contents.line(port / "state")),
         phys_state=parse_state(contents.line(port / "phys_state")),
-        rate_gbit_per_s=parse_rate(contents.line(port / "rate")),
-        link_downed=contents.number(port / "counters/link_downed"),
-        carrier_changes=_carrier_changes(device, port, contents),
-        node_guid=contents.line(device / "node_guid"),
-        pci=_pci(device),
-        firmware=contents.line(device / "fw_ver"),
+        rate_gbit_per_s=parse_rate(rate),
+        lanes=parse_lanes(rate),
+        lid=parse_hexadecimal(contents.line(port / "lid")),
+        sm_lid=parse_hexadecimal(contents.line(port / "sm_lid")),
+        link_downed=contents.number(port / LINK_DOWNED),
+        interface=interface.name if interface else "",
+        operstate=contents.line(interface / "operstate") if interface else "",
+        carrier_changes=contents.number(interface / "carrier_changes") if interface else None,
+        carrier_downs=contents.number(interface / "carrier_down_count") if interface else None,
+        node_guid=contents.line(adapter / "node_guid"),
+        pci=pci_of(adapter),
+        firmware=contents.line(adapter / "fw_ver"),
     )
-
-
-def parse_state(text: str) -> int | None:
-    """Return the number of `4: ACTIVE`."""
-    match = _STATE.match(text)
-    return int(match[1]) if match else None
-
-
-def parse_rate(text: str) -> float | None:
-    """Return the Gb/s of `400 Gb/sec (4X NDR)`."""
-    match = _RATE.match(text)
-    return float(match[1]) if match else None
-
-
-def _carrier_changes(device: Path, port: Path, contents: Contents) -> int | None:
-    """Return the carrier changes of the network interface behind the port.
-
-    A device with several ports has an interface for each, which says by `dev_port` (from 0) whose it is.
-    """
-    interfaces = entries(device / "device/net")
-    if len(interfaces) > 1:
-        wanted = [each for each in interfaces if str((contents.number(each / "dev_port") or 0) + 1) == port.name]
-        interfaces = wanted if len(wanted) == 1 else []
-    return contents.number(interfaces[0] / "carrier_changes") if interfaces else None
-
-
-def _pci(device: Path) -> str:
-    """Return the PCI address without function, empty for a device that is not on the PCI bus."""
-    try:
-        match = _PCI.fullmatch((device / "device").resolve().name.lower())
-    except (OSError, RuntimeError):
-        return ""
-    return match[1] if match else ""

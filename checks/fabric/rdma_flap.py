@@ -55,10 +55,15 @@ def judge(readings: Sequence[RdmaReading]) -> tuple[Finding, ...]:
 def _runs(readings: Sequence[RdmaReading]) -> dict[str, list[tuple[float, RdmaPort]]]:
     """Return for each port when its state or counters changed, and to what.
 
-    Most of the hundreds of readings in a window are like the one before, so this is what keeps the check cheap.
+    Most of the hundreds of readings in a window are like the one before, so this is what keeps the check cheap; the
+    source even gives the same objects then.
     """
     runs: dict[str, list[tuple[float, RdmaPort]]] = {}
+    before: tuple[RdmaPort, ...] = ()
     for reading in readings:
+        if reading.ports is before:
+            continue
+        before = reading.ports
         for port in reading.ports:
             run = runs.setdefault(port.name, [])
             if not run or _has_changed(run[-1][1], port):
@@ -72,6 +77,7 @@ def _has_changed(before: RdmaPort, after: RdmaPort) -> bool:
         or before.phys_state != after.phys_state
         or before.link_downed != after.link_downed
         or before.carrier_changes != after.carrier_changes
+        or before.carrier_downs != after.carrier_downs
     )
 
 
@@ -96,7 +102,8 @@ def _unrest(runs: Sequence[tuple[float, RdmaPort]], until_s: float) -> Unrest:
     outages = sum(before and not after for (_, before), (_, after) in pairwise(told))
     downtime_s = sum(end_s - start_s for (start_s, up), end_s in zip(told, ends, strict=False) if not up)
     changes = growth(port.carrier_changes for _, port in runs)
-    flaps = max(outages, growth(port.link_downed for _, port in runs), (changes + 1) // 2)
+    downs = growth(port.carrier_downs for _, port in runs)
+    flaps = max(outages, growth(port.link_downed for _, port in runs), downs, (changes + 1) // 2)
     return Unrest(flaps, changes, downtime_s if flaps >= MINIMUM_OUTAGES else 0.0)
 
 
@@ -113,7 +120,11 @@ def _verdict(unrest: Unrest) -> Verdict:
 
 
 def _finding(port: RdmaPort, code: str, verdict: Verdict, action: Action, because: str) -> Finding:
-    counters = {"link_downed": port.link_downed, "carrier_changes": port.carrier_changes}
+    counters = {
+        "link_downed": port.link_downed,
+        "carrier_changes": port.carrier_changes,
+        "carrier_downs": port.carrier_downs,
+    }
     evidence = {name: str(value) for name, value in counters.items() if value is not None}
     return Finding(ID, port.name, code, verdict, action, because, port.pci, port.node_guid, evidence)
 

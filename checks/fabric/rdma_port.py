@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
-from checks.rdma import ACTIVE, DISABLED, LINK_UP, is_blind, is_state_constant, is_up, port_of, say_state
+from checks.rdma import (
+    ACTIVE,
+    DISABLED,
+    LINK_UP,
+    is_blind,
+    is_interface_down,
+    is_state_constant,
+    is_up,
+    port_of,
+    say_state,
+)
 from checks.readings import RdmaPort, RdmaReading
 
 ID = "fabric.rdma_port"
@@ -57,7 +67,7 @@ def _judge_port(name: str, known_gbit_per_s: float, readings: Sequence[RdmaReadi
             because=f"{fault.because}, for at least {stood_s:.0f} s" if stood_s else fault.because,
             pci=port.pci if port else "",
             serial=port.node_guid if port else "",
-            evidence={"state": say_state(port), "link_layer": port.link_layer} if port else {},
+            evidence=_evidence(port) if port else {},
         ),
     )
 
@@ -68,10 +78,10 @@ def _fault(name: str, known_gbit_per_s: float, reading: RdmaReading) -> Fault | 
         because = f"port {name} is missing: its device has vanished from the host; drain and reboot it"
         return Fault("missing", Verdict.FAILED, Action.REBOOT, because)
     if is_state_constant(port):
-        return None
+        return _without_interface(port)
     if is_blind(port):
         return Fault("unreadable", Verdict.UNKNOWN, Action.NONE, f"the state of port {name} cannot be read")
-    return _down(port) if not is_up(port) else _slow(port, known_gbit_per_s)
+    return _down(port) if not is_up(port) else _without_interface(port) or _slow(port, known_gbit_per_s)
 
 
 def _down(port: RdmaPort) -> Fault:
@@ -80,16 +90,45 @@ def _down(port: RdmaPort) -> Fault:
     if port.phys_state == DISABLED:
         action, why = Action.CONTACT_SUPPORT, "it is disabled on this side: somebody or its firmware turned it off"
     elif port.phys_state == LINK_UP and port.state != ACTIVE:
-        action, why = Action.CONTACT_SUPPORT, "the link is up but not configured: is there a subnet manager?"
+        action, why = Action.CONTACT_SUPPORT, f"the link is up but not configured: {_say_manager(port)}"
     return Fault("down", Verdict.FAILED, action, f"port {port.name} is {say_state(port)}: {why}")
+
+
+def _say_manager(port: RdmaPort) -> str:
+    """Return what the port knows of its subnet manager, which gives both identifiers."""
+    if port.sm_lid == 0 or port.lid == 0:
+        return "no subnet manager has answered"
+    return "is there a subnet manager?"
+
+
+def _without_interface(port: RdmaPort) -> Fault | None:
+    if not is_interface_down(port):
+        return None
+    because = (
+        f"port {port.name} has no traffic: its network interface {port.interface} is {port.operstate}; "
+        "somebody turned it off, or its far end is dark"
+    )
+    return Fault("interface", Verdict.FAILED, Action.CONTACT_SUPPORT, because)
 
 
 def _slow(port: RdmaPort, known_gbit_per_s: float) -> Fault | None:
     if port.rate_gbit_per_s is None or port.rate_gbit_per_s >= known_gbit_per_s:
         return None
-    rates = f"{port.rate_gbit_per_s:g} Gb/s where it had {known_gbit_per_s:g}"
+    lanes = f" over {port.lanes} lanes" if port.lanes else ""
+    rates = f"{port.rate_gbit_per_s:g} Gb/s{lanes} where it had {known_gbit_per_s:g}"
     because = f"port {port.name} came up with {rates}: check cable and transceiver"
     return Fault("slow", Verdict.DEGRADED, Action.CHECK_CABLING, because)
+
+
+def _evidence(port: RdmaPort) -> dict[str, str]:
+    known = {"lanes": port.lanes, "lid": port.lid, "sm_lid": port.sm_lid}
+    named = {"interface": port.interface, "operstate": port.operstate}
+    return {
+        "state": say_state(port),
+        "link_layer": port.link_layer,
+        **{name: str(value) for name, value in known.items() if value is not None},
+        **{name: text for name, text in named.items() if text},
+    }
 
 
 def _stood_s(name: str, known_gbit_per_s: float, readings: Sequence[RdmaReading]) -> float:
@@ -108,19 +147,21 @@ def _last_seen(name: str, readings: Sequence[RdmaReading]) -> RdmaPort | None:
 
 CHECK = LevelCheck(
     id=ID,
-    summary="RDMA ports (InfiniBand and RoCE) that are missing, down, or slower than they were.",
+    summary="RDMA ports (InfiniBand, RoCE, EFA) that are missing, down, or slower than they were.",
     reading=RdmaReading,
     judge=judge,
     outcomes=(
         Outcome("missing", Verdict.FAILED, Action.REBOOT),
         Outcome("down", Verdict.FAILED, Action.CHECK_CABLING),
         Outcome("down", Verdict.FAILED, Action.CONTACT_SUPPORT),
+        Outcome("interface", Verdict.FAILED, Action.CONTACT_SUPPORT),
         Outcome("slow", Verdict.DEGRADED, Action.CHECK_CABLING),
         Outcome("*", Verdict.UNKNOWN),
     ),
     window_s=WINDOW_S,
     thresholds={
         "stood": f"{STOOD_S:.0f} s of readings (our choice; NCCL gives up after about 7 s)",
-        "rate": "the highest rate ever seen on this port while ACTIVE",
+        "rate": "the highest rate ever seen on this port while ACTIVE; fewer lanes show as a lower rate",
+        "interface": "`down`, `lowerlayerdown` or `notpresent` (RFC 2863), where traffic needs it: not for InfiniBand",
     },
 )

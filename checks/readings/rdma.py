@@ -15,8 +15,13 @@ class RdmaPort:
         state: number of the file `state` (4 = ACTIVE), `None` when unreadable.
         phys_state: number of the file `phys_state` (5 = LinkUp).
         rate_gbit_per_s: speed in Gb/s as the driver states it.
+        lanes: how many the link is wide (4 of `4X NDR`).
+        lid, sm_lid: local identifiers of the port and of its subnet manager (InfiniBand), 0 while none was given.
         link_downed: the 8-bit saturating IB counter `link_downed`.
-        carrier_changes: of the netdev behind the port, where there is one.
+        interface: the network interface behind the port, empty where there is none.
+        operstate: of that interface (`up`, `down`, `lowerlayerdown`, `unknown`, ...).
+        carrier_changes: of that interface, coming up and going down counted alike.
+        carrier_downs: of that interface, going down alone.
     """
 
     name: str
@@ -24,8 +29,14 @@ class RdmaPort:
     state: int | None = None
     phys_state: int | None = None
     rate_gbit_per_s: float | None = None
+    lanes: int | None = None
+    lid: int | None = None
+    sm_lid: int | None = None
     link_downed: int | None = None
+    interface: str = ""
+    operstate: str = ""
     carrier_changes: int | None = None
+    carrier_downs: int | None = None
     node_guid: str = ""
     pci: str = ""
     firmware: str = ""

@@ -134,7 +134,11 @@ ports = st.builds(
     phys_state=st.one_of(st.none(), st.integers(0, 9)),
     rate_gbit_per_s=st.one_of(st.none(), st.floats(0, 800)),
     link_downed=counts,
+    lanes=st.one_of(st.none(), st.integers(0, 12)),
+    sm_lid=st.one_of(st.none(), st.integers(0, 0xFFFF)),
+    operstate=st.sampled_from(["", "up", "down", "lowerlayerdown", "unknown"]),
     carrier_changes=counts,
+    carrier_downs=counts,
 )
 rdma_windows = st.lists(
     st.builds(

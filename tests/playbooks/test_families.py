@@ -135,6 +135,7 @@ LEVELS = [
     ("fabric.rdma_port", "missing", Verdict.FAILED, Action.REBOOT, "rdma_port"),
     ("fabric.rdma_port", "down", Verdict.FAILED, Action.CHECK_CABLING, "rdma_port"),
     ("fabric.rdma_port", "down", Verdict.FAILED, Action.CONTACT_SUPPORT, "rdma_port_disabled"),
+    ("fabric.rdma_port", "interface", Verdict.FAILED, Action.CONTACT_SUPPORT, "rdma_port_disabled"),
     ("fabric.rdma_port", "slow", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_port_slow"),
     ("fabric.rdma_flap", "flapping", Verdict.FAILED, Action.CHECK_CABLING, "rdma_flap"),
     ("fabric.rdma_flap", "flapping", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_flap_watch"),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sources.rdma import RdmaSource, parse_rate, parse_state
+from agent.sources.infiniband import parse_hexadecimal, parse_lanes, parse_rate, parse_state
+from agent.sources.rdma import RdmaSource
 from checks.errors import CannotObserve
 from checks.readings import RdmaPort
 from tests.support.memory_store import MemoryStore
@@ -20,6 +21,8 @@ PORT = {
     "phys_state": b"5: LinkUp\n",
     "rate": b"400 Gb/sec (4X NDR)\n",
     "link_layer": b"InfiniBand\n",
+    "lid": b"0x12\n",
+    "sm_lid": b"0x1\n",
     "counters/link_downed": b"3\n",
 }
 
@@ -44,6 +47,8 @@ def add_adapter(
         (device / "net" / interface).mkdir(parents=True)
         (device / "net" / interface / "dev_port").write_text(f"{dev_port}\n")
         (device / "net" / interface / "carrier_changes").write_text(f"{changes}\n")
+        (device / "net" / interface / "carrier_down_count").write_text(f"{int(changes) // 2}\n")
+        (device / "net" / interface / "operstate").write_text("up\n")
     (adapter / "device").symlink_to(device)
     (sysfs / "class/infiniband").mkdir(parents=True, exist_ok=True)
     (sysfs / "class/infiniband" / name).symlink_to(adapter)
@@ -57,8 +62,14 @@ async def test_a_healthy_port_is_read_in_full(tmp_path: Path) -> None:
         state=4,
         phys_state=5,
         rate_gbit_per_s=400.0,
+        lanes=4,
+        lid=0x12,
+        sm_lid=1,
         link_downed=3,
+        interface="ib0",
+        operstate="up",
         carrier_changes=6,
+        carrier_downs=3,
         node_guid="a088:c203:00ab:cdef",
         pci="0000:3b:00",
         firmware="28.39.1002",
@@ -109,6 +120,20 @@ def test_rates(text: str, expected: float | None) -> None:
     assert expected == parse_rate(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [("400 Gb/sec (4X NDR)", 4), ("2.5 Gb/sec (1X SDR)", 1), ("400 Gb/sec", None), ("4X", None)]
+)
+def test_lanes(text: str, expected: int | None) -> None:
+    assert expected == parse_lanes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0x12", 18), ("0xffff", 65535), ("12", None), ("0x", None), ("", None)]
+)
+def test_identifiers(text: str, expected: int | None) -> None:
+    assert expected == parse_hexadecimal(text)
+
+
 @pytest.mark.parametrize(("text", "expected"), [("4: ACTIVE", 4), ("7: <unknown>", 7), ("ACTIVE", None), ("4", None)])
 def test_states(text: str, expected: int | None) -> None:
     assert expected == parse_state(text)
@@ -122,13 +147,13 @@ async def test_any_bytes_give_a_port(tmp_path_factory: pytest.TempPathFactory, t
     (port,) = await ports_of(root)
     assert port.name == "mlx5_0/1"
     assert port.link_layer.isprintable()
-    for value in (port.state, port.phys_state, port.link_downed):
+    for value in (port.state, port.phys_state, port.link_downed, port.lanes, port.lid, port.sm_lid):
         assert value is None or value >= 0
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_value_or_none(text: str) -> None:
-    for parse in (parse_state, parse_rate):
+    for parse in (parse_state, parse_rate, parse_lanes, parse_hexadecimal):
         value = parse(text)
         assert value is None or value >= 0
 
@@ -153,6 +178,32 @@ async def test_a_port_that_never_was_active_is_not_expected(tmp_path: Path) -> N
     add_adapter(tmp_path / "sys", files={"state": b"1: DOWN\n", "rate": b"10 Gb/sec (4X SDR)\n"})
     reading = await RdmaSource(surroundings_at(tmp_path), SOON).read()
     assert (len(reading.ports), reading.known_ports) == (1, {})
+
+
+async def test_a_counter_that_cannot_be_read_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    """Each try would cost a line of the kernel log on an adapter that does not let this host read it."""
+    add_adapter(tmp_path / "sys")
+    counter = tmp_path / "sys/class/infiniband/mlx5_0/ports/1/counters/link_downed"
+    counter.unlink()
+    now = [0.0]
+    source = RdmaSource(surroundings_at(tmp_path, monotonic=lambda: now[0]), SOON)
+    await source.read()
+    counter.write_text("3\n")
+    readings = []
+    for now[0] in (5.0, 300.0):
+        readings.append((await source.read()).ports[0].link_downed)
+    assert readings == [None, 3]
+
+
+async def test_readings_that_are_alike_share_their_ports(tmp_path: Path) -> None:
+    add_adapter(tmp_path / "sys")
+    add_adapter(tmp_path / "sys", name="mlx5_1", pci="0000:5c:00.0")
+    source = RdmaSource(surroundings_at(tmp_path), SOON)
+    first, second = await source.read(), await source.read()
+    (tmp_path / "sys/class/infiniband/mlx5_0/ports/1/state").write_text("1: DOWN\n")
+    third = await source.read()
+    assert first.ports is second.ports
+    assert [a is b for a, b in zip(second.ports, third.ports, strict=True)] == [False, True]
 
 
 async def test_a_driver_that_hangs_is_an_error_and_over_when_it_lets_go(tmp_path: Path) -> None:
