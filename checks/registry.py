@@ -19,7 +19,7 @@ from checks.npu import health as npu_health
 from checks.npu import link as npu_link
 from checks.npu import network as npu_network
 from checks.npu import temperature as npu_temperature
-from checks.storage import read_only, space
+from checks.storage import io_stall, nvme, raid, read_only, space
 
 CHECKS: tuple[Check, ...] = (
     xid.CHECK,
@@ -53,5 +53,8 @@ CHECKS: tuple[Check, ...] = (
     memory.CHECK,
     space.CHECK,
     read_only.CHECK,
+    nvme.CHECK,
+    raid.CHECK,
+    io_stall.CHECK,
 )
 """Every check, in the order in which documentation shows them."""

@@ -54,6 +54,7 @@ PORT_PCI: Final = ("0x15b3", "0x1021", "0x020700")
 """Vendor, device and class of an H100 SXM and of a ConnectX-7 with InfiniBand. Source: pci.ids."""
 
 DISK: Final = "nvme0n1p2"
+DISK_PCI: Final = ("0000:01:00", "0000:02:00")
 CPUS: Final = 192
 
 
@@ -121,6 +122,7 @@ def _sysfs(hardware: Hardware) -> Iterator[tuple[str, str]]:
     """Yield path and text of every file; links come apart from them."""
     for gpu in hardware.gpus:
         yield from _pci(gpu.pci, GPU_PCI)
+    yield from _disks()
     for port in hardware.ports:
         yield from _pci(port.pci, PORT_PCI)
         yield from _adapter(port)
@@ -129,6 +131,23 @@ def _sysfs(hardware: Hardware) -> Iterator[tuple[str, str]]:
 def _pci(address: str, numbers: tuple[str, str, str]) -> Iterator[tuple[str, str]]:
     for name, number in zip(("vendor", "device", "class"), numbers, strict=True):
         yield f"devices/{address}.0/{name}", f"{number}\n"
+
+
+def _disks() -> Iterator[tuple[str, str]]:
+    """Yield the files of two disks: the one of the system, and the one of the scratch file system."""
+    for number, (address, total_bytes) in enumerate(zip(DISK_PCI, (ROOT_BYTES, SCRATCH_BYTES), strict=True)):
+        controller = f"class/nvme/nvme{number}"
+        facts = {
+            "state": "live",
+            "transport": "pcie",
+            "address": f"{address}.0",
+            "model": "Simulated NVMe disk",
+            "serial": f"SIM{number:09d}",
+            "firmware_rev": "1.0",
+        }
+        yield from ((f"{controller}/{name}", f"{text}\n") for name, text in facts.items())
+        yield f"block/nvme{number}n1/stat", "  120000 0 4800000 9000 90000 0 3600000 8000 0 15000 17000\n"
+        yield f"block/nvme{number}n1/size", f"{total_bytes // 512}\n"
 
 
 def _adapter(port: SimulatedPort) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agent.sources import amd, ascend, ascend_network, host, mounts, nvml, rdma
+from agent.sources import amd, ascend, ascend_network, disks, host, mounts, nvml, rdma
 from agent.sources.source import Declaration, PolledSource, Surroundings, Timing
 
 SOURCES: Final[tuple[Declaration, ...]] = (
@@ -16,6 +16,7 @@ SOURCES: Final[tuple[Declaration, ...]] = (
     rdma.SOURCE,
     host.SOURCE,
     mounts.SOURCE,
+    disks.SOURCE,
     ascend.SOURCE,
     ascend_network.SOURCE,
     amd.SOURCE,

@@ -20,6 +20,7 @@ from checks.readings.accelerator import (
     AscendReading,
 )
 from checks.readings.agent import AgentReading, SourceState
+from checks.readings.disks import DisksReading
 from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
 from checks.readings.mounts import FilesystemReading, MountsReading
@@ -34,6 +35,7 @@ __all__ = [
     "AmdReading",
     "AscendNetworkReading",
     "AscendReading",
+    "DisksReading",
     "FilesystemReading",
     "GpuReading",
     "HostReading",
@@ -65,6 +67,7 @@ READINGS: tuple[type[Reading], ...] = (
     RdmaReading,
     HostReading,
     MountsReading,
+    DisksReading,
     AscendReading,
     AscendNetworkReading,
     AmdReading,

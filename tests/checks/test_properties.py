@@ -37,6 +37,7 @@ from checks.readings.accelerator import (
     Temperature,
     Throttle,
 )
+from checks.readings.disks import Array, Disk, DisksReading, NvmeController
 from checks.registry import CHECKS
 from tests.support.check_cases import all_cases
 
@@ -231,3 +232,36 @@ def verdicts(check: LevelCheck, reading: Any) -> set[Verdict]:
         return {finding.verdict for finding in check.judge([reading])}
     except CannotJudge:
         return {Verdict.UNKNOWN}
+
+
+serials = st.sampled_from(["", "S1", "S2"])
+controllers = st.builds(
+    NvmeController,
+    name=st.sampled_from(["nvme0", "nvme1"]),
+    state=st.one_of(st.sampled_from(["live", "dead", "resetting", "connecting", ""]), st.text(max_size=5)),
+    transport=st.sampled_from(["pcie", "tcp", "rdma", ""]),
+    serial=serials,
+)
+some = st.one_of(st.none(), st.integers(0, 3))
+disks_windows = st.lists(
+    st.builds(
+        DisksReading,
+        at_s=st.floats(0, 600),
+        controllers=st.lists(controllers, max_size=2).map(tuple),
+        disks=st.lists(st.builds(Disk, st.just("sda"), some, some, some), max_size=1).map(tuple),
+        arrays=st.lists(st.builds(Array, st.just("md0"), state=st.text(max_size=8), missing=some), max_size=1).map(
+            tuple
+        ),
+        known_controllers=st.dictionaries(serials, st.sampled_from(["nvme0", "nvme1"])),
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda readings: sorted(readings, key=lambda reading: reading.at_s))
+
+
+@settings(max_examples=200, deadline=None)
+@given(disks_windows)
+def test_any_disks_are_judged(readings: list[DisksReading]) -> None:
+    for check in LEVEL_CHECKS:
+        if check.reading is DisksReading:
+            assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
