@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agent.sources import amd, ascend, ascend_network, disks, host, mounts, nvml, rdma
+from agent.sources import amd, ascend, ascend_network, bmc, disks, host, mounts, nvml, rdma, time
 from agent.sources.source import Declaration, PolledSource, Surroundings, Timing
 
 SOURCES: Final[tuple[Declaration, ...]] = (
@@ -17,6 +17,8 @@ SOURCES: Final[tuple[Declaration, ...]] = (
     host.SOURCE,
     mounts.SOURCE,
     disks.SOURCE,
+    time.SOURCE,
+    bmc.SOURCE,
     ascend.SOURCE,
     ascend_network.SOURCE,
     amd.SOURCE,

@@ -20,12 +20,14 @@ from checks.readings.accelerator import (
     AscendReading,
 )
 from checks.readings.agent import AgentReading, SourceState
+from checks.readings.bmc import BmcReading
 from checks.readings.disks import DisksReading
 from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
 from checks.readings.mounts import FilesystemReading, MountsReading
 from checks.readings.nvml import GpuReading, NvmlReading
 from checks.readings.rdma import RdmaPort, RdmaReading
+from checks.readings.time import TimeReading
 
 __all__ = [
     "READINGS",
@@ -35,6 +37,7 @@ __all__ = [
     "AmdReading",
     "AscendNetworkReading",
     "AscendReading",
+    "BmcReading",
     "DisksReading",
     "FilesystemReading",
     "GpuReading",
@@ -47,6 +50,7 @@ __all__ = [
     "RdmaReading",
     "Reading",
     "SourceState",
+    "TimeReading",
 ]
 
 
@@ -68,6 +72,8 @@ READINGS: tuple[type[Reading], ...] = (
     HostReading,
     MountsReading,
     DisksReading,
+    TimeReading,
+    BmcReading,
     AscendReading,
     AscendNetworkReading,
     AmdReading,

@@ -140,6 +140,8 @@ LEVELS = [
     ("fabric.rdma_flap", "flapping", Verdict.FAILED, Action.CHECK_CABLING, "rdma_flap"),
     ("fabric.rdma_flap", "flapping", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_flap_watch"),
     ("host.kernel", "raid_failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
+    ("host.bmc", "memory", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
+    ("host.time", "offset", Verdict.DEGRADED, Action.NONE, ""),
     ("storage.raid", "failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
     ("storage.nvme", "dead", Verdict.FAILED, Action.REBOOT, "host_reboot"),
     ("storage.nvme", "unreachable", Verdict.DEGRADED, Action.NONE, ""),
