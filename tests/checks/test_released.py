@@ -46,6 +46,9 @@ SWITCH = "nvidia-nvswitch1: SXid (PCI:0000:06:00.0): {}, Fatal, Link 48"
 SWITCH_RESET = found_by(sxid.CHECK, SWITCH.format(20034))
 SWITCH_REBOOT = found_by(sxid.CHECK, SWITCH.format(23001))
 READ_ONLY = found_by(kernel.CHECK, "EXT4-fs (md0): Remounting filesystem read-only")
+HARD_LOCKUP = found_by(kernel.CHECK, "NMI watchdog: Watchdog detected hard LOCKUP on cpu 2")
+HUNG_TASK = found_by(kernel.CHECK, "INFO: task jfsmount:136986 blocked for more than 120 seconds.")
+STORM = found_by(kernel.CHECK, "mce: CMCI storm detected: switching to poll mode")
 OUT_OF_MEMORY = found_by(kernel.CHECK, "Out of memory: Killed process 1 (a)")
 
 AMD = "amdgpu 0000:03:00.0: amdgpu: {}"
@@ -76,6 +79,9 @@ OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "AMD was reset: quiet": (amd_kernel.CHECK, AMD_RESET, QUIET),
     "AMD pages: rebooted, and the driver says it again": (amd_kernel.CHECK, AMD_PAGES, REBOOTED),
     "out of memory: quiet": (kernel.CHECK, OUT_OF_MEMORY, QUIET),
+    "hung task of a server: quiet": (kernel.CHECK, HUNG_TASK, QUIET),
+    "hard lock-up: rebooted": (kernel.CHECK, HARD_LOCKUP, REBOOTED),
+    "storm of corrected errors: rebooted": (kernel.CHECK, STORM, REBOOTED),
 }
 
 NOT_OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
@@ -103,6 +109,8 @@ NOT_OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "AMD lost: reset": (amd_kernel.CHECK, AMD_LOST, RESET),
     "AMD was reset: not quiet": (amd_kernel.CHECK, AMD_RESET, NOTHING),
     "AMD pages: quiet": (amd_kernel.CHECK, AMD_PAGES, QUIET),
+    "hard lock-up: quiet": (kernel.CHECK, HARD_LOCKUP, QUIET),
+    "storm of corrected errors: quiet": (kernel.CHECK, STORM, QUIET),
     "out of memory: not quiet": (kernel.CHECK, OUT_OF_MEMORY, NOTHING),
 }
 

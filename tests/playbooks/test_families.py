@@ -85,13 +85,25 @@ FAMILIES = {
         "INFO: task nvidia-smi:40377 blocked for more than 122 seconds.",
         "EXT4-fs (nvme0n1p2): Remounting filesystem read-only",
         "nvme nvme0: Disabling device after reset failure: -19",
+        "NMI watchdog: Watchdog detected hard LOCKUP on cpu 2",
     ],
-    "host_part_failed": ["EDAC MC0: 1 UE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0"],
+    "host_part_failed": [
+        "EDAC MC0: 1 UE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0",
+        "Memory failure: 0x1234ab: recovery action for dirty LRU page: Recovered",
+    ],
+    "host_cooling": ["thermal thermal_zone0: critical temperature reached (98 C), shutting down"],
+    "host_part_watch": ["mce: CMCI storm detected: switching to poll mode"],
     "host_hardware": [
         "mce: [Hardware Error]: CPU 3: Machine Check Exception: 5 Bank 1: be00000000800400",
         "{1}[Hardware Error]: event severity: fatal",
+        "NMI: PCI system error (SERR) for reason b1 on CPU 0.",
     ],
-    "host_reboot_idle": ["watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [python3:1234]"],
+    "host_reboot_idle": [
+        "watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [python3:1234]",
+        "rcu: INFO: rcu_sched self-detected stall on CPU",
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+        "BUG: Bad page state in process python3  pfn:1234ab",
+    ],
     "amd_reboot": [
         "amdgpu 0000:03:00.0: amdgpu: GPU reset(1) failed with error -110",
         "amdgpu 0000:03:00.0: amdgpu: device lost from bus!",
@@ -254,14 +266,32 @@ def test_silence_takes_nothing_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gpu_support", "rdma_flap_watch", "host_disk_filling", "npu_support", "npu_network", "amd_support"]
+    "name",
+    [
+        "gpu_support",
+        "rdma_flap_watch",
+        "host_disk_filling",
+        "npu_support",
+        "npu_network",
+        "amd_support",
+        "host_part_watch",
+    ],
 )
 def test_notices_touch_nothing(name: str) -> None:
     assert {Verb.COLLECT} == verbs(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["rdma_flap", "gpu_row_remap_failed", "host_disk_full", "host_part_failed", "npu_separate", "amd_separate"]
+    "name",
+    [
+        "rdma_flap",
+        "gpu_row_remap_failed",
+        "host_disk_full",
+        "host_part_failed",
+        "npu_separate",
+        "amd_separate",
+        "host_cooling",
+    ],
 )
 def test_what_software_cannot_mend_is_not_repaired(name: str) -> None:
     assert not verbs(name) & REPAIRS
