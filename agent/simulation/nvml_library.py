@@ -1,14 +1,19 @@
 """NVML of a simulated machine, in place of libnvidia-ml.so.1 under the real pynvml and the real child of the agent.
 
 `python -m agent.simulation.nvml_library STATE` is agent.sources.nvml_child over this library. It answers the C calls
-from a text file that is read again at each call, so that a fault shows itself as soon as it is injected. The C double
-in tests/doubles/nvml answers from the same text; a machine that simulates needs no compiler.
+from a text file that is read again once it was replaced, so that a fault shows itself as soon as it is injected. The C
+double in tests/doubles/nvml answers from the same text; a machine that simulates needs no compiler.
 
 Each line is a fact: `driver VERSION`, `init CODE`, `count N`, `hang FUNCTION [stubborn]`, `fail FUNCTION CODE`,
 `missing FUNCTION`, or of one GPU `gpu INDEX KEY VALUE` with `uuid`, `pci`, `serial`, `name`, `temperature`,
-`ecc CORRECTED UNCORRECTED`, `rows CORRECTABLE UNCORRECTABLE PENDING FAILED`, `recovery ACTION`, `links` (a digit each),
-`mig MODE`, `return CODE` (of every call), `hang` and `fail`. A FUNCTION may be `*`. A fact that is not given is not
-supported by that GPU.
+`margin`, `thresholds SHUTDOWN SLOWDOWN MEMORY GPU`, `ecc CORRECTED UNCORRECTED`, `dram CORRECTED UNCORRECTED`,
+`sram CORRECTED UNCORRECTED LIFETIME EXCEEDED`, `rows CORRECTABLE UNCORRECTABLE PENDING FAILED`,
+`histogram MAX HIGH PARTIAL LOW NONE`, `retired SINGLE DOUBLE PENDING UNIX_TIME`, `recovery ACTION`, `field ID VALUE`,
+`links` (a digit each), `reasons BITS`, `pstate N`, `utilization GPU MEMORY`, `power USED LIMIT DEFAULT`,
+`clocks SM MEMORY MAX_SM MAX_MEMORY SET_SM SET_MEMORY`, `pcie GENERATION WIDTH MAX_GENERATION MAX_WIDTH`,
+`persistence MODE`, `ecc_mode NOW [PENDING]`, `mig NOW [PENDING]`, `vbios`, `inforom`, `gsp VERSION`,
+`gsp_mode ENABLED DEFAULT`, `repair CHANNEL TPC`, `unrepairable FLAG`, `processes PID:BYTES ...`, `return CODE` (of
+every call), `hang` and `fail`. A FUNCTION may be `*`. A fact that is not given is not supported by that GPU.
 """
 
 from __future__ import annotations
@@ -16,8 +21,9 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -34,8 +40,12 @@ NOT_SUPPORTED: Final[int] = pynvml.NVML_ERROR_NOT_SUPPORTED
 INSUFFICIENT_SIZE: Final[int] = pynvml.NVML_ERROR_INSUFFICIENT_SIZE
 
 GPU_WORDS: Final = 2
+WORD_BYTES: Final = 4
+LONG_BYTES: Final = 8
+RETIRED_AT: Final = 3
 UNDISTURBED: Final = frozenset({"nvmlErrorString", "nvmlShutdown"})
-ACTIONS: Final = frozenset({"hang", "fail", "missing"})
+ACTIONS: Final = frozenset({"hang", "fail", "missing", "field"})
+"""Words whose next word belongs to the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +76,20 @@ class SimulatedLibrary:
         if name not in CALLS or f"missing {name}" in read_facts(self._state):
             raise AttributeError(name)
         signature, handler = CALLS[name]
-        return ctypes.CFUNCTYPE(*signature)(lambda *arguments: _call(self._state, name, handler, arguments))
+        function = ctypes.CFUNCTYPE(*signature)(lambda *arguments: _call(self._state, name, handler, arguments))
+        count = len(signature) - 1
+        # pynvml leaves out the last argument of nvmlDeviceGetRetiredPages_v2 when it asks for the number of pages only.
+        return lambda *arguments: function(*arguments, *(None,) * (count - len(arguments)))
 
 
 def read_facts(state: Path) -> Facts:
     """Return fact → value, e.g. `gpu 0 uuid` → its UUID, and `hang nvmlDeviceGetName` → `stubborn` or nothing."""
+    seen = state.stat()
+    return _read_facts(state, (seen.st_ino, seen.st_size, seen.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _read_facts(state: Path, _version: tuple[int, ...]) -> Facts:
     facts: Facts = {}
     for line in state.read_text().splitlines():
         words = line.split(" ")
@@ -98,7 +117,7 @@ def _call(state: Path, name: str, handler: Handler, arguments: tuple[Any, ...]) 
 
 def _gpu(facts: Facts, name: str, arguments: tuple[Any, ...]) -> Gpu | None:
     """Return the GPU that a call is about. Its handle is its index and one, for no handle is NULL."""
-    if not name.startswith("nvmlDeviceGet") or name == "nvmlDeviceGetCount_v2":
+    if not name.startswith("nvmlDevice") or name == "nvmlDeviceGetCount_v2":
         return None
     return Gpu(facts, arguments[0] if name == "nvmlDeviceGetHandleByIndex_v2" else arguments[0] - 1)
 
@@ -162,25 +181,115 @@ def _temperature(gpu: Gpu, address: int) -> int:
     return SUCCESS
 
 
-def _ecc(gpu: Gpu, kind: int, _counter: int, address: int) -> int:
-    if (text := gpu.get("ecc")) is None:
-        return NOT_SUPPORTED
-    return _put(ctypes.c_ulonglong, address, int(text.split()[kind]))
-
-
 def _rows(gpu: Gpu, *addresses: int) -> int:
-    if (text := gpu.get("rows")) is None:
+    return _put_all(gpu, "rows", ctypes.c_uint, addresses)
+
+
+def _put_all(gpu: Gpu, key: str, kind: Any, addresses: Iterable[int]) -> int:
+    if (text := gpu.get(key)) is None:
         return NOT_SUPPORTED
     for address, number in zip(addresses, text.split(), strict=True):
-        _put(ctypes.c_uint, address, int(number))
+        _put(kind, address, int(number))
     return SUCCESS
 
 
-def _mig(gpu: Gpu, current: int, pending: int) -> int:
-    if (text := gpu.get("mig")) is None:
+def _number(key: str, position: int = 0, kind: Any = ctypes.c_uint) -> Handler:
+    """Return what answers with one number of a fact."""
+    return lambda gpu, address: _put_number(gpu, key, position, kind, address)
+
+
+def _put_number(gpu: Gpu, key: str, position: int, kind: Any, address: int) -> int:
+    numbers = (gpu.get(key) or "").split()
+    return _put(kind, address, int(numbers[position])) if position < len(numbers) else NOT_SUPPORTED
+
+
+def _pair(key: str) -> Handler:
+    return lambda gpu, *addresses: _put_pair(gpu, key, *addresses)
+
+
+def _put_pair(gpu: Gpu, key: str, first: int, second: int) -> int:
+    """Put two numbers; the second is the first where the fact has one only."""
+    numbers = (gpu.get(key) or "").split()
+    if not numbers:
         return NOT_SUPPORTED
-    _put(ctypes.c_uint, current, int(text))
-    return _put(ctypes.c_uint, pending, int(text))
+    _put(ctypes.c_uint, first, int(numbers[0]))
+    return _put(ctypes.c_uint, second, int(numbers[-1]))
+
+
+def _array(key: str, offset: int = 0) -> Handler:
+    """Return what answers with all numbers of a fact, side by side from the word `offset` of a structure on."""
+    return lambda gpu, address: _put_all(
+        gpu, key, ctypes.c_uint, (address + WORD_BYTES * (offset + place) for place in range(_length(gpu, key)))
+    )
+
+
+def _length(gpu: Gpu, key: str) -> int:
+    return len((gpu.get(key) or "").split())
+
+
+def _ecc(gpu: Gpu, kind: int, _counter: int, address: int) -> int:
+    return _put_number(gpu, "ecc", kind, ctypes.c_ulonglong, address)
+
+
+def _dram(gpu: Gpu, kind: int, _counter: int, location: int, address: int) -> int:
+    if location != pynvml.NVML_MEMORY_LOCATION_DRAM:
+        return NOT_SUPPORTED
+    return _put_number(gpu, "dram", kind, ctypes.c_ulonglong, address)
+
+
+def _sram(gpu: Gpu, address: int) -> int:
+    if (text := gpu.get("sram")) is None:
+        return NOT_SUPPORTED
+    status = pynvml.c_nvmlEccSramErrorStatus_v1_t.from_address(address)
+    numbers = (int(word) for word in text.split())
+    status.volatileCor, status.volatileUncSecDed, status.aggregateUncSecDed, status.bThresholdExceeded = numbers
+    return SUCCESS
+
+
+def _clock(first: int) -> Handler:
+    """Return what answers with a clock; the SM's is number `first` of the fact, the memory's the next."""
+    return lambda gpu, kind, address: (
+        _put_number(gpu, "clocks", first + (kind == pynvml.NVML_CLOCK_MEM), ctypes.c_uint, address)
+        if kind in (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM)
+        else INVALID_ARGUMENT
+    )
+
+
+def _threshold(gpu: Gpu, threshold: int, address: int) -> int:
+    return _put_number(gpu, "thresholds", threshold, ctypes.c_uint, address)
+
+
+def _retired(gpu: Gpu, cause: int, count: int, pages: int | None, times: int | None = None) -> int:
+    if (text := gpu.get("retired")) is None:
+        return NOT_SUPPORTED
+    numbers = [int(word) for word in text.split()]
+    held, room = numbers[cause], ctypes.c_uint.from_address(count).value
+    _put(ctypes.c_uint, count, held)
+    if not pages or not times or room < held:
+        return INSUFFICIENT_SIZE if held else SUCCESS
+    for page in range(held):
+        _put(ctypes.c_ulonglong, times + LONG_BYTES * page, numbers[RETIRED_AT])
+    return SUCCESS
+
+
+def _processes(gpu: Gpu, count: int, address: int | None) -> int:
+    if (text := gpu.get("processes")) is None:
+        return NOT_SUPPORTED
+    words, room = text.split(), ctypes.c_uint.from_address(count).value
+    _put(ctypes.c_uint, count, len(words))
+    if not address or room < len(words):
+        return INSUFFICIENT_SIZE if words else SUCCESS
+    for process, word in zip((pynvml.c_nvmlProcessInfo_v3_t * room).from_address(address), words, strict=False):
+        process.pid, process.usedGpuMemory = (int(number) for number in word.split(":"))
+    return SUCCESS
+
+
+def _inforom_is_valid(gpu: Gpu) -> int:
+    return NOT_SUPPORTED if gpu.get("inforom") is None else SUCCESS
+
+
+def _gsp_version(gpu: Gpu, address: int) -> int:
+    return _put_text(gpu.get("gsp"), address, pynvml.NVML_GSP_FIRMWARE_VERSION_BUF_SIZE)
 
 
 def _link(gpu: Gpu, link: int, address: int) -> int:
@@ -194,12 +303,14 @@ def _fields(gpu: Gpu, count: int, address: int) -> int:
     for value in (pynvml.c_nvmlFieldValue_t * count).from_address(address):
         text = _field_text(gpu, value.fieldId)
         value.nvmlReturn = SUCCESS if text is not None else NOT_SUPPORTED
-        value.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
-        value.value.uiVal = int(text or 0)
+        value.valueType = pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG
+        value.value.sllVal = int(text or 0)
     return SUCCESS
 
 
 def _field_text(gpu: Gpu, field: int) -> str | None:
+    if (text := gpu.get(f"field {field}")) is not None:
+        return text
     if field == pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION:
         return gpu.get("recovery")
     if field == pynvml.NVML_FI_DEV_NVLINK_LINK_COUNT and (links := gpu.get("links")) is not None:
@@ -209,6 +320,34 @@ def _field_text(gpu: Gpu, field: int) -> str | None:
 
 _ERROR_TEXT: Final = ctypes.create_string_buffer(b"simulated error")
 _WORD, _POINTER, _INT = ctypes.c_uint, ctypes.c_void_p, ctypes.c_int
+
+_ONE = (_INT, _POINTER, _POINTER)
+_TWO = (_INT, _POINTER, _POINTER, _POINTER)
+_CHOICE = (_INT, _POINTER, _WORD, _POINTER)
+_TEXT = (_INT, _POINTER, _POINTER, _WORD)
+
+_NUMBERS: Final[dict[str, Handler]] = {
+    "nvmlDeviceGetMarginTemperature": _array("margin", 1),
+    "nvmlDeviceGetCurrentClocksEventReasons": _number("reasons", kind=ctypes.c_ulonglong),
+    "nvmlDeviceGetCurrentClocksThrottleReasons": _number("reasons", kind=ctypes.c_ulonglong),
+    "nvmlDeviceGetPerformanceState": _number("pstate"),
+    "nvmlDeviceGetUtilizationRates": _array("utilization"),
+    "nvmlDeviceGetPowerUsage": _number("power", 0),
+    "nvmlDeviceGetEnforcedPowerLimit": _number("power", 1),
+    "nvmlDeviceGetPowerManagementDefaultLimit": _number("power", 2),
+    "nvmlDeviceGetCurrPcieLinkGeneration": _number("pcie", 0),
+    "nvmlDeviceGetCurrPcieLinkWidth": _number("pcie", 1),
+    "nvmlDeviceGetMaxPcieLinkGeneration": _number("pcie", 2),
+    "nvmlDeviceGetMaxPcieLinkWidth": _number("pcie", 3),
+    "nvmlDeviceGetPersistenceMode": _number("persistence"),
+    "nvmlDeviceGetRowRemapperHistogram": _array("histogram"),
+    "nvmlDeviceGetRepairStatus": _array("repair", 1),
+    "nvmlDeviceGetUnrepairableMemoryFlag_v1": _array("unrepairable", 1),
+    "nvmlDeviceGetRetiredPagesPendingStatus": _number("retired", 2),
+    "nvmlDeviceGetSramEccErrorStatus": _sram,
+    "nvmlDeviceGetGspFirmwareVersion": _gsp_version,
+}
+"""Calls that fill in one thing."""
 
 CALLS: Final[dict[str, tuple[tuple[Any, ...], Handler]]] = {
     "nvmlInitWithFlags": ((_INT, _WORD), _init),
@@ -225,8 +364,21 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], Handler]]] = {
     "nvmlDeviceGetTotalEccErrors": ((_INT, _POINTER, _WORD, _WORD, _POINTER), _ecc),
     "nvmlDeviceGetRemappedRows": ((_INT, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER), _rows),
     "nvmlDeviceGetFieldValues": ((_INT, _POINTER, _INT, _POINTER), _fields),
-    "nvmlDeviceGetMigMode": ((_INT, _POINTER, _POINTER, _POINTER), _mig),
     "nvmlDeviceGetNvLinkState": ((_INT, _POINTER, _WORD, _POINTER), _link),
+    "nvmlDeviceGetMemoryErrorCounter": ((_INT, _POINTER, _WORD, _WORD, _WORD, _POINTER), _dram),
+    "nvmlDeviceGetTemperatureThreshold": (_CHOICE, _threshold),
+    "nvmlDeviceGetClockInfo": (_CHOICE, _clock(0)),
+    "nvmlDeviceGetMaxClockInfo": (_CHOICE, _clock(2)),
+    "nvmlDeviceGetApplicationsClock": (_CHOICE, _clock(4)),
+    "nvmlDeviceGetEccMode": (_TWO, _pair("ecc_mode")),
+    "nvmlDeviceGetMigMode": (_TWO, _pair("mig")),
+    "nvmlDeviceGetGspFirmwareMode": (_TWO, _pair("gsp_mode")),
+    "nvmlDeviceGetVbiosVersion": (_TEXT, _text("vbios")),
+    "nvmlDeviceGetInforomImageVersion": (_TEXT, _text("inforom")),
+    "nvmlDeviceValidateInforom": ((_INT, _POINTER), _inforom_is_valid),
+    "nvmlDeviceGetRetiredPages_v2": ((_INT, _POINTER, _WORD, _POINTER, _POINTER, _POINTER), _retired),
+    "nvmlDeviceGetComputeRunningProcesses_v3": ((_INT, _POINTER, _POINTER, _POINTER), _processes),
+    **{name: (_ONE, handler) for name, handler in _NUMBERS.items()},
 }
 """Name → result and arguments, and who answers. Source: nvml.h."""
 

@@ -53,6 +53,31 @@ GPU_PCI: Final = ("0x10de", "0x2330", "0x030200")
 PORT_PCI: Final = ("0x15b3", "0x1021", "0x020700")
 """Vendor, device and class of an H100 SXM and of a ConnectX-7 with InfiniBand. Source: pci.ids."""
 
+IDLE_GPU: Final = (
+    "margin 52",
+    "reasons 1",
+    "pstate 0",
+    "utilization 0 0",
+    "power 70280 700000 700000",
+    "clocks 345 2619 1980 2619 1980 2619",
+    "pcie 5 16 5 16",
+    "persistence 1",
+    "ecc_mode 1",
+    "mig 0",
+    "vbios 96.00.99.00.01",
+    "inforom G520.0200.00.05",
+    f"gsp {DRIVER_VERSION}",
+    "gsp_mode 1 1",
+    "histogram 2559 1 0 0 0",
+    "sram 0 0 0 0",
+    "processes ",
+    "unrepairable 0",
+    *(f"field {number} 0" for number in (74, 94, 95, 169, *range(173, 184), 196, 269, 270, 271)),
+    "field 82 43",
+    "field 194 -2",
+)
+"""What NVML says of a GPU that does nothing. Source: nvidia-smi -q of an H100 SXM, as published."""
+
 DISK: Final = "nvme0n1p2"
 DISK_PCI: Final = ("0000:01:00", "0000:02:00")
 CPUS: Final = 192
@@ -115,6 +140,8 @@ def _gpu_facts(gpu: SimulatedGpu) -> Iterator[str]:
     yield f"rows 0 {gpu.remapped_rows} {int(gpu.remap_pending)} {int(gpu.remap_failed)}"
     yield f"recovery {gpu.recovery_action}"
     yield "links " + "".join("0" if link in gpu.broken_links else "1" for link in range(NVLINKS))
+    yield from IDLE_GPU
+    yield f"dram 0 {gpu.ecc_uncorrected}"
     yield f"return {gpu.returns}"
 
 

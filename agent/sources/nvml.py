@@ -17,6 +17,7 @@ import msgspec
 
 from agent.sources import pci
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Slot, Stuck
+from agent.sources.gpu_processes import named
 from agent.sources.inventory import learn_gpus, texts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.errors import CannotObserve
@@ -27,6 +28,9 @@ ABSENT_INTERVAL_S: Final = 300.0
 and a driver is installed within minutes of being wanted."""
 
 HANGS: Final = frozenset({"timeout", "stuck"})
+
+SHARED: Final = ("uuid", "pci", "serial", "name", "nvlink_states", "details")
+"""Fields of a GPU that take memory and rarely change."""
 
 NVIDIA_VENDOR: Final = "0x10de"
 DISPLAY_CLASSES: Final = ("0x0300", "0x0302")
@@ -57,10 +61,11 @@ class NvmlSource:
     ) -> None:
         """Ask nothing yet. `environment` is that of the child, `None` for the agent's own."""
         self.timing = timing
-        self._monotonic, self._sysfs = surroundings.monotonic, surroundings.sysfs
+        self._monotonic, self._sysfs, self._procfs = surroundings.monotonic, surroundings.sysfs, surroundings.procfs
         self._store = surroundings.store(self.name)
         self._child = Child(surroundings.nvml_command, slot or Slot(), environment=environment)
-        self._known = texts(self._store.load().get("known_gpus"))
+        stored = self._store.load()
+        self._known, self._approved = texts(stored.get("known_gpus")), texts(stored.get("approved_gpus"))
         self._seen: dict[int, GpuReading] = {}
         self._missed = 0
         self._pauses: Counter[str] = Counter()
@@ -106,7 +111,7 @@ class NvmlSource:
 
     async def _ask(self) -> Answer:
         try:
-            text = await self._child.ask(b"read", deadline_s=self.timing.deadline_s)
+            text = await self._child.ask(b"read %f" % self._monotonic(), deadline_s=self.timing.deadline_s)
             return msgspec.json.decode(text, type=Answer)
         except DeadlineMissed as late:
             return Answer(failure="timeout", detail=str(late))
@@ -124,13 +129,15 @@ class NvmlSource:
             detail=answer.detail,
             missed_deadlines=self._missed,
             known_gpus=dict(self._known),
+            approved_gpus=self._approved,
         )
 
     def _answered(self, answer: Answer) -> NvmlReading:
-        gpus = answer.gpus
+        gpus = named(answer.gpus, self._procfs)
         if any(not gpu.uuid for gpu in gpus):
             addresses = nvidia_addresses(self._sysfs)
             gpus = name_silent(gpus, remembered=self._seen, known=self._known, addresses=addresses)
+        gpus = tuple(_sharing(gpu, self._seen.get(gpu.index)) for gpu in gpus)
         self._seen |= {gpu.index: gpu for gpu in gpus if not gpu.lost and not gpu.errors}
         self._learn(gpus)
         return NvmlReading(
@@ -139,13 +146,14 @@ class NvmlSource:
             driver_version=answer.driver_version,
             expected=bool(gpus or self._known or nvidia_addresses(self._sysfs)),
             known_gpus=dict(self._known),
+            approved_gpus=self._approved,
         )
 
     def _learn(self, gpus: Sequence[GpuReading]) -> None:
         known = learn_gpus(self._known, (gpu for gpu in gpus if not gpu.errors))
         if known != self._known:
             self._known = known
-            self._store.save({"known_gpus": known})
+            self._store.save({**self._store.load(), "known_gpus": known})
 
 
 SOURCE: Final = Declaration(
@@ -158,6 +166,14 @@ SOURCE: Final = Declaration(
     hangs_with="the NVIDIA driver",
     make=NvmlSource,
 )
+
+
+def _sharing(gpu: GpuReading, before: GpuReading | None) -> GpuReading:
+    """Return the reading, built from the parts of the one before that have not changed: an hour of them is kept."""
+    if before is None:
+        return gpu
+    same = {name: getattr(before, name) for name in SHARED if getattr(gpu, name) == getattr(before, name)}
+    return replace(gpu, **same)
 
 
 def name_silent(

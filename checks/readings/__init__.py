@@ -25,7 +25,7 @@ from checks.readings.disks import DisksReading
 from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
 from checks.readings.mounts import FilesystemReading, MountsReading
-from checks.readings.nvml import GpuReading, NvmlReading
+from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
 from checks.readings.rdma import RdmaPort, RdmaReading
 from checks.readings.time import TimeReading
 
@@ -40,6 +40,8 @@ __all__ = [
     "BmcReading",
     "DisksReading",
     "FilesystemReading",
+    "GpuDetails",
+    "GpuProcess",
     "GpuReading",
     "HostReading",
     "KernelLogState",
@@ -49,6 +51,7 @@ __all__ = [
     "RdmaPort",
     "RdmaReading",
     "Reading",
+    "RemapBanks",
     "SourceState",
     "TimeReading",
 ]

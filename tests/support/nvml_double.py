@@ -20,6 +20,39 @@ SIMULATED = (sys.executable, "-m", "agent.simulation.nvml_library")
 
 GPU_UUIDS = tuple(f"GPU-00000000-0000-0000-0000-{index:012d}" for index in range(2))
 
+HEALTHY = (
+    "margin 52",
+    "reasons 1",
+    "pstate 0",
+    "utilization 0 0",
+    "power 70280 700000 700000",
+    "clocks 345 2619 1980 2619 1980 2619",
+    "pcie 5 16 5 16",
+    "persistence 1",
+    "ecc_mode 1 1",
+    "mig 0 0",
+    "vbios 96.00.99.00.01",
+    "inforom G520.0200.00.05",
+    "gsp 550.127.05",
+    "gsp_mode 1 1",
+    "histogram 2559 1 0 0 0",
+    "dram 3 0",
+    "sram 0 0 0 0",
+    "processes ",
+    "unrepairable 0",
+    "field 74 0",
+    "field 82 43",
+    "field 94 0",
+    "field 173 0",
+    "field 193 -8",
+    "field 194 -2",
+    "field 196 0",
+    "field 269 0",
+    "field 270 0",
+    "field 271 0",
+)
+"""An idle H100 SXM. Source: nvidia-smi -q of one, as published; driver, InfoROM and VBIOS as it prints them."""
+
 
 def build_double(directory: Path, *flags: str) -> Path:
     """Return the folder of a freshly compiled double."""
@@ -70,6 +103,7 @@ class Library:
                 "rows 0 1 0 0",
                 "recovery 0",
                 "links 111111111111111111",
+                *HEALTHY,
             )
             text += [f"gpu {index} {fact}" for fact in facts]
         new = self.state.with_suffix(".new")

@@ -7,15 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from agent.sources.child import Slot
-from agent.sources.nvml import ABSENT_INTERVAL_S, NvmlSource, name_silent, nvidia_addresses
+from agent.sources.nvml import ABSENT_INTERVAL_S, SHARED, NvmlSource, name_silent, nvidia_addresses
 from checks.errors import CannotObserve
-from checks.readings import GpuReading
+from checks.readings import GpuDetails, GpuProcess, GpuReading, RemapBanks
 from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
 from tests.support.nvml_double import GPU_UUIDS, Library, build_double
@@ -24,6 +26,40 @@ from tests.support.surroundings import SOON, deadline, surroundings_at
 FIRST, SECOND = GPU_UUIDS
 LINKS_UP = dict.fromkeys(range(18), True)
 PCI = {FIRST: "0000:1b:00", SECOND: "0000:1c:00"}
+DETAILS = GpuDetails(
+    counted_at_s=5.0,
+    dram_corrected_volatile=3,
+    dram_uncorrected_volatile=0,
+    sram_corrected_volatile=0,
+    sram_uncorrected_volatile=0,
+    sram_uncorrected_aggregate=0,
+    sram_threshold_exceeded=False,
+    remap_banks=RemapBanks(max=2559, high=1),
+    pcie_errors={"replays": 0, "correctable": 0},
+    processes=(),
+    persistence=True,
+    ecc_mode=1,
+    ecc_mode_pending=1,
+    mig_mode=0,
+    mig_mode_pending=0,
+    unrepairable_memory=False,
+    power_limit_milliwatts=700000,
+    default_power_limit_milliwatts=700000,
+    application_sm_clock_mhz=1980,
+    application_memory_clock_mhz=2619,
+    max_sm_clock_mhz=1980,
+    max_memory_clock_mhz=2619,
+    max_pcie_generation=5,
+    max_pcie_width=16,
+    slowdown_margin_celsius=-2,
+    max_margin_celsius=0,
+    vbios_version="96.00.99.00.01",
+    inforom_version="G520.0200.00.05",
+    inforom_corrupt=False,
+    gsp_version="550.127.05",
+    gsp_enabled=True,
+    gsp_default=True,
+)
 SHORT_S = 1.0
 """Enough for a started child to answer, and short enough to wait for one that hangs."""
 
@@ -32,7 +68,9 @@ class Source(NvmlSource):
     """The source over one library, with a memory and a clock that tests can see."""
 
     def __init__(self, library: Library, store: MemoryStore | None = None, slot: Slot | None = None) -> None:
-        super().__init__(library.surroundings(store), SOON, environment=library.environment, slot=slot)
+        self.now_s = 5.0
+        surroundings = replace(library.surroundings(store), monotonic=lambda: self.now_s)
+        super().__init__(surroundings, SOON, environment=library.environment, slot=slot)
 
 
 def is_gone(pid: int) -> bool:
@@ -61,6 +99,21 @@ async def test_healthy_gpus_are_read_in_full(library: Library) -> None:
         remap_failed=False,
         recovery_action=0,
         nvlink_states=LINKS_UP,
+        temperature_margin_celsius=52,
+        memory_temperature_celsius=43,
+        clock_event_reasons=1,
+        power_cap_ns=0,
+        sw_thermal_ns=0,
+        hw_thermal_ns=0,
+        power_brake_ns=0,
+        performance_state=0,
+        utilization_percent=0,
+        sm_clock_mhz=345,
+        memory_clock_mhz=2619,
+        power_milliwatts=70280,
+        pcie_generation=5,
+        pcie_width=16,
+        details=DETAILS,
     )
     assert expected == reading.gpus[0]
     assert (
@@ -147,6 +200,128 @@ async def test_what_a_gpu_does_not_have_is_none_and_no_error(library: Library, c
         gpu.serial,
         gpu.errors,
     ) == (None, None, None, "", {})
+
+
+async def test_what_hardly_changes_is_asked_by_the_minute_and_what_never_does_every_five(library: Library) -> None:
+    source = Source(library)
+    await source.read()
+    library.say("gpu 0 persistence 0", "gpu 0 vbios 1.2.3", "gpu 0 pcie 5 8 5 16", "gpu 0 field 94 7")
+    seen = []
+    for source.now_s in (64.0, 65.0, 304.0, 305.0):
+        gpu = (await source.read()).gpus[0]
+        details = gpu.details
+        replays = (details.pcie_errors["replays"], details.counted_at_s)
+        seen.append((gpu.pcie_width, details.persistence, details.vbios_version, *replays))
+    await source.close()
+    old, new = "96.00.99.00.01", "1.2.3"
+    assert seen == [
+        (8, True, old, 0, 5.0),
+        (8, False, old, 7, 65.0),
+        (8, False, old, 7, 304.0),
+        (8, False, new, 7, 304.0),
+    ]
+
+
+async def test_what_a_gpu_does_not_have_is_asked_again_after_five_minutes_only(library: Library) -> None:
+    library.say("gpu 0 fail nvmlDeviceGetUtilizationRates 3", "gpu 0 fail nvmlDeviceGetRepairStatus 13")
+    source = Source(library)
+    await source.read()
+    library.say("gpu 0 repair 1 0", "gpu 0 utilization 97 50")
+    seen = []
+    for source.now_s in (15.0, 304.0, 305.0):
+        gpu = (await source.read()).gpus[0]
+        seen.append((gpu.utilization_percent, gpu.details.channel_repair_pending, gpu.errors))
+    await source.close()
+    assert seen == [(None, None, {}), (None, None, {}), (97, True, {})]
+
+
+async def test_an_error_is_asked_again_at_once(library: Library) -> None:
+    library.say("gpu 0 fail nvmlDeviceGetVbiosVersion 999")
+    source = Source(library)
+    failed = (await source.read()).gpus[0]
+    library.say()
+    gpu = (await source.read()).gpus[0]
+    await source.close()
+    assert failed.errors == {"vbios_version": "Unknown Error (999)"}
+    assert (gpu.details.vbios_version, gpu.errors) == ("96.00.99.00.01", {})
+
+
+async def test_older_gpus_tell_pages_and_limits_in_degrees(library: Library) -> None:
+    week_ago = int(time.time()) - 8 * 86400
+    library.say(
+        "gpu 0 retired 3 17 1 0",
+        "gpu 1 retired 0 2 0 9999999999",
+        "gpu 0 thresholds 92 89 95 85",
+        f"gpu 0 retired 3 17 1 {week_ago}",
+    )
+    source = Source(library)
+    first, second = [gpu.details for gpu in (await source.read()).gpus]
+    await source.close()
+    assert (first.retired_single_bit, first.retired_double_bit, first.retired_double_bit_last_week) == (3, 17, 0)
+    assert (first.retirement_pending, second.retirement_pending, second.retired_double_bit_last_week) == (
+        True,
+        False,
+        2,
+    )
+    limits = (first.slowdown_temperature_celsius, first.max_temperature_celsius, first.max_memory_temperature_celsius)
+    assert limits == (89, 85, 95)
+
+
+async def test_what_only_root_is_told_is_none_for_others(library: Library) -> None:
+    library.say("gpu 0 fail nvmlDeviceGetSramEccErrorStatus 4", "gpu 1 sram 5 2 9 1")
+    source = Source(library)
+    first, second = (await source.read()).gpus
+    await source.close()
+    assert (first.details.sram_threshold_exceeded, first.errors) == (None, {})
+    details = second.details
+    sram = (details.sram_corrected_volatile, details.sram_uncorrected_volatile, details.sram_uncorrected_aggregate)
+    assert (sram, details.sram_threshold_exceeded) == ((5, 2, 9), True)
+
+
+async def test_a_corrupt_inforom_is_a_fact_and_a_missing_power_cable_too(library: Library) -> None:
+    library.say("gpu 0 fail nvmlDeviceValidateInforom 14", "gpu 1 fail nvmlDeviceGetHandleByIndex_v2 8")
+    source = Source(library)
+    first, second = (await source.read()).gpus
+    await source.close()
+    assert (first.details.inforom_corrupt, first.errors) == (True, {})
+    assert (second.power_cable_missing, second.lost) == (True, False)
+
+
+async def test_an_old_driver_calls_the_reasons_otherwise(library: Library) -> None:
+    library.say("missing nvmlDeviceGetCurrentClocksEventReasons", "gpu 0 reasons 8")
+    source = Source(library)
+    first, _ = (await source.read()).gpus
+    await source.close()
+    assert (first.clock_event_reasons, first.errors) == (8, {})
+
+
+@pytest.mark.parametrize(
+    ("namespace", "expected"),
+    [
+        ("pid:[4026531836]", (GpuProcess(70, 1 << 30, "Z", "a (b", 1), GpuProcess(71, 5, ""))),
+        ("pid:[4026532999]", (GpuProcess(70, 1 << 30), GpuProcess(71, 5))),
+    ],
+)
+async def test_processes_are_looked_up_where_their_numbers_are_the_hosts(
+    library: Library, namespace: str, expected: tuple[GpuProcess, ...]
+) -> None:
+    proc = library.root / "proc"
+    (proc / "70").mkdir(parents=True)
+    (proc / "70/stat").write_text("70 (a (b) Z 1 70 70 0 -1 4228356 0\n")
+    (proc / "self/ns").mkdir(parents=True)
+    (proc / "self/ns/pid").symlink_to(namespace)
+    library.say(f"gpu 0 processes 70:{1 << 30} 71:5")
+    source = Source(library)
+    gpu = (await source.read()).gpus[0]
+    await source.close()
+    assert expected == gpu.details.processes
+
+
+async def test_what_has_not_changed_is_kept_once(library: Library) -> None:
+    source = Source(library)
+    first, second = [(await source.read()).gpus[0] for _ in range(2)]
+    await source.close()
+    assert all(getattr(first, name) is getattr(second, name) for name in SHARED)
 
 
 async def test_a_symbol_that_the_library_lacks_is_none(library: Library) -> None:

@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9,
        FUNCTION_NOT_FOUND = 13 };
-enum { LINE = 512, KEY = 128 };
-enum { FIELD_LINK_COUNT = 91, FIELD_RECOVERY_ACTION = 230, TYPE_UNSIGNED_INT = 1 };
+enum { LINE = 512, KEY = 128, LINES = 4096 };
+enum { CLOCK_SM = 1, CLOCK_MEMORY = 2, LOCATION_DRAM = 2, GSP_VERSION = 64 };
+enum { FIELD_LINK_COUNT = 91, FIELD_RECOVERY_ACTION = 230, TYPE_SIGNED_LONG_LONG = 4 };
 
 typedef int nvmlReturn;
 typedef struct device device; /* never looked into: the pointer is the GPU's index and one */
@@ -31,29 +33,67 @@ typedef struct {
 } temperature;
 
 typedef struct {
+    unsigned version;
+    unsigned long long aggregateParity, aggregateSecDed, aggregateCorrected, volatileParity, volatileSecDed,
+        volatileCorrected, buckets[5];
+    unsigned thresholdExceeded;
+} sramStatus;
+
+typedef struct {
+    unsigned pid;
+    unsigned long long bytes;
+    unsigned gpuInstance, computeInstance;
+} processInfo;
+
+typedef struct {
     unsigned fieldId, scopeId;
     int64_t timestamp, latencyUsec;
     unsigned valueType;
     nvmlReturn nvmlReturn;
-    union { double d; unsigned ui; unsigned long ul; unsigned long long ull; } value;
+    union { double d; unsigned ui; unsigned long ul; long long ll; } value;
 } fieldValue;
+
+/* The state file as it was last read, and its lines. It is read again when it was replaced. */
+static struct {
+    struct stat seen;
+    char *text;
+    char *lines[LINES];
+    int count, disturbs;
+} state;
+
+static void read_state(void) {
+    const char *path = getenv("NVML_DOUBLE_STATE");
+    struct stat now;
+    FILE *file;
+    if (!path || stat(path, &now)) { state.count = 0; return; }
+    if (state.text && now.st_ino == state.seen.st_ino && now.st_size == state.seen.st_size &&
+        now.st_mtim.tv_sec == state.seen.st_mtim.tv_sec && now.st_mtim.tv_nsec == state.seen.st_mtim.tv_nsec) return;
+    free(state.text);
+    state.text = calloc(1, (size_t)now.st_size + 1);
+    state.seen = now;
+    state.count = state.disturbs = 0;
+    file = fopen(path, "r");
+    if (!file) return;
+    if (fread(state.text, 1, (size_t)now.st_size, file) != (size_t)now.st_size) state.text[0] = 0;
+    fclose(file);
+    for (char *line = strtok(state.text, "\n"); line && state.count < LINES; line = strtok(NULL, "\n")) {
+        state.lines[state.count++] = line;
+        state.disturbs |= strstr(line, "hang ") || strstr(line, "fail ") || strstr(line, "missing ") ||
+                          strstr(line, " return ");
+    }
+}
 
 /* Copies what follows `key` on its last line into `value`; returns whether there is such a line. */
 static int look(const char *key, char value[LINE]) {
-    const char *path = getenv("NVML_DOUBLE_STATE");
-    FILE *file = path ? fopen(path, "r") : NULL;
-    char line[LINE];
     size_t length = strlen(key);
-    int found = 0;
-    if (!file) return 0;
-    while (fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = 0;
+    read_state();
+    for (int i = state.count - 1; i >= 0; i--) {
+        const char *line = state.lines[i];
         if (strncmp(line, key, length) || (line[length] && line[length] != ' ')) continue;
         snprintf(value, LINE, "%s", line[length] ? line + length + 1 : "");
-        found = 1;
+        return 1;
     }
-    fclose(file);
-    return found;
+    return 0;
 }
 
 static int look_gpu(const device *gpu, const char *key, char value[LINE]) {
@@ -71,6 +111,8 @@ static void hang(const char *manner) {
 static nvmlReturn interfere(const char *function, const device *gpu) {
     const char *functions[] = {function, "*"};
     char key[KEY], value[LINE];
+    read_state();
+    if (!state.disturbs) return SUCCESS;
     for (int about = gpu ? 0 : 1; about < 2; about++)
         for (int i = 0; i < 2; i++) {
             snprintf(key, sizeof key, "hang %s", functions[i]);
@@ -183,28 +225,186 @@ nvmlReturn nvmlDeviceGetRemappedRows(device *gpu, unsigned *correctable, unsigne
 #endif
 
 nvmlReturn nvmlDeviceGetFieldValues(device *gpu, int count, fieldValue *values) {
-    char value[LINE];
+    char value[LINE], key[KEY];
     INTERFERE(gpu);
     for (int i = 0; i < count; i++) {
         int found = 0;
-        unsigned number = 0;
-        if (values[i].fieldId == FIELD_RECOVERY_ACTION && (found = look_gpu(gpu, "recovery", value)))
+        long long number = 0;
+        snprintf(key, sizeof key, "field %u", values[i].fieldId);
+        if ((found = look_gpu(gpu, key, value))) number = strtoll(value, NULL, 10);
+        else if (values[i].fieldId == FIELD_RECOVERY_ACTION && (found = look_gpu(gpu, "recovery", value)))
             number = (unsigned)atoi(value);
-        if (values[i].fieldId == FIELD_LINK_COUNT && (found = look_gpu(gpu, "links", value)))
+        else if (values[i].fieldId == FIELD_LINK_COUNT && (found = look_gpu(gpu, "links", value)))
             number = (unsigned)strlen(value);
         values[i].nvmlReturn = found ? SUCCESS : NOT_SUPPORTED;
-        values[i].valueType = TYPE_UNSIGNED_INT;
-        values[i].value.ui = number;
+        values[i].valueType = TYPE_SIGNED_LONG_LONG;
+        values[i].value.ll = number;
     }
     return SUCCESS;
 }
 
-nvmlReturn nvmlDeviceGetMigMode(device *gpu, unsigned *current, unsigned *pending) {
+/* Number `position` of a fact, or what the fact has not: NOT_SUPPORTED. */
+static nvmlReturn number_of(const device *gpu, const char *key, unsigned position, long long *number) {
+    char value[LINE], *word = value;
+    if (!look_gpu(gpu, key, value)) return NOT_SUPPORTED;
+    for (unsigned i = 0; i < position; i++) {
+        word = strchr(word, ' ');
+        if (!word++) return NOT_SUPPORTED;
+    }
+    *number = strtoll(word, NULL, 10);
+    return SUCCESS;
+}
+
+#define PUT(gpu, key, position, out) do { \
+        long long number; \
+        nvmlReturn found = number_of(gpu, key, position, &number); \
+        if (found) return found; \
+        *(out) = (__typeof__(*(out)))number; \
+    } while (0)
+
+#define NUMBER(function, key, position) \
+    nvmlReturn function(device *gpu, unsigned *out) { INTERFERE(gpu); PUT(gpu, key, position, out); return SUCCESS; }
+
+#define PAIR(function, key) \
+    nvmlReturn function(device *gpu, unsigned *first, unsigned *second) { \
+        long long number; \
+        INTERFERE(gpu); PUT(gpu, key, 0, first); \
+        *second = number_of(gpu, key, 1, &number) ? *first : (unsigned)number; \
+        return SUCCESS; }
+
+#define CLOCK(function, sm) \
+    nvmlReturn function(device *gpu, unsigned type, unsigned *mhz) { \
+        INTERFERE(gpu); \
+        if (type != CLOCK_SM && type != CLOCK_MEMORY) return INVALID_ARGUMENT; \
+        PUT(gpu, "clocks", (sm) + (type == CLOCK_MEMORY), mhz); return SUCCESS; }
+
+NUMBER(nvmlDeviceGetCurrPcieLinkGeneration, "pcie", 0)
+NUMBER(nvmlDeviceGetCurrPcieLinkWidth, "pcie", 1)
+NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, "pcie", 2)
+NUMBER(nvmlDeviceGetMaxPcieLinkWidth, "pcie", 3)
+NUMBER(nvmlDeviceGetPowerUsage, "power", 0)
+NUMBER(nvmlDeviceGetEnforcedPowerLimit, "power", 1)
+NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, "power", 2)
+NUMBER(nvmlDeviceGetPerformanceState, "pstate", 0)
+NUMBER(nvmlDeviceGetPersistenceMode, "persistence", 0)
+NUMBER(nvmlDeviceGetRetiredPagesPendingStatus, "retired", 2)
+PAIR(nvmlDeviceGetEccMode, "ecc_mode")
+PAIR(nvmlDeviceGetMigMode, "mig")
+PAIR(nvmlDeviceGetGspFirmwareMode, "gsp_mode")
+CLOCK(nvmlDeviceGetClockInfo, 0)
+CLOCK(nvmlDeviceGetMaxClockInfo, 2)
+CLOCK(nvmlDeviceGetApplicationsClock, 4)
+
+nvmlReturn nvmlDeviceGetUtilizationRates(device *gpu, unsigned rates[2]) {
+    INTERFERE(gpu);
+    PUT(gpu, "utilization", 0, &rates[0]);
+    PUT(gpu, "utilization", 1, &rates[1]);
+    return SUCCESS;
+}
+
+#define REASONS(function) \
+    nvmlReturn function(device *gpu, unsigned long long *reasons) { \
+        INTERFERE(gpu); PUT(gpu, "reasons", 0, reasons); return SUCCESS; }
+
+REASONS(nvmlDeviceGetCurrentClocksEventReasons)
+REASONS(nvmlDeviceGetCurrentClocksThrottleReasons)
+
+nvmlReturn nvmlDeviceGetMarginTemperature(device *gpu, int margin[2]) {
+    INTERFERE(gpu);
+    PUT(gpu, "margin", 0, &margin[1]);
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetTemperatureThreshold(device *gpu, unsigned threshold, unsigned *celsius) {
+    INTERFERE(gpu);
+    PUT(gpu, "thresholds", threshold, celsius);
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetMemoryErrorCounter(device *gpu, unsigned kind, unsigned counter, unsigned location,
+                                           unsigned long long *count) {
+    (void)counter;
+    INTERFERE(gpu);
+    if (location != LOCATION_DRAM) return NOT_SUPPORTED;
+    PUT(gpu, "dram", kind, count);
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetSramEccErrorStatus(device *gpu, sramStatus *status) {
+    INTERFERE(gpu);
+    PUT(gpu, "sram", 0, &status->volatileCorrected);
+    PUT(gpu, "sram", 1, &status->volatileSecDed);
+    PUT(gpu, "sram", 2, &status->aggregateSecDed);
+    PUT(gpu, "sram", 3, &status->thresholdExceeded);
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetRowRemapperHistogram(device *gpu, unsigned banks[5]) {
+    INTERFERE(gpu);
+    for (unsigned i = 0; i < 5; i++) PUT(gpu, "histogram", i, &banks[i]);
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetRepairStatus(device *gpu, unsigned status[3]) {
+    INTERFERE(gpu);
+    PUT(gpu, "repair", 0, &status[1]);
+    PUT(gpu, "repair", 1, &status[2]);
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetUnrepairableMemoryFlag_v1(device *gpu, unsigned flag[2]) {
+    INTERFERE(gpu);
+    PUT(gpu, "unrepairable", 0, &flag[1]);
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetRetiredPages_v2(device *gpu, unsigned cause, unsigned *count, unsigned long long *pages,
+                                        unsigned long long *times) {
+    unsigned held, room = *count;
+    unsigned long long at;
+    INTERFERE(gpu);
+    PUT(gpu, "retired", cause, &held);
+    PUT(gpu, "retired", 3, &at);
+    *count = held;
+    if (!pages || room < held) return held ? INSUFFICIENT_SIZE : SUCCESS;
+    for (unsigned i = 0; i < held; i++) { pages[i] = i; times[i] = at; }
+    return SUCCESS;
+}
+
+/* The fact is `PID:BYTES` a process. */
+nvmlReturn nvmlDeviceGetComputeRunningProcesses_v3(device *gpu, unsigned *count, processInfo *processes) {
+    char value[LINE];
+    unsigned held = 0, room = *count;
+    INTERFERE(gpu);
+    if (!look_gpu(gpu, "processes", value)) return NOT_SUPPORTED;
+    for (char *word = strtok(value, " "); word; word = strtok(NULL, " "), held++)
+        if (processes && held < room) sscanf(word, "%u:%llu", &processes[held].pid, &processes[held].bytes);
+    *count = held;
+    return held > room || (held && !processes) ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetVbiosVersion(device *gpu, char *out, unsigned length) {
     char value[LINE];
     INTERFERE(gpu);
-    if (!look_gpu(gpu, "mig", value)) return NOT_SUPPORTED;
-    *current = *pending = (unsigned)atoi(value);
-    return SUCCESS;
+    return text(look_gpu(gpu, "vbios", value), value, out, length);
+}
+
+nvmlReturn nvmlDeviceGetInforomImageVersion(device *gpu, char *out, unsigned length) {
+    char value[LINE];
+    INTERFERE(gpu);
+    return text(look_gpu(gpu, "inforom", value), value, out, length);
+}
+
+nvmlReturn nvmlDeviceValidateInforom(device *gpu) {
+    char value[LINE];
+    INTERFERE(gpu);
+    return look_gpu(gpu, "inforom", value) ? SUCCESS : NOT_SUPPORTED;
+}
+
+nvmlReturn nvmlDeviceGetGspFirmwareVersion(device *gpu, char *out) {
+    char value[LINE];
+    INTERFERE(gpu);
+    return text(look_gpu(gpu, "gsp", value), value, out, GSP_VERSION);
 }
 
 nvmlReturn nvmlDeviceGetNvLinkState(device *gpu, unsigned link, unsigned *active) {
