@@ -20,6 +20,7 @@ from agent import book as books
 from agent.book import Book, Edge, Moment, Raised
 from agent.clock import Clock
 from agent.plain_text import plain_finding
+from agent.recorder import NOBODY, Observer
 from agent.status import build_levels
 from checks import evaluator
 from checks.check import Check, LatchedCheck, LevelCheck, Recovery
@@ -27,7 +28,8 @@ from checks.errors import CannotJudge
 from checks.finding import Action, Finding, FindingKey, Verdict
 from checks.judge import LatchedJudge, identify
 from checks.policy import AT_ONCE
-from checks.readings import GpuReading, KernelLogState, KernelRecord, NvmlReading
+from checks.readings import GpuReading, KernelLogState, KernelRecord, NvmlReading, Reading
+from checks.recording import Reset, Unobserved
 from wire.messages import CheckLevel, EventBody, FindingRaised
 
 log = structlog.get_logger()
@@ -111,14 +113,22 @@ class Desk:
         boot_id: str,
         notify: Callable[[], None],
         clock: Clock,
+        observer: Observer = NOBODY,
     ) -> None:
-        """Take up the book where the last run left it. `notify` is called when the outbox holds something new."""
+        """Take up the book where the last run left it.
+
+        Args:
+            notify: is called when the outbox holds something new.
+            observer: is told everything that is judged.
+        """
         self.checks = tuple(checks)
         self.level_checks = tuple(check for check in checks if isinstance(check, LevelCheck))
         self.latched_checks = tuple(check for check in checks if isinstance(check, LatchedCheck))
         self.crashes: Counter[str] = Counter()
         self.last_event_seq = 0
         self._journal, self._notify, self._clock, self._boot_id = journal, notify, clock, boot_id
+        self._observer = observer
+        self._windows: dict[str, evaluator.Window] = {}
         self._judges = {check.id: LatchedJudge((check,)) for check in self.latched_checks}
         self._judged_at: dict[str, float] = {}
         self._crashed: dict[str, Finding] = {}
@@ -137,6 +147,14 @@ class Desk:
         """Every check of this node."""
         return tuple(check.id for check in self.checks)
 
+    def fed_by(self, source: str) -> tuple[LevelCheck, ...]:
+        """Return the level checks that judge the readings of a source."""
+        return self._window(source).checks
+
+    def newest(self) -> dict[str, Any]:
+        """Return the newest reading of each source that has one."""
+        return {source: window.newest for source, window in self._windows.items() if window.newest is not None}
+
     def levels(self, checks: Iterable[str]) -> dict[str, CheckLevel]:
         """Return how these checks stand."""
         return build_levels(self.book, checks, self._judged_at)
@@ -151,13 +169,26 @@ class Desk:
         pending = any(key.check in checks for key in self.book.seen)
         return pending or any(at >= since for check, at in self._moved_at.items() if check in checks)
 
-    def judge(self, windows: Iterable[tuple[LevelCheck, Sequence[Any]]], *, began_at: float) -> None:
-        """Judge one reading by its checks; each comes with its window, oldest first.
+    def take(self, reading: Reading, *, began: float, began_at: float) -> None:
+        """Judge one reading by its checks, each over its window, and clear what it shows to be over.
 
         Args:
-            began_at: Unix time at which the newest reading began.
+            began, began_at: when the reading began, monotonic and Unix time.
         """
-        self._level((check, self._judged(check, window, began_at)) for check, window in windows)
+        self._observer(reading, source=type(reading).SOURCE, at=began_at)
+        if isinstance(reading, NvmlReading):
+            self._learn_gpus(reading, began=began)
+        window = self._window(type(reading).SOURCE)
+        window.add(reading)
+        self._level((check, self._judged(check, seen, began_at)) for check, seen in window.views())
+        if isinstance(reading, KernelLogState):
+            self._judge_stream(reading, began_at=began_at)
+        self._release()
+
+    def take_failure(self, source: str, *, code: str, because: str) -> None:
+        """Make the checks that a source feeds `unknown`, as it could not be read; what they have raised stays."""
+        self._observer(Unobserved(because, code), source=source, at=self._clock.wall())
+        self.blind(self.fed_by(source), code=code, because=because)
 
     def blind(self, checks: Iterable[LevelCheck], *, code: str, because: str) -> None:
         """Make the checks `unknown`; what they have raised stays."""
@@ -166,6 +197,7 @@ class Desk:
     def take_record(self, record: KernelRecord, *, is_believed: bool) -> bool:
         """Judge a kernel record by every latched check, and note that it was read; return whether it means anything."""
         found = False
+        self._observer(record, source=KernelLogState.SOURCE, at=self._clock.wall())
         self._sequence = max(self._sequence, -1 if record.sequence is None else record.sequence)
         for check, judge in self._judges.items() if is_believed else ():
             try:
@@ -180,7 +212,26 @@ class Desk:
                 found = True
         return found
 
-    def judge_stream(self, state: KernelLogState, *, began_at: float) -> None:
+    def device_was_reset(self, device: str) -> None:
+        """Let latched findings about the device (UUID or PCI address) be released by readings that begin from here."""
+        self._observer(Reset(device), source="", at=self._clock.wall())
+        gpus = self._gpus.gpus if self._gpus else ()
+        names = {name for gpu in gpus if device in (gpu.uuid, gpu.pci) for name in (gpu.uuid, gpu.pci)}
+        self.book = books.mark_reset(self.book, {device, *names})
+        now = self._clock.monotonic()
+        self._seen_at |= {key: now for key, entry in self.book.raised.items() if entry.device_reset}
+        self._save()
+
+    def note_event(self, seq: int) -> None:
+        """Note an event that others put into the outbox: the level to come includes it."""
+        self.last_event_seq = max(self.last_event_seq, seq)
+
+    def note_crash(self, name: str, error: Exception) -> None:
+        """Count a crash of a check or source and log where it happened."""
+        self.crashes[name] += 1
+        log.error("check.crashed", check=name, crashes=self.crashes[name], exc_info=error)
+
+    def _judge_stream(self, state: KernelLogState, *, began_at: float) -> None:
         """Let latched checks stand as the kernel log is read: over a log that cannot be read they are `unknown`."""
         crashed, self._crashed = self._crashed, {}
         for check in self.latched_checks:
@@ -193,7 +244,7 @@ class Desk:
         if self._sequence != self._saved_sequence:
             self._save()
 
-    def learn_gpus(self, reading: NvmlReading, *, began: float) -> None:
+    def _learn_gpus(self, reading: NvmlReading, *, began: float) -> None:
         """Keep the GPUs as a reading that began at `began` (monotonic) shows them, for names and for releases."""
         if reading.failure:
             self._driver_gone |= reading.failure == "driver_not_loaded"
@@ -204,16 +255,7 @@ class Desk:
             self.book = books.mark_reset(self.book, {gpu.uuid, gpu.pci})
         self._driver_gone = False
 
-    def device_was_reset(self, device: str) -> None:
-        """Let latched findings about the device (UUID or PCI address) be released by readings that begin from here."""
-        gpus = self._gpus.gpus if self._gpus else ()
-        names = {name for gpu in gpus if device in (gpu.uuid, gpu.pci) for name in (gpu.uuid, gpu.pci)}
-        self.book = books.mark_reset(self.book, {device, *names})
-        now = self._clock.monotonic()
-        self._seen_at |= {key: now for key, entry in self.book.raised.items() if entry.device_reset}
-        self._save()
-
-    def release(self) -> None:
+    def _release(self) -> None:
         """Clear what latched checks say is over."""
         for check in self.latched_checks:
             for entry in books.latched(self.book, check.id):
@@ -222,14 +264,11 @@ class Desk:
                     self._seen_at.pop(entry.finding.key, None)
                     self._turn(books.clear(self.book, entry.finding, because, moment=self._moment()))
 
-    def note_event(self, seq: int) -> None:
-        """Note an event that others put into the outbox: the level to come includes it."""
-        self.last_event_seq = max(self.last_event_seq, seq)
-
-    def note_crash(self, name: str, error: Exception) -> None:
-        """Count a crash of a check or source and log where it happened."""
-        self.crashes[name] += 1
-        log.error("check.crashed", check=name, crashes=self.crashes[name], exc_info=error)
+    def _window(self, source: str) -> evaluator.Window:
+        if source not in self._windows:
+            fed = tuple(check for check in self.level_checks if check.source == source)
+            self._windows[source] = evaluator.Window(fed)
+        return self._windows[source]
 
     def _level(self, judgements: Iterable[tuple[LevelCheck, tuple[Finding, ...]]]) -> None:
         book, edges, moment = self.book, list[Edge](), self._moment()

@@ -26,6 +26,7 @@ from agent.orders import Orders, Rules
 from agent.outbox import Outbox
 from agent.publisher import Identity, Publisher, last_will, subscriptions
 from agent.readiness import READY, STOPPING, WATCHDOG, Readiness, of_this_process
+from agent.recorder import NOBODY, Observer, header_of, record_beside
 from agent.runner import KernelLog, Runner
 from agent.settings import EX_CONFIG, Settings, SettingsError, load_settings
 from agent.simulation.states import MachineBroken
@@ -74,6 +75,7 @@ class Agent:
     publisher: Publisher
     readiness: Readiness
     clock: Clock
+    observer: Observer
 
     async def run(self, ending: Ending) -> None:
         """Work until the end is wanted, then stop in order.
@@ -97,6 +99,7 @@ class Agent:
             await _end(publishing)
             await asyncio.gather(*(source.close() for source in self.node.sources), return_exceptions=True)
             self.node.outbox.close()
+            self.observer.close()
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -122,7 +125,8 @@ def assemble(settings: Settings, node: Node, *, clock: Clock, readiness: Readine
     version = importlib.metadata.version("fleetmend")
     boot_id, bell = node.machine.boot_id(), Doorbell()
     started = announce(node.outbox, boot_id, version=version, now=clock.wall())
-    desk = Desk(CHECKS, journal=node.outbox, boot_id=boot_id, notify=bell.ring, clock=clock)
+    observer = _observer(settings, boot_id, now=clock.wall())
+    desk = Desk(CHECKS, journal=node.outbox, boot_id=boot_id, notify=bell.ring, clock=clock, observer=observer)
     desk.note_event(started)
     log_settings = settings.kernel_log
     runner = Runner(
@@ -153,7 +157,7 @@ def assemble(settings: Settings, node: Node, *, clock: Clock, readiness: Readine
         clock=clock,
     )
     bell.answer = publisher.notify
-    return Agent(node, runner, orders, publisher, readiness, clock)
+    return Agent(node, runner, orders, publisher, readiness, clock, observer)
 
 
 def announce(outbox: Outbox, boot_id: str, *, version: str, now: float) -> int:
@@ -204,6 +208,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML")
     parser.add_argument("--check", action="store_true", help="only say whether the configuration is valid")
     return parser.parse_args(arguments)
+
+
+def _observer(settings: Settings, boot_id: str, *, now: float) -> Observer:
+    recording = settings.recording
+    if recording.file is None:
+        return NOBODY
+    believes = settings.kernel_log.accept_userspace_records
+    header = header_of(settings.node, boot_id, accept_userspace=believes)
+    return record_beside(recording.file, header, most_bytes=recording.most_bytes, now=now)
 
 
 def _facts(settings: Settings, node: Node, version: str) -> NodeFacts:

@@ -23,7 +23,6 @@ from agent.sources.source import PolledSource, StreamedSource, Timing
 from agent.status import Unsent, build_status, learn_gpus, learn_ports
 from checks.check import Check, LatchedCheck, LevelCheck
 from checks.errors import CannotObserve
-from checks.evaluator import Window
 from checks.kernel_log import believed
 from checks.readings import AgentReading, KernelLogState, KernelRecord, NvmlReading, RdmaReading, Reading, SourceState
 from wire.messages import CheckLevel, NodeFacts, Status
@@ -71,9 +70,10 @@ class KernelLog:
 
 @dataclass(slots=True)
 class Feed:
-    """One source with the readings that the checks it feeds look at.
+    """One source, and how well it answers.
 
     Attributes:
+        checks: those that it feeds.
         budget_s: it is overdue when it has not answered for longer than this.
         answered_at: monotonic time of its last answer, good or bad; of the start before the first.
         stuck: why nothing of it can be started any more, empty while it can.
@@ -82,7 +82,7 @@ class Feed:
     """
 
     name: str
-    window: Window
+    checks: tuple[LevelCheck, ...]
     budget_s: float
     answered_at: float
     answered: bool = False
@@ -90,11 +90,6 @@ class Feed:
     stuck: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def checks(self) -> tuple[LevelCheck, ...]:
-        """The checks that it feeds."""
-        return self.window.checks
 
 
 class Runner:
@@ -186,11 +181,10 @@ class Runner:
     @property
     def last_readings(self) -> Mapping[str, Any]:
         """The newest reading of each source that has one."""
-        return {name: feed.window.newest for name, feed in self._feeds.items() if feed.window.newest is not None}
+        return self._desk.newest()
 
     def _feed(self, name: str, budget_s: float) -> Feed:
-        fed = tuple(check for check in self._desk.level_checks if check.source == name)
-        return Feed(name, Window(fed), budget_s, self._clock.monotonic())
+        return Feed(name, self._desk.fed_by(name), budget_s, self._clock.monotonic())
 
     async def _poll(self, name: str) -> None:
         """Read at once, then on a beat that does not drift; beats missed by a slow reading are left out.
@@ -229,10 +223,11 @@ class Runner:
     async def _read(self, feed: Feed) -> None:
         """Take one reading of the source and have it judged."""
         async with feed.lock:
+            began, began_at = self._clock.monotonic(), self._clock.wall()
             if feed.name == KERNEL_LOG:
-                self._read_kernel_log_state(feed)
+                self._desk.take(self._kernel_log.source.state(), began=began, began_at=began_at)
             elif feed.name == ITSELF:
-                self._judge(feed, self._look_at_itself(), began_at=self._clock.wall())
+                self._desk.take(self._look_at_itself(), began=began, began_at=began_at)
             else:
                 await self._read_source(feed)
             self._answer(feed)
@@ -243,19 +238,14 @@ class Runner:
             reading = await self._sources[feed.name].read()
         except CannotObserve as error:
             feed.stuck = str(error) if error.stuck else ""
-            self._desk.blind(feed.checks, code="unobserved", because=str(error))
+            self._desk.take_failure(feed.name, code="unobserved", because=str(error))
         except Exception as error:
             self._desk.note_crash(feed.name, error)
-            self._desk.blind(feed.checks, code="crashed", because=f"the source {feed.name} crashed: {error!r}")
+            self._desk.take_failure(feed.name, code="crashed", because=f"the source {feed.name} crashed: {error!r}")
         else:
             feed.stuck = ""
-            self._learn(reading, began)
-            self._judge(feed, reading, began_at=began_at)
-            self._desk.release()
-
-    def _judge(self, feed: Feed, reading: Reading, *, began_at: float) -> None:
-        feed.window.add(reading)
-        self._desk.judge(feed.window.views(), began_at=began_at)
+            self._learn(reading)
+            self._desk.take(reading, began=began, began_at=began_at)
 
     def _look_at_itself(self) -> AgentReading:
         now = self._clock.monotonic()
@@ -263,18 +253,11 @@ class Runner:
         states = tuple(SourceState(feed.name, max(0.0, now - feed.answered_at), feed.stuck) for feed in others)
         return AgentReading(now, states)
 
-    def _learn(self, reading: Reading, began: float) -> None:
+    def _learn(self, reading: Reading) -> None:
         if isinstance(reading, NvmlReading):
-            self._desk.learn_gpus(reading, began=began)
             self._facts = learn_gpus(self._facts, reading)
         elif isinstance(reading, RdmaReading):
             self._facts = learn_ports(self._facts, reading)
-
-    def _read_kernel_log_state(self, feed: Feed) -> None:
-        began_at = self._clock.wall()
-        state = self._kernel_log.source.state()
-        self._judge(feed, state, began_at=began_at)
-        self._desk.judge_stream(state, began_at=began_at)
 
     def _answer(self, feed: Feed) -> None:
         feed.answered_at, feed.answered, feed.overdue = self._clock.monotonic(), True, False
@@ -347,7 +330,7 @@ class Runner:
                 if late_s > feed.budget_s and not feed.overdue:
                     feed.overdue = True
                     log.warning("source.overdue", source=feed.name, late_s=late_s)
-                    self._desk.blind(feed.checks, code="overdue", because=f"no reading for {late_s:.0f} s")
+                    self._desk.take_failure(feed.name, code="overdue", because=f"no reading for {late_s:.0f} s")
                     self._note_first_look()
 
 

@@ -178,33 +178,54 @@ class KernelLog(_Section, frozen=True):
     accept_userspace_records: bool = False
 
 
-class Settings(_Section, frozen=True, kw_only=True):
-    """The whole file.
+class Recording(_Section, frozen=True):
+    """What the agent itself records, for `fleetmend judge`.
+
+    Attributes:
+        file: where it goes; a recording that is there already goes on. Nothing is recorded while it is left out.
+        most_bytes: the recording ends before it is longer. An 8-GPU host at rest writes about 1 MiB in a minute.
+    """
+
+    file: Path | None = None
+    most_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 1_000_000_000
+
+
+class Watch(_Section, frozen=True, kw_only=True):
+    """What is watched, and how: all that who looks at a node needs to know. Every key has a default.
 
     Attributes:
         node: this node's name, the host's own when it is left out.
-        orders_allowed: what this node lets a controller ask of it; anything else is refused.
-        trusted_keys: key id → public key of a controller. Without any, every order is refused.
         simulation_directory: when set, the node is a simulated one whose state lies there.
     """
 
-    RULES: ClassVar[Rules] = {"node": _why_no_name, "cell": _why_no_name}
-
     node: str = msgspec.field(default_factory=socket.gethostname)
-    cell: str = "main"
-    broker: Broker
     state_directory: Path = Path("/var/lib/fleetmend-agent")
-    status_interval_s: Seconds = 60
-    orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
-    trusted_keys: dict[str, TrustedKey] = {}
+    simulation_directory: Path | None = None
     kernel_log: KernelLog = KernelLog()
     sources: Sources = Sources()  # type: ignore[valid-type] # made from the registry, which mypy cannot follow
-    simulation_directory: Path | None = None
 
     def timings(self) -> dict[str, Timing]:
         """Return when each source is read that is not switched off."""
         chosen: dict[str, Source] = {declared.name: getattr(self.sources, declared.name) for declared in SOURCES}
         return {name: source.timing() for name, source in chosen.items() if source.enabled}
+
+
+class Settings(Watch, frozen=True, kw_only=True):
+    """The whole file.
+
+    Attributes:
+        orders_allowed: what this node lets a controller ask of it; anything else is refused.
+        trusted_keys: key id → public key of a controller. Without any, every order is refused.
+    """
+
+    RULES: ClassVar[Rules] = {"node": _why_no_name, "cell": _why_no_name}
+
+    cell: str = "main"
+    broker: Broker
+    status_interval_s: Seconds = 60
+    orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
+    trusted_keys: dict[str, TrustedKey] = {}
+    recording: Recording = Recording()
 
 
 def load_settings(path: Path) -> Settings:

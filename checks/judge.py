@@ -79,6 +79,22 @@ class Judged:
         return msgspec.json.encode(self).decode()
 
 
+class LineReader:
+    """Reads lines of any form as records. Any bytes at all are taken; a line may go on with the record before it."""
+
+    def __init__(self) -> None:
+        """Begin before the first line."""
+        self._previous: KernelRecord | None = None
+
+    def read(self, raw: bytes) -> KernelRecord | None:
+        """Return the record that the next line holds."""
+        record = parse_line(raw)
+        if record is None and self._previous is not None:
+            record = continuation(self._previous, raw)
+        self._previous = record or self._previous
+        return record
+
+
 class LineJudge:
     """Judges raw lines of any form. Any bytes at all are taken; what means nothing gives nothing."""
 
@@ -90,21 +106,16 @@ class LineJudge:
         """
         self._accept_userspace = accept_userspace
         self._judge = LatchedJudge()
+        self._reader = LineReader()
         self._line = 0
-        self._previous: KernelRecord | None = None
 
     def feed(self, raw: bytes) -> list[Judged]:
         """Return what the next line means."""
         self._line += 1
-        record = parse_line(raw)
-        if record is None and self._previous is not None:
-            record = continuation(self._previous, raw)
-        if record is None:
+        record = self._reader.read(raw)
+        if record is None or not believed(record, accept_userspace=self._accept_userspace):
             return []
-        self._previous = record
-        if not believed(record, accept_userspace=self._accept_userspace):
-            return []
-        return [_judged(self._line, finding) for finding in self._judge.feed(record)]
+        return [judged(self._line, finding) for finding in self._judge.feed(record)]
 
 
 def judge_lines(lines: Iterable[bytes], accept_userspace: bool = False) -> Iterator[Judged]:
@@ -114,7 +125,8 @@ def judge_lines(lines: Iterable[bytes], accept_userspace: bool = False) -> Itera
         yield from judge.feed(raw)
 
 
-def _judged(line: int, finding: Finding) -> Judged:
+def judged(line: int, finding: Finding) -> Judged:
+    """Return what a line means, by the finding that came of it."""
     return Judged(
         line=line,
         check=finding.check,

@@ -2,14 +2,15 @@
 
 A recording is text, one JSON object a line. The first line says what it is and where it comes from; every other line
 is what one source took at one moment: a reading, a kernel-log record (or its line as it was captured), or why nothing
-could be read. Values that are at their default may be left out, and fields that a version does not know mean nothing
-to it.
+could be read; or it says that the agent started or reset a device. Values that are at their default may be left out,
+and fields that a version does not know mean nothing to it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,9 @@ from checks.readings import READINGS, KernelLogState, KernelRecord, Reading
 FORMAT: Final = 1
 MAX_LINE_BYTES: Final = 16 << 20
 """A longer line is refused: the reading of a host with 16 GPUs takes some 100 KiB."""
+
+UNOBSERVED: Final = "unobserved"
+"""Code of the unknown of a source that could not be read."""
 
 BY_SOURCE: Final[dict[str, type[Reading]]] = {reading.SOURCE: reading for reading in READINGS}
 
@@ -45,23 +49,55 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Any other line. Exactly one of the last four is given.
+    """Any other line. Exactly one of the last six is given.
 
     Attributes:
         at: Unix time at which the reading began, 0.0 when it is not known.
         source: name of the source; `kernel_log` is understood where a line or a record is given.
+        code: with `cannot_observe`, under which the agent says it of the checks that this source feeds.
         reading: what a polled source read.
         record: a kernel-log record as the agent took it.
         line: a line of the kernel log as it was captured, in any form that `fleetmend judge --kernel-log` takes.
         cannot_observe: why nothing could be read.
+        boot_id: the agent starts here, in this boot of the host.
+        device_reset: UUID or PCI address of what the agent reset at this moment.
     """
 
     at: float = 0.0
     source: str = ""
+    code: str = UNOBSERVED
     reading: msgspec.Raw = msgspec.Raw()
     record: KernelRecord | None = None
     line: str | None = None
     cannot_observe: str = ""
+    boot_id: str = ""
+    device_reset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unobserved:
+    """Why nothing could be read, and under which code the agent says it."""
+
+    because: str
+    code: str = UNOBSERVED
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The agent started, in this boot of the host."""
+
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The agent reset a device."""
+
+    device: str
+
+
+What = Reading | KernelRecord | bytes | Unobserved | Started | Reset
+"""What a line holds; a line of a kernel log as it was captured is its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +107,7 @@ class Taken:
     number: int
     at: float
     source: str
-    what: Reading | KernelRecord | bytes | str
-    """A reading, a record, the bytes of a captured line, or the sentence why nothing could be read."""
+    what: What
 
 
 def encode(line: Header | Entry) -> bytes:
@@ -80,9 +115,30 @@ def encode(line: Header | Entry) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
-def entry_of(reading: Reading, *, at: float) -> Entry:
-    """Return the line that holds a reading."""
-    return Entry(at, type(reading).SOURCE, msgspec.Raw(msgspec.json.encode(reading)))
+def entry_of(what: What, *, at: float, source: str = "") -> Entry:
+    """Return the line that holds something. Only what could not be read needs its source named."""
+    match what:
+        case KernelRecord():
+            return Entry(at=at, record=what)
+        case bytes():
+            return Entry(at=at, line=what.decode("utf-8", "replace"))
+        case Unobserved():
+            return Entry(at=at, source=source, cannot_observe=what.because, code=what.code)
+        case Started():
+            return Entry(at=at, boot_id=what.boot_id)
+        case Reset():
+            return Entry(at=at, device_reset=what.device)
+        case _:
+            return _entry_of_reading(what, at)
+
+
+def _entry_of_reading(reading: Reading, at: float) -> Entry:
+    """Return the line that holds a reading. Names of a host that are no UTF-8 have a mark where they are not."""
+    try:
+        raw = msgspec.json.encode(reading)
+    except UnicodeEncodeError:
+        raw = json.dumps(msgspec.to_builtins(reading), ensure_ascii=False).encode("utf-8", "replace")
+    return Entry(at=at, source=type(reading).SOURCE, reading=msgspec.Raw(raw))
 
 
 def read(lines: Iterable[bytes], *, name: str) -> tuple[Header, Iterator[Taken]]:
@@ -92,35 +148,59 @@ def read(lines: Iterable[bytes], *, name: str) -> tuple[Header, Iterator[Taken]]
         name: of the file, for errors.
 
     Raises:
-        CannotJudge: with file, line and byte, when this is no recording; also while iterating.
+        CannotJudge: with file, line and the byte at which the line begins, when this is no recording; also while
+            iterating.
     """
-    numbered = enumerate(lines, 1)
-    _, first = next(numbered, (1, b""))
-    header = _decode(first, Header, f"{name}:1")
+    placed = _placed(lines, name)
+    _, where, first = next(placed, (1, Place(f"{name}:1", 0), b""))
+    header = _decode(first, Header, where)
     if header.fleetmend_recording != FORMAT:
         version = header.fleetmend_recording
-        raise CannotJudge(f"{name}:1: recording format {version}, this version of fleetmend reads {FORMAT}")
-    return header, (_take(number, line, f"{name}:{number}") for number, line in numbered if line.strip())
+        raise where.error(f"recording format {version}, this version of fleetmend reads {FORMAT}")
+    return header, (_take(number, line, where) for number, where, line in placed if line.strip())
 
 
-def _take(number: int, line: bytes, where: str) -> Taken:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a line is. `byte` counts from the beginning of the recording, from 0."""
+
+    line: str
+    byte: int
+
+    def error(self, because: object) -> CannotJudge:
+        """Return the error that says so."""
+        return CannotJudge(f"{self.line}: {because} (the line begins at byte {self.byte})")
+
+
+def _placed(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, Place, bytes]]:
+    byte = 0
+    for number, line in enumerate(lines, 1):
+        yield number, Place(f"{name}:{number}", byte), line
+        byte += len(line)
+
+
+def _take(number: int, line: bytes, where: Place) -> Taken:
     entry = _decode(line, Entry, where)
+    if entry.boot_id:
+        return Taken(number, entry.at, "", Started(entry.boot_id))
+    if entry.device_reset:
+        return Taken(number, entry.at, "", Reset(entry.device_reset))
     if entry.line is not None:
         return Taken(number, entry.at, KernelLogState.SOURCE, entry.line.encode("utf-8", "surrogatepass"))
     if entry.record is not None:
         return Taken(number, entry.at, KernelLogState.SOURCE, entry.record)
     if entry.source not in BY_SOURCE:
-        raise CannotJudge(f"{where}: source {entry.source!r} is not known; there are {', '.join(BY_SOURCE)}")
+        raise where.error(f"source {entry.source!r} is not known; there are {', '.join(BY_SOURCE)}")
     if entry.cannot_observe:
-        return Taken(number, entry.at, entry.source, entry.cannot_observe)
-    reading = _decode(bytes(entry.reading), BY_SOURCE[entry.source], f"{where}: reading")
+        return Taken(number, entry.at, entry.source, Unobserved(entry.cannot_observe, entry.code))
+    reading = _decode(bytes(entry.reading), BY_SOURCE[entry.source], replace(where, line=f"{where.line}: reading"))
     return Taken(number, entry.at, entry.source, reading)
 
 
-def _decode(line: bytes, kind: type[Any], where: str) -> Any:
+def _decode(line: bytes, kind: type[Any], where: Place) -> Any:
     if len(line) > MAX_LINE_BYTES:
-        raise CannotJudge(f"{where}: longer than {MAX_LINE_BYTES >> 20} MiB")
+        raise where.error(f"longer than {MAX_LINE_BYTES >> 20} MiB")
     try:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CannotJudge(f"{where}: {error}") from error
+        raise where.error(error) from error

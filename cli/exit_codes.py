@@ -11,9 +11,11 @@ class ExitCode(IntEnum):
     DONE = 0
     NO = 1
     USAGE = 2
+    BAD_DATA = 65
     NO_INPUT = 66
     UNREACHABLE = 69
     INTERNAL = 70
+    NO_OUTPUT = 74
     REFUSED_NOW = 75
     FORBIDDEN = 77
     CONFIG = 78
@@ -24,9 +26,11 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
     ExitCode.NO: "the answer is no: no such node or incident, not healthy (--check), not returned (drill --wait)",
     ExitCode.USAGE: "the command line is wrong",
+    ExitCode.BAD_DATA: "a file can be read and is no recording",
     ExitCode.NO_INPUT: "a file cannot be read",
     ExitCode.UNREACHABLE: "no controller answers",
     ExitCode.INTERNAL: "fleetmend itself failed",
+    ExitCode.NO_OUTPUT: "a file cannot be written",
     ExitCode.REFUSED_NOW: "refused now, may work later: budget used up, node offline, nothing to approve",
     ExitCode.FORBIDDEN: "the controller does not take requests by that name or from there",
     ExitCode.CONFIG: "a setting or a playbook is wrong",

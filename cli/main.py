@@ -28,7 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("cli.commands.acts:approve", "Approve a plan, or the return of a node that is mended."),
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
     "drill": ("cli.commands.drill:drill", "Inject a fault into a node and watch it being mended."),
-    "judge": ("cli.commands.judge:judge", "Say what the lines of a kernel log mean."),
+    "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
+    "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from agent.simulation.kernel_log import KernelLogFiles
@@ -79,6 +82,35 @@ def _mounts_source(machine: SimulatedMachine, surroundings: Surroundings, timing
         return space
 
     return MountsSource(surroundings, timing, ask_space=ask_space)
+
+
+class HistoryReader:
+    """The log of a simulated machine up to now, for who looks on beside its agent, whose FIFO is the agent's alone."""
+
+    is_gapless = True
+
+    def __init__(self, history: Path) -> None:
+        """Read the boot so far."""
+        self._lines = deque(history.read_bytes().split(b"\n")[:-1])
+        self._never, self._kept = os.pipe()
+
+    def fileno(self) -> int:
+        """Return a descriptor that never becomes readable."""
+        return self._never
+
+    def read(self) -> bytes | None:
+        """Return the next line."""
+        return self._lines.popleft() if self._lines else None
+
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        os.close(self._never)
+        os.close(self._kept)
+
+
+def kernel_log_history(machine: SimulatedMachine) -> KernelLogSource:
+    """Return the machine's log up to now as a source."""
+    return KernelLogSource(lambda: HistoryReader(KernelLogFiles(machine.directory).history))
 
 
 def kernel_log_source(machine: SimulatedMachine, *, after_sequence: int = -1) -> KernelLogSource:

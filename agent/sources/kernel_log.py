@@ -174,6 +174,23 @@ class KernelLogSource:
             reader.close()
             self._reader = None
 
+    def backlog(self) -> Iterator[KernelRecord]:
+        """Yield the records that are there already, and end.
+
+        Raises:
+            CannotObserve: the log cannot be opened, or reading it fails.
+        """
+        reader = self._opened()
+        try:
+            while True:
+                for record in self._batch(reader):
+                    if record is None:
+                        return
+                    yield record
+        except OSError as error:
+            self._because = f"reading failed: {error.strerror}"
+            raise CannotObserve(self._because) from error
+
     def state(self) -> KernelLogState:
         """Return how well the log is being read, and count its losses anew from here."""
         with contextlib.suppress(CannotObserve):

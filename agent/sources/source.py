@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -149,6 +149,14 @@ class StreamedSource(Protocol):
 
     def records(self) -> AsyncIterator[KernelRecord]:
         """Yield records, first those of this boot not yet seen, then new ones; never ends by itself."""
+        ...
+
+    def backlog(self) -> Iterator[KernelRecord]:
+        """Yield the records that are there already, and end.
+
+        Raises:
+            CannotObserve: the stream cannot be read.
+        """
         ...
 
     def state(self) -> KernelLogState:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import logging
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,33 +13,76 @@ from typing import BinaryIO
 
 import click
 
+from agent.recorder import reader_of
+from agent.replay import replay
+from checks.errors import CannotJudge
 from checks.judge import judge_lines
+from checks.recording import MAX_LINE_BYTES as MAX_ENTRY_BYTES
+from checks.recording import read
 from cli.client import Failed
 from cli.exit_codes import ExitCode
+from wire.logs import configure_logging
 
 MAX_LINE_BYTES = 1 << 20
 """What is longer is read in pieces, so that a file without line ends cannot fill the memory."""
 
 
 @click.command()
-@click.option("--kernel-log", "source", metavar="FILE", required=True, help="The log; - reads standard input.")
+@click.argument("recording", metavar="[FILE]", required=False)
+@click.option("--kernel-log", "log", metavar="FILE", help="Judge the lines of a kernel log in place of a recording.")
 @click.option("--accept-userspace", is_flag=True, help="Believe also what any process could have written.")
-def judge(source: str, accept_userspace: bool) -> None:
-    """Say what the lines of a kernel log mean.
+def judge(recording: str | None, log: str | None, accept_userspace: bool) -> None:
+    """Judge a recording, or the lines of a kernel log.
 
-    Prints one JSON object a finding and nothing for other lines. Takes what `dmesg`, `dmesg --raw`, /dev/kmsg and
-    `journalctl -k -o short` print, told apart by line.
+    FILE is what `fleetmend agent record` wrote, or a case of the tests; - reads standard input. It is judged as the
+    agent would: with hysteresis, grace and releases, on the recording's own clock. Prints one JSON object each time
+    that a finding comes, changes, or is over (verdict ok).
+
+    With --kernel-log: one JSON object a finding and nothing for other lines. Takes what `dmesg`, `dmesg --raw`,
+    /dev/kmsg and `journalctl -k -o short` print, told apart by line.
     """
+    if (recording is None) == (log is None):
+        raise click.UsageError("give either a recording or --kernel-log FILE")
+    if log is not None:
+        _judge_log(log, accept_userspace)
+    elif recording is not None:
+        _judge_recording(recording, accept_userspace)
+
+
+def _judge_log(source: str, accept_userspace: bool) -> None:
     with _opened(source) as log:
         for judged in judge_lines(_lines(log, source), accept_userspace):
             click.echo(judged.as_json())
+
+
+def _judge_recording(source: str, accept_userspace: bool) -> None:
+    configure_logging(level=logging.ERROR)
+    with _opened(source) as file:
+        try:
+            header, taken = read(_entries(file, source), name=source)
+            for judged in replay(header, taken, accept_userspace=accept_userspace):
+                click.echo(judged.as_json())
+        except CannotJudge as error:
+            raise Failed(f"no recording: {error}", ExitCode.BAD_DATA) from error
 
 
 def _opened(source: str) -> AbstractContextManager[BinaryIO]:
     if source == "-":
         return nullcontext(sys.stdin.buffer)
     try:
-        return Path(source).open("rb")
+        opened: AbstractContextManager[BinaryIO] = reader_of(Path(source))
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    return opened
+
+
+def _entries(file: BinaryIO, source: str) -> Iterator[bytes]:
+    """Yield the lines of a recording; of an overlong one as much as shows that it is."""
+    try:
+        while line := file.readline(MAX_ENTRY_BYTES + 1):
+            yield line
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Failed(f"{source} is compressed and damaged: {error}", ExitCode.BAD_DATA) from error
     except OSError as error:
         raise _unreadable(source, error) from error
 

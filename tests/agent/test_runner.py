@@ -162,9 +162,9 @@ async def test_a_check_gets_the_readings_of_its_window_and_no_older_ones() -> No
 
 
 def _windows(node: Node) -> list[list[HostReading]]:
-    feed = node.runner._feeds["host"]
-    by_check = {check.id: readings for check, readings in feed.window.views()}
-    return [by_check["host.one"], by_check["host.seen"], list(feed.window._readings)]
+    window = node.desk._windows["host"]
+    by_check = {check.id: readings for check, readings in window.views()}
+    return [by_check["host.one"], by_check["host.seen"], list(window._readings)]
 
 
 @pytest.mark.parametrize(("load", "code"), [(None, "unjudged"), (-1.0, "crashed")])

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.errors import CannotJudge
-from checks.readings import HostReading, KernelRecord
-from checks.recording import FORMAT, Entry, Header, Taken, encode, entry_of, read
+from checks.readings import FilesystemReading, HostReading, KernelRecord, MountsReading
+from checks.recording import FORMAT, Entry, Header, Reset, Started, Taken, Unobserved, encode, entry_of, read
 
 HEADER = encode(Header(FORMAT, "a test"))
 READING = HostReading(1.0, memory_total_bytes=2)
 RECORD = KernelRecord(1.0, "text", 0, 4, 7)
+OTHERS = (Unobserved("no reading for 9 s", "overdue"), Started("boot-2"), Reset("GPU-1"), RECORD, b"[1.0] NVRM: y")
 
 
 def taken(*lines: bytes) -> list[Taken]:
@@ -25,13 +26,26 @@ def test_what_is_written_is_read_back() -> None:
         Entry(at=10.0, record=RECORD),
         Entry(line="[1.0] NVRM: x"),
         Entry(at=11.0, source="rdma", cannot_observe="it hangs"),
+        *(entry_of(what, at=12.0, source="rdma") for what in OTHERS),
     ]
     assert taken(*map(encode, lines)) == [
         Taken(2, 9.0, "host", READING),
         Taken(3, 10.0, "kernel_log", RECORD),
         Taken(4, 0.0, "kernel_log", b"[1.0] NVRM: x"),
-        Taken(5, 11.0, "rdma", "it hangs"),
+        Taken(5, 11.0, "rdma", Unobserved("it hangs")),
+        Taken(6, 12.0, "rdma", Unobserved("no reading for 9 s", "overdue")),
+        Taken(7, 12.0, "", Started("boot-2")),
+        Taken(8, 12.0, "", Reset("GPU-1")),
+        Taken(9, 12.0, "kernel_log", RECORD),
+        Taken(10, 12.0, "kernel_log", b"[1.0] NVRM: y"),
     ]
+
+
+def test_a_name_that_is_no_text_is_recorded_all_the_same() -> None:
+    name = b"/mnt/\xff".decode(errors="surrogateescape")
+    (read_back,) = taken(encode(entry_of(MountsReading(1.0, (FilesystemReading(name),)), at=1.0)))
+    assert isinstance(read_back.what, MountsReading)
+    assert [filesystem.mount for filesystem in read_back.what.filesystems] == ["/mnt/?"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +58,7 @@ def test_what_is_written_is_read_back() -> None:
         ([HEADER, b'{"source": "hots"}'], r"r\.jsonl:2: source 'hots' is not known; there are .*host"),
         ([HEADER, b'{"source": "host", "reading": {"at_s": "x"}}'], r"r\.jsonl:2: reading: Expected `float`.*at_s"),
         ([HEADER, b'{"source": "host"}'], r"r\.jsonl:2: "),
-        ([HEADER, b"\xff"], r"r\.jsonl:2: "),
+        ([HEADER, b"\xff"], rf"r\.jsonl:2: .* \(the line begins at byte {len(HEADER)}\)"),
     ],
 )
 def test_what_is_no_recording_is_refused_with_its_place(lines: list[bytes], because: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +108,14 @@ class ScriptedLog:
         """Yield what is written."""
         while True:
             line = await self.lines.get()
+            if isinstance(line, Exception):
+                raise line
+            yield line
+
+    def backlog(self) -> Iterator[KernelRecord]:
+        """Yield what was written."""
+        while not self.lines.empty():
+            line = self.lines.get_nowait()
             if isinstance(line, Exception):
                 raise line
             yield line

@@ -1,0 +1,119 @@
+"""Who looks at a node beside its agent, or without one: the same sources and the same runner, and no state of it.
+
+It keeps nothing on disk, takes no lock and tells no controller, so it may run at any time, as often as anybody likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from agent.clock import Clock
+from agent.desk import Desk
+from agent.host_machine import HostMachine
+from agent.recorder import NOBODY, Observer, Recorder, header_of
+from agent.runner import KernelLog, Runner
+from agent.scratch import Drawer, Scratch
+from agent.settings import Watch
+from agent.simulation import sources as simulated
+from agent.simulation.machine import SimulatedMachine
+from agent.sources.kernel_log import DeviceReader, KernelLogSource
+from agent.sources.registry import make_sources
+from agent.sources.source import PolledSource, StreamedSource, Surroundings, Timing
+from checks.check import Check
+from checks.readings import AgentReading, KernelLogState
+from checks.registry import CHECKS
+from wire.messages import NodeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What of a node can be looked at."""
+
+    boot_id: str
+    sources: tuple[PolledSource, ...]
+    kernel_log: StreamedSource
+    scratch: Scratch
+
+    async def close(self) -> None:
+        """End what the sources keep running."""
+        await asyncio.gather(*(source.close() for source in self.sources), return_exceptions=True)
+
+
+def open_eyes(watch: Watch, *, only: Collection[str] = ()) -> Eyes:
+    """Return the eyes on the node that the settings describe, with nothing running.
+
+    Args:
+        only: names of the sources that are wanted; all when there are none.
+
+    Raises:
+        MachineBroken: there is no simulated machine in its directory.
+    """
+    timings = {name: timing for name, timing in watch.timings().items() if not only or name in only}
+    if watch.simulation_directory is not None:
+        return _simulated(SimulatedMachine.open(watch.simulation_directory), timings)
+    scratch = Scratch()
+    return Eyes(
+        boot_id=HostMachine().boot_id(),
+        sources=make_sources(Surroundings(partial(Drawer, scratch)), timings),
+        kernel_log=KernelLogSource(lambda: DeviceReader(watch.kernel_log.path)),
+        scratch=scratch,
+    )
+
+
+def look_with(
+    eyes: Eyes, watch: Watch, *, checks: Sequence[Check] = CHECKS, observer: Observer = NOBODY
+) -> tuple[Desk, Runner]:
+    """Return desk and runner over these eyes, with nothing running."""
+    clock = Clock()
+    desk = Desk(checks, journal=eyes.scratch, boot_id=eyes.boot_id, notify=lambda: None, clock=clock, observer=observer)
+    log = watch.kernel_log
+    runner = Runner(
+        desk,
+        sources=eyes.sources,
+        kernel_log=KernelLog(eyes.kernel_log, log.state_interval_s, log.accept_userspace_records),
+        outbox=eyes.scratch,
+        facts=NodeFacts(),
+        clock=clock,
+    )
+    return desk, runner
+
+
+async def record(watch: Watch, recorder: Recorder, *, only: Collection[str], ending: asyncio.Event) -> None:
+    """Record what this node's sources read until the end is wanted, or nothing more can be written.
+
+    Raises:
+        MachineBroken: there is no simulated machine in its directory.
+    """
+    eyes = open_eyes(watch, only=only)
+    recorder.begin(header_of(watch.node, eyes.boot_id, accept_userspace=watch.kernel_log.accept_userspace_records))
+    _, runner = look_with(eyes, watch, observer=recorder)
+    running = asyncio.create_task(runner.run(), name="recording")
+    waits = [asyncio.create_task(event.wait()) for event in (ending, recorder.ended)]
+    try:
+        await asyncio.wait({running, *waits}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+    finally:
+        for task in (running, *waits):
+            task.cancel()
+        await asyncio.gather(running, *waits, return_exceptions=True)
+        recorder.close()
+        await eyes.close()
+
+
+def source_names(watch: Watch) -> tuple[str, ...]:
+    """Return every source that can be recorded on this node."""
+    return (*watch.timings(), KernelLogState.SOURCE, AgentReading.SOURCE)
+
+
+def _simulated(machine: SimulatedMachine, timings: dict[str, Timing]) -> Eyes:
+    scratch = Scratch()
+    return Eyes(
+        boot_id=machine.boot_id(),
+        sources=simulated.make_sources(machine, partial(Drawer, scratch), timings),
+        kernel_log=simulated.kernel_log_history(machine),
+        scratch=scratch,
+    )
