@@ -75,10 +75,11 @@ def _rest(incident: Incident) -> events.Event | None:
 
 def _hand_over(incident: Incident) -> events.Event:
     because = incident.last_failure or incident.playbook.summary
+    again = " again" if incident.phase is Phase.RETURNING else ""
     return events.IncidentHandedOver(
         incident.id,
         Reason(
-            f"Handed to people: {because}",
+            f"Handed to people{again}: {because}",
             {"playbook": incident.playbook.name, "attempts": str(dict(incident.attempts))},
             "the last step had succeeded",
         ),
@@ -134,6 +135,8 @@ def _needless(belief: Belief, incident: Incident, step: Step) -> str:
     """Return why a step need not be taken, empty when it must be."""
     if incident.playbook.mode is Mode.SHADOW:
         return f"Shadow mode: {step.verb} would have been done now."
+    if incident.phase is Phase.HAND_OVER and step.name in incident.told:
+        return f"People have the {step.verb} of this incident already; why it did not return stands here."
     if step.verb in REPAIRS and incident.phase is Phase.AUTOMATIC and not standing(belief, incident):
         return "Nothing is left to mend: every finding of this incident has cleared."
     if step.verb is Verb.UNCORDON:

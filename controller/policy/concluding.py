@@ -7,6 +7,7 @@ here, from what the node said since: a reboot is believed when the boot id chang
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from checks.finding import Finding
 from controller import events
@@ -23,11 +24,26 @@ def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded
         return None
     verdict = _JUDGES.get(Verb(intent.verb), _never)(belief, incident, now)
     if verdict is None and now >= intent.expires_at and intent.verb in _JUDGES:
-        verdict = ("timed_out", f"It did not end within {intent.expires_at - incident.intent_at:.0f} s.")
+        verdict = ("timed_out", _why_late(belief, incident, now))
     if verdict is None:
         return None
     outcome, because = verdict
     return events.StepEnded(incident.id, intent.step, intent.attempt, outcome, because, intent.key)
+
+
+def _why_late(belief: Belief, incident: Incident, now: float) -> str:
+    """Return what was waited for in vain; a node that is not heard is named with the beginning of its silence."""
+    assert incident.intent is not None
+    verb, limit_s = incident.intent.verb, incident.intent.expires_at - incident.intent_at
+    since = belief.silent.get(incident.node)
+    if since is None:
+        return f"It did not end within {limit_s:.0f} s."
+    moment = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    presence = belief.nodes[incident.node].presence
+    return (
+        f"{verb} was not answered within {limit_s:.0f} s: the agent on {incident.node} is {presence} since {moment}, "
+        f"for {now - since:.0f} s."
+    )
 
 
 Verdict = tuple[str, str] | None

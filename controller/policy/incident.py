@@ -48,6 +48,7 @@ class Incident:
         attempts: per step name, how many attempts were ever intended: the last part of each idempotency key.
         holding: the node is out, or about to be, on this incident's account.
         repaired_at: when the last repair step ended, 0 before any.
+        told: names of the hand-over's steps that reached people; they are not told the same twice.
         condemned_by: every finding this incident was opened or joined for; all must be gone before a return.
         stop_asked: why a person ended it, empty otherwise.
     """
@@ -80,6 +81,7 @@ class Incident:
     condemned_by: dict[FindingKey, Finding] = field(default_factory=dict)
     last_failure: str = ""
     evidence: dict[str, str] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
     @property
     def state(self) -> str:
@@ -131,6 +133,8 @@ class Incident:
         if step is None or step.name != event.step:
             return
         if event.outcome == "done":
+            if self.phase is Phase.HAND_OVER:
+                self.told.add(step.name)
             self._go_to(step.on_success)
         else:
             self._after_failure(step, event, at)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
 from controller.policy.incident import Phase
-from controller.policy.playbook import Mode, Verb
+from controller.policy.playbook import Answers, Mode, Verb
 from controller.policy.rules import Budget, Rules
 from tests.support.policy import GPU_LOST, GPU_MEMORY, PolicyRun, playbook, xid
 
@@ -261,6 +263,63 @@ def test_approve_returns_a_node_that_people_mended_after_verifying_it() -> None:
     run.wait(61)
     run.end(only(run))
     assert run.incident().outcome == "returned"
+
+
+def handed_over(run: PolicyRun) -> None:
+    """Let the repair of n1 prove nothing, so that people get it."""
+    run.raise_on("n1", xid("79"))
+    through_repair(run)
+    fail_verification(run)
+
+
+def fail_verification(run: PolicyRun) -> None:
+    for _ in range(3):
+        run.order_ended(only(run))
+        run.wait(10)
+
+
+def test_i4_an_approval_that_proves_wrong_tells_people_no_second_time() -> None:
+    run = PolicyRun().nodes("n1")
+    handed_over(run)
+    run.end(only(run))
+    run.end(only(run))
+    run.say(events.OperatorActed("approve", run.incident().id, "kim", "GPU swapped"))
+    fail_verification(run)
+
+    incident = run.incident()
+    assert (incident.state, run.under_way(), run.belief.held_nodes()) == ("handed_over", [], {"n1"})
+    assert incident.because.startswith("Handed to people again: Still found on fresh readings")
+    assert [run.verbs("n1").count(verb) for verb in ("ticket", "page")] == [1, 1]
+
+
+def test_a_ticket_that_never_arrived_is_sent_at_the_next_hand_over() -> None:
+    run = PolicyRun().nodes("n1")
+    handed_over(run)
+    for _ in range(3):
+        run.end(only(run), "failed", "503")
+        run.wait(11)
+    assert only(run).verb == "page"
+    run.end(only(run))
+    run.say(events.OperatorActed("approve", run.incident().id, "kim", "GPU swapped"))
+    fail_verification(run)
+    assert only(run).verb == "ticket"
+    run.end(only(run))
+    assert (run.incident().state, run.under_way()) == ("handed_over", [])
+
+
+def test_a_lost_agent_is_handed_over_with_its_silence() -> None:
+    asking = replace(playbook("agent_lost", Verb.VERIFY), answers=(Answers("agent.presence"),))
+    run = PolicyRun(Rules((asking,), Budget(nodes=2), agent_lost_after_s=30.0)).nodes("n1", "n2", "n3", "n4")
+    run.say(events.PresenceChanged("n1", "lost", "the broker lost it"))
+    run.wait(31)
+    for _ in range(3):
+        run.wait(601)
+        run.wait(11)
+
+    assert run.incident().because == (
+        "Handed to people: verify was not answered within 600 s: the agent on n1 is lost since "
+        "1970-01-12 13:46:40 UTC, for 1856 s."
+    )
 
 
 def test_ask_mode_waits_for_a_person() -> None:

@@ -1,0 +1,299 @@
+"""One connection to the broker, from its beginning to its end.
+
+The only place that reaches behind aiomqtt's public names, to acknowledge late, to see refusals, to stop reading, and to
+fail at once what was under way when the connection died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import aiomqtt
+from paho.mqtt import client as paho
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+PUBLISH_LIMIT_S: Final = 10.0
+CONNECT_LIMIT_S: Final = 5.0
+POLL_S: Final = 0.05
+MAX_IN_FLIGHT: Final = 100
+"""Our own publishes under way at once, or fewer if the broker's CONNACK says so (its Receive Maximum)."""
+
+RECEIVE_MAXIMUM: Final = 65_535
+"""The largest, and the default, Receive Maximum. Source: MQTT 5.0, 3.1.2.11.3."""
+
+UNSPECIFIED_ERROR: Final = 0x80
+"""Reason codes from this one on are failures. Source: MQTT 5.0, 2.4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message from the broker. `acknowledge` tells the broker that it is dealt with: call it after the commit,
+    and never for QoS 0 (the transport takes care of that). A message not acknowledged comes again."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    acknowledge: Callable[[], None]
+
+
+class NotPublished(Exception):
+    """The broker does not have the message: no connection, a time-out, or a refusal (with its reason code)."""
+
+
+class ConnectionLost(Exception):
+    """The connection is gone, or could not be made; the text says why."""
+
+
+class Connection:
+    """One connection from its beginning to its end, and the one place that uses what aiomqtt does not offer.
+
+    Source: aiomqtt 2.5.1, whose `_client` is paho's client and whose `_disconnected` ends with the connection. Manual
+    acknowledgement is its issue #345. Its own `publish` and `messages` are not used: the first knows no reason codes,
+    the second acknowledges early.
+    """
+
+    def __init__(self, client: aiomqtt.Client, *, max_unacknowledged: int) -> None:
+        self.session_present = False
+        self._entered = False
+        self._flowing = False
+        self._pulse: asyncio.Task[None] | None = None
+        self._client, self._max_unacknowledged = client, max_unacknowledged
+        self._loop = asyncio.get_running_loop()
+        self._lost_because = ""
+        self._inbox: asyncio.Queue[Received | None] = asyncio.Queue()
+        self._unacknowledged: set[int] = set()
+        self._received = 0
+        self._paused = False
+        self._publishing: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._paho = client._client  # noqa: SLF001
+        self._take_over()
+
+    def _take_over(self) -> None:
+        self._paho.connect_timeout = CONNECT_LIMIT_S
+        self._paho.manual_ack_set(True)
+        self._paho.on_message = self._on_message
+        self._paho.on_publish = self._on_publish
+        self._paho.on_connect = partial(self._on_connect, self._paho.on_connect)
+        self._paho.on_socket_open = self._on_socket_open
+        self._paho.on_socket_register_write = self._on_socket_register_write
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Connect, and disconnect in order at the end.
+
+        Raises:
+            ConnectionLost: it could not be made.
+        """
+        try:
+            await self._enter()
+            self._client._disconnected.add_done_callback(self._on_lost)  # noqa: SLF001
+            self._pulse = asyncio.create_task(self._keep_alive())
+            yield
+        except aiomqtt.MqttError as error:
+            raise ConnectionLost(_text_of(error)) from error
+        finally:
+            await self._close()
+
+    async def _enter(self) -> None:
+        """Connect. aiomqtt does so in a thread, which nothing stops: when cancelled, its socket is waited for, so that
+        it can be closed."""
+        entering = asyncio.create_task(self._client.__aenter__())
+        try:
+            await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            while self._paho.socket() is None and not entering.done():
+                await asyncio.wait({entering}, timeout=POLL_S)
+            entering.cancel()
+            raise
+        finally:
+            await asyncio.wait({entering})
+            self._entered = not entering.cancelled() and entering.exception() is None
+
+    async def _keep_alive(self) -> None:
+        """Let paho ping the broker, and notice when it does not answer."""
+        while self._paho.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
+            await asyncio.sleep(1.0)
+
+    async def _close(self) -> None:
+        if self._pulse is not None:
+            self._pulse.cancel()
+        if self._entered:
+            with contextlib.suppress(aiomqtt.MqttError):
+                await self._client.__aexit__(None, None, None)
+        self._paho._sock_close()  # noqa: SLF001
+        self._fail_publishing("the connection was closed")
+
+    async def subscribe(self, subscriptions: tuple[str, ...]) -> None:
+        """Subscribe at QoS 1.
+
+        Raises:
+            ConnectionLost: the connection died, or the broker refuses.
+        """
+        for subscription in subscriptions:
+            subscribing: asyncio.Future[Any] = asyncio.ensure_future(self._client.subscribe(subscription, qos=1))
+            lost: asyncio.Future[Any] = self._client._disconnected  # noqa: SLF001
+            await asyncio.wait((subscribing, lost), return_when=asyncio.FIRST_COMPLETED)
+            if not subscribing.done():
+                subscribing.cancel()
+                raise ConnectionLost(self._lost_because or "the connection was closed")
+            _check_granted(subscription, subscribing.result())
+
+    async def next_message(self) -> Received:
+        """Return the next message.
+
+        Raises:
+            ConnectionLost: there will be none; those not handed out yet come again on the next connection.
+        """
+        received = None if self._lost_because else await self._inbox.get()
+        if received is None or self._lost_because:
+            raise ConnectionLost(self._lost_because)
+        return received
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """Publish at QoS 1; see `Transport.publish`."""
+        if self._lost_because:
+            raise NotPublished(f"{topic}: {self._lost_because}")
+        info = self._paho.publish(topic, payload, qos=1, retain=retain)
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            raise NotPublished(f"{topic}: {paho.error_string(info.rc)}")
+        answer = self._publishing[info.mid] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(PUBLISH_LIMIT_S):
+                reason = await answer
+        except TimeoutError as error:
+            raise NotPublished(f"{topic}: no answer from the broker within {PUBLISH_LIMIT_S:.0f} s") from error
+        finally:
+            self._publishing.pop(info.mid, None)
+        if reason.is_failure:
+            raise NotPublished(f"{topic}: the broker refuses it: {reason} (0x{reason.value:02x})")
+
+    def _acknowledge(self, number: int, mid: int, qos: int) -> None:
+        """Acknowledge once. QoS 0 has nothing to acknowledge: the broker drops a client that does."""
+        if number not in self._unacknowledged:
+            return
+        self._unacknowledged.discard(number)
+        if self._lost_because:
+            return
+        if qos > 0:
+            self._paho.ack(mid, qos)
+        if self._paused and len(self._unacknowledged) < self._max_unacknowledged:
+            self._resume()
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        self._received += 1
+        self._unacknowledged.add(self._received)
+        acknowledge = partial(self._acknowledge, self._received, message.mid, message.qos)
+        self._inbox.put_nowait(Received(message.topic, bytes(message.payload), message.retain, acknowledge))
+        self._pause_when_full()
+
+    def let_flow(self) -> None:
+        """Hold the number of messages not yet acknowledged from here on.
+
+        Before, while we subscribe, the answers we wait for stand behind the backlog of our session; of that, the broker
+        sends no more than its own limit until we acknowledge.
+        """
+        self._flowing = True
+        self._pause_when_full()
+
+    def _pause_when_full(self) -> None:
+        """Stop reading, so that the backlog stays in the broker. Mosquitto 2.0 does not hold Receive Maximum (its
+        issue #2301), hence not by that alone."""
+        sock = self._paho.socket()
+        is_full = len(self._unacknowledged) >= self._max_unacknowledged
+        if is_full and self._flowing and sock is not None and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(sock)
+
+    def _resume(self) -> None:
+        self._paused = False
+        sock = self._paho.socket()
+        if sock is not None:
+            self._loop.add_reader(sock, self._read)
+            self._loop.call_soon(self._read)
+
+    def _read(self) -> None:
+        """Read one packet; TLS may hold more that the socket no longer signals."""
+        sock = self._paho.socket()
+        if self._paused or sock is None:
+            return
+        try:
+            self._paho.loop_read()
+        except Exception as error:
+            self._lose(error)
+            return
+        if isinstance(sock, ssl.SSLSocket) and sock.fileno() >= 0 and sock.pending():
+            self._loop.call_soon(self._read)
+
+    def _write(self) -> None:
+        try:
+            self._paho.loop_write()
+        except Exception as error:
+            self._lose(error)
+
+    def _lose(self, error: Exception) -> None:
+        if not self._client._disconnected.done():  # noqa: SLF001
+            self._client._disconnected.set_exception(error)  # noqa: SLF001
+
+    def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        """Read by `_read` in place of aiomqtt's own reader, which cannot be paused and reads TLS without end."""
+        self._loop.call_soon_threadsafe(self._add_reader, sock)
+
+    def _add_reader(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_reader(sock, self._read)
+
+    def _on_socket_register_write(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._add_writer, sock)
+
+    def _add_writer(self, sock: Any) -> None:
+        """Look first: aiomqtt's own would say "Bad file descriptor" when the connection broke in between, and spin on
+        another connection that was given the same number."""
+        if sock.fileno() >= 0 and self._paho.want_write():
+            self._loop.add_writer(sock, self._write)
+
+    def _on_connect(
+        self, before: Any, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Properties
+    ) -> None:
+        self.session_present = flags.session_present
+        allowed = getattr(properties, "ReceiveMaximum", RECEIVE_MAXIMUM)
+        self._paho._max_inflight_messages = min(MAX_IN_FLIGHT, allowed)  # noqa: SLF001
+        before(client, userdata, flags, reason, properties)
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Properties
+    ) -> None:
+        answer = self._publishing.get(mid)
+        if answer is not None and not answer.done():
+            answer.set_result(reason)
+
+    def _on_lost(self, disconnected: asyncio.Future[None]) -> None:
+        error = None if disconnected.cancelled() else disconnected.exception()
+        self._lost_because = _text_of(error) if error else "the connection was closed"
+        self._fail_publishing(self._lost_because)
+        self._inbox.put_nowait(None)
+
+    def _fail_publishing(self, because: str) -> None:
+        for answer in self._publishing.values():
+            if not answer.done():
+                answer.set_exception(NotPublished(because))
+
+
+def _check_granted(subscription: str, codes: Any) -> None:
+    for code in codes:
+        value = code.value if isinstance(code, ReasonCode) else int(code)
+        if value >= UNSPECIFIED_ERROR:
+            raise ConnectionLost(f"the broker refuses the subscription to {subscription}: {code} (0x{value:02x})")
+
+
+def _text_of(error: BaseException) -> str:
+    """Return why, in words. paho calls a connection that simply broke an unspecified error."""
+    if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode):
+        return "the connection broke" if error.rc.value == UNSPECIFIED_ERROR else f"the broker says: {error.rc}"
+    return str(error) or type(error).__name__
