@@ -11,7 +11,7 @@ from checks.amd import throttle as amd_throttle
 from checks.check import Check
 from checks.fabric import nvlink, rdma_flap, rdma_port, sxid
 from checks.gpu import count, ecc_uncorrected, nvml, recovery_action, row_remap, xid
-from checks.host import agent, bmc, kernel, kernel_log, memory, time
+from checks.host import agent, bmc, dstate, hugepages, kernel, kernel_log, memory, pressure, processes, taint, time
 from checks.npu import count as npu_count
 from checks.npu import ecc as npu_ecc
 from checks.npu import faults as npu_faults
@@ -51,6 +51,11 @@ CHECKS: tuple[Check, ...] = (
     kernel_log.CHECK,
     agent.CHECK,
     memory.CHECK,
+    hugepages.CHECK,
+    pressure.CHECK,
+    processes.CHECK,
+    dstate.CHECK,
+    taint.CHECK,
     time.CHECK,
     bmc.CHECK,
     space.CHECK,

@@ -33,6 +33,7 @@ from agent.simulation.hardware import (
 from agent.simulation.states import MachineState, replace_file
 from agent.sources.mounts import Space
 from checks.readings import HostReading
+from checks.readings.host import Pressure
 
 NVML: Final = "nvml.state"
 HOST: Final = "host.json"
@@ -81,6 +82,8 @@ IDLE_GPU: Final = (
 DISK: Final = "nvme0n1p2"
 DISK_PCI: Final = ("0000:01:00", "0000:02:00")
 CPUS: Final = 192
+TAINT_OF_DRIVER: Final = 1 << 0 | 1 << 12 | 1 << 13
+"""Proprietary, out of tree, unsigned. Source: kernel, Documentation/admin-guide/tainted-kernels.rst."""
 
 
 class HostFile(msgspec.Struct, frozen=True):
@@ -235,6 +238,12 @@ def _host_file(state: MachineState, host: SimulatedHost) -> HostFile:
         load_1min=2.0,
         cpu_count=CPUS,
         zombies=0,
+        tasks=2_900,
+        tasks_max=4_194_304,
+        files_open=9_600,
+        files_max=1 << 63,
+        pressure=tuple(Pressure(resource, 0.5, 0.0, 0.5, 0.0) for resource in ("cpu", "memory", "io")),
+        taint=TAINT_OF_DRIVER,
     )
     space = {
         "/": _space(ROOT_BYTES, host.used_percent),

@@ -1,42 +1,51 @@
-"""The host itself: memory, load and processes.
+"""The host itself: memory, load, processes, and what the kernel says of its own state.
 
-The states of processes are read from /proc directly: psutil takes 44 µs a process and this 4 µs, which on a host with
-some thousand processes is the agent's whole processor budget.
+All of it is the kernel's own text in procfs, which no driver serves; it is read in a thread all the same, as the lock
+of a process that dies in a strange way can hold up even that.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import psutil
-
+from agent.sources.inventory import numbers
+from agent.sources.processes import read_processes, read_waiting, worst_parent
+from agent.sources.procfs import (
+    MEMINFO_BYTES,
+    number,
+    parse_asked_pools,
+    parse_files,
+    parse_load,
+    parse_meminfo,
+    parse_uptime,
+    read_pools,
+    read_pressures,
+    text,
+)
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.thread import Apart
 from checks.readings import HostReading
-
-STAT_BYTES: Final = 1024
-_PROCESS = re.compile(rb"\d+ \((.*)\) ([A-Za-z]) ", re.DOTALL)
+from checks.readings.host import HugePagePool
 
 
 class HostSource:
-    """Memory, load and processes of a host."""
+    """Memory, load, processes and the kernel's state."""
 
     name = "host"
 
     def __init__(
         self, surroundings: Surroundings, timing: Timing, *, facts: Callable[[], HostReading] | None = None
     ) -> None:
-        """Read nothing yet. `facts` gives the reading, whatever its time."""
+        """Read nothing yet. `facts` gives the reading, whatever its time and without what was seen earlier."""
         self.timing = timing
-        self._facts = Apart("host", facts or read_facts)
-        self._monotonic = surroundings.monotonic
+        self._procfs, self._monotonic = surroundings.procfs, surroundings.monotonic
+        self._facts = Apart("host", facts or (lambda: read_facts(surroundings.procfs, surroundings.sysfs)))
+        self._store = surroundings.store(self.name)
+        self._seen: dict[str, Any] = self._store.load()
 
     async def read(self) -> HostReading:
         """Return one reading.
@@ -45,7 +54,11 @@ class HostSource:
             CannotObserve: procfs does not answer.
         """
         facts = await self._facts.result(deadline_s=self.timing.deadline_s)
-        return replace(facts, at_s=self._monotonic())
+        seen = first_sight(self._seen, facts, boot_id=boot_id(self._procfs))
+        if seen != self._seen:
+            self._seen = seen
+            self._store.save(seen)
+        return replace(with_first_sight(facts, seen), at_s=self._monotonic())
 
     async def close(self) -> None:
         """Leave nothing running: between readings nothing does."""
@@ -53,7 +66,7 @@ class HostSource:
 
 SOURCE: Final = Declaration(
     name=HostSource.name,
-    summary="Memory, load and processes from procfs.",
+    summary="Memory, load, processes, pressure and taint from procfs.",
     reading=HostReading,
     timing=Timing(interval_s=30.0, fast_interval_s=10.0, deadline_s=10.0),
     cost=Cost.MEDIUM,
@@ -63,47 +76,69 @@ SOURCE: Final = Declaration(
 )
 
 
-def read_facts(procfs: Path = Path("/proc")) -> HostReading:
-    """Return memory, load and processes of this host."""
-    memory = psutil.virtual_memory()
-    states = list(process_states(procfs))
+def boot_id(procfs: Path) -> str:
+    """Return the kernel's id of this boot, empty when it cannot be read."""
+    return text(procfs / "sys/kernel/random/boot_id").strip()
+
+
+def first_sight(seen: dict[str, Any], reading: HostReading, *, boot_id: str) -> dict[str, Any]:
+    """Return what has to be remembered of this boot: its first taint bits, and the most huge pages of each size."""
+    of_boot = seen if seen.get("boot_id") == boot_id else {}
+    pages = {str(pool.size_bytes): pool.total for pool in reading.huge_pages if pool.total is not None}
+    known = {size: int(most) for size, most in numbers(of_boot.get("huge_pages")).items()}
+    most = {size: max(total, known.get(size, 0)) for size, total in pages.items()}
+    taint = of_boot.get("taint")
+    return {
+        "boot_id": boot_id,
+        "taint": taint if isinstance(taint, int) else reading.taint,
+        "huge_pages": {**known, **most},
+    }
+
+
+def with_first_sight(reading: HostReading, seen: dict[str, Any]) -> HostReading:
+    """Return the reading with what was seen earlier in this boot beside what is there now."""
+    pools = tuple(_expecting(pool, seen["huge_pages"].get(str(pool.size_bytes))) for pool in reading.huge_pages)
+    return replace(reading, taint_at_first=seen["taint"], huge_pages=pools)
+
+
+def _expecting(pool: HugePagePool, most: int | None) -> HugePagePool:
+    return pool if pool.expected is not None else replace(pool, expected=most)
+
+
+def read_facts(procfs: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> HostReading:
+    """Return what there is to know of this host at this moment."""
+    memory = parse_meminfo(text(procfs / "meminfo", MEMINFO_BYTES))
+    processes = read_processes(procfs)
+    load, tasks = parse_load(text(procfs / "loadavg"))
+    files_open, files_max = parse_files(text(procfs / "sys/fs/file-nr"))
+    zombie_parent, zombies_of_parent = worst_parent(processes)
     return HostReading(
         at_s=0.0,
-        memory_total_bytes=memory.total,
-        memory_available_bytes=memory.available,
-        load_1min=psutil.getloadavg()[0],
-        cpu_count=psutil.cpu_count(),
-        uptime_s=max(0.0, time.time() - psutil.boot_time()),
-        zombies=sum(state == "Z" for _, state in states),
-        uninterruptible=_names(name for name, state in states if state == "D"),
+        memory_total_bytes=memory.get("MemTotal"),
+        memory_available_bytes=memory.get("MemAvailable"),
+        swap_total_bytes=memory.get("SwapTotal"),
+        swap_free_bytes=memory.get("SwapFree"),
+        committed_bytes=memory.get("Committed_AS"),
+        commit_limit_bytes=memory.get("CommitLimit"),
+        overcommit_mode=number(procfs / "sys/vm/overcommit_memory"),
+        huge_pages=read_pools(sysfs, parse_asked_pools(text(procfs / "cmdline"))),
+        load_1min=load,
+        cpu_count=os.cpu_count(),
+        uptime_s=parse_uptime(text(procfs / "uptime")),
+        zombies=sum(process.state == "Z" for process in processes),
+        zombie_parent=zombie_parent,
+        zombies_of_parent=zombies_of_parent,
+        waiting=tuple(read_waiting(procfs, processes)),
+        tasks=tasks,
+        tasks_max=_tasks_max(procfs),
+        files_open=files_open,
+        files_max=files_max,
+        pressure=read_pressures(procfs),
+        taint=number(procfs / "sys/kernel/tainted"),
     )
 
 
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return each name once, in order, with how often it is there when that is more than once."""
-    return tuple(f"{name} x{count}" if count > 1 else name for name, count in sorted(Counter(names).items()))
-
-
-def process_states(procfs: Path) -> Iterator[tuple[str, str]]:
-    """Yield name and state letter of every process; one that ends meanwhile is left out.
-
-    Source: proc_pid_stat(5).
-    """
-    for entry in os.scandir(procfs):
-        if entry.name.isdigit():
-            match = _PROCESS.match(_head(f"{entry.path}/stat"))
-            if match is not None:
-                yield match[1].decode("utf-8", "replace"), match[2].decode()
-
-
-def _head(path: str) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, STAT_BYTES)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
+def _tasks_max(procfs: Path) -> int | None:
+    """Return how many tasks there can be: threads take numbers as processes do, and the lower limit binds."""
+    limits = [number(procfs / "sys/kernel" / name) for name in ("pid_max", "threads-max")]
+    return min((limit for limit in limits if limit is not None), default=None)

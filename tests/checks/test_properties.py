@@ -38,6 +38,7 @@ from checks.readings.accelerator import (
     Throttle,
 )
 from checks.readings.disks import Array, Disk, DisksReading, NvmeController
+from checks.readings.host import HugePagePool, Pressure, WaitingProcess
 from checks.registry import CHECKS
 from tests.support.check_cases import all_cases
 
@@ -161,12 +162,57 @@ def test_any_ports_are_judged(readings: list[RdmaReading]) -> None:
             assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
 
 
-@given(st.one_of(st.none(), st.integers(0, 2**50)), st.one_of(st.none(), st.integers(0, 2**50)))
-def test_any_host_is_judged(total: int | None, available: int | None) -> None:
-    reading = HostReading(0.0, memory_total_bytes=total, memory_available_bytes=available)
+sizes = st.one_of(st.none(), st.integers(0, 2**50))
+percents = st.one_of(st.none(), st.floats(0, 100))
+hosts = st.builds(
+    HostReading,
+    at_s=st.floats(0, 2000),
+    memory_total_bytes=sizes,
+    memory_available_bytes=sizes,
+    committed_bytes=sizes,
+    commit_limit_bytes=sizes,
+    overcommit_mode=st.sampled_from([None, 0, 1, 2, 9]),
+    huge_pages=st.lists(st.builds(HugePagePool, st.integers(1, 2**30), sizes, expected=sizes), max_size=2).map(tuple),
+    zombies_of_parent=st.integers(0, 2000),
+    waiting=st.lists(
+        st.builds(
+            WaitingProcess,
+            st.integers(1, 3),
+            st.sampled_from(["nvidia-smi", "rsync"]),
+            st.integers(0, 1),
+            switches=st.one_of(st.none(), st.integers(0, 2)),
+            waits_in=st.sampled_from(["", "nfs_wait", "os_acquire_mutex"]),
+            is_kernel_thread=st.booleans(),
+        ),
+        max_size=4,
+    ).map(tuple),
+    tasks=sizes,
+    tasks_max=sizes,
+    files_open=sizes,
+    files_max=sizes,
+    pressure=st.lists(st.builds(Pressure, st.sampled_from(["cpu", "memory", "io"]), *([percents] * 4)), max_size=3).map(
+        tuple
+    ),
+    taint=sizes,
+    taint_at_first=sizes,
+)
+host_windows = st.lists(hosts, min_size=1, max_size=5).map(lambda each: sorted(each, key=lambda host: host.at_s))
+
+
+@settings(max_examples=200, deadline=None)
+@given(host_windows)
+def test_any_host_is_judged(readings: list[HostReading]) -> None:
     for check in LEVEL_CHECKS:
         if check.reading is HostReading:
-            assert Verdict.OK not in verdicts(check, reading)
+            assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
+
+
+@given(host_windows)
+def test_what_cannot_be_read_of_a_host_is_no_fault(readings: list[HostReading]) -> None:
+    blind = HostReading(readings[-1].at_s)
+    for check in LEVEL_CHECKS:
+        if check.reading is HostReading:
+            assert {finding.verdict for finding in check.judge([*readings, blind])} <= {Verdict.UNKNOWN}
 
 
 words = st.sampled_from(["", "OK", "Alarm", "Critical", "UP", "DOWN", "D", "down", "up", "NO_ERRORS", "what"])
