@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 from checks.errors import CannotJudge
 from checks.finding import Action, Finding, Verdict
@@ -31,6 +32,34 @@ def judgeable(reading: NvmlReading) -> tuple[GpuReading, ...]:
     if reading.failure:
         raise CannotJudge(f"NVML could not be asked: {reading.failure} {reading.detail}".rstrip())
     return tuple(gpu for gpu in reading.gpus if not gpu.lost)
+
+
+def each_gpu(
+    judge_gpu: Callable[[GpuReading], Iterable[Finding]],
+) -> Callable[[Sequence[NvmlReading]], tuple[Finding, ...]]:
+    """Return what judges the newest reading of each GPU alone."""
+    return lambda readings: tuple(finding for gpu in judgeable(readings[-1]) for finding in judge_gpu(gpu))
+
+
+def each_history(
+    judge_gpu: Callable[[GpuReading, Sequence[tuple[float, GpuReading]]], Iterable[Finding]],
+) -> Callable[[Sequence[NvmlReading]], tuple[Finding, ...]]:
+    """Return what judges each GPU together with how it was, and when, oldest first, the newest included."""
+
+    def judge(readings: Sequence[NvmlReading]) -> tuple[Finding, ...]:
+        gpus, seen = judgeable(readings[-1]), histories(readings)
+        return tuple(finding for gpu in gpus for finding in judge_gpu(gpu, seen[gpu.uuid]))
+
+    return judge
+
+
+def histories(readings: Sequence[NvmlReading]) -> dict[str, list[tuple[float, GpuReading]]]:
+    """Return UUID → when the GPU was read and how it was, oldest first."""
+    seen: dict[str, list[tuple[float, GpuReading]]] = defaultdict(list)
+    for reading in readings:
+        for gpu in reading.gpus:
+            seen[gpu.uuid].append((reading.at_s, gpu))
+    return seen
 
 
 def history(readings: Sequence[NvmlReading], uuid: str) -> list[GpuReading]:

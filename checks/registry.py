@@ -10,7 +10,17 @@ from checks.amd import temperature as amd_temperature
 from checks.amd import throttle as amd_throttle
 from checks.check import Check
 from checks.fabric import nvlink, rdma_flap, rdma_port, sxid
-from checks.gpu import count, ecc_uncorrected, nvml, recovery_action, row_remap, xid
+from checks.gpu import (
+    count,
+    ecc_corrected,
+    ecc_uncorrected,
+    nvml,
+    recovery_action,
+    repair,
+    retired_pages,
+    row_remap,
+    xid,
+)
 from checks.host import agent, bmc, dstate, hugepages, kernel, kernel_log, memory, pressure, processes, taint, time
 from checks.npu import count as npu_count
 from checks.npu import ecc as npu_ecc
@@ -27,7 +37,10 @@ CHECKS: tuple[Check, ...] = (
     count.CHECK,
     recovery_action.CHECK,
     row_remap.CHECK,
+    retired_pages.CHECK,
+    repair.CHECK,
     ecc_uncorrected.CHECK,
+    ecc_corrected.CHECK,
     sxid.CHECK,
     nvlink.CHECK,
     rdma_port.CHECK,

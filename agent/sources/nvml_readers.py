@@ -238,7 +238,7 @@ def _ecc(name: str, kind: int) -> Reader:
 
 def _dram(name: str, kind: int) -> Reader:
     volatile_dram = (pynvml.NVML_VOLATILE_ECC, pynvml.NVML_MEMORY_LOCATION_DRAM)
-    return _one(name, pynvml.nvmlDeviceGetMemoryErrorCounter, kind, *volatile_dram, every_s=MINUTE_S)
+    return _one(name, pynvml.nvmlDeviceGetMemoryErrorCounter, kind, *volatile_dram)
 
 
 IDENTITY: Final = (
@@ -254,6 +254,17 @@ MOMENTARY: Final = (
     _one("temperature_margin_celsius", pynvml.nvmlDeviceGetMarginTemperature),
     _ecc("ecc_corrected_volatile", pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
     _ecc("ecc_uncorrected_volatile", pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+    _dram("dram_corrected_volatile", pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
+    _dram("dram_uncorrected_volatile", pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+    Reader(
+        (
+            "sram_corrected_volatile",
+            "sram_uncorrected_volatile",
+            "sram_uncorrected_aggregate",
+            "sram_threshold_exceeded",
+        ),
+        _sram,
+    ),
     Reader(("remapped_correctable", "remapped_uncorrectable", "remap_pending", "remap_failed"), _remapped_rows),
     _batch(MOMENTARY_FIELDS),
     Reader(("nvlink_states",), _nvlink_states),
@@ -268,18 +279,6 @@ MOMENTARY: Final = (
 )
 
 BY_THE_MINUTE: Final = (
-    _dram("dram_corrected_volatile", pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
-    _dram("dram_uncorrected_volatile", pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
-    Reader(
-        (
-            "sram_corrected_volatile",
-            "sram_uncorrected_volatile",
-            "sram_uncorrected_aggregate",
-            "sram_threshold_exceeded",
-        ),
-        _sram,
-        MINUTE_S,
-    ),
     Reader(("remap_banks",), _remap_banks, MINUTE_S),
     Reader(("pcie_errors",), _pcie_errors, MINUTE_S),
     Reader(("processes",), _processes, MINUTE_S),

@@ -40,8 +40,6 @@ class GpuDetails:
 
     Attributes:
         counted_at_s: when the counters in here were read; 0.0 before that.
-        dram_..., sram_...: since the last reset of the GPU, except `sram_uncorrected_aggregate`: of its whole life.
-            What is known of the SRAM is told to root only.
         pcie_errors: counter → total: `replays`, `replay_rollovers`, `retrains`, `correctable`, `naks_received`,
             `receiver_errors`, `bad_tlps`, `naks_sent`, `bad_dllps`, `non_fatal`, `fatal`, `unsupported_requests`,
             `lcrc_errors`, `lane_errors`; those that the GPU has.
@@ -55,12 +53,6 @@ class GpuDetails:
     """
 
     counted_at_s: float = 0.0
-    dram_corrected_volatile: int | None = None
-    dram_uncorrected_volatile: int | None = None
-    sram_corrected_volatile: int | None = None
-    sram_uncorrected_volatile: int | None = None
-    sram_uncorrected_aggregate: int | None = None
-    sram_threshold_exceeded: bool | None = None
     remap_banks: RemapBanks | None = None
     pcie_errors: dict[str, int] = field(default_factory=dict)
     processes: tuple[GpuProcess, ...] | None = None
@@ -112,6 +104,8 @@ class GpuReading:
         errors: field name (of this class or of GpuDetails) → NVML error text for what could not be read
             (NOT_SUPPORTED is left out: it is `None` only).
         temperature_margin_celsius: how far the GPU is from slowing itself down; negative when it is beyond that.
+        dram_..., sram_...: since the last reset of the GPU, except `sram_uncorrected_aggregate`: of its whole life.
+            What is known of the SRAM is told to root only.
         recovery_action: NVML field 230: 0 none, 1 reset, 2 reboot, 3 drain P2P, 4 drain and reset, 5 recover IMEX,
             6 bus reset, 7 system reboot.
         nvlink_states: link index → active.
@@ -133,6 +127,12 @@ class GpuReading:
     memory_temperature_celsius: int | None = None
     ecc_uncorrected_volatile: int | None = None
     ecc_corrected_volatile: int | None = None
+    dram_corrected_volatile: int | None = None
+    dram_uncorrected_volatile: int | None = None
+    sram_corrected_volatile: int | None = None
+    sram_uncorrected_volatile: int | None = None
+    sram_uncorrected_aggregate: int | None = None
+    sram_threshold_exceeded: bool | None = None
     remapped_correctable: int | None = None
     remapped_uncorrectable: int | None = None
     remap_pending: bool | None = None

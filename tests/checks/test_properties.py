@@ -117,6 +117,10 @@ def test_nvml_that_does_not_answer_leaves_no_check_over_it_ok(failure: str) -> N
         ("gpu.row_remap", "remap_pending"),
         ("gpu.row_remap", "remap_failed"),
         ("gpu.ecc_uncorrected", "ecc_uncorrected_volatile"),
+        ("gpu.ecc_uncorrected", "sram_uncorrected_volatile"),
+        ("gpu.ecc_corrected", "ecc_corrected_volatile"),
+        ("gpu.retired_pages", "retired_double_bit"),
+        ("gpu.repair", "unrepairable_memory"),
         ("fabric.nvlink", "nvlink_states"),
     ],
 )

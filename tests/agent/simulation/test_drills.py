@@ -116,15 +116,15 @@ PENDING = ("gpu.row_remap", "pending", "degraded")
 DBE = ("gpu.xid", "48", "failed")
 REMAPPED = ("gpu.xid", "63", "degraded")
 
-GROWN: Seen = {("gpu.ecc_uncorrected", "", "degraded")}
+GROWN: Seen = {("gpu.ecc_uncorrected", "dram", "degraded")}
 """A counter that grew before the boot has not grown since."""
 
 LEVELS: dict[str, Seen] = {
     "gpu-off-bus": {("gpu.count", "lost", "failed")},
-    "ecc-contained": {PENDING, ("gpu.ecc_uncorrected", "", "degraded")},
+    "ecc-contained": {PENDING, ("gpu.ecc_uncorrected", "dram", "degraded")},
     "ecc-uncontained": {
         PENDING,
-        ("gpu.ecc_uncorrected", "", "degraded"),
+        ("gpu.ecc_uncorrected", "dram", "degraded"),
         ("gpu.recovery_action", "reset", "failed"),
     },
     "row-remap-pending": {PENDING},

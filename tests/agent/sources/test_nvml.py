@@ -28,12 +28,6 @@ LINKS_UP = dict.fromkeys(range(18), True)
 PCI = {FIRST: "0000:1b:00", SECOND: "0000:1c:00"}
 DETAILS = GpuDetails(
     counted_at_s=5.0,
-    dram_corrected_volatile=3,
-    dram_uncorrected_volatile=0,
-    sram_corrected_volatile=0,
-    sram_uncorrected_volatile=0,
-    sram_uncorrected_aggregate=0,
-    sram_threshold_exceeded=False,
     remap_banks=RemapBanks(max=2559, high=1),
     pcie_errors={"replays": 0, "correctable": 0},
     processes=(),
@@ -93,6 +87,12 @@ async def test_healthy_gpus_are_read_in_full(library: Library) -> None:
         temperature_celsius=35,
         ecc_uncorrected_volatile=0,
         ecc_corrected_volatile=3,
+        dram_corrected_volatile=3,
+        dram_uncorrected_volatile=0,
+        sram_corrected_volatile=0,
+        sram_uncorrected_volatile=0,
+        sram_uncorrected_aggregate=0,
+        sram_threshold_exceeded=False,
         remapped_correctable=0,
         remapped_uncorrectable=1,
         remap_pending=False,
@@ -272,10 +272,9 @@ async def test_what_only_root_is_told_is_none_for_others(library: Library) -> No
     source = Source(library)
     first, second = (await source.read()).gpus
     await source.close()
-    assert (first.details.sram_threshold_exceeded, first.errors) == (None, {})
-    details = second.details
-    sram = (details.sram_corrected_volatile, details.sram_uncorrected_volatile, details.sram_uncorrected_aggregate)
-    assert (sram, details.sram_threshold_exceeded) == ((5, 2, 9), True)
+    assert (first.sram_threshold_exceeded, first.errors) == (None, {})
+    sram = (second.sram_corrected_volatile, second.sram_uncorrected_volatile, second.sram_uncorrected_aggregate)
+    assert (sram, second.sram_threshold_exceeded) == ((5, 2, 9), True)
 
 
 async def test_a_corrupt_inforom_is_a_fact_and_a_missing_power_cable_too(library: Library) -> None:
