@@ -110,10 +110,17 @@ def judge_level(book: Book, check: str, findings: Iterable[Finding], *, policy: 
     return Turned(Book(raised, seen), tuple(edges))
 
 
-def latch(book: Book, findings: Iterable[Finding], *, moment: Moment) -> Turned:
-    """Return the book after a kernel-log record, about which latched checks said `findings`."""
-    raised, edges = dict(book.raised), list[Edge]()
-    for key, finding in _by_key(book, tuple(findings)).items():
+def latch(book: Book, findings: Iterable[Finding], *, moment: Moment, heals: bool = False) -> Turned:
+    """Return the book after a kernel-log record, about which a latched check said `findings`.
+
+    Args:
+        heals: what is `ok` ends what is raised under the same key.
+    """
+    raised, edges, found = dict(book.raised), list[Edge](), tuple(findings)
+    for finding in found:
+        if heals and finding.verdict is Verdict.OK and raised.pop(finding.key, None) is not None:
+            edges.append(FindingCleared(finding.key, finding.because, moment.at))
+    for key, finding in _by_key(book, found).items():
         raised[key], told = _stand(raised.get(key), finding, latched=True, moment=moment)
         edges += told
     return Turned(replace(book, raised=raised), tuple(edges))

@@ -130,6 +130,7 @@ class Desk:
         self._observer = observer
         self._windows: dict[str, evaluator.Window] = {}
         self._judges = {check.id: LatchedJudge((check,)) for check in self.latched_checks}
+        self._healing = frozenset(check.id for check in self.latched_checks if check.heals)
         self._judged_at: dict[str, float] = {}
         self._crashed: dict[str, Finding] = {}
         self._moved_at: dict[str, float] = {}
@@ -208,7 +209,8 @@ class Desk:
             if findings:
                 now = self._clock.monotonic()
                 self._seen_at |= {finding.key: now for finding in findings}
-                self._turn(books.latch(self.book, findings, moment=self._moment()))
+                heals = check in self._healing
+                self._turn(books.latch(self.book, findings, moment=self._moment(), heals=heals))
                 found = True
         return found
 

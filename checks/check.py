@@ -92,6 +92,7 @@ class LatchedCheck:
 
     Attributes:
         outcomes: everything it can say.
+        heals: a finding that is `ok` ends the one that is raised under its key: the kernel itself said that it is over.
         judge: pure; gets the last `lookback` records, oldest first, the new one last. Findings are about the new one.
         released: pure; the sentence why the finding is over, or empty while it is not.
     """
@@ -102,6 +103,7 @@ class LatchedCheck:
     released: Callable[[Finding, Recovery], str]
     outcomes: tuple[Outcome, ...]
     lookback: int = 1
+    heals: bool = False
     thresholds: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -247,39 +247,6 @@ _HARDWARE = (
 )
 
 
-_STORAGE = (
-    _always(
-        "read_only",
-        r"EXT4-fs \((?P<device>[\w!:.-]{1,64})\): Remounting filesystem read-only",
-        Verdict.FAILED,
-        Action.REBOOT,
-        "the file system was made read-only after an error",
-    ),
-    _always(
-        "filesystem_shutdown",
-        r"XFS \((?P<device>[\w!:.-]{1,64})\): [^\n]{0,200}?"
-        r"(?:xfs_do_force_shutdown|[Ss]hutting down filesystem|Filesystem has been shut down)",
-        Verdict.FAILED,
-        Action.REBOOT,
-        "the file system shut itself down after an error",
-    ),
-    _always(
-        "nvme_disabled",
-        r"nvme (?P<device>nvme\d{1,4}): Disabling device after reset failure",
-        Verdict.FAILED,
-        Action.REBOOT,
-        "the disk's controller no longer answers",
-    ),
-    _always(
-        "raid_failed",
-        r"md/raid\d{0,2}:?(?P<device>md\w{1,32}): Disk failure on [\w!-]{1,64} detected, failing array",
-        Verdict.FAILED,
-        Action.CONTACT_SUPPORT,
-        "the array lost more disks than it can",
-    ),
-)
-
-
 _SHORTAGES = (
     _always(
         "out_of_memory",
@@ -305,11 +272,11 @@ _SHORTAGES = (
 )
 
 
-RULES: tuple[Rule, ...] = (*_LOCKUPS, *_KERNEL_FAULTS, *_HARDWARE, *_STORAGE, *_SHORTAGES)
+RULES: tuple[Rule, ...] = (*_LOCKUPS, *_KERNEL_FAULTS, *_HARDWARE, *_SHORTAGES)
 """Every rule; the first that matches and means something counts.
 
 Source of the lines: the kernel's own formats (kernel/hung_task.c, kernel/watchdog.c, kernel/workqueue.c,
 kernel/panic.c, kernel/rcu/tree_stall.h, arch/x86/kernel/cpu/mce, arch/x86/kernel/nmi.c, arch/x86/mm/fault.c,
-arch/arm64/mm/fault.c, drivers/edac, drivers/firmware/efi/cper.c, drivers/thermal, fs/ext4, fs/xfs, fs/file_table.c,
-drivers/nvme/host/pci.c, drivers/md, mm/oom_kill.c, mm/memory-failure.c, mm/page_alloc.c, net/core/dev.c,
+arch/arm64/mm/fault.c, drivers/edac, drivers/firmware/efi/cper.c, drivers/thermal, fs/file_table.c,
+mm/oom_kill.c, mm/memory-failure.c, mm/page_alloc.c, net/core/dev.c,
 net/netfilter/nf_conntrack_core.c)."""

@@ -30,6 +30,7 @@ from checks.npu import link as npu_link
 from checks.npu import network as npu_network
 from checks.npu import temperature as npu_temperature
 from checks.storage import io_stall, nvme, raid, read_only, space
+from checks.storage import kernel as storage_kernel
 
 CHECKS: tuple[Check, ...] = (
     xid.CHECK,
@@ -76,5 +77,6 @@ CHECKS: tuple[Check, ...] = (
     nvme.CHECK,
     raid.CHECK,
     io_stall.CHECK,
+    storage_kernel.CHECK,
 )
 """Every check, in the order in which documentation shows them."""

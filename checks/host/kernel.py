@@ -1,6 +1,6 @@
-"""`host.kernel`: what the kernel itself says is broken on the host: lock-ups, memory, disks, file systems.
+"""`host.kernel`: what the kernel itself says is broken on the host: lock-ups, processors, memory.
 
-The lines and their meaning are in checks/kernel_rules.py.
+The lines and their meaning are in checks/kernel_rules.py; those of disks and file systems are `storage.kernel`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _finding(code: str, match: re.Match[str], judgement: Judgement) -> Finding:
 
 CHECK = LatchedCheck(
     id=ID,
-    summary="What the kernel says is broken: lock-ups, uncorrected memory, dead disks, file systems gone read-only.",
+    summary="What the kernel says is broken: lock-ups, uncorrected errors of processor and memory.",
     judge=judge,
     released=released,
     outcomes=tuple(dict.fromkeys(Outcome(rule.code, *said) for rule in RULES for said in rule.says)),

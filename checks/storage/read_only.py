@@ -1,7 +1,7 @@
 """`storage.read_only`: disks that the kernel turned read-only under a running host.
 
 That a disk is mounted read-only proves nothing by itself (shared datasets, verified root images), so a data disk has to
-have been writable earlier in the window. `host.kernel` keeps the kernel's own line about it for longer than that.
+have been writable earlier in the window. `storage.kernel` keeps the kernel's own line about it for longer than that.
 """
 
 from __future__ import annotations

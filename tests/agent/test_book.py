@@ -158,6 +158,16 @@ def test_a_latched_finding_seen_again_forgets_that_its_device_was_reset() -> Non
     assert again.edges == ()
 
 
+@pytest.mark.parametrize("heals", [True, False])
+def test_what_the_kernel_itself_says_is_over_ends_where_the_check_says_so(heals: bool) -> None:
+    book = books.latch(Book(), (fault(),), moment=Moment(5.0, BOOT)).book
+    over = (fault(verdict=Verdict.OK, because="it answers again"),)
+    turned = books.latch(book, over, moment=Moment(9.0, BOOT), heals=heals)
+    edges = (FindingCleared(fault().key, "it answers again", 9.0),) if heals else ()
+    assert (edges, not heals) == (turned.edges, fault().key in turned.book.raised)
+    assert books.latch(Book(), over, moment=Moment(9.0, BOOT), heals=heals).edges == ()
+
+
 def test_a_level_finding_is_kept_over_a_restart_until_a_reading_judges_it() -> None:
     book = books.load(books.dump(judge(Book(), fault()).book))
     blind = judge(book, unknown("host", "unobserved")).book

@@ -20,6 +20,7 @@ from checks.gpu import xid
 from checks.host import agent
 from checks.policy import Policy
 from checks.readings import HostReading, KernelLogState, KernelRecord, NvmlReading
+from checks.storage import kernel as storage_kernel
 from tests.support.agent_node import (
     EPOCH,
     PCI,
@@ -314,6 +315,18 @@ async def test_a_latched_check_that_crashes_is_unknown_for_an_interval_and_hinde
         await node.clock.advance(10.0)
     assert node.journal.told()[2:] == ["-host.broken|host|crashed"]
     assert node.desk.crashes == {"host.broken": 1}
+
+
+async def test_a_server_that_answers_again_ends_what_the_kernel_said_of_it() -> None:
+    node = Node(checks=(storage_kernel.CHECK,))
+    async with node.running():
+        node.log.write("nfs: server storage.example not responding, still trying")
+        node.log.write("nfs: server other.example OK")
+        await settle()
+        assert node.journal.told() == ["+storage.kernel|storage.example|nfs_server degraded"]
+        node.log.write("nfs: server storage.example OK")
+        await settle()
+    assert node.journal.told()[1:] == ["-storage.kernel|storage.example|nfs_server"]
 
 
 async def test_a_fault_that_needs_a_reset_is_released_only_by_a_reading_that_begins_after_it() -> None:

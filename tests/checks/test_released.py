@@ -14,6 +14,7 @@ from checks.gpu import xid
 from checks.host import kernel
 from checks.judge import LatchedJudge
 from checks.readings import GpuReading, KernelRecord
+from checks.storage import kernel as storage_kernel
 
 GPU = GpuReading(index=0, uuid="GPU-0", pci="0000:91:00", recovery_action=0)
 NOTHING = Recovery(rebooted=False, device_reset=False, quiet_s=0.0, gpu=None)
@@ -45,7 +46,7 @@ IMEX = xid_finding(154, "GPU recovery action changed from 0x0 (None) to 0x5 (Rec
 SWITCH = "nvidia-nvswitch1: SXid (PCI:0000:06:00.0): {}, Fatal, Link 48"
 SWITCH_RESET = found_by(sxid.CHECK, SWITCH.format(20034))
 SWITCH_REBOOT = found_by(sxid.CHECK, SWITCH.format(23001))
-READ_ONLY = found_by(kernel.CHECK, "EXT4-fs (md0): Remounting filesystem read-only")
+READ_ONLY = found_by(storage_kernel.CHECK, "EXT4-fs (md0): Remounting filesystem read-only")
 HARD_LOCKUP = found_by(kernel.CHECK, "NMI watchdog: Watchdog detected hard LOCKUP on cpu 2")
 HUNG_TASK = found_by(kernel.CHECK, "INFO: task jfsmount:136986 blocked for more than 120 seconds.")
 STORM = found_by(kernel.CHECK, "mce: CMCI storm detected: switching to poll mode")
@@ -74,7 +75,7 @@ OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "IMEX: the driver wants nothing more": (xid.CHECK, IMEX, seen(NOTHING)),
     "switch: reset": (sxid.CHECK, SWITCH_RESET, RESET),
     "switch: rebooted": (sxid.CHECK, SWITCH_REBOOT, REBOOTED),
-    "read-only: rebooted": (kernel.CHECK, READ_ONLY, REBOOTED),
+    "read-only: rebooted": (storage_kernel.CHECK, READ_ONLY, REBOOTED),
     "AMD lost: rebooted": (amd_kernel.CHECK, AMD_LOST, REBOOTED),
     "AMD was reset: quiet": (amd_kernel.CHECK, AMD_RESET, QUIET),
     "AMD pages: rebooted, and the driver says it again": (amd_kernel.CHECK, AMD_PAGES, REBOOTED),
@@ -104,7 +105,7 @@ NOT_OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "IMEX: cannot be read": (xid.CHECK, IMEX, seen(QUIET, OLD_DRIVER)),
     "switch: quiet": (sxid.CHECK, SWITCH_RESET, QUIET),
     "switch: reset where a reboot is needed": (sxid.CHECK, SWITCH_REBOOT, RESET),
-    "read-only: quiet": (kernel.CHECK, READ_ONLY, QUIET),
+    "read-only: quiet": (storage_kernel.CHECK, READ_ONLY, QUIET),
     "AMD lost: quiet": (amd_kernel.CHECK, AMD_LOST, QUIET),
     "AMD lost: reset": (amd_kernel.CHECK, AMD_LOST, RESET),
     "AMD was reset: not quiet": (amd_kernel.CHECK, AMD_RESET, NOTHING),

@@ -98,7 +98,12 @@ FAMILIES = {
         "{1}[Hardware Error]: event severity: fatal",
         "NMI: PCI system error (SERR) for reason b1 on CPU 0.",
     ],
+    "storage_disk_watch": [
+        "blk_update_request: critical medium error, dev nvme0n7, sector 222053776 op 0x0:(READ) flags 0x0",
+        "md/raid1:md0: Disk failure on sda1, disabling device.",
+    ],
     "host_reboot_idle": [
+        "EXT4-fs error (device nvme0n1p2): ext4_lookup:1785: comm python3",
         "watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [python3:1234]",
         "rcu: INFO: rcu_sched self-detected stall on CPU",
         "BUG: kernel NULL pointer dereference, address: 0000000000000008",
@@ -117,6 +122,8 @@ FAMILIES = {
         *(xid(code) for code in (8, 11, 13, 31, 32, 43, 45, 69, 92, 155)),
         "Memory cgroup out of memory: Killed process 1234 (python3)",
         "Out of memory: Killed process 1234 (python3)",
+        "nfs: server storage.example not responding, still trying",
+        "nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10",
     ],
 }
 LINES = [(line, name) for name, lines in FAMILIES.items() for line in lines]
@@ -161,14 +168,15 @@ LEVELS = [
     ("fabric.rdma_port", "slow", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_port_slow"),
     ("fabric.rdma_flap", "flapping", Verdict.FAILED, Action.CHECK_CABLING, "rdma_flap"),
     ("fabric.rdma_flap", "flapping", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_flap_watch"),
-    ("host.kernel", "raid_failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
+    ("storage.kernel", "raid_failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
     ("host.bmc", "memory", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
     ("host.time", "offset", Verdict.DEGRADED, Action.NONE, ""),
     ("storage.raid", "failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
+    ("storage.raid", "degraded", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "storage_disk_watch"),
     ("storage.nvme", "dead", Verdict.FAILED, Action.REBOOT, "host_reboot"),
     ("storage.nvme", "unreachable", Verdict.DEGRADED, Action.NONE, ""),
     ("storage.io_stall", "", Verdict.FAILED, Action.REBOOT, "host_reboot"),
-    ("host.kernel", "filesystem_shutdown", Verdict.FAILED, Action.REBOOT, "host_reboot"),
+    ("storage.kernel", "filesystem_shutdown", Verdict.FAILED, Action.REBOOT, "host_reboot"),
     ("host.dstate", "driver", Verdict.FAILED, Action.REBOOT, "host_reboot"),
     ("host.dstate", "waiting", Verdict.DEGRADED, Action.NONE, ""),
     ("host.taint", "oops", Verdict.DEGRADED, Action.REBOOT, "host_reboot_idle"),
@@ -292,6 +300,7 @@ def test_silence_takes_nothing_out() -> None:
         "npu_network",
         "amd_support",
         "host_part_watch",
+        "storage_disk_watch",
     ],
 )
 def test_notices_touch_nothing(name: str) -> None:
