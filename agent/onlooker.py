@@ -6,9 +6,11 @@ It keeps nothing on disk, takes no lock and tells no controller, so it may run a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from agent.clock import Clock
 from agent.desk import Desk
@@ -22,10 +24,14 @@ from agent.simulation.machine import SimulatedMachine
 from agent.sources.kernel_log import DeviceReader, KernelLogSource
 from agent.sources.registry import make_sources
 from agent.sources.source import PolledSource, StreamedSource, Surroundings, Timing
-from checks.check import Check
-from checks.readings import AgentReading, KernelLogState
+from checks.check import Check, LatchedCheck
+from checks.finding import Finding
+from checks.readings import AgentReading, KernelLogState, NvmlReading
 from checks.registry import CHECKS
-from wire.messages import NodeFacts
+from wire.messages import CheckLevel, NodeFacts
+
+LEAVE_S: Final = 2.5
+"""Kept of the limit of a look for ending its children: the 2 s that a process may take to die, and a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,45 @@ def look_with(
         clock=clock,
     )
     return desk, runner
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a node stands at one look: check → level, and every finding that is raised."""
+
+    levels: dict[str, CheckLevel]
+    findings: tuple[Finding, ...]
+
+
+async def look(watch: Watch, *, ids: Sequence[str], limit_s: float) -> Look:
+    """Return how these checks stand on readings that are taken now, within the limit.
+
+    Each source is read twice or oftener, so that hysteresis lets count what it sees. A check without a fresh reading in
+    time is `unknown`. What needs a history (rates, flaps, throttling over minutes) shows only in a running agent.
+
+    Raises:
+        MachineBroken: there is no simulated machine in its directory.
+    """
+    checks = [check for check in CHECKS if check.id in ids]
+    needed = {check.source for check in checks} | ({NvmlReading.SOURCE} if _has_latched(checks) else set())
+    eyes = open_eyes(watch, only=needed)
+    desk, runner = look_with(eyes, watch, checks=checks)
+    running = asyncio.create_task(runner.run(), name="looking")
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(limit_s / 2, limit_s - LEAVE_S)):
+                await runner.first_look.wait()
+                await runner.run_checks(ids)
+        levels = desk.levels(ids)
+        return Look(levels, tuple(entry.finding for _, entry in sorted(desk.book.raised.items())))
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await eyes.close()
+
+
+def _has_latched(checks: Sequence[Check]) -> bool:
+    return any(isinstance(check, LatchedCheck) for check in checks)
 
 
 async def record(watch: Watch, recorder: Recorder, *, only: Collection[str], ending: asyncio.Event) -> None:

@@ -29,6 +29,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
     "drill": ("cli.commands.drill:drill", "Inject a fault into a node and watch it being mended."),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
+    "check": ("cli.commands.check:check", "Look at this host once, and answer as a Nagios plug-in does."),
+    "checks": (
+        "cli.commands.checks:checks",
+        "List every check: its source, how often it looks and at what cost, what it can say...",
+    ),
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),

@@ -38,6 +38,7 @@ import wire.transport
 from checks.check import Check, LatchedCheck
 from checks.policy import Policy
 from checks.registry import CHECKS
+from cli.catalogue import Row, catalogue
 from cli.exit_codes import MEANINGS
 from cli.main import fleetmend
 from controller import playbooks
@@ -107,16 +108,18 @@ def checks_page() -> str:
         "A check judges readings and says what it found: a verdict (`ok`, `degraded`, `failed`, `unknown`), the action "
         "that mends it, and one sentence why. Its id is its file: `gpu.xid` is `checks/gpu/xid.py`."
     )
+    told = {row.id: row for row in catalogue(playbooks.load_default())}
     rows = [(f"[`{check.id}`](#{_anchor(check.id)})", check.summary) for check in CHECKS]
-    return page("Checks", intro, table(("check", "what it looks for"), rows), *(_check(check) for check in CHECKS))
+    parts = (_check(check, told[check.id]) for check in CHECKS)
+    return page("Checks", intro, table(("check", "what it looks for"), rows), *parts)
 
 
 def _anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-def _check(check: Check) -> str:
-    facts = "\n".join(f"- {fact}" for fact in _facts(check))
+def _check(check: Check, row: Row) -> str:
+    facts = "\n".join(f"- {fact}" for fact in (*_facts(check), *_row_facts(row)))
     thresholds = table(("threshold", "value and source"), [(code(n), v) for n, v in check.thresholds.items()])
     return "\n\n".join([f"## {check.id}", check.summary, facts, *([thresholds] if check.thresholds else [])])
 
@@ -130,6 +133,13 @@ def _facts(check: Check) -> Iterator[str]:
     yield f"Judges `{check.reading.__name__}`, which the source `{check.source}` takes."
     yield f"Over the readings of the last {check.window_s:g} s." if check.window_s else "The newest reading alone."
     yield from _policy(check.policy)
+
+
+def _row_facts(row: Row) -> Iterator[str]:
+    beat = f"every {row.interval_s:g} s while all is calm" if row.interval_s else "as it comes"
+    yield f"Source `{row.source}`, {beat}; cost {row.cost}, privilege {row.privilege}."
+    yield f"Verdicts: {', '.join(map(code, row.verdicts))}. Actions: {', '.join(map(code, row.action)) or 'none'}."
+    yield f"Playbooks: {', '.join(map(code, row.playbook)) or 'none'}."
 
 
 def _policy(policy: Policy) -> Iterator[str]:
