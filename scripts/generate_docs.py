@@ -13,7 +13,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -42,35 +42,14 @@ from cli.catalogue import Row, catalogue
 from cli.exit_codes import MEANINGS
 from cli.main import fleetmend
 from controller import playbooks
+from scripts.coverage_page import coverage_page
+from scripts.markdown import anchor, code, page, table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
-FIRST_LINE = "<!-- Written by `make docs` from the code; a test fails when the two differ. -->"
 HELP_WIDTH = 100
 LOG_LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 LOGGING_FOLDERS = ("agent", "cli", "controller", "wire")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, `none` in place of one without rows."""
-    lines = [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
-    if not lines:
-        return "none"
-    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines])
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-
-
-def code(text: str) -> str:
-    """Return text set as code, nothing when there is none."""
-    return f"`{text}`" if text else ""
-
-
-def page(title: str, *parts: str) -> str:
-    """Return a whole page."""
-    return "\n\n".join([FIRST_LINE, f"# {title}", *(part.strip("\n") for part in parts if part)]) + "\n"
 
 
 def doc(thing: object) -> str:
@@ -109,13 +88,9 @@ def checks_page() -> str:
         "that mends it, and one sentence why. Its id is its file: `gpu.xid` is `checks/gpu/xid.py`."
     )
     told = {row.id: row for row in catalogue(playbooks.load_default())}
-    rows = [(f"[`{check.id}`](#{_anchor(check.id)})", check.summary) for check in CHECKS]
+    rows = [(f"[`{check.id}`](#{anchor(check.id)})", check.summary) for check in CHECKS]
     parts = (_check(check, told[check.id]) for check in CHECKS)
     return page("Checks", intro, table(("check", "what it looks for"), rows), *parts)
-
-
-def _anchor(heading: str) -> str:
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def _check(check: Check, row: Row) -> str:
@@ -508,6 +483,7 @@ def errors_page() -> str:
 
 
 BUILDERS: dict[str, Callable[[], str]] = {
+    "coverage.md": coverage_page,
     "checks.md": checks_page,
     "cli.md": cli_page,
     "errors-and-exit-codes.md": errors_page,

@@ -14,6 +14,7 @@ from agent.settings import load_settings
 from checks.registry import CHECKS
 from cli.main import fleetmend
 from controller.settings import load
+from scripts.coverage_page import load_coverage
 from scripts.generate_docs import BUILDERS, PAGES, collect_log_events
 from tests.support.checkout import ROOT, checked_in
 
@@ -83,3 +84,10 @@ def test_every_decision_has_its_parts() -> None:
         headings = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
         assert headings == ["Context", "Decision", "Consequences", "Alternatives"], path.name
         assert "rejected" in path.read_text(), path.name
+
+
+def test_the_coverage_names_every_check_and_no_other() -> None:
+    coverage = load_coverage()
+    signals = [signal for family in coverage.family for signal in family.signals]
+    assert {check.id for check in CHECKS} == {check for signal in signals for check in signal.checks}
+    assert {len(coverage.peers)} == {len(signal.peers) for signal in signals}
