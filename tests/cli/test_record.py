@@ -18,7 +18,7 @@ from tests.cli.conftest import environment, run_cli
 from tests.support.eventually import eventually
 
 HEADER = b'{"fleetmend_recording": 1, "origin": "a test"}\n'
-READING = b'{"source": "host", "reading": {"at_s": 1.0, "memory_total_bytes": 100, "memory_available_bytes": 90}}\n'
+READING = b'{"source": "agent", "reading": {"at_s": 1.0}}\n'
 BOTH = len(HEADER + READING)
 KEYS = {"line", "check", "device", "pci", "code", "verdict", "action", "because"}
 
