@@ -9,7 +9,7 @@ from checks.amd import pcie as amd_pcie
 from checks.amd import temperature as amd_temperature
 from checks.amd import throttle as amd_throttle
 from checks.check import Check
-from checks.fabric import nvlink, rdma_flap, rdma_port, sxid
+from checks.fabric import nvlink, rdma_ber, rdma_errors, rdma_flap, rdma_port, sxid
 from checks.gpu import (
     count,
     ecc_corrected,
@@ -46,6 +46,8 @@ CHECKS: tuple[Check, ...] = (
     nvlink.CHECK,
     rdma_port.CHECK,
     rdma_flap.CHECK,
+    rdma_errors.CHECK,
+    rdma_ber.CHECK,
     npu_health.CHECK,
     npu_faults.CHECK,
     npu_count.CHECK,

@@ -32,6 +32,7 @@ from agent.simulation.hardware import (
 )
 from agent.simulation.states import MachineState, replace_file
 from agent.sources.mounts import Space
+from agent.sources.rdma_counters import COUNTERS
 from checks.readings import HostReading
 from checks.readings.host import Pressure
 
@@ -48,6 +49,13 @@ SPEEDS: Final = {400.0: "4X NDR", 10.0: "4X SDR"}
 """Source: kernel, drivers/infiniband/core/sysfs.c."""
 
 MANAGER_LID, FIRST_LID = 1, 0x20
+MLX5_COUNTERS: Final = (
+    "out_of_sequence",
+    "packet_seq_err",
+    "local_ack_timeout_err",
+    "rnr_nak_retry_err",
+    "np_cnp_sent",
+)
 FIRMWARE: Final = "28.39.1002"
 BOARD: Final = "MT_0000000838"
 GPU_PCI: Final = ("0x10de", "0x2330", "0x030200")
@@ -197,6 +205,8 @@ def _adapter(port: SimulatedPort) -> Iterator[tuple[str, str]]:
         "ports/1/lid": f"{FIRST_LID + port.number:#x}",
         "ports/1/sm_lid": f"{MANAGER_LID:#x}",
         "ports/1/counters/link_downed": f"{min(port.link_downed, 255)}",
+        **{f"ports/1/counters/{name}": "0" for name in sorted(COUNTERS - {"link_downed"})},
+        **{f"ports/1/hw_counters/{name}": "0" for name in MLX5_COUNTERS},
     }
     for path, text in facts.items():
         yield f"{adapter}/{path}", f"{text}\n"

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agent.sources import amd, ascend, ascend_network, bmc, disks, host, mounts, nvml, rdma, time
+from agent.sources import amd, ascend, ascend_network, bmc, disks, host, mounts, nvml, rdma, rdma_counters, time
 from agent.sources.source import Declaration, PolledSource, Surroundings, Timing
 
 SOURCES: Final[tuple[Declaration, ...]] = (
     nvml.SOURCE,
     rdma.SOURCE,
+    rdma_counters.SOURCE,
     host.SOURCE,
     mounts.SOURCE,
     disks.SOURCE,

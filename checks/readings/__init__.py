@@ -27,6 +27,7 @@ from checks.readings.kernel import KernelLogState, KernelRecord
 from checks.readings.mounts import FilesystemReading, MountsReading
 from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
 from checks.readings.rdma import RdmaPort, RdmaReading
+from checks.readings.rdma_counters import PortCounters, RdmaCountersReading
 from checks.readings.time import TimeReading
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "KernelRecord",
     "MountsReading",
     "NvmlReading",
+    "PortCounters",
+    "RdmaCountersReading",
     "RdmaPort",
     "RdmaReading",
     "Reading",
@@ -72,6 +75,7 @@ class Reading(Protocol):
 READINGS: tuple[type[Reading], ...] = (
     NvmlReading,
     RdmaReading,
+    RdmaCountersReading,
     HostReading,
     MountsReading,
     DisksReading,

@@ -168,6 +168,11 @@ LEVELS = [
     ("fabric.rdma_port", "slow", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_port_slow"),
     ("fabric.rdma_flap", "flapping", Verdict.FAILED, Action.CHECK_CABLING, "rdma_flap"),
     ("fabric.rdma_flap", "flapping", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_flap_watch"),
+    ("fabric.rdma_errors", "local_link_integrity_errors", Verdict.FAILED, Action.CHECK_CABLING, "rdma_link"),
+    ("fabric.rdma_errors", "no_completion_cmds", Verdict.FAILED, Action.REBOOT, "rdma_adapter"),
+    ("fabric.rdma_errors", "symbol_error", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_link_watch"),
+    ("fabric.rdma_errors", "local_ack_timeout_err", Verdict.DEGRADED, Action.NONE, ""),
+    ("fabric.rdma_ber", "symbol_ber", Verdict.DEGRADED, Action.CHECK_CABLING, "rdma_link_watch"),
     ("storage.kernel", "raid_failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
     ("host.bmc", "memory", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
     ("host.time", "offset", Verdict.DEGRADED, Action.NONE, ""),
@@ -295,6 +300,7 @@ def test_silence_takes_nothing_out() -> None:
     [
         "gpu_support",
         "rdma_flap_watch",
+        "rdma_link_watch",
         "host_disk_filling",
         "npu_support",
         "npu_network",
@@ -311,6 +317,7 @@ def test_notices_touch_nothing(name: str) -> None:
     "name",
     [
         "rdma_flap",
+        "rdma_link",
         "gpu_row_remap_failed",
         "host_disk_full",
         "host_part_failed",
