@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
 
 from checks.errors import CannotJudge
 from checks.finding import Action, Finding, Verdict
 from checks.readings import GpuReading, NvmlReading
+
+T = TypeVar("T", bound=Hashable)
 
 UNREADABLE = "unreadable"
 """Code of a finding that says: this device could not be judged."""
@@ -60,6 +63,15 @@ def histories(readings: Sequence[NvmlReading]) -> dict[str, list[tuple[float, Gp
         for gpu in reading.gpus:
             seen[gpu.uuid].append((reading.at_s, gpu))
     return seen
+
+
+def usual(gpu: GpuReading, gpus: Sequence[GpuReading], value_of: Callable[[GpuReading], T]) -> T | None:
+    """Return the value that more than half of the GPUs of the same model have, `None` when none is so common."""
+    values = [value_of(each) for each in gpus if each.name == gpu.name]
+    if not values:
+        return None
+    value, count = Counter(values).most_common(1)[0]
+    return value if 2 * count > len(values) else None
 
 
 def history(readings: Sequence[NvmlReading], uuid: str) -> list[GpuReading]:

@@ -11,14 +11,19 @@ from checks.amd import throttle as amd_throttle
 from checks.check import Check
 from checks.fabric import nvlink, rdma_ber, rdma_errors, rdma_flap, rdma_port, sxid
 from checks.gpu import (
+    clocks,
     count,
     ecc_corrected,
     ecc_uncorrected,
     nvml,
+    pcie,
+    power,
     recovery_action,
     repair,
     retired_pages,
     row_remap,
+    temperature,
+    throttle,
     xid,
 )
 from checks.host import agent, bmc, dstate, hugepages, kernel, kernel_log, memory, pressure, processes, taint, time
@@ -42,6 +47,11 @@ CHECKS: tuple[Check, ...] = (
     repair.CHECK,
     ecc_uncorrected.CHECK,
     ecc_corrected.CHECK,
+    temperature.CHECK,
+    throttle.CHECK,
+    power.CHECK,
+    pcie.CHECK,
+    clocks.CHECK,
     sxid.CHECK,
     nvlink.CHECK,
     rdma_port.CHECK,
