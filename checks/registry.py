@@ -14,9 +14,14 @@ from checks.gpu import (
     clocks,
     count,
     ecc_corrected,
+    ecc_mode,
     ecc_uncorrected,
+    gsp,
+    inforom,
+    mig,
     nvml,
     pcie,
+    persistence,
     power,
     recovery_action,
     repair,
@@ -24,8 +29,10 @@ from checks.gpu import (
     row_remap,
     temperature,
     throttle,
+    vbios,
     xid,
 )
+from checks.gpu import processes as gpu_processes
 from checks.host import agent, bmc, dstate, hugepages, kernel, kernel_log, memory, pressure, processes, taint, time
 from checks.npu import count as npu_count
 from checks.npu import ecc as npu_ecc
@@ -52,6 +59,13 @@ CHECKS: tuple[Check, ...] = (
     power.CHECK,
     pcie.CHECK,
     clocks.CHECK,
+    persistence.CHECK,
+    ecc_mode.CHECK,
+    mig.CHECK,
+    vbios.CHECK,
+    inforom.CHECK,
+    gsp.CHECK,
+    gpu_processes.CHECK,
     sxid.CHECK,
     nvlink.CHECK,
     rdma_port.CHECK,

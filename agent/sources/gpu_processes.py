@@ -49,4 +49,18 @@ def _look_up(process: GpuProcess, procfs: Path) -> GpuProcess:
     if len(words) <= PARENT_FIELD or not words[PARENT_FIELD].isdecimal():
         return process
     name = head.partition(" (")[2]
-    return replace(process, state=words[STATE_FIELD], name=name, parent_pid=int(words[PARENT_FIELD]))
+    parent = int(words[PARENT_FIELD])
+    return replace(process, state=words[STATE_FIELD], name=name, parent_pid=parent, unit=_unit(process.pid, procfs))
+
+
+def _unit(pid: int, procfs: Path) -> str:
+    """Return the service of systemd whose control group the process is in: the file says `0::/system.slice/x.service`.
+
+    Source: cgroups(7), version 2.
+    """
+    try:
+        path = (procfs / str(pid) / "cgroup").read_bytes().decode("utf-8", "replace").partition("::")[2].strip()
+    except OSError:
+        return ""
+    last = path.rpartition("/")[2]
+    return last if last.endswith(".service") else ""

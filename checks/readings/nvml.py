@@ -25,6 +25,7 @@ class GpuProcess:
         memory_bytes: GPU memory that it holds.
         state: letter of its state in /proc, empty when there is no such process, `None` when that cannot be told.
         parent_pid: 1 for a process that nobody waits for but init.
+        unit: the service of systemd that it belongs to, empty for any other.
     """
 
     pid: int
@@ -32,6 +33,7 @@ class GpuProcess:
     state: str | None = None
     name: str = ""
     parent_pid: int | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

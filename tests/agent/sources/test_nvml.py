@@ -297,7 +297,7 @@ async def test_an_old_driver_calls_the_reasons_otherwise(library: Library) -> No
 @pytest.mark.parametrize(
     ("namespace", "expected"),
     [
-        ("pid:[4026531836]", (GpuProcess(70, 1 << 30, "Z", "a (b", 1), GpuProcess(71, 5, ""))),
+        ("pid:[4026531836]", (GpuProcess(70, 1 << 30, "Z", "a (b", 1, "triton.service"), GpuProcess(71, 5, ""))),
         ("pid:[4026532999]", (GpuProcess(70, 1 << 30), GpuProcess(71, 5))),
     ],
 )
@@ -307,6 +307,7 @@ async def test_processes_are_looked_up_where_their_numbers_are_the_hosts(
     proc = library.root / "proc"
     (proc / "70").mkdir(parents=True)
     (proc / "70/stat").write_text("70 (a (b) Z 1 70 70 0 -1 4228356 0\n")
+    (proc / "70/cgroup").write_text("0::/system.slice/triton.service\n")
     (proc / "self/ns").mkdir(parents=True)
     (proc / "self/ns/pid").symlink_to(namespace)
     library.say(f"gpu 0 processes 70:{1 << 30} 71:5")
@@ -482,6 +483,15 @@ async def test_a_gpu_that_sits_where_another_sat_has_replaced_it(library: Librar
     reading = await source.read()
     await source.close()
     assert reading.known_gpus == PCI
+
+
+async def test_what_was_approved_is_read_and_kept(library: Library) -> None:
+    store = MemoryStore({"approved_gpus": {"0000:1b:00": FIRST}})
+    source = Source(library, store)
+    reading = await source.read()
+    await source.close()
+    assert reading.approved_gpus == {"0000:1b:00": FIRST}
+    assert store.value == {"approved_gpus": {"0000:1b:00": FIRST}, "known_gpus": PCI}
 
 
 async def test_no_gpu_is_held_open_during_a_repair(library: Library) -> None:
