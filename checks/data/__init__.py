@@ -26,6 +26,9 @@ class XidEntry(msgspec.Struct, frozen=True):
         kind: who is usually to blame: `app`, `engine`, `driver`, `hardware...`, `power_thermal`, `info`, `unused`.
         severity: `info`, `warning`, `error`, `critical`, `fatal`; `unknown` for codes that current GPUs do not use.
         action: the catalogue's immediate action, under its own name.
+        investigate: the catalogue's next step after that, in NVIDIA's words, empty for none.
+        recovery_action_since: driver branch from which the driver says itself what this code needs (Xid 154 and NVML
+            field 230), empty where it never does.
     """
 
     code: int
@@ -33,6 +36,8 @@ class XidEntry(msgspec.Struct, frozen=True):
     kind: str
     severity: str
     action: str
+    investigate: str = ""
+    recovery_action_since: str = ""
 
 
 class SxidEntry(msgspec.Struct, frozen=True):

@@ -1,8 +1,10 @@
 """`gpu.xid`: the driver's own fault reports in the kernel log, one code a fault.
 
 The static catalogue decides, except where the driver says it better: Xid 154 carries its recovery action, Xid 144 to
-150 carry register words. A code that nobody knows yet is kept. A GPU that fell off the bus is also reported by lines
-without a code, which count as Xid 79.
+150 carry register words. What the driver asks for (Xid 154, and NVML field 230 in `gpu.recovery_action`) outranks the
+catalogue's action for any other code: both findings stand, no code ends while the driver asks for something, and the
+playbook that acts goes at least as far as the driver asks. A code that nobody knows yet is kept. A GPU that fell off
+the bus is also reported by lines without a code, which count as Xid 79.
 """
 
 from __future__ import annotations
@@ -175,8 +177,17 @@ def _finding(event: XidEvent) -> Finding:
         action=judgement.action,
         because="; ".join(part for part in parts if part),
         pci=event.pci,
-        evidence={"message": said, **event.evidence, **judgement.evidence},
+        evidence={"message": said, **_catalogued(event.code), **event.evidence, **judgement.evidence},
     )
+
+
+def _catalogued(code: int) -> dict[str, str]:
+    """Return what the catalogue says beyond the verdict, for whoever looks into it."""
+    entry = xid_catalogue().get(code)
+    if entry is None:
+        return {}
+    told = {"investigate": entry.investigate, "recovery_action_since": entry.recovery_action_since}
+    return {name: value for name, value in told.items() if value}
 
 
 def _name(code: int) -> str:

@@ -67,7 +67,8 @@ def test_a_latched_judge_keeps_evidence_and_serial() -> None:
     judge.feed(KernelRecord(1.0, "NVRM: GPU Board Serial Number: 1653723052734"))
     (found,) = judge.feed(KernelRecord(1.0, OFF_THE_BUS.decode()))
     assert (found.device, found.pci, found.serial) == (UUID, "0000:91:00", "1653723052734")
-    assert found.evidence == {"message": "GPU has fallen off the bus", "pid": "1", "process": "a"}
+    catalogued = {"investigate": "CONTACT_SUPPORT", "recovery_action_since": "R565"}
+    assert found.evidence == {"message": "GPU has fallen off the bus", "pid": "1", "process": "a", **catalogued}
 
 
 def test_an_address_becomes_a_uuid() -> None:

@@ -12,6 +12,7 @@ from agent.simulation.faults import FAULTS, DrillFault
 from checks.data import nvlink5_rows, sxid_catalogue, xid_catalogue
 from checks.finding import Action, Finding, Verdict
 from checks.judge import judge_lines
+from checks.recovery_action import MEANINGS, recovery_action
 from checks.registry import CHECKS
 from controller.playbooks import default_directory, lint, load_default
 from controller.policy.playbook import REPAIRS, Playbook, Verb
@@ -307,6 +308,39 @@ RESET = xid(154, "GPU recovery action changed from 0x0 (None) to 0x4 (Drain and 
 )
 def test_the_root_of_a_burst_acts(lines: tuple[str, ...], name: str) -> None:
     assert name == burst(*lines)
+
+
+LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POWER_CYCLE)
+DRIVER_ASKS = {
+    Action.RESTART_SERVICE: Verb.RESTART_SERVICE,
+    Action.RESET_GPU: Verb.RESET_GPU,
+    Action.REBOOT: Verb.REBOOT,
+}
+
+
+def rung(playbook: Playbook) -> int:
+    """Return how strong the strongest repair of a playbook is, -1 without any."""
+    return max((LADDER.index(verb) for verb in {step.verb for step in playbook.steps} & REPAIRS), default=-1)
+
+
+def acting(*findings: Finding) -> Playbook:
+    """Return the playbook that acts when these findings stand together about one device."""
+    found = [playbook for finding in findings if (playbook := RULES.answering(finding)) is not None]
+    return min(found, key=lambda playbook: playbook.precedence)
+
+
+GPU_OUTCOMES = [(check.id, outcome) for check in CHECKS if check.id.startswith("gpu.") for outcome in check.outcomes]
+
+
+@pytest.mark.parametrize("value", range(1, MEANINGS))
+def test_what_the_driver_asks_for_outranks_every_table(value: int) -> None:
+    """A plug that is out and a part to be replaced are the exceptions: the node is out, and hands come next."""
+    wanted = recovery_action(value)
+    asked = Finding("gpu.recovery_action", "GPU-0", wanted.code, wanted.verdict, wanted.action, "field 230")
+    said = [Finding(check, "GPU-0", each.code, each.verdict, each.action, "table") for check, each in GPU_OUTCOMES]
+    playbooks = [acting(asked, finding) for finding in said]
+    weaker = {playbook.name for playbook in playbooks if rung(playbook) < LADDER.index(DRIVER_ASKS[wanted.action])}
+    assert weaker <= {"gpu_power_cabling", "gpu_row_remap_failed"}
 
 
 def verbs(name: str) -> set[Verb]:
