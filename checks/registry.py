@@ -32,8 +32,25 @@ from checks.gpu import (
     vbios,
     xid,
 )
-from checks.gpu import processes as gpu_processes
-from checks.host import agent, bmc, dstate, hugepages, kernel, kernel_log, memory, pressure, processes, taint, time
+from checks.gpu import (
+    processes as gpu_processes,
+)
+from checks.host import (
+    agent,
+    bmc,
+    cpu,
+    dstate,
+    edac,
+    hugepages,
+    kernel,
+    kernel_log,
+    memory,
+    pcie,
+    pressure,
+    processes,
+    taint,
+    time,
+)
 from checks.npu import count as npu_count
 from checks.npu import ecc as npu_ecc
 from checks.npu import faults as npu_faults
@@ -96,6 +113,9 @@ CHECKS: tuple[Check, ...] = (
     processes.CHECK,
     dstate.CHECK,
     taint.CHECK,
+    edac.CHECK,
+    pcie.CHECK,
+    cpu.CHECK,
     time.CHECK,
     bmc.CHECK,
     space.CHECK,

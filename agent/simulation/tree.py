@@ -32,7 +32,17 @@ from agent.simulation.hardware import (
 )
 from agent.simulation.states import MachineState, replace_file
 from agent.sources.mounts import Space
-from agent.sources.rdma_counters import COUNTERS
+from agent.sources.platform_files import (
+    CLOCKSOURCE,
+    CORRECTABLE,
+    FATAL,
+    MAX_WIDTH,
+    NONFATAL,
+    WIDTH,
+)
+from agent.sources.rdma_counters import (
+    COUNTERS,
+)
 from checks.readings import HostReading
 from checks.readings.host import Pressure
 
@@ -90,6 +100,8 @@ IDLE_GPU: Final = (
 DISK: Final = "nvme0n1p2"
 DISK_PCI: Final = ("0000:01:00", "0000:02:00")
 CPUS: Final = 192
+MODULES: Final = 4
+PORT_LANES: Final = 16
 TAINT_OF_DRIVER: Final = 1 << 0 | 1 << 12 | 1 << 13
 """Proprietary, out of tree, unsigned. Source: kernel, Documentation/admin-guide/tainted-kernels.rst."""
 
@@ -119,6 +131,7 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
     for port in hardware.ports:
         adapter = f"devices/{port.pci}.0/infiniband/mlx5_{port.number}"
         _link(directory / SYSFS / adapter / "device", "../..")
+        _link(directory / SYSFS / "bus/pci/devices" / f"{port.pci}.0", f"../../../devices/{port.pci}.0")
         listed = directory / SYSFS / "class/infiniband" / f"mlx5_{port.number}"
         _link(listed, f"../../{adapter}" if port.is_listed else "")
 
@@ -158,12 +171,32 @@ def _gpu_facts(gpu: SimulatedGpu) -> Iterator[str]:
 
 def _sysfs(hardware: Hardware) -> Iterator[tuple[str, str]]:
     """Yield path and text of every file; links come apart from them."""
+    yield from _platform()
     for gpu in hardware.gpus:
         yield from _pci(gpu.pci, GPU_PCI)
+        yield from _no_errors(gpu.pci)
     yield from _disks()
     for port in hardware.ports:
         yield from _pci(port.pci, PORT_PCI)
+        yield from _no_errors(port.pci)
+        yield from ((f"devices/{port.pci}.0/{name}", f"{PORT_LANES}\n") for name in (WIDTH, MAX_WIDTH))
         yield from _adapter(port)
+
+
+def _platform() -> Iterator[tuple[str, str]]:
+    """Yield the files of memory modules and of the processors' clock."""
+    controller = "devices/system/edac/mc/mc0"
+    counts = {"ce_noinfo_count": 0, "ue_noinfo_count": 0}
+    for slot in range(MODULES):
+        yield f"{controller}/dimm{slot}/dimm_label", f"CPU_SrcID#0_MC#0_Chan#{slot}_DIMM#0\n"
+        counts |= {f"dimm{slot}/dimm_ce_count": 0, f"dimm{slot}/dimm_ue_count": 0}
+    yield from ((f"{controller}/{name}", f"{count}\n") for name, count in counts.items())
+    yield CLOCKSOURCE, "tsc\n"
+
+
+def _no_errors(address: str) -> Iterator[tuple[str, str]]:
+    for severity in (CORRECTABLE, NONFATAL, FATAL):
+        yield f"devices/{address}.0/{severity}", "Undefined 0\n"
 
 
 def _pci(address: str, numbers: tuple[str, str, str]) -> Iterator[tuple[str, str]]:

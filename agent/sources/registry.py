@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agent.sources import amd, ascend, ascend_network, bmc, disks, host, mounts, nvml, rdma, rdma_counters, time
+from agent.sources import (
+    amd,
+    ascend,
+    ascend_network,
+    bmc,
+    disks,
+    host,
+    mounts,
+    nvml,
+    platform,
+    rdma,
+    rdma_counters,
+    time,
+)
 from agent.sources.source import Declaration, PolledSource, Surroundings, Timing
 
 SOURCES: Final[tuple[Declaration, ...]] = (
@@ -16,6 +29,7 @@ SOURCES: Final[tuple[Declaration, ...]] = (
     rdma.SOURCE,
     rdma_counters.SOURCE,
     host.SOURCE,
+    platform.SOURCE,
     mounts.SOURCE,
     disks.SOURCE,
     time.SOURCE,

@@ -26,6 +26,7 @@ from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
 from checks.readings.mounts import FilesystemReading, MountsReading
 from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
+from checks.readings.platform import PlatformReading
 from checks.readings.rdma import RdmaPort, RdmaReading
 from checks.readings.rdma_counters import PortCounters, RdmaCountersReading
 from checks.readings.time import TimeReading
@@ -51,6 +52,7 @@ __all__ = [
     "NvmlReading",
     "PortCounters",
     "RdmaCountersReading",
+    "PlatformReading",
     "RdmaPort",
     "RdmaReading",
     "Reading",
@@ -77,6 +79,7 @@ READINGS: tuple[type[Reading], ...] = (
     RdmaReading,
     RdmaCountersReading,
     HostReading,
+    PlatformReading,
     MountsReading,
     DisksReading,
     TimeReading,

@@ -24,6 +24,7 @@ from checks.readings import (
     HostReading,
     KernelRecord,
     NvmlReading,
+    PlatformReading,
     RdmaPort,
     RdmaReading,
 )
@@ -39,6 +40,7 @@ from checks.readings.accelerator import (
 )
 from checks.readings.disks import Array, Disk, DisksReading, NvmeController
 from checks.readings.host import HugePagePool, Pressure, WaitingProcess
+from checks.readings.platform import MemoryModule, PciDevice
 from checks.registry import CHECKS
 from tests.support.check_cases import all_cases
 
@@ -166,6 +168,7 @@ def test_any_ports_are_judged(readings: list[RdmaReading]) -> None:
             assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
 
 
+totals = st.one_of(st.none(), st.integers(0, 2**40))
 sizes = st.one_of(st.none(), st.integers(0, 2**50))
 percents = st.one_of(st.none(), st.floats(0, 100))
 hosts = st.builds(
@@ -211,6 +214,44 @@ def test_any_host_is_judged(readings: list[HostReading]) -> None:
             assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
 
 
+kinds_of_errors = st.one_of(
+    st.none(), st.dictionaries(st.sampled_from(["RxErr", "DLP", "UnsupReq"]), st.integers(1, 5000), max_size=2)
+)
+lanes = st.one_of(st.none(), st.integers(1, 32))
+addresses = st.sampled_from(["0000:3a:01.0", "0000:3b:00.0", "0000:18:00.0"])
+platforms = st.builds(
+    PlatformReading,
+    at_s=st.floats(0, 2000),
+    modules=st.lists(
+        st.builds(MemoryModule, st.sampled_from(["mc0", "mc0/dimm1"]), st.sampled_from(["", "A1"]), totals, totals),
+        max_size=2,
+    ).map(tuple),
+    devices=st.lists(
+        st.builds(
+            PciDevice,
+            addresses,
+            st.sampled_from(["gpu", "network", "nvme", "port"]),
+            st.one_of(st.just(""), addresses),
+            *([kinds_of_errors] * 3),
+            totals,
+            *([lanes] * 3),
+        ),
+        max_size=3,
+    ).map(tuple),
+    throttles=totals,
+    governors=st.dictionaries(st.sampled_from(["performance", "powersave"]), st.integers(1, 192)),
+    clocksource=st.sampled_from(["", "tsc", "hpet"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(platforms, min_size=1, max_size=4).map(lambda each: sorted(each, key=lambda reading: reading.at_s)))
+def test_any_platform_is_judged(readings: list[PlatformReading]) -> None:
+    for check in LEVEL_CHECKS:
+        if check.reading is PlatformReading:
+            assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
+
+
 @given(host_windows)
 def test_what_cannot_be_read_of_a_host_is_no_fault(readings: list[HostReading]) -> None:
     blind = HostReading(readings[-1].at_s)
@@ -220,7 +261,6 @@ def test_what_cannot_be_read_of_a_host_is_no_fault(readings: list[HostReading]) 
 
 
 words = st.sampled_from(["", "OK", "Alarm", "Critical", "UP", "DOWN", "D", "down", "up", "NO_ERRORS", "what"])
-totals = st.one_of(st.none(), st.integers(0, 2**40))
 levels = st.one_of(st.none(), st.floats(-50, 200))
 links = st.builds(Link, st.sampled_from(["HCCS", "RoCE", "XGMI"]), words, words, totals, totals, health=words)
 throttles = st.builds(Throttle, st.sampled_from(["ppt", "prochot"]), st.one_of(st.none(), st.booleans()), totals)
