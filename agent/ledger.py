@@ -15,6 +15,9 @@ import msgspec
 from wire.messages import OrderEnded
 from wire.orders import Order, OrderAction
 
+LEDGER: Final = "orders"
+"""Key under which the outbox keeps it."""
+
 KEPT_S: Final = 86_400.0
 """How long after its expiry an order is remembered, and answered."""
 

@@ -15,30 +15,27 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import structlog
 
+from agent import boots
 from agent.clock import Clock
 from agent.desk import Desk
 from agent.node import Node, node_of
 from agent.orders import Orders, Rules
-from agent.outbox import Outbox
 from agent.publisher import Identity, Publisher, last_will, subscriptions
 from agent.readiness import READY, STOPPING, WATCHDOG, Readiness, of_this_process
 from agent.recorder import NOBODY, Observer, header_of, record_beside
 from agent.runner import KernelLog, Runner
 from agent.settings import EX_CONFIG, Settings, SettingsError, load_settings
 from agent.simulation.states import MachineBroken
+from checks.readings import LastEnd
 from checks.registry import CHECKS
 from wire.logs import configure_logging
 from wire.messages import AgentStarted, NodeFacts
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
-
-STARTS: Final = "starts"
-"""Key under which the outbox keeps the boot of the last start."""
 
 
 @dataclass(slots=True)
@@ -98,6 +95,7 @@ class Agent:
             await self.publisher.stop()
             await _end(publishing)
             await asyncio.gather(*(source.close() for source in self.node.sources), return_exceptions=True)
+            boots.leave(self.node.outbox, now=self.clock.wall())
             self.node.outbox.close()
             self.observer.close()
 
@@ -124,7 +122,7 @@ def assemble(settings: Settings, node: Node, *, clock: Clock, readiness: Readine
     """Return the agent of a node, with its past taken up from the outbox and nothing running."""
     version = importlib.metadata.version("fleetmend")
     boot_id, bell = node.machine.boot_id(), Doorbell()
-    started = announce(node.outbox, boot_id, version=version, now=clock.wall())
+    last_end, started = announce(node, boot_id, version=version, clock=clock)
     observer = _observer(settings, boot_id, now=clock.wall())
     desk = Desk(CHECKS, journal=node.outbox, boot_id=boot_id, notify=bell.ring, clock=clock, observer=observer)
     desk.note_event(started)
@@ -135,6 +133,7 @@ def assemble(settings: Settings, node: Node, *, clock: Clock, readiness: Readine
         kernel_log=KernelLog(node.kernel_log, log_settings.state_interval_s, log_settings.accept_userspace_records),
         outbox=node.outbox,
         facts=_facts(settings, node, version),
+        last_end=last_end,
         clock=clock,
     )
     orders = Orders(
@@ -160,13 +159,15 @@ def assemble(settings: Settings, node: Node, *, clock: Clock, readiness: Readine
     return Agent(node, runner, orders, publisher, readiness, clock, observer)
 
 
-def announce(outbox: Outbox, boot_id: str, *, version: str, now: float) -> int:
-    """Put into the outbox that the agent started, and return the event's number."""
-    previous = str(outbox.load(STARTS).get("boot_id", ""))
-    seq = outbox.put(AgentStarted(previous not in ("", boot_id), previous, version, now), now)
-    outbox.save(STARTS, {"boot_id": boot_id})
-    log.info("agent.started", version=version, boot_id=boot_id, previous_boot_id=previous)
-    return seq
+def announce(node: Node, boot_id: str, *, version: str, clock: Clock) -> tuple[LastEnd | None, int]:
+    """Put into the outbox that the agent started; return how the boot before ended, and the event's number."""
+    previous, now = boots.previous_boot_id(node.outbox), clock.wall()
+    start = boots.begin(node.outbox, boot_id, now=now, up_s=clock.monotonic(), root=node.root)
+    seq = node.outbox.put(AgentStarted(previous not in ("", boot_id), previous, version, now), now)
+    boots.keep(node.outbox, start)
+    how = start.last_end.how if start.last_end is not None else ""
+    log.info("agent.started", version=version, boot_id=boot_id, previous_boot_id=previous, last_end=how)
+    return start.last_end, seq
 
 
 async def run(settings: Settings) -> int:

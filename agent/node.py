@@ -33,6 +33,7 @@ class Node:
 
     Attributes:
         serial: of the chassis, empty when unknown.
+        root: below which a crash leaves its traces.
     """
 
     machine: Machine
@@ -40,6 +41,7 @@ class Node:
     sources: tuple[PolledSource, ...]
     kernel_log: StreamedSource
     serial: str = ""
+    root: Path = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def _simulated(settings: Settings, directory: Path, end_process: Callable[[int],
         outbox=outbox,
         sources=simulated.make_sources(machine, partial(_shelf, outbox), settings.timings()),
         kernel_log=simulated.kernel_log_source(machine, after_sequence=last_sequence(outbox, boot_id)),
+        root=directory,
     )
 
 

@@ -19,7 +19,7 @@ from agent import ledger as ledgers
 from agent.clock import Clock
 from agent.desk import Desk, Journal
 from agent.evidence import Tool, bound, describe
-from agent.ledger import Ledger
+from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused, Done, Machine
 from agent.plain_text import plain
 from checks.finding import Verdict
@@ -30,9 +30,6 @@ log = structlog.get_logger()
 
 SIGNATURES: Final = "wire.signatures"
 """Imported at the first order: a node that never gets one does not carry the library for it."""
-
-LEDGER: Final = "orders"
-"""Key under which the outbox keeps the ledger."""
 
 FLUSH_LIMIT_S: Final = 2.0
 FLUSH_LOOK_S: Final = 0.05

@@ -24,7 +24,16 @@ from agent.status import Unsent, build_status, learn_gpus, learn_ports
 from checks.check import Check, LatchedCheck, LevelCheck
 from checks.errors import CannotObserve
 from checks.kernel_log import believed
-from checks.readings import AgentReading, KernelLogState, KernelRecord, NvmlReading, RdmaReading, Reading, SourceState
+from checks.readings import (
+    AgentReading,
+    KernelLogState,
+    KernelRecord,
+    LastEnd,
+    NvmlReading,
+    RdmaReading,
+    Reading,
+    SourceState,
+)
 from wire.messages import CheckLevel, NodeFacts, Status
 
 log = structlog.get_logger()
@@ -108,12 +117,14 @@ class Runner:
         kernel_log: KernelLog,
         outbox: Depth,
         facts: NodeFacts,
+        last_end: LastEnd | None = None,
         clock: Clock | None = None,
         phase: Callable[[], float] = random.random,
     ) -> None:
         """Read nothing yet.
 
         Args:
+            last_end: how the boot before this one ended.
             phase: gives a number in [0, 1) per source, so that a fleet that starts together does not read together.
         """
         self.records_ignored = 0
@@ -123,6 +134,7 @@ class Runner:
         self._phase = phase
         self._started_at = self._clock.wall()
         self._kernel_log = kernel_log
+        self._last_end = last_end
         self._sources = {source.name: source for source in sources}
         self._feeds = {source.name: self._feed(source.name, _budget_s(source.timing)) for source in sources}
         self._feeds[KERNEL_LOG] = self._feed(KERNEL_LOG, 3 * kernel_log.state_interval_s)
@@ -251,7 +263,7 @@ class Runner:
         now = self._clock.monotonic()
         others = [feed for feed in self._feeds.values() if feed.name != ITSELF]
         states = tuple(SourceState(feed.name, max(0.0, now - feed.answered_at), feed.stuck) for feed in others)
-        return AgentReading(now, states)
+        return AgentReading(now, states, self._last_end)
 
     def _learn(self, reading: Reading) -> None:
         if isinstance(reading, NvmlReading):

@@ -48,6 +48,7 @@ from checks.host import (
     pcie,
     pressure,
     processes,
+    reboot,
     taint,
     time,
 )
@@ -107,6 +108,7 @@ CHECKS: tuple[Check, ...] = (
     kernel.CHECK,
     kernel_log.CHECK,
     agent.CHECK,
+    reboot.CHECK,
     memory.CHECK,
     hugepages.CHECK,
     pressure.CHECK,

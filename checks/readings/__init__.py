@@ -19,7 +19,7 @@ from checks.readings.accelerator import (
     AscendNetworkReading,
     AscendReading,
 )
-from checks.readings.agent import AgentReading, SourceState
+from checks.readings.agent import AgentReading, LastEnd, SourceState
 from checks.readings.bmc import BmcReading
 from checks.readings.disks import DisksReading
 from checks.readings.host import HostReading
@@ -48,6 +48,7 @@ __all__ = [
     "HostReading",
     "KernelLogState",
     "KernelRecord",
+    "LastEnd",
     "MountsReading",
     "NvmlReading",
     "PortCounters",

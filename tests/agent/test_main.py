@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from agent import boots
 from agent.main import main
+from agent.node import OUTBOX_FILE
+from agent.outbox import Outbox
 from agent.settings import EX_CONFIG
 from agent.simulation.machine import EX_REBOOTING, SimulatedMachine
 from tests.support.agent_site import NODE, Controller, Site
@@ -60,6 +63,8 @@ async def test_the_agent_starts_watches_and_stops_in_order(site: Site, controlle
     presences = await controller.bodies(Presence, count=2)
     assert [presence.state for presence in presences] == ["online", "stopped"]
     assert '"event": "agent.stopped"' in site.log()
+    start = Outbox(site.directory / "state" / OUTBOX_FILE, "any").load(boots.STARTS)
+    assert start["stopped_at"] >= start["started_at"] > 0
 
 
 async def test_a_fault_is_told_repaired_and_cleared_by_orders_alone(site: Site, controller: Controller) -> None:

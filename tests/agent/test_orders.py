@@ -20,9 +20,9 @@ from agent import ledger as ledgers
 from agent.book import Book, Moment
 from agent.desk import Desk
 from agent.evidence import MAX_BYTES, Tool, bound
-from agent.ledger import Ledger
+from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused
-from agent.orders import LEDGER, Orders, Rules
+from agent.orders import Orders, Rules
 from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
 from tests.support.agent_node import EPOCH, PCI, UUID, ManualClock, MemoryJournal, ScriptedMachine, nvml, settle
