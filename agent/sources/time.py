@@ -23,6 +23,10 @@ FIELDS: Final = 14
 STRATUM, OFFSET, LEAP = 2, 4, 13
 """Places in the line of `chronyc -c tracking`. Source: chronyc(1), `tracking`; chrony 4.3."""
 
+NO_DAEMON: Final = "506 Cannot talk to daemon"
+"""Where nothing starts daemons either, as in a container that has the package, none was ever meant to run. Source:
+chrony, client.c."""
+
 UNSYNCHRONISED: Final = "Not synchronised"
 BOOTED: Final = "run/systemd/system"
 """There when systemd is the host's first process. Source: sd_booted(3)."""
@@ -49,9 +53,11 @@ class TimeSource:
             CannotObserve: a process that asked cannot be killed.
         """
         at_s = self._monotonic()
+        is_booted = (self._root / BOOTED).is_dir()
         if self._chronyc.is_installed:
-            return parse_tracking(await self._ask(self._chronyc, *TRACKING), at_s)
-        if self._timedatectl.is_installed and (self._root / BOOTED).is_dir():
+            said = await self._ask(self._chronyc, *TRACKING)
+            return parse_tracking(said, at_s) if is_booted or NO_DAEMON not in said else TimeReading(at_s)
+        if self._timedatectl.is_installed and is_booted:
             return parse_timedate(await self._ask(self._timedatectl, *SHOW), at_s)
         return TimeReading(at_s)
 

@@ -53,9 +53,16 @@ async def test_a_real_chronyd_is_asked(tmp_path: Path, chrony: Path) -> None:
 
 
 async def test_a_daemon_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / BOOTED).mkdir(parents=True)
     tools = write_program(tmp_path / "bin", "chronyc", "echo '506 Cannot talk to daemon'; exit 1").parent
     reading = await TimeSource(surroundings_at(tmp_path, tools=tools), SOON).read()
     assert (reading.daemon, reading.failure) == ("chrony", "506 Cannot talk to daemon")
+
+
+async def test_a_container_that_has_the_package_alone_says_nothing(tmp_path: Path) -> None:
+    tools = write_program(tmp_path / "bin", "chronyc", "echo '506 Cannot talk to daemon'; exit 1").parent
+    reading = await TimeSource(surroundings_at(tmp_path, tools=tools), SOON).read()
+    assert (reading.daemon, reading.failure) == ("", "")
 
 
 async def test_a_daemon_that_hangs_is_a_failure(tmp_path: Path) -> None:
