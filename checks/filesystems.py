@@ -14,7 +14,22 @@ ALWAYS_JUDGED = frozenset({"/", "/var", "/tmp", "/dev/shm"})  # noqa: S108 - the
 
 WRITABLE_KINDS = DISK_KINDS | {"overlay", "tmpfs"}
 
-NETWORK_KINDS = frozenset({"beegfs", "ceph", "cifs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "wekafs"})
+NETWORK_KINDS = frozenset(
+    {
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.ceph-fuse",
+        "fuse.glusterfs",
+        "fuse.juicefs",
+        "gpfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "wekafs",
+    }
+)
 """Their space is not this host's matter, but whether they answer is."""
 
 GIB = 1 << 30
@@ -35,6 +50,18 @@ def is_judged(filesystem: FilesystemReading) -> bool:
 def must_answer(filesystem: FilesystemReading) -> bool:
     """Return whether it matters that it cannot be asked."""
     return is_judged(filesystem) or filesystem.kind in NETWORK_KINDS
+
+
+def is_network(filesystem: FilesystemReading) -> bool:
+    """Return whether another host serves it."""
+    return filesystem.kind in NETWORK_KINDS
+
+
+def server_of(filesystem: FilesystemReading) -> str:
+    """Return who serves a network file system, as the mount names it: `storage` of `storage:/home`."""
+    if filesystem.device.startswith("//"):
+        return filesystem.device[2:].partition("/")[0] or filesystem.device
+    return filesystem.device.partition(":/")[0] or filesystem.device or filesystem.mount
 
 
 def one_per_device(filesystems: Iterable[FilesystemReading]) -> list[FilesystemReading]:

@@ -59,7 +59,7 @@ from checks.npu import health as npu_health
 from checks.npu import link as npu_link
 from checks.npu import network as npu_network
 from checks.npu import temperature as npu_temperature
-from checks.storage import io_stall, nvme, raid, read_only, space
+from checks.storage import hang, io_stall, mounts, nvme, raid, read_only, space
 from checks.storage import kernel as storage_kernel
 
 CHECKS: tuple[Check, ...] = (
@@ -120,6 +120,8 @@ CHECKS: tuple[Check, ...] = (
     cpu.CHECK,
     time.CHECK,
     bmc.CHECK,
+    hang.CHECK,
+    mounts.CHECK,
     space.CHECK,
     read_only.CHECK,
     nvme.CHECK,

@@ -412,7 +412,7 @@ FAULTS: Final[tuple[DrillFault, ...]] = (
         what_happens="Whoever asks the scratch file system for anything waits for ever.",
         fault_class="F15",
         seam="mounts",
-        expected="The other checks keep their beat; the mount is unknown, and a fault when it has hung for long.",
+        expected="The other checks keep their beat; when it hangs in 2 of 3 looks: cordon, drain, reboot.",
         target=Target.HOST,
         reboot_fixes=0.85,
         effect=Effect(part={"hung_mount": SCRATCH}),

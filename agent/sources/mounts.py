@@ -11,9 +11,12 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
+from agent.sources.inventory import texts
+from agent.sources.mount_table import STOOD_S, Mount, expected, is_lasting, learn_mounts, parse_fstab, parse_mounts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.errors import CannotObserve
 from checks.filesystems import must_answer
@@ -22,9 +25,7 @@ from checks.readings import FilesystemReading, MountsReading
 STAT: Final = ("stat", "--file-system", "--format=%S %b %a %c %d", "--")
 """Block size, blocks, blocks that anybody may still use, inodes, free inodes. Source: coreutils manual, `stat`."""
 
-
 _SPACE = re.compile(r"(\d{1,12}) (\d{1,20}) (\d{1,20}) (\d{1,20}) (\d{1,20})\n", re.ASCII)
-_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,20 @@ class Space:
     free_inodes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One line of mountinfo. `disk` is the kernel's number of the file system, which its bind mounts share."""
-
-    disk: str
-    filesystem: FilesystemReading
-
-
 AskSpace = Callable[[str, float], Awaitable[Space]]
+
+
+class NoAnswer(CannotObserve):
+    """A file system did not answer.
+
+    Attributes:
+        word: `timeout` or `stuck`.
+    """
+
+    def __init__(self, word: str, detail: str) -> None:
+        """Say by one word how it failed, and in a sentence what became of the process that asked."""
+        super().__init__(detail)
+        self.word = word
 
 
 class StatCommand:
@@ -64,17 +70,20 @@ class StatCommand:
         """Return the space at a mount point.
 
         Raises:
-            CannotObserve: `timeout`, `stuck`, or what the system says about it.
+            NoAnswer: it did not come in time, or the one who asked before does not die.
+            CannotObserve: what the system says about it.
         """
         command = self._commands.setdefault(mount, Command(self._make_slot()))
         try:
             ended = await command.run((*self._command, mount), deadline_s=deadline_s)
         except DeadlineMissed as late:
-            raise CannotObserve("timeout") from late
+            raise NoAnswer("timeout", str(late)) from late
         except Stuck as stuck:
-            raise CannotObserve("stuck") from stuck
+            raise NoAnswer("stuck", str(stuck)) from stuck
         except (ChildEnded, OSError) as error:
             raise CannotObserve(str(error)) from error
+        if not command.stuck:
+            del self._commands[mount]
         return parse_space(ended.text)
 
 
@@ -86,9 +95,12 @@ class MountsSource:
     def __init__(self, surroundings: Surroundings, timing: Timing, *, ask_space: AskSpace | None = None) -> None:
         """Read nothing yet. `ask_space` gives the space at a mount point, or raises CannotObserve."""
         self.timing = timing
-        self._mountinfo = surroundings.procfs / "self/mountinfo"
+        self._mountinfo, self._fstab = surroundings.procfs / "self/mountinfo", surroundings.root / "etc/fstab"
         self._ask_space = ask_space or StatCommand()
         self._monotonic = surroundings.monotonic
+        self._store = surroundings.store(self.name)
+        self._known = texts(self._store.load().get("known_mounts"))
+        self._seen_since: dict[str, float] = {}
 
     async def read(self) -> MountsReading:
         """Return one reading.
@@ -96,30 +108,41 @@ class MountsSource:
         Raises:
             CannotObserve: procfs does not answer.
         """
-        filesystems = await self._filesystems()
-        return MountsReading(self._monotonic(), filesystems)
+        mounts = [mount for mount in parse_mounts(_text(self._mountinfo)) if must_answer(mount.filesystem)]
+        fstab = parse_fstab(_text(self._fstab) if self._fstab.exists() else "")
+        self._learn(mounts, fstab)
+        filesystems = await self._asked(mounts)
+        return MountsReading(self._monotonic(), filesystems, expected(self._known, fstab))
 
     async def close(self) -> None:
         """Leave nothing running: between readings nothing does."""
 
-    async def _filesystems(self) -> tuple[FilesystemReading, ...]:
-        """Return the file systems that any check looks at; each is asked once, however often it is mounted."""
-        try:
-            text = self._mountinfo.read_text(errors="replace")
-        except OSError as error:
-            raise CannotObserve(f"{self._mountinfo}: {error.strerror}") from error
-        mounts = [mount for mount in parse_mounts(text) if must_answer(mount.filesystem)]
+    def _learn(self, mounts: list[Mount], fstab: frozenset[str]) -> None:
+        now = self._monotonic()
+        self._seen_since = {
+            mount.filesystem.mount: self._seen_since.get(mount.filesystem.mount, now)
+            for mount in mounts
+            if is_lasting(mount)
+        }
+        stood = {place for place, since in self._seen_since.items() if now - since >= STOOD_S}
+        known = learn_mounts(self._known, mounts, fstab | stood)
+        if known != self._known:
+            self._known = known
+            self._store.save({"known_mounts": known})
+
+    async def _asked(self, mounts: list[Mount]) -> tuple[FilesystemReading, ...]:
+        """Return the file systems with what they answer; each is asked once, however often it is mounted."""
         asked = {mount.disk: mount.filesystem.mount for mount in reversed(mounts)}
         answers = await asyncio.gather(*(self._ask(mount) for mount in asked.values()))
         by_disk = dict(zip(asked, answers, strict=True))
-        return tuple(_with_space(mount.filesystem, by_disk[mount.disk]) for mount in mounts)
+        return tuple(_answered(mount.filesystem, by_disk[mount.disk]) for mount in mounts)
 
-    async def _ask(self, mount: str) -> Space | str:
+    async def _ask(self, mount: str) -> Space | CannotObserve:
         """Return the space at a mount point, or why it cannot be told."""
         try:
             return await self._ask_space(mount, self.timing.deadline_s / 2)
         except CannotObserve as error:
-            return str(error)
+            return error
 
 
 SOURCE: Final = Declaration(
@@ -134,9 +157,18 @@ SOURCE: Final = Declaration(
 )
 
 
-def _with_space(filesystem: FilesystemReading, answer: Space | str) -> FilesystemReading:
-    if isinstance(answer, str):
-        return replace(filesystem, unreadable=answer)
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError as error:
+        raise CannotObserve(f"{path}: {error.strerror}") from error
+
+
+def _answered(filesystem: FilesystemReading, answer: Space | CannotObserve) -> FilesystemReading:
+    if isinstance(answer, NoAnswer):
+        return replace(filesystem, unreadable=answer.word, detail=str(answer))
+    if isinstance(answer, CannotObserve):
+        return replace(filesystem, unreadable=str(answer))
     return replace(
         filesystem,
         total_bytes=answer.total_bytes,
@@ -157,26 +189,3 @@ def parse_space(text: str) -> Space:
         raise CannotObserve(text.rpartition(": ")[2].strip() or "stat said nothing")
     block_bytes, blocks, available, inodes, free_inodes = map(int, match.groups())
     return Space(block_bytes * blocks, block_bytes * available, inodes, free_inodes)
-
-
-def parse_mounts(text: str) -> list[Mount]:
-    """Return the mounts that can be seen: of several at one place the last, which covers the others.
-
-    Read-only is what the file system is, not the mount: a service's sandbox and a bind mount make it look read-only to
-    one process. Source: proc_pid_mountinfo(5).
-    """
-    seen = {mount.filesystem.mount: mount for line in text.splitlines() if (mount := _parse_mount(line)) is not None}
-    return list(seen.values())
-
-
-def _parse_mount(line: str) -> Mount | None:
-    fields, of_filesystem = (part.split(" ") for part in f"{line} - ".split(" - ")[:2])
-    if len(fields) < 6 or len(of_filesystem) < 3:
-        return None
-    kind, device, options = of_filesystem[:3]
-    is_read_only = "ro" in options.split(",")
-    return Mount(fields[2], FilesystemReading(_unescape(fields[4]), _unescape(device), kind, is_read_only))
-
-
-def _unescape(text: str) -> str:
-    return _ESCAPE.sub(lambda octal: chr(int(octal[1], 8)), text)

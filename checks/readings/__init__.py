@@ -24,7 +24,7 @@ from checks.readings.bmc import BmcReading
 from checks.readings.disks import DisksReading
 from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
-from checks.readings.mounts import FilesystemReading, MountsReading
+from checks.readings.mounts import ExpectedMount, FilesystemReading, MountsReading
 from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
 from checks.readings.platform import PlatformReading
 from checks.readings.rdma import RdmaPort, RdmaReading
@@ -41,6 +41,7 @@ __all__ = [
     "AscendReading",
     "BmcReading",
     "DisksReading",
+    "ExpectedMount",
     "FilesystemReading",
     "GpuDetails",
     "GpuProcess",

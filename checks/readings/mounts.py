@@ -8,7 +8,13 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FilesystemReading:
-    """Space on one mounted file system. `unreadable` holds why it could not be asked (e.g. `timeout`)."""
+    """Space on one mounted file system.
+
+    Attributes:
+        unreadable: why it could not be asked: `timeout`, `stuck` (and the process that asked does not die), or the
+            system's words, e.g. `Stale file handle`; empty when it answered.
+        detail: what became of the process that asked, where it did not answer.
+    """
 
     mount: str
     device: str = ""
@@ -19,14 +25,29 @@ class FilesystemReading:
     total_inodes: int | None = None
     free_inodes: int | None = None
     unreadable: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedMount:
+    """A mount that this host once had. `in_fstab`: /etc/fstab wants it at boot."""
+
+    mount: str
+    kind: str = ""
+    in_fstab: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class MountsReading:
-    """The file systems that checks look at; those that hold nothing of their own are left out."""
+    """The file systems that checks look at; those that hold nothing of their own are left out.
+
+    Attributes:
+        expected: what should be mounted, mounted or not.
+    """
 
     SOURCE: ClassVar[str] = "mounts"
     PARTS: ClassVar[str] = "filesystems"
 
     at_s: float
     filesystems: tuple[FilesystemReading, ...] = ()
+    expected: tuple[ExpectedMount, ...] = ()

@@ -14,15 +14,19 @@ from checks.check import LevelCheck
 from checks.counters import growth, since_reset
 from checks.errors import CannotJudge
 from checks.evaluator import judge
+from checks.filesystems import must_answer
 from checks.finding import Action, Verdict
 from checks.judge import LatchedJudge, LineJudge, judge_lines
 from checks.kernel_log import MAX_LINE_BYTES, continuation, parse_line
 from checks.readings import (
     AcceleratorDevice,
     AcceleratorReading,
+    ExpectedMount,
+    FilesystemReading,
     GpuReading,
     HostReading,
     KernelRecord,
+    MountsReading,
     NvmlReading,
     PlatformReading,
     RdmaPort,
@@ -305,6 +309,35 @@ def test_any_devices_are_judged(windows: list[tuple[AcceleratorDevice, ...]]) ->
 def test_a_tool_that_does_not_answer_leaves_no_check_over_its_devices_ok(failure: str) -> None:
     for check, kind in ACCELERATORS:
         assert {Verdict.UNKNOWN} == verdicts(check, kind(0.0, present=("0000:c1:00",), failure=failure))
+
+
+filesystems = st.builds(
+    FilesystemReading,
+    mount=st.sampled_from(["/", "/home", "/scratch", "/dev/shm"]),
+    device=st.sampled_from(["/dev/sda1", "storage:/home", "//files/share", "tmpfs", ""]),
+    kind=st.sampled_from(["ext4", "nfs4", "lustre", "cifs", "tmpfs", "fuse.portal", ""]),
+    read_only=st.booleans(),
+    total_bytes=counts,
+    free_bytes=counts,
+    unreadable=st.one_of(st.just(""), st.sampled_from(["timeout", "stuck", "Stale file handle"]), st.text(max_size=20)),
+)
+mounts_readings = st.builds(
+    MountsReading,
+    at_s=st.floats(0, 1e6),
+    filesystems=st.lists(filesystems, max_size=4).map(tuple),
+    expected=st.lists(
+        st.builds(ExpectedMount, mount=st.sampled_from(["/home", "/data"]), in_fstab=st.booleans()), max_size=2
+    ).map(tuple),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(mounts_readings)
+def test_any_mounts_are_judged_and_none_that_cannot_be_asked_is_ok(reading: MountsReading) -> None:
+    said = {check.id: verdicts(check, reading) for check in LEVEL_CHECKS if check.reading is MountsReading}
+    assert all(Verdict.OK not in verdicts for verdicts in said.values())
+    if any(must_answer(each) and each.unreadable for each in reading.filesystems):
+        assert said["storage.hang"] & {Verdict.UNKNOWN, Verdict.FAILED}
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 1000)), max_size=20))

@@ -206,12 +206,13 @@ async def test_a_driver_that_does_not_answer_is_one_fault_and_all_else_unknown(
     assert set() == await watcher.look()
 
 
-async def test_a_mount_that_hangs_is_unknown_and_keeps_nobody_else_waiting(watcher: Watcher) -> None:
+async def test_a_mount_that_hangs_is_a_fault_and_keeps_nobody_else_waiting(watcher: Watcher) -> None:
     await watcher.look()
     (mounts,) = [source for source in watcher.sources if isinstance(source, MountsSource)]
     mounts.timing = deadline(0.2)
     await watcher.machine.inject_fault("mount-hang", device="", parameters={"repair": "succeeds"})
-    assert ("storage.space", "unreadable", "unknown") in await watcher.look()
+    seen = await watcher.look()
+    assert {("storage.space", "unreadable", "unknown"), ("storage.hang", "timeout", "failed")} == seen
     await watcher.reboot()
     assert set() == await watcher.look()
 

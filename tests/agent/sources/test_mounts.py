@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.child import Slot
-from agent.sources.mounts import AskSpace, MountsSource, Space, StatCommand, parse_mounts, parse_space
+from agent.sources.mount_table import parse_mounts
+from agent.sources.mounts import AskSpace, MountsSource, NoAnswer, Space, StatCommand, parse_space
 from checks.errors import CannotObserve
 from checks.readings import FilesystemReading
 from tests.support.eventually import eventually
@@ -89,12 +90,12 @@ def test_any_text_is_mounts_or_none(text: str) -> None:
 async def test_a_mount_that_cannot_be_asked_says_why_and_the_others_are_read(tmp_path: Path) -> None:
     async def ask(mount: str, _deadline_s: float) -> Space:
         if mount == "/home":
-            raise CannotObserve("timeout")
+            raise CannotObserve("Stale file handle")
         return SPACE
 
     reading = await source_of(tmp_path, ask=ask).read()
     told = {each.mount: (each.unreadable, each.total_bytes) for each in reading.filesystems}
-    assert (told["/home"], told["/"]) == (("timeout", None), ("", 1000))
+    assert (told["/home"], told["/"]) == (("Stale file handle", None), ("", 1000))
 
 
 async def test_a_dead_mount_is_given_up_at_its_deadline(tmp_path: Path) -> None:
@@ -102,6 +103,8 @@ async def test_a_dead_mount_is_given_up_at_its_deadline(tmp_path: Path) -> None:
     reading = await source_of(tmp_path, ask=ask, deadline_s=1.0).read()
     told = {each.mount: (each.unreadable, each.total_bytes) for each in reading.filesystems}
     assert (told["/home"], told["/"]) == (("timeout", None), ("", 40_960))
+    detail = next(each.detail for each in reading.filesystems if each.mount == "/home")
+    assert detail.startswith("no answer within 0.5 s: the process is in state S")
 
 
 def unkillable() -> Slot:
@@ -112,8 +115,9 @@ async def test_no_second_process_is_started_for_a_mount_whose_first_does_not_die
     started = tmp_path / "started"
     ask = StatCommand(("sh", "-c", f"echo $$ >> {started}; exec sleep 600"), make_slot=unkillable)
     for _ in range(2):
-        with pytest.raises(CannotObserve, match="stuck"):
+        with pytest.raises(NoAnswer, match="does not die of SIGKILL: it is in state S") as raised:
             await ask("/home", 0.3)
+        assert raised.value.word == "stuck"
     (pid,) = started.read_text().split()
     os.killpg(int(pid), signal.SIGKILL)
     await eventually("it is gone", lambda: not ask.is_stuck("/home"))
