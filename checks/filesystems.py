@@ -59,9 +59,12 @@ def is_network(filesystem: FilesystemReading) -> bool:
 
 def server_of(filesystem: FilesystemReading) -> str:
     """Return who serves a network file system, as the mount names it: `storage` of `storage:/home`."""
-    if filesystem.device.startswith("//"):
-        return filesystem.device[2:].partition("/")[0] or filesystem.device
-    return filesystem.device.partition(":/")[0] or filesystem.device or filesystem.mount
+    return server_name(filesystem.device) or filesystem.device or filesystem.mount
+
+
+def server_name(device: str) -> str:
+    """Return `storage` of `storage:/home` and of `//storage/home`, and what names no server as it is."""
+    return device[2:].partition("/")[0] if device.startswith("//") else device.partition(":/")[0]
 
 
 def one_per_device(filesystems: Iterable[FilesystemReading]) -> list[FilesystemReading]:

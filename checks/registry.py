@@ -59,7 +59,7 @@ from checks.npu import health as npu_health
 from checks.npu import link as npu_link
 from checks.npu import network as npu_network
 from checks.npu import temperature as npu_temperature
-from checks.storage import hang, io_stall, mounts, nvme, raid, read_only, space
+from checks.storage import gpfs, hang, io_stall, lustre, mounts, nfs, nvme, raid, read_only, space
 from checks.storage import kernel as storage_kernel
 
 CHECKS: tuple[Check, ...] = (
@@ -122,6 +122,9 @@ CHECKS: tuple[Check, ...] = (
     bmc.CHECK,
     hang.CHECK,
     mounts.CHECK,
+    nfs.CHECK,
+    lustre.CHECK,
+    gpfs.CHECK,
     space.CHECK,
     read_only.CHECK,
     nvme.CHECK,

@@ -101,15 +101,16 @@ def expected(known: Mapping[str, str], fstab: frozenset[str]) -> tuple[ExpectedM
 
 def _filesystem(place: str, of_filesystem: list[str]) -> FilesystemReading:
     kind, device, options = of_filesystem[:3]
-    return FilesystemReading(_unescape(place), _unescape(device), kind, "ro" in options.split(","))
+    return FilesystemReading(unescape(place), unescape(device), kind, "ro" in options.split(","))
 
 
 def _fstab_place(line: str) -> str:
     fields = line.split()
     if len(fields) < 4 or fields[0].startswith("#") or not fields[1].startswith("/") or fields[2] == "swap":
         return ""
-    return "" if BY_HAND & frozenset(fields[3].split(",")) else _unescape(fields[1])
+    return "" if BY_HAND & frozenset(fields[3].split(",")) else unescape(fields[1])
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """Return a name as it is; these tables write space, tab, newline and backslash as `\\ooo`."""
     return _ESCAPE.sub(lambda octal: chr(int(octal[1], 8)), text)

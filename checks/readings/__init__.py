@@ -22,9 +22,12 @@ from checks.readings.accelerator import (
 from checks.readings.agent import AgentReading, LastEnd, SourceState
 from checks.readings.bmc import BmcReading
 from checks.readings.disks import DisksReading
+from checks.readings.gpfs import GpfsReading
 from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
+from checks.readings.lustre import LustreReading, LustreTarget
 from checks.readings.mounts import ExpectedMount, FilesystemReading, MountsReading
+from checks.readings.nfs import NfsMount, NfsReading
 from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
 from checks.readings.platform import PlatformReading
 from checks.readings.rdma import RdmaPort, RdmaReading
@@ -43,6 +46,7 @@ __all__ = [
     "DisksReading",
     "ExpectedMount",
     "FilesystemReading",
+    "GpfsReading",
     "GpuDetails",
     "GpuProcess",
     "GpuReading",
@@ -50,7 +54,11 @@ __all__ = [
     "KernelLogState",
     "KernelRecord",
     "LastEnd",
+    "LustreReading",
+    "LustreTarget",
     "MountsReading",
+    "NfsMount",
+    "NfsReading",
     "NvmlReading",
     "PortCounters",
     "RdmaCountersReading",
@@ -83,6 +91,9 @@ READINGS: tuple[type[Reading], ...] = (
     HostReading,
     PlatformReading,
     MountsReading,
+    NfsReading,
+    LustreReading,
+    GpfsReading,
     DisksReading,
     TimeReading,
     BmcReading,

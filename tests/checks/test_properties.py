@@ -23,10 +23,15 @@ from checks.readings import (
     AcceleratorReading,
     ExpectedMount,
     FilesystemReading,
+    GpfsReading,
     GpuReading,
     HostReading,
     KernelRecord,
+    LustreReading,
+    LustreTarget,
     MountsReading,
+    NfsMount,
+    NfsReading,
     NvmlReading,
     PlatformReading,
     RdmaPort,
@@ -338,6 +343,53 @@ def test_any_mounts_are_judged_and_none_that_cannot_be_asked_is_ok(reading: Moun
     assert all(Verdict.OK not in verdicts for verdicts in said.values())
     if any(must_answer(each) and each.unreadable for each in reading.filesystems):
         assert said["storage.hang"] & {Verdict.UNKNOWN, Verdict.FAILED}
+
+
+nfs_mounts = st.builds(
+    NfsMount,
+    mount=st.sampled_from(["/home", "/data"]),
+    device=st.sampled_from(["storage:/home", "storage:/data", ""]),
+    operations=st.integers(0, 300),
+    transmissions=st.integers(0, 300),
+    timeouts=st.integers(0, 3),
+    connections=counts,
+)
+lustre_targets = st.builds(
+    LustreTarget,
+    name=st.sampled_from(["fs-OST0000", "fs-MDT0000", "MGC10.0.0.1@o2ib"]),
+    state=st.sampled_from(["FULL", "IDLE", "DISCONN", "EVICTED", "of tomorrow", ""]),
+    active=st.sampled_from([True, False, None]),
+)
+clients = st.one_of(
+    st.builds(NfsReading, at_s=st.floats(0, 1e6), mounts=st.lists(nfs_mounts, max_size=3).map(tuple)),
+    st.builds(
+        LustreReading,
+        at_s=st.floats(0, 1e6),
+        present=st.booleans(),
+        health=st.sampled_from(["healthy", "NOT HEALTHY", ""]),
+        targets=st.lists(lustre_targets, max_size=4).map(tuple),
+    ),
+    st.builds(
+        GpfsReading,
+        at_s=st.floats(0, 1e6),
+        present=st.booleans(),
+        was_active=st.booleans(),
+        state=st.one_of(st.sampled_from(["active", "down", "arbitrating"]), st.text(max_size=8)),
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(clients, clients)
+def test_any_client_of_a_file_server_is_judged_and_what_it_does_not_tell_is_not_ok(first: Any, second: Any) -> None:
+    readings = [first, second] if type(first) is type(second) else [second]
+    (check,) = [check for check in LEVEL_CHECKS if check.reading is type(second)]
+    said = {finding.verdict for finding in check.judge(readings)}
+    assert Verdict.OK not in said
+    if isinstance(second, LustreReading) and second.present and second.health != "healthy":
+        assert said & {Verdict.UNKNOWN, Verdict.FAILED}
+    if isinstance(second, GpfsReading) and second.was_active and second.state != "active":
+        assert said & {Verdict.UNKNOWN, Verdict.FAILED}
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 1000)), max_size=20))
