@@ -24,11 +24,12 @@ from agent.recorder import NOBODY, Observer
 from agent.status import build_levels
 from checks import evaluator
 from checks.check import Check, LatchedCheck, LevelCheck, Recovery
+from checks.disk_names import with_serial
 from checks.errors import CannotJudge
 from checks.finding import Action, Finding, FindingKey, Verdict
 from checks.judge import LatchedJudge, identify
 from checks.policy import AT_ONCE
-from checks.readings import GpuReading, KernelLogState, KernelRecord, NvmlReading, Reading
+from checks.readings import DisksReading, GpuReading, KernelLogState, KernelRecord, NvmlReading, Reading
 from checks.recording import Reset, Unobserved
 from wire.messages import CheckLevel, EventBody, FindingRaised
 
@@ -139,6 +140,7 @@ class Desk:
         self._gpus_began = -math.inf
         self._driver_gone = False
         self._names = load_names(journal)
+        self._disk_serials: dict[str, str] = {}
         self._sequence = self._saved_sequence = last_sequence(journal, boot_id)
         self.book = load_book(journal)
         self._turn(books.retire(self.book, {check.id for check in checks}, moment=self._moment()))
@@ -179,6 +181,8 @@ class Desk:
         self._observer(reading, source=type(reading).SOURCE, at=began_at)
         if isinstance(reading, NvmlReading):
             self._learn_gpus(reading, began=began)
+        elif isinstance(reading, DisksReading):
+            self._disk_serials |= {each.name: each.serial for each in reading.controllers if each.serial}
         window = self._window(type(reading).SOURCE)
         window.add(reading)
         self._level((check, self._judged(check, seen, began_at)) for check, seen in window.views())
@@ -328,9 +332,12 @@ class Desk:
             self._save()
 
     def _identified(self, finding: Finding) -> Finding:
-        """Return the finding under its GPU's name; one that is raised under its PCI address stays there."""
+        """Return the finding under its GPU's name, with the serial number of its GPU or disk.
+
+        One that is raised under its PCI address stays there.
+        """
         uuids = {} if finding.key in self.book.raised else self._names.uuid_by_pci
-        return identify(finding, uuids, self._names.serial_by_uuid)
+        return with_serial(identify(finding, uuids, self._names.serial_by_uuid), self._disk_serials)
 
     def _moment(self) -> Moment:
         return Moment(self._clock.wall(), self._boot_id)

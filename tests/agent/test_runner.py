@@ -19,7 +19,8 @@ from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
 from checks.host import agent
 from checks.policy import Policy
-from checks.readings import HostReading, KernelLogState, KernelRecord, NvmlReading
+from checks.readings import DisksReading, HostReading, KernelLogState, KernelRecord, NvmlReading
+from checks.readings.disks import NvmeController
 from checks.storage import kernel as storage_kernel
 from tests.support.agent_node import (
     EPOCH,
@@ -327,6 +328,21 @@ async def test_a_server_that_answers_again_ends_what_the_kernel_said_of_it() -> 
         node.log.write("nfs: server storage.example OK")
         await settle()
     assert node.journal.told()[1:] == ["-storage.kernel|storage.example|nfs_server"]
+
+
+async def test_what_is_said_of_a_disk_bears_its_serial_once_its_controller_is_known() -> None:
+    node = Node(checks=(storage_kernel.CHECK,))
+    disks = DisksReading(1.0, controllers=(NvmeController("nvme0", serial="S64F"), NvmeController("nvme1")))
+    line = "I/O error, dev nvme{}n1, sector 8 op 0x0:(READ)"
+    async with node.running():
+        node.log.write(line.format(0))
+        await settle()
+        node.desk.take(disks, began=1.0, began_at=1.0)
+        node.log.write(line.format(0))
+        node.log.write(line.format(1))
+        await settle()
+    serials = {key.device: entry.finding.serial for key, entry in node.desk.book.raised.items()}
+    assert serials == {"nvme0n1": "S64F", "nvme1n1": ""}
 
 
 async def test_a_fault_that_needs_a_reset_is_released_only_by_a_reading_that_begins_after_it() -> None:
