@@ -59,7 +59,19 @@ from checks.npu import health as npu_health
 from checks.npu import link as npu_link
 from checks.npu import network as npu_network
 from checks.npu import temperature as npu_temperature
-from checks.storage import gpfs, hang, io_stall, lustre, mounts, nfs, nvme, raid, read_only, space
+from checks.storage import (
+    gpfs,
+    hang,
+    io_stall,
+    lustre,
+    mounts,
+    nfs,
+    nvme,
+    raid,
+    read_only,
+    smart,
+    space,
+)
 from checks.storage import kernel as storage_kernel
 
 CHECKS: tuple[Check, ...] = (
@@ -128,6 +140,7 @@ CHECKS: tuple[Check, ...] = (
     space.CHECK,
     read_only.CHECK,
     nvme.CHECK,
+    smart.CHECK,
     raid.CHECK,
     io_stall.CHECK,
     storage_kernel.CHECK,

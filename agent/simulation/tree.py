@@ -52,7 +52,9 @@ SYSFS: Final = "sys"
 MOUNTINFO: Final = "proc/self/mountinfo"
 FSTAB: Final = "etc/fstab"
 TOOLS: Final = "bin"
-"""Programs of the machine: the one that reads files, and none of the vendors' or of this host's."""
+"""Programs of the machine: the one that reads files, the one that asks disks, and none of this host's."""
+
+PROGRAM_MODE: Final = 0o755
 
 STATES: Final = {1: "DOWN", 2: "INIT", 4: "ACTIVE"}
 PHYSICAL_STATES: Final = {2: "Polling", 3: "Disabled", 5: "LinkUp"}
@@ -100,6 +102,13 @@ IDLE_GPU: Final = (
 
 DISK: Final = "nvme0n1p2"
 DISK_PCI: Final = ("0000:01:00", "0000:02:00")
+HEALTHY_DISK: Final = """\
+#!/bin/sh
+echo '{"critical_warning": 0, "temperature": 310, "avail_spare": 100, "spare_thresh": 10, "percent_used": 2,
+"media_errors": 0, "warning_temp_time": 0, "critical_comp_time": 0}'
+"""
+"""A program that says of any disk what nvme-cli says of one that is well. Source: nvme-cli, `nvme smart-log`."""
+
 CPUS: Final = 192
 MODULES: Final = 4
 PORT_LANES: Final = 16
@@ -128,6 +137,7 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
     for path, text in files.items():
         replace_file(directory / path, text.encode(), scratch=directory)
     _link(directory / TOOLS / "grep", shutil.which("grep") or "")
+    _write_program(directory / TOOLS / "nvme", HEALTHY_DISK, scratch=directory)
     for gpu in hardware.gpus:
         _link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
     for port in hardware.ports:
@@ -263,6 +273,11 @@ def _link(path: Path, target: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.symlink_to(target)
+
+
+def _write_program(path: Path, script: str, *, scratch: Path) -> None:
+    replace_file(path, script.encode(), scratch=scratch)
+    path.chmod(PROGRAM_MODE)
 
 
 def _mountinfo(host: SimulatedHost) -> str:

@@ -7,12 +7,12 @@ print two lists after each other. Source: outputs captured on hosts with ROCm 6 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agent.sources.numerals import decimal, whole
+from agent.sources.printed_json import documents
 from checks.errors import CannotObserve
 from checks.kernel_log import excerpt
 from checks.readings.accelerator import BadPages, EccCount, Link, PcieLink, Temperature, Throttle
@@ -41,7 +41,6 @@ POWERS: Final = ("socket_power", "current_socket_power", "average_socket_power")
 NO_PAGES: Final = "No bad pages found."
 
 _BLOCK = re.compile(r"\w{1,24}", re.ASCII)
-_START = re.compile(r"^[\[{]", re.MULTILINE)
 _PCI = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2})\.[0-7]", re.ASCII)
 
 
@@ -52,7 +51,7 @@ def rows(printed: str) -> dict[int, Row]:
         CannotObserve: it printed no such thing.
     """
     found: dict[int, Row] = {}
-    for document in _documents(printed):
+    for document in documents(printed):
         for row in _listed(document):
             number = whole(row.get("gpu"))
             if number is not None and len(found) < MAX_GPUS:
@@ -154,19 +153,6 @@ def parse_text(row: Row, *path: str) -> str:
     for folder in folders:
         row = _object(row, folder)
     return _word(row.get(name))
-
-
-def _documents(printed: str) -> Iterator[object]:
-    """Yield every JSON document of a text."""
-    decoder = json.JSONDecoder()
-    start = _START.search(printed)
-    while start is not None:
-        try:
-            document, end = decoder.raw_decode(printed, start.start())
-        except (ValueError, RecursionError):
-            document, end = None, start.end()
-        yield document
-        start = _START.search(printed, end)
 
 
 def _listed(document: object) -> list[Row]:

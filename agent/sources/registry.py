@@ -23,6 +23,7 @@ from agent.sources import (
     platform,
     rdma,
     rdma_counters,
+    smart,
     time,
 )
 from agent.sources.source import Declaration, PolledSource, Surroundings, Timing
@@ -38,6 +39,7 @@ SOURCES: Final[tuple[Declaration, ...]] = (
     lustre.SOURCE,
     gpfs.SOURCE,
     disks.SOURCE,
+    smart.SOURCE,
     time.SOURCE,
     bmc.SOURCE,
     ascend.SOURCE,

@@ -31,7 +31,14 @@ from checks.readings.nfs import NfsMount, NfsReading
 from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
 from checks.readings.platform import PlatformReading
 from checks.readings.rdma import RdmaPort, RdmaReading
-from checks.readings.rdma_counters import PortCounters, RdmaCountersReading
+from checks.readings.rdma_counters import (
+    PortCounters,
+    RdmaCountersReading,
+)
+from checks.readings.smart import (
+    DiskSmart,
+    SmartReading,
+)
 from checks.readings.time import TimeReading
 
 __all__ = [
@@ -43,6 +50,7 @@ __all__ = [
     "AscendNetworkReading",
     "AscendReading",
     "BmcReading",
+    "DiskSmart",
     "DisksReading",
     "ExpectedMount",
     "FilesystemReading",
@@ -67,6 +75,7 @@ __all__ = [
     "RdmaReading",
     "Reading",
     "RemapBanks",
+    "SmartReading",
     "SourceState",
     "TimeReading",
 ]
@@ -95,6 +104,7 @@ READINGS: tuple[type[Reading], ...] = (
     LustreReading,
     GpfsReading,
     DisksReading,
+    SmartReading,
     TimeReading,
     BmcReading,
     AscendReading,

@@ -21,6 +21,7 @@ from checks.kernel_log import MAX_LINE_BYTES, continuation, parse_line
 from checks.readings import (
     AcceleratorDevice,
     AcceleratorReading,
+    DiskSmart,
     ExpectedMount,
     FilesystemReading,
     GpfsReading,
@@ -36,6 +37,7 @@ from checks.readings import (
     PlatformReading,
     RdmaPort,
     RdmaReading,
+    SmartReading,
 )
 from checks.readings.accelerator import (
     BadPages,
@@ -440,3 +442,36 @@ def test_any_disks_are_judged(readings: list[DisksReading]) -> None:
     for check in LEVEL_CHECKS:
         if check.reading is DisksReading:
             assert Verdict.OK not in {finding.verdict for finding in check.judge(readings)}
+
+
+smarts = st.builds(
+    DiskSmart,
+    name=st.sampled_from(["nvme0", "sda"]),
+    serial=st.sampled_from(["", "S1"]),
+    critical_warning=st.one_of(st.none(), st.integers(0, 255)),
+    spare_percent=counts,
+    spare_threshold_percent=counts,
+    used_percent=counts,
+    media_errors=counts,
+    temperature_celsius=counts,
+    limit_celsius=counts,
+    warning_minutes=counts,
+    passed=st.one_of(st.none(), st.booleans()),
+    reallocated=counts,
+    pending=counts,
+    uncorrectable=counts,
+    unreadable=st.sampled_from(["", "timeout"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(smarts, max_size=3).map(tuple), min_size=1, max_size=5), st.sampled_from([(), ("nvme1",)]))
+def test_any_health_of_disks_is_judged(windows: list[tuple[DiskSmart, ...]], denied: tuple[str, ...]) -> None:
+    readings = [SmartReading(float(at), disks=seen, denied=denied) for at, seen in enumerate(windows)]
+    for check in LEVEL_CHECKS:
+        if check.reading is SmartReading:
+            findings = judge(check, readings)
+            assert Verdict.OK not in {finding.verdict for finding in findings}
+            assert all(any(outcome.covers(finding) for outcome in check.outcomes) for finding in findings)
+            silent = {disk.name for disk in readings[-1].disks if disk.unreadable} | set(denied)
+            assert bool(silent) == any(finding.verdict is Verdict.UNKNOWN for finding in findings)

@@ -214,6 +214,9 @@ LEVELS = [
     ("storage.gpfs", "down", Verdict.FAILED, Action.NONE, "storage_server"),
     ("storage.nfs", "timeouts", Verdict.DEGRADED, Action.NONE, ""),
     ("storage.raid", "degraded", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "storage_disk_watch"),
+    ("storage.smart", "failing", Verdict.FAILED, Action.CONTACT_SUPPORT, "storage_disk_failed"),
+    ("storage.smart", "worn_out", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "storage_disk_watch"),
+    ("storage.smart", "wearing", Verdict.DEGRADED, Action.NONE, ""),
     ("storage.nvme", "dead", Verdict.FAILED, Action.REBOOT, "host_reboot"),
     ("storage.nvme", "unreachable", Verdict.DEGRADED, Action.NONE, ""),
     ("storage.io_stall", "", Verdict.FAILED, Action.REBOOT, "host_reboot"),
@@ -400,6 +403,7 @@ def test_notices_touch_nothing(name: str) -> None:
         "npu_separate",
         "amd_separate",
         "host_cooling",
+        "storage_disk_failed",
     ],
 )
 def test_what_software_cannot_mend_is_not_repaired(name: str) -> None:
