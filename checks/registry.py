@@ -20,7 +20,6 @@ from checks.gpu import (
     inforom,
     mig,
     nvml,
-    pcie,
     persistence,
     power,
     recovery_action,
@@ -32,9 +31,8 @@ from checks.gpu import (
     vbios,
     xid,
 )
-from checks.gpu import (
-    processes as gpu_processes,
-)
+from checks.gpu import pcie as gpu_pcie
+from checks.gpu import processes as gpu_processes
 from checks.host import (
     agent,
     bmc,
@@ -87,7 +85,7 @@ CHECKS: tuple[Check, ...] = (
     temperature.CHECK,
     throttle.CHECK,
     power.CHECK,
-    pcie.CHECK,
+    gpu_pcie.CHECK,
     clocks.CHECK,
     persistence.CHECK,
     ecc_mode.CHECK,

@@ -88,10 +88,10 @@ def test_the_catalogue_holds_every_check_with_what_answers_it() -> None:
     assert list(rows) == [check.id for check in CHECKS]
     keys = {"id", "source", "interval_s", "cost", "verdicts", "action", "playbook", "thresholds"}
     assert all(keys <= set(row) for row in rows.values())
-    count = rows["gpu.count"]
-    assert (count["source"], count["interval_s"], count["verdicts"]) == ("nvml", 15.0, ["failed", "unknown", "ok"])
-    assert count["action"] == ["reboot", "reset_gpu"]
-    assert "gpu_lost" in count["playbook"]
+    nvml = rows["gpu.nvml"]
+    assert (nvml["source"], nvml["interval_s"]) == ("nvml", 15.0)
+    assert (nvml["verdicts"], nvml["action"]) == (["failed", "degraded", "unknown", "ok"], ["reboot"])
+    assert nvml["playbook"] == ["gpu_reboot", "gpu_reboot_idle"]
 
 
 def test_people_get_a_table() -> None:
