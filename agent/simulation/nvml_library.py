@@ -5,15 +5,18 @@ from a text file that is read again once it was replaced, so that a fault shows 
 double in tests/doubles/nvml answers from the same text; a machine that simulates needs no compiler.
 
 Each line is a fact: `driver VERSION`, `init CODE`, `count N`, `hang FUNCTION [stubborn]`, `fail FUNCTION CODE`,
-`missing FUNCTION`, or of one GPU `gpu INDEX KEY VALUE` with `uuid`, `pci`, `serial`, `name`, `temperature`,
-`margin`, `thresholds SHUTDOWN SLOWDOWN MEMORY GPU`, `ecc CORRECTED UNCORRECTED`, `dram CORRECTED UNCORRECTED`,
-`sram CORRECTED UNCORRECTED LIFETIME EXCEEDED`, `rows CORRECTABLE UNCORRECTABLE PENDING FAILED`,
-`histogram MAX HIGH PARTIAL LOW NONE`, `retired SINGLE DOUBLE PENDING UNIX_TIME`, `recovery ACTION`, `field ID VALUE`,
-`links` (a digit each), `reasons BITS`, `pstate N`, `utilization GPU MEMORY`, `power USED LIMIT DEFAULT`,
-`clocks SM MEMORY MAX_SM MAX_MEMORY SET_SM SET_MEMORY`, `pcie GENERATION WIDTH MAX_GENERATION MAX_WIDTH`,
-`persistence MODE`, `ecc_mode NOW [PENDING]`, `mig NOW [PENDING]`, `vbios`, `inforom`, `gsp VERSION`,
+`missing FUNCTION`, or of one GPU `gpu INDEX KEY VALUE` with `uuid`, `pci`, `serial`, `name`, `temperature`, `margin`,
+`thresholds SHUTDOWN SLOWDOWN MEMORY GPU`, `ecc CORRECTED UNCORRECTED`, `dram CORRECTED UNCORRECTED`, `sram CORRECTED
+UNCORRECTED LIFETIME EXCEEDED`, `rows CORRECTABLE UNCORRECTABLE PENDING FAILED`, `histogram MAX HIGH PARTIAL LOW NONE`,
+`retired SINGLE DOUBLE PENDING UNIX_TIME`, `recovery ACTION`, `field ID VALUE ...`, `links` (the state of each, a
+digit), `link_counter N VALUE ...` (of nvmlDeviceGetNvLinkErrorCounter), `fabric STATE STATUS CLUSTER CLIQUE MASK
+[SUMMARY]` (without SUMMARY, of a driver that knows none), `reasons BITS`, `pstate N`, `utilization GPU MEMORY`, `power
+USED LIMIT DEFAULT`, `clocks SM MEMORY MAX_SM MAX_MEMORY SET_SM SET_MEMORY`, `pcie GENERATION WIDTH MAX_GENERATION
+MAX_WIDTH`, `persistence MODE`, `ecc_mode NOW [PENDING]`, `mig NOW [PENDING]`, `vbios`, `inforom`, `gsp VERSION`,
 `gsp_mode ENABLED DEFAULT`, `repair CHANNEL TPC`, `unrepairable FLAG`, `processes PID:BYTES ...`, `return CODE` (of
-every call), `hang` and `fail`. A FUNCTION may be `*`. A fact that is not given is not supported by that GPU.
+every call), `hang` and `fail`. A FUNCTION may be `*`. Of a field and a link counter, the values are those of scope 0, 1
+and so on, or one for all; `!CODE` in place of a value is an error. A fact that is not given is not supported by that
+GPU.
 """
 
 from __future__ import annotations
@@ -38,13 +41,14 @@ SUCCESS: Final[int] = pynvml.NVML_SUCCESS
 INVALID_ARGUMENT: Final[int] = pynvml.NVML_ERROR_INVALID_ARGUMENT
 NOT_SUPPORTED: Final[int] = pynvml.NVML_ERROR_NOT_SUPPORTED
 INSUFFICIENT_SIZE: Final[int] = pynvml.NVML_ERROR_INSUFFICIENT_SIZE
+VERSION_MISMATCH: Final[int] = pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH
 
 GPU_WORDS: Final = 2
 WORD_BYTES: Final = 4
 LONG_BYTES: Final = 8
 RETIRED_AT: Final = 3
 UNDISTURBED: Final = frozenset({"nvmlErrorString", "nvmlShutdown"})
-ACTIONS: Final = frozenset({"hang", "fail", "missing", "field"})
+ACTIONS: Final = frozenset({"hang", "fail", "missing", "field", "link_counter"})
 """Words whose next word belongs to the key."""
 
 
@@ -299,23 +303,54 @@ def _link(gpu: Gpu, link: int, address: int) -> int:
     return _put(ctypes.c_uint, address, int(links[link]))
 
 
+def _link_counter(gpu: Gpu, link: int, counter: int, address: int) -> int:
+    code, value = _scoped(gpu.get(f"link_counter {counter}"), link)
+    return code or _put(ctypes.c_ulonglong, address, value)
+
+
 def _fields(gpu: Gpu, count: int, address: int) -> int:
     for value in (pynvml.c_nvmlFieldValue_t * count).from_address(address):
-        text = _field_text(gpu, value.fieldId)
-        value.nvmlReturn = SUCCESS if text is not None else NOT_SUPPORTED
+        value.nvmlReturn, value.value.sllVal = _scoped(_field_text(gpu, value.fieldId), value.scopeId)
         value.valueType = pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG
-        value.value.sllVal = int(text or 0)
     return SUCCESS
 
 
 def _field_text(gpu: Gpu, field: int) -> str | None:
+    links = gpu.get("links")
     if (text := gpu.get(f"field {field}")) is not None:
         return text
     if field == pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION:
         return gpu.get("recovery")
-    if field == pynvml.NVML_FI_DEV_NVLINK_LINK_COUNT and (links := gpu.get("links")) is not None:
+    if field == pynvml.NVML_FI_DEV_NVLINK_LINK_COUNT and links is not None:
         return str(len(links))
-    return None
+    return " ".join(links) if field == pynvml.NVML_FI_DEV_NVLINK_GET_STATE and links else None
+
+
+def _scoped(text: str | None, scope: int) -> tuple[int, int]:
+    """Return code and value of one scope: the one value that stands for all, or the scope's own."""
+    if text is None:
+        return NOT_SUPPORTED, 0
+    values = text.split()
+    if len(values) > 1 and scope >= len(values):
+        return INVALID_ARGUMENT, 0
+    value = values[scope if len(values) > 1 else 0]
+    return (int(value[1:]), 0) if value.startswith("!") else (SUCCESS, int(value))
+
+
+def _fabric(gpu: Gpu, address: int) -> int:
+    if (text := gpu.get("fabric")) is None:
+        return NOT_SUPPORTED
+    state, status, cluster, clique, mask, *summary = text.split()
+    asked = ctypes.c_uint.from_address(address).value
+    if asked not in (pynvml.nvmlGpuFabricInfo_v2, pynvml.nvmlGpuFabricInfo_v3 if summary else 0):
+        return VERSION_MISMATCH
+    information = pynvml.c_nvmlGpuFabricInfo_v2_t.from_address(address)
+    information.clusterUuid[:] = bytes.fromhex(cluster)
+    information.state, information.status, information.cliqueId = int(state), int(status), int(clique)
+    information.healthMask = int(mask, 16)
+    if asked == pynvml.nvmlGpuFabricInfo_v3:
+        pynvml.c_nvmlGpuFabricInfo_v3_t.from_address(address).healthSummary = int(summary[0])
+    return SUCCESS
 
 
 _ERROR_TEXT: Final = ctypes.create_string_buffer(b"simulated error")
@@ -365,6 +400,8 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], Handler]]] = {
     "nvmlDeviceGetRemappedRows": ((_INT, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER), _rows),
     "nvmlDeviceGetFieldValues": ((_INT, _POINTER, _INT, _POINTER), _fields),
     "nvmlDeviceGetNvLinkState": ((_INT, _POINTER, _WORD, _POINTER), _link),
+    "nvmlDeviceGetNvLinkErrorCounter": ((_INT, _POINTER, _WORD, _WORD, _POINTER), _link_counter),
+    "nvmlDeviceGetGpuFabricInfoV": (_ONE, _fabric),
     "nvmlDeviceGetMemoryErrorCounter": ((_INT, _POINTER, _WORD, _WORD, _WORD, _POINTER), _dram),
     "nvmlDeviceGetTemperatureThreshold": (_CHOICE, _threshold),
     "nvmlDeviceGetClockInfo": (_CHOICE, _clock(0)),

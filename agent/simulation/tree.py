@@ -94,9 +94,10 @@ IDLE_GPU: Final = (
     "sram 0 0 0 0",
     "processes ",
     "unrepairable 0",
-    *(f"field {number} 0" for number in (74, 94, 95, 169, *range(173, 184), 196, 269, 270, 271)),
+    *(f"field {number} 0" for number in (74, 94, 95, 161, 162, 163, 169, *range(173, 184), 196, 269, 270, 271)),
     "field 82 43",
     "field 194 -2",
+    f"fabric 3 0 {'0' * 32} 0 1aa 1",
 )
 """What NVML says of a GPU that does nothing. Source: nvidia-smi -q of an H100 SXM, as published."""
 

@@ -29,7 +29,7 @@ and a driver is installed within minutes of being wanted."""
 
 HANGS: Final = frozenset({"timeout", "stuck"})
 
-SHARED: Final = ("uuid", "pci", "serial", "name", "nvlink_states", "details")
+SHARED: Final = ("uuid", "pci", "serial", "name", "nvlink", "fabric", "details")
 """Fields of a GPU that take memory and rarely change."""
 
 NVIDIA_VENDOR: Final = "0x10de"

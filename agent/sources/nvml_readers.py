@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import pynvml
 
-from agent.sources.nvml_fields import ABSENT, NO_SUCH_FIELD, field, fields
+from agent.sources.nvml_fields import ABSENT, NO_SUCH_FIELD, fields
+from agent.sources.nvml_links import LinkReader, read_fabric
 
 MINUTE_S: Final = 60.0
 RARELY_S: Final = 300.0
@@ -57,6 +58,8 @@ LIMIT_FIELDS: Final = {
     "slowdown_margin_celsius": pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT,
     "max_margin_celsius": pynvml.NVML_FI_DEV_TEMPERATURE_GPU_MAX_TLIMIT,
 }
+
+LINKS: Final = LinkReader()
 
 Values = tuple[Any, ...]
 
@@ -114,31 +117,6 @@ def _reasons(handle: Any) -> Values:
 def _remapped_rows(handle: Any) -> Values:
     correctable, uncorrectable, pending, failed = pynvml.nvmlDeviceGetRemappedRows(handle)
     return correctable, uncorrectable, bool(pending), bool(failed)
-
-
-def _nvlink_states(handle: Any) -> Values:
-    """Return link → active, empty without NVLink and while MIG is on, which takes the links away for good reason."""
-    if _mig_is_on(handle):
-        return ({},)
-    count = field(handle, pynvml.NVML_FI_DEV_NVLINK_LINK_COUNT)
-    states: dict[int, bool] = {}
-    for link in range(pynvml.NVML_NVLINK_MAX_LINKS if count is None else count):
-        try:
-            states[link] = bool(pynvml.nvmlDeviceGetNvLinkState(handle, link))
-        except pynvml.NVMLError as error:
-            if error.value in NO_SUCH_FIELD:
-                break
-            raise
-    return (states,)
-
-
-def _mig_is_on(handle: Any) -> bool:
-    try:
-        return bool(pynvml.nvmlDeviceGetMigMode(handle)[0])
-    except pynvml.NVMLError as error:
-        if error.value in ABSENT:
-            return False
-        raise
 
 
 def _sram(handle: Any) -> Values:
@@ -267,7 +245,8 @@ MOMENTARY: Final = (
     ),
     Reader(("remapped_correctable", "remapped_uncorrectable", "remap_pending", "remap_failed"), _remapped_rows),
     _batch(MOMENTARY_FIELDS),
-    Reader(("nvlink_states",), _nvlink_states),
+    Reader(("nvlink",), lambda handle: (LINKS.read(handle),)),
+    Reader(("fabric",), lambda handle: (read_fabric(handle),)),
     Reader(("clock_event_reasons",), _reasons),
     _one("performance_state", pynvml.nvmlDeviceGetPerformanceState),
     Reader(("utilization_percent",), lambda handle: (pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,)),

@@ -25,9 +25,24 @@ from checks.readings.disks import DisksReading
 from checks.readings.gpfs import GpfsReading
 from checks.readings.host import HostReading
 from checks.readings.kernel import KernelLogState, KernelRecord
-from checks.readings.lustre import LustreReading, LustreTarget
-from checks.readings.mounts import ExpectedMount, FilesystemReading, MountsReading
-from checks.readings.nfs import NfsMount, NfsReading
+from checks.readings.lustre import (
+    LustreReading,
+    LustreTarget,
+)
+from checks.readings.mounts import (
+    ExpectedMount,
+    FilesystemReading,
+    MountsReading,
+)
+from checks.readings.nfs import (
+    NfsMount,
+    NfsReading,
+)
+from checks.readings.nvlink import (
+    FabricReading,
+    NvlinkCounters,
+    NvlinkReading,
+)
 from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
 from checks.readings.platform import PlatformReading
 from checks.readings.rdma import RdmaPort, RdmaReading
@@ -53,6 +68,7 @@ __all__ = [
     "DiskSmart",
     "DisksReading",
     "ExpectedMount",
+    "FabricReading",
     "FilesystemReading",
     "GpfsReading",
     "GpuDetails",
@@ -67,6 +83,8 @@ __all__ = [
     "MountsReading",
     "NfsMount",
     "NfsReading",
+    "NvlinkCounters",
+    "NvlinkReading",
     "NvmlReading",
     "PlatformReading",
     "PortCounters",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from checks.readings.nvlink import FabricReading, NvlinkReading
+
 
 @dataclass(frozen=True, slots=True)
 class RemapBanks:
@@ -110,7 +112,8 @@ class GpuReading:
             What is known of the SRAM is told to root only.
         recovery_action: NVML field 230: 0 none, 1 reset, 2 reboot, 3 drain P2P, 4 drain and reset, 5 recover IMEX,
             6 bus reset, 7 system reboot.
-        nvlink_states: link index → active.
+        nvlink: `None` without NVLink.
+        fabric: `None` where driver or GPU know of no NVLink fabric.
         clock_event_reasons: NVML's bits of what keeps the clocks down now.
         ..._ns: time for which this kept the clocks down since the driver was loaded.
         performance_state: 0 for the fastest to 15.
@@ -140,7 +143,8 @@ class GpuReading:
     remap_pending: bool | None = None
     remap_failed: bool | None = None
     recovery_action: int | None = None
-    nvlink_states: dict[int, bool] = field(default_factory=dict)
+    nvlink: NvlinkReading | None = None
+    fabric: FabricReading | None = None
     clock_event_reasons: int | None = None
     power_cap_ns: int | None = None
     thermal_ns: int | None = None

@@ -134,7 +134,7 @@ def test_nvml_that_does_not_answer_leaves_no_check_over_it_ok(failure: str) -> N
         ("gpu.ecc_corrected", "ecc_corrected_volatile"),
         ("gpu.retired_pages", "retired_double_bit"),
         ("gpu.repair", "unrepairable_memory"),
-        ("fabric.nvlink", "nvlink_states"),
+        ("fabric.nvlink", "nvlink"),
     ],
 )
 @given(st.text(min_size=1, max_size=40))

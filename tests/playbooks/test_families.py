@@ -185,6 +185,9 @@ LEVELS = [
     ("gpu.repair", "channel_pending", Verdict.DEGRADED, Action.RESET_GPU, "gpu_memory"),
     ("gpu.repair", "unrepairable", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_row_remap_failed"),
     ("fabric.nvlink", "down", Verdict.FAILED, Action.RESET_GPU, "nvlink"),
+    ("fabric.nvlink", "down", Verdict.FAILED, Action.REBOOT, "nvswitch"),
+    ("fabric.nvlink", "traffic_disabled", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "nvlink_watch"),
+    ("fabric.nvlink", "traffic_disabled", Verdict.DEGRADED, Action.REBOOT, "nvlink_watch"),
     ("fabric.rdma_port", "missing", Verdict.FAILED, Action.REBOOT, "rdma_port"),
     ("fabric.rdma_port", "down", Verdict.FAILED, Action.CHECK_CABLING, "rdma_port"),
     ("fabric.rdma_port", "down", Verdict.FAILED, Action.CONTACT_SUPPORT, "rdma_port_disabled"),
@@ -377,6 +380,7 @@ def test_silence_takes_nothing_out() -> None:
     "name",
     [
         "gpu_support",
+        "nvlink_watch",
         "rdma_flap_watch",
         "rdma_link_watch",
         "host_disk_filling",

@@ -17,14 +17,17 @@ import pytest
 from agent.sources.child import Slot
 from agent.sources.nvml import ABSENT_INTERVAL_S, SHARED, NvmlSource, name_silent, nvidia_addresses
 from checks.errors import CannotObserve
-from checks.readings import GpuDetails, GpuProcess, GpuReading, RemapBanks
+from checks.readings import FabricReading, GpuDetails, GpuProcess, GpuReading, NvlinkCounters, NvlinkReading, RemapBanks
 from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
 from tests.support.nvml_double import GPU_UUIDS, Library, build_double
 from tests.support.surroundings import SOON, deadline, surroundings_at
 
 FIRST, SECOND = GPU_UUIDS
-LINKS_UP = dict.fromkeys(range(18), True)
+LINKS_UP = NvlinkReading(
+    states=(1,) * 18, counters=NvlinkCounters(replays=(0,) * 18, recoveries=(0,) * 18, crc_errors=(0,) * 18)
+)
+FABRIC = FabricReading(state=3, cluster_uuid="0" * 32, health_mask=0x1AA, health_summary=1)
 PCI = {FIRST: "0000:1b:00", SECOND: "0000:1c:00"}
 DETAILS = GpuDetails(
     counted_at_s=5.0,
@@ -98,7 +101,8 @@ async def test_healthy_gpus_are_read_in_full(library: Library) -> None:
         remap_pending=False,
         remap_failed=False,
         recovery_action=0,
-        nvlink_states=LINKS_UP,
+        nvlink=LINKS_UP,
+        fabric=FABRIC,
         temperature_margin_celsius=52,
         memory_temperature_celsius=43,
         clock_event_reasons=1,
@@ -141,7 +145,7 @@ async def test_the_child_stays_and_the_state_is_read_anew(library: Library) -> N
         gpu.remap_failed,
         gpu.recovery_action,
     ) == (91, 2, True, True, 4)
-    assert gpu.nvlink_states == LINKS_UP | {2: False}
+    assert gpu.nvlink == NvlinkReading(states=(1, 1, 0) + (1,) * 15)
     assert gpu.errors == {}
 
 
@@ -319,7 +323,7 @@ async def test_processes_are_looked_up_where_their_numbers_are_the_hosts(
 
 async def test_what_has_not_changed_is_kept_once(library: Library) -> None:
     source = Source(library)
-    first, second = [(await source.read()).gpus[0] for _ in range(2)]
+    _with_counters, first, second = [(await source.read()).gpus[0] for _ in range(3)]
     await source.close()
     assert all(getattr(first, name) is getattr(second, name) for name in SHARED)
 
@@ -339,23 +343,6 @@ async def test_a_library_without_the_symbol_at_all_is_read(tmp_path: Path) -> No
     gpu = (await source.read()).gpus[0]
     await source.close()
     assert (gpu.remap_pending, gpu.errors, gpu.uuid) == (None, {}, FIRST)
-
-
-async def test_links_are_left_out_where_there_are_none_and_while_mig_is_on(library: Library) -> None:
-    library.say("gpu 0 links ", "gpu 1 mig 1")
-    source = Source(library)
-    reading = await source.read()
-    await source.close()
-    assert [gpu.nvlink_states for gpu in reading.gpus] == [{}, {}]
-    assert [gpu.errors for gpu in reading.gpus] == [{}, {}]
-
-
-async def test_links_are_counted_by_asking_where_the_driver_does_not_tell_their_number(library: Library) -> None:
-    library.say("gpu 0 fail nvmlDeviceGetFieldValues 3", "gpu 0 links 1111110")
-    source = Source(library)
-    states = (await source.read()).gpus[0].nvlink_states
-    await source.close()
-    assert dict.fromkeys(range(6), True) | {6: False} == states
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@
 #include <unistd.h>
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9,
-       FUNCTION_NOT_FOUND = 13 };
-enum { LINE = 512, KEY = 128, LINES = 4096 };
+       FUNCTION_NOT_FOUND = 13, ARGUMENT_VERSION_MISMATCH = 25 };
+enum { LINE = 1024, KEY = 128, LINES = 4096 };
 enum { CLOCK_SM = 1, CLOCK_MEMORY = 2, LOCATION_DRAM = 2, GSP_VERSION = 64 };
-enum { FIELD_LINK_COUNT = 91, FIELD_RECOVERY_ACTION = 230, TYPE_SIGNED_LONG_LONG = 4 };
+enum { FABRIC_V2 = 0x02000024, FABRIC_V3 = 0x03000028 };
+enum { FIELD_LINK_COUNT = 91, FIELD_LINK_STATE = 165, FIELD_RECOVERY_ACTION = 230, TYPE_SIGNED_LONG_LONG = 4 };
 
 typedef int nvmlReturn;
 typedef struct device device; /* never looked into: the pointer is the GPU's index and one */
@@ -52,6 +53,14 @@ typedef struct {
     nvmlReturn nvmlReturn;
     union { double d; unsigned ui; unsigned long ul; long long ll; } value;
 } fieldValue;
+
+typedef struct {
+    unsigned version;
+    unsigned char clusterUuid[16];
+    nvmlReturn status;
+    unsigned cliqueId, state, healthMask;
+    unsigned char healthSummary; /* not in the second version */
+} fabricInfo;
 
 /* The state file as it was last read, and its lines. It is read again when it was replaced. */
 static struct {
@@ -224,22 +233,67 @@ nvmlReturn nvmlDeviceGetRemappedRows(device *gpu, unsigned *correctable, unsigne
 }
 #endif
 
+/* Finds the value of one scope among several, or the one that stands for all. */
+static nvmlReturn scoped(int found, const char *text, unsigned scope, long long *value) {
+    const char *at = text;
+    if (!found) return NOT_SUPPORTED;
+    for (unsigned i = 0; strchr(text, ' ') && i < scope; i++) {
+        at = strchr(at, ' ');
+        if (!at) return INVALID_ARGUMENT;
+        at++;
+    }
+    if (*at == '!') return atoi(at + 1);
+    *value = strtoll(at, NULL, 10);
+    return SUCCESS;
+}
+
+/* Writes what there is for all scopes of a field into `value`, as the text of the state says it. */
+static int look_field(const device *gpu, unsigned field, char value[LINE]) {
+    char key[KEY], links[LINE];
+    snprintf(key, sizeof key, "field %u", field);
+    if (look_gpu(gpu, key, value)) return 1;
+    if (field == FIELD_RECOVERY_ACTION) return look_gpu(gpu, "recovery", value);
+    if (field == FIELD_LINK_COUNT && look_gpu(gpu, "links", links)) {
+        snprintf(value, LINE, "%zu", strlen(links));
+        return 1;
+    }
+    if (field != FIELD_LINK_STATE || !look_gpu(gpu, "links", links) || !*links) return 0;
+    for (size_t i = 0; links[i]; i++) snprintf(value + 2 * i, LINE - 2 * i, "%c ", links[i]);
+    value[2 * strlen(links) - 1] = 0;
+    return 1;
+}
+
 nvmlReturn nvmlDeviceGetFieldValues(device *gpu, int count, fieldValue *values) {
-    char value[LINE], key[KEY];
+    char value[LINE];
+    int found = 0;
     INTERFERE(gpu);
     for (int i = 0; i < count; i++) {
-        int found = 0;
-        long long number = 0;
-        snprintf(key, sizeof key, "field %u", values[i].fieldId);
-        if ((found = look_gpu(gpu, key, value))) number = strtoll(value, NULL, 10);
-        else if (values[i].fieldId == FIELD_RECOVERY_ACTION && (found = look_gpu(gpu, "recovery", value)))
-            number = (unsigned)atoi(value);
-        else if (values[i].fieldId == FIELD_LINK_COUNT && (found = look_gpu(gpu, "links", value)))
-            number = (unsigned)strlen(value);
-        values[i].nvmlReturn = found ? SUCCESS : NOT_SUPPORTED;
+        values[i].value.ll = 0;
+        if (!i || values[i].fieldId != values[i - 1].fieldId) found = look_field(gpu, values[i].fieldId, value);
+        values[i].nvmlReturn = scoped(found, value, values[i].scopeId, &values[i].value.ll);
         values[i].valueType = TYPE_SIGNED_LONG_LONG;
-        values[i].value.ll = number;
     }
+    return SUCCESS;
+}
+
+nvmlReturn nvmlDeviceGetNvLinkErrorCounter(device *gpu, unsigned link, unsigned counter, long long *count) {
+    char key[KEY], value[LINE];
+    INTERFERE(gpu);
+    snprintf(key, sizeof key, "link_counter %u", counter);
+    return scoped(look_gpu(gpu, key, value), value, link, count);
+}
+
+nvmlReturn nvmlDeviceGetGpuFabricInfoV(device *gpu, fabricInfo *info) {
+    char value[LINE], cluster[33];
+    unsigned summary = 0;
+    int facts;
+    INTERFERE(gpu);
+    if (!look_gpu(gpu, "fabric", value)) return NOT_SUPPORTED;
+    facts = sscanf(value, "%u %d %32s %u %x %u", &info->state, &info->status, cluster, &info->cliqueId,
+                   &info->healthMask, &summary);
+    if (info->version != FABRIC_V2 && !(info->version == FABRIC_V3 && facts == 6)) return ARGUMENT_VERSION_MISMATCH;
+    for (int i = 0; i < 16; i++) sscanf(cluster + 2 * i, "%2hhx", &info->clusterUuid[i]);
+    if (info->version == FABRIC_V3) info->healthSummary = (unsigned char)summary;
     return SUCCESS;
 }
 
