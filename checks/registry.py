@@ -9,7 +9,15 @@ from checks.amd import pcie as amd_pcie
 from checks.amd import temperature as amd_temperature
 from checks.amd import throttle as amd_throttle
 from checks.check import Check
-from checks.fabric import nvlink, rdma_ber, rdma_errors, rdma_flap, rdma_port, sxid
+from checks.fabric import (
+    nvlink,
+    nvlink_errors,
+    rdma_ber,
+    rdma_errors,
+    rdma_flap,
+    rdma_port,
+    sxid,
+)
 from checks.gpu import (
     clocks,
     count,
@@ -96,6 +104,7 @@ CHECKS: tuple[Check, ...] = (
     gpu_processes.CHECK,
     sxid.CHECK,
     nvlink.CHECK,
+    nvlink_errors.CHECK,
     rdma_port.CHECK,
     rdma_flap.CHECK,
     rdma_errors.CHECK,
