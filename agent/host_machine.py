@@ -18,13 +18,18 @@ from agent.simulation.faults import FAULTS, Target, find_fault
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Ended, Slot, Stuck
 
 SERVICES: Final = (
+    "containerd",
+    "crio",
     "kubelet",
+    "munge",
     "nvidia-dcgm",
+    "nvidia-dcgm-exporter",
     "nvidia-fabricmanager",
     "nvidia-imex",
     "nvidia-persistenced",
     "openibd",
     "opensm",
+    "rasdaemon",
     "rdma-hw.target",
     "slurmd",
 )

@@ -209,7 +209,7 @@ class Orders:
             case OrderAction.COLLECT:
                 return await self._collect()
             case OrderAction.RESTART_SERVICE:
-                return await self._machine.restart_service(order.parameters.get("service", ""))
+                return await self._machine.restart_service(order.parameters.get("service") or order.device)
             case OrderAction.RESET_GPU:
                 done = await self._machine.reset_gpu(order.device)
                 self._desk.device_was_reset(order.device)

@@ -10,6 +10,7 @@ from checks.amd import temperature as amd_temperature
 from checks.amd import throttle as amd_throttle
 from checks.check import Check
 from checks.fabric import (
+    fabric_state,
     nvlink,
     nvlink_errors,
     rdma_ber,
@@ -39,8 +40,12 @@ from checks.gpu import (
     vbios,
     xid,
 )
-from checks.gpu import pcie as gpu_pcie
-from checks.gpu import processes as gpu_processes
+from checks.gpu import (
+    pcie as gpu_pcie,
+)
+from checks.gpu import (
+    processes as gpu_processes,
+)
 from checks.host import (
     agent,
     bmc,
@@ -55,6 +60,7 @@ from checks.host import (
     pressure,
     processes,
     reboot,
+    services,
     taint,
     time,
 )
@@ -105,6 +111,7 @@ CHECKS: tuple[Check, ...] = (
     sxid.CHECK,
     nvlink.CHECK,
     nvlink_errors.CHECK,
+    fabric_state.CHECK,
     rdma_port.CHECK,
     rdma_flap.CHECK,
     rdma_errors.CHECK,
@@ -138,6 +145,7 @@ CHECKS: tuple[Check, ...] = (
     pcie.CHECK,
     cpu.CHECK,
     time.CHECK,
+    services.CHECK,
     bmc.CHECK,
     hang.CHECK,
     mounts.CHECK,

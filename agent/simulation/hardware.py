@@ -16,6 +16,9 @@ GPU_BUSES: Final = ("1b", "43", "52", "61", "9d", "c3", "d1", "df")
 PORT_BUSES: Final = ("18", "40", "4f", "5e", "9a", "c0", "ce", "dc")
 """Source: our choice, in the manner of an HGX H100 host: each GPU beside its adapter behind one PCIe switch."""
 
+SWITCH_BUSES: Final = ("05", "06", "07", "08")
+"""Of the four NVSwitches. Source: our choice, in the manner of an HGX H100 host."""
+
 GPU_MODEL: Final = "NVIDIA H100 80GB HBM3"
 DRIVER_VERSION: Final = "550.127.05"
 NVLINKS: Final = 18
@@ -84,6 +87,7 @@ class SimulatedHost:
         hangs: no NVML call ever returns.
         used_percent, is_read_only: of the root file system.
         hung_mount: the mount point of a file system that never answers, empty for none.
+        failed_service: the unit that has failed, empty for none.
     """
 
     driver_returns: int = 0
@@ -91,6 +95,7 @@ class SimulatedHost:
     used_percent: float = USED_PERCENT
     is_read_only: bool = False
     hung_mount: str = ""
+    failed_service: str = ""
 
 
 @dataclass(frozen=True, slots=True)

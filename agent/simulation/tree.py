@@ -24,12 +24,14 @@ from agent.simulation.hardware import (
     ROOT_BYTES,
     SCRATCH_BYTES,
     SHARED_MEMORY_BYTES,
+    SWITCH_BUSES,
     USED_PERCENT,
     Hardware,
     SimulatedGpu,
     SimulatedHost,
     SimulatedPort,
 )
+from agent.simulation.services import write_services
 from agent.simulation.states import MachineState, replace_file
 from agent.sources.mounts import Space
 from agent.sources.platform_files import (
@@ -55,6 +57,7 @@ TOOLS: Final = "bin"
 """Programs of the machine: the one that reads files, the one that asks disks, and none of this host's."""
 
 PROGRAM_MODE: Final = 0o755
+"""Programs of the machine: the one that reads files, those of agent/simulation/services.py, and none of this host's."""
 
 STATES: Final = {1: "DOWN", 2: "INIT", 4: "ACTIVE"}
 PHYSICAL_STATES: Final = {2: "Polling", 3: "Disabled", 5: "LinkUp"}
@@ -73,7 +76,8 @@ FIRMWARE: Final = "28.39.1002"
 BOARD: Final = "MT_0000000838"
 GPU_PCI: Final = ("0x10de", "0x2330", "0x030200")
 PORT_PCI: Final = ("0x15b3", "0x1021", "0x020700")
-"""Vendor, device and class of an H100 SXM and of a ConnectX-7 with InfiniBand. Source: pci.ids."""
+SWITCH_PCI: Final = ("0x10de", "0x22a3", "0x068000")
+"""Vendor, device and class of an H100 SXM, a ConnectX-7 with InfiniBand, and an NVSwitch. Source: pci.ids."""
 
 IDLE_GPU: Final = (
     "margin 52",
@@ -100,6 +104,8 @@ IDLE_GPU: Final = (
     f"fabric 3 0 {'0' * 32} 0 1aa 1",
 )
 """What NVML says of a GPU that does nothing. Source: nvidia-smi -q of an H100 SXM, as published."""
+
+SWITCHES: Final = tuple(f"0000:{bus}:00" for bus in SWITCH_BUSES)
 
 DISK: Final = "nvme0n1p2"
 DISK_PCI: Final = ("0000:01:00", "0000:02:00")
@@ -141,6 +147,9 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
     _write_program(directory / TOOLS / "nvme", HEALTHY_DISK, scratch=directory)
     for gpu in hardware.gpus:
         _link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
+    for address in SWITCHES:
+        _link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
+    write_services(directory, directory / SYSFS, directory / TOOLS, hardware.host)
     for port in hardware.ports:
         adapter = f"devices/{port.pci}.0/infiniband/mlx5_{port.number}"
         _link(directory / SYSFS / adapter / "device", "../..")
@@ -188,6 +197,8 @@ def _sysfs(hardware: Hardware) -> Iterator[tuple[str, str]]:
     for gpu in hardware.gpus:
         yield from _pci(gpu.pci, GPU_PCI)
         yield from _no_errors(gpu.pci)
+    for address in SWITCHES:
+        yield from _pci(address, SWITCH_PCI)
     yield from _disks()
     for port in hardware.ports:
         yield from _pci(port.pci, PORT_PCI)

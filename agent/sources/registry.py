@@ -23,6 +23,7 @@ from agent.sources import (
     platform,
     rdma,
     rdma_counters,
+    services,
     smart,
     time,
 )
@@ -41,6 +42,7 @@ SOURCES: Final[tuple[Declaration, ...]] = (
     disks.SOURCE,
     smart.SOURCE,
     time.SOURCE,
+    services.SOURCE,
     bmc.SOURCE,
     ascend.SOURCE,
     ascend_network.SOURCE,

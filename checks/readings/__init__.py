@@ -50,6 +50,10 @@ from checks.readings.rdma_counters import (
     PortCounters,
     RdmaCountersReading,
 )
+from checks.readings.services import (
+    ServicesReading,
+    ServiceUnit,
+)
 from checks.readings.smart import (
     DiskSmart,
     SmartReading,
@@ -94,6 +98,8 @@ __all__ = [
     "Reading",
     "RemapBanks",
     "SmartReading",
+    "ServiceUnit",
+    "ServicesReading",
     "SourceState",
     "TimeReading",
 ]
@@ -124,6 +130,7 @@ READINGS: tuple[type[Reading], ...] = (
     DisksReading,
     SmartReading,
     TimeReading,
+    ServicesReading,
     BmcReading,
     AscendReading,
     AscendNetworkReading,

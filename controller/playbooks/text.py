@@ -63,7 +63,12 @@ def say_answers(line: Answers) -> str:
 def say_step(step: Step) -> str:
     """Return what a step does."""
     given = step.parameters
-    words = {**given, "jobs": _DRAINS.get(given.get("jobs", ""), ""), "for": say_span(float(given.get("for_s", 0.0)))}
+    words = {
+        "service": "the service",
+        **given,
+        "jobs": _DRAINS.get(given.get("jobs", ""), ""),
+        "for": say_span(float(given.get("for_s", 0.0))),
+    }
     return _SAYS[step.verb].format_map(words)
 
 

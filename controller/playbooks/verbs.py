@@ -64,9 +64,9 @@ VERBS: Mapping[Verb, VerbShape] = {
     ),
     Verb.COLLECT: VerbShape("have the node gather evidence for the ticket", 60.0, best_effort=True),
     Verb.RESTART_SERVICE: VerbShape(
-        "restart a systemd unit on the node",
+        "restart a systemd unit on the node, which its agent must allow",
         300.0,
-        own_keys={"service": Key(SERVICE, "the unit; the node's agent must allow it", required=True)},
+        own_keys={"service": Key(SERVICE, "the unit; the one that the incident is about when absent")},
     ),
     Verb.RESET_GPU: VerbShape("reset the GPU that the incident is about", 300.0),
     Verb.REBOOT: VerbShape("reboot the node; it is over when another boot id is seen", 1800.0),

@@ -66,7 +66,7 @@ class Step:
         on_failure: name of a later step, or `hand_over`.
         attempts: how often the step is tried before it has failed.
         parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`),
-            `restart_service` has `service`, `ticket` has `team`, `page` has `severity`, `wait` and `probation`
+            `restart_service` may have `service`, `ticket` has `team`, `page` has `severity`, `wait` and `probation`
             have `for_s`, `approve` has `question`.
     """
 

@@ -162,10 +162,11 @@ async def test_orders_are_carried_out_one_after_another() -> None:
     node.machine.gate.clear()
     await node.give(order())
     await node.give(order(OrderAction.RESTART_SERVICE, "i2/restart/1", parameters={"service": "slurmd.service"}))
+    await node.give(order(OrderAction.RESTART_SERVICE, "i3/restart/1", device="kubelet"))
     assert [f"reset_gpu {UUID}"] == node.machine.did
     node.machine.gate.set()
     await settle()
-    assert [f"reset_gpu {UUID}", "restart_service slurmd.service"] == node.machine.did
+    assert [f"reset_gpu {UUID}", "restart_service slurmd.service", "restart_service kubelet"] == node.machine.did
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ LEVELS: dict[str, Seen] = {
     "row-remap-failed": {("gpu.row_remap", "failed", "failed")},
     "recovery-action": {("gpu.recovery_action", "reset", "failed")},
     "gpu-halted": {("gpu.recovery_action", "reset", "failed")},
+    "fabric-manager-down": {("host.services", "fabric_manager_down", "failed")},
     "nvlink-down": {("fabric.nvlink", "down", "failed")},
     "imex-failure": {("gpu.recovery_action", "recover_imex", "failed")},
     "app-fault": set(),
