@@ -97,9 +97,9 @@ __all__ = [
     "RdmaReading",
     "Reading",
     "RemapBanks",
-    "SmartReading",
     "ServiceUnit",
     "ServicesReading",
+    "SmartReading",
     "SourceState",
     "TimeReading",
 ]
