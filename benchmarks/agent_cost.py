@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from checks.gpu import xid
 from cli.broker import Mosquitto
 from tests.support.agent_site import NODE, Controller, Site
 from tests.support.broker import listening, running_broker, settings
-from tests.support.embedded import free_port
+from tests.support.embedded import free_port, until
 from tests.support.nvml_double import build_double
 from wire import topics
 from wire.messages import AgentStarted, EventBody, FindingRaised
@@ -96,6 +97,12 @@ async def an_agent(directory: Path, broker: Mosquitto, *, simulated: bool) -> As
             await site.end()
 
 
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a TCP port of the loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 @contextlib.contextmanager
 def exporter() -> Iterator[tuple[psutil.Process, str] | None]:
     """Give a running node-exporter with the address of its metrics, `None` where it is not installed."""
@@ -107,6 +114,7 @@ def exporter() -> Iterator[tuple[psutil.Process, str] | None]:
     command = [binary, f"--web.listen-address=127.0.0.1:{port}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        until("node-exporter listens", lambda: not is_free(port), limit_s=10.0)
         yield psutil.Process(process.pid), f"http://127.0.0.1:{port}/metrics"
     finally:
         process.terminate()
