@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from agent.plain_text import plain
-from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
+from agent.sources.tool import Tool
+from checks.errors import CannotObserve
 from wire.messages import Status
 
 MAX_BYTES: Final = 65_536
@@ -47,25 +47,14 @@ def bound(evidence: Mapping[str, str], *, most_bytes: int = MAX_BYTES) -> dict[s
     return {name: bounded[name] for name in evidence}
 
 
-class Tool:
-    """A command whose report is evidence. It may hang: then it is killed, and none is started behind one that stays."""
-
-    def __init__(self, program: str, *arguments: str) -> None:
-        """Start nothing yet."""
-        self._program, self._arguments = program, arguments
-        self._command = Command(Slot())
-
-    async def report(self, *, limit_s: float = TOOL_LIMIT_S) -> str:
-        """Return what it prints, or one sentence why it printed nothing; empty when it is not installed."""
-        path = shutil.which(self._program)
-        if path is None:
-            return ""
-        try:
-            return (await self._command.run((path, *self._arguments), deadline_s=limit_s)).text
-        except DeadlineMissed:
-            return f"{self._program} did not answer within {limit_s:g} s and was killed."
-        except (Stuck, ChildEnded, OSError) as error:
-            return f"{self._program} gave no report: {error}"
+async def report(tool: Tool, *arguments: str, limit_s: float = TOOL_LIMIT_S) -> str:
+    """Return what a program prints, or one sentence why it printed nothing; empty when it is not installed."""
+    if not tool.is_installed:
+        return ""
+    try:
+        return (await tool.run(*arguments, deadline_s=limit_s)).text
+    except CannotObserve as error:
+        return f"no report from {error}"
 
 
 def _as_json(value: Any) -> str:

@@ -8,6 +8,7 @@ dropped without an answer.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,10 +19,11 @@ import structlog
 from agent import ledger as ledgers
 from agent.clock import Clock
 from agent.desk import Desk, Journal
-from agent.evidence import Tool, bound, describe
+from agent.evidence import bound, describe, report
 from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused, Done, Machine
 from agent.plain_text import plain
+from agent.sources.tool import Tool
 from checks.finding import Verdict
 from wire.messages import CheckLevel, Envelope, OrderEnded, Refused, SignedOrder, Status
 from wire.orders import Order, OrderAction, check_acceptable
@@ -106,7 +108,7 @@ class Orders:
         self._one_at_a_time = asyncio.Lock()
         self._waiting: dict[str, asyncio.Task[None]] = {}
         self._quiet_until = 0.0
-        self._nvidia_smi = Tool("nvidia-smi", "-q")
+        self._nvidia_smi = Tool(shutil.which("nvidia-smi") or "")
         for ended in ledgers.interrupted(self._ledger, boot_id=self._boot_id, now=self._clock.wall()):
             self._end(ended)
 
@@ -240,8 +242,8 @@ class Orders:
     async def _collect(self) -> Done:
         evidence = describe(self._checks.status(), self._checks.last_readings, self._checks.kernel_lines)
         if not self._machine.simulated:
-            report = await self._nvidia_smi.report()
-            evidence |= {"nvidia-smi.txt": report} if report else {}
+            said = await report(self._nvidia_smi, "-q")
+            evidence |= {"nvidia-smi.txt": said} if said else {}
         return Done(f"collected {', '.join(evidence)}", evidence)
 
     async def _reboot(self, order: Order, started_at: float) -> Done:

@@ -10,14 +10,12 @@ import msgspec
 
 from agent.book import Book
 from agent.plain_text import plain
-from checks.finding import Finding, FindingKey, Verdict
+from checks.finding import WORST_FIRST, Finding, FindingKey, Verdict
 from checks.readings import GpuReading, NvmlReading, RdmaReading
 from wire.messages import CheckLevel, NodeFacts, Status
 
 MAX_EVIDENCE_BYTES: Final = 65_536
 """A level whose findings hold more evidence than this leaves it out: the edges carried it, the level must arrive."""
-
-_WORST_FIRST: Final = (Verdict.FAILED, Verdict.DEGRADED, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ def _describe(gpu: GpuReading) -> str:
 
 def _worst(book: Book, check: str) -> Finding | None:
     findings = [entry.finding for key, entry in sorted(book.raised.items()) if key.check == check]
-    return min(findings, key=lambda finding: _WORST_FIRST.index(finding.verdict), default=None)
+    return min(findings, key=lambda finding: WORST_FIRST.index(finding.verdict), default=None)
 
 
 def _level(worst: Finding | None, judged_at: float) -> CheckLevel:

@@ -19,6 +19,10 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+WORST_FIRST = (Verdict.FAILED, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.OK)
+"""A fault that is seen outweighs what could not be seen."""
+
+
 class Action(StrEnum):
     """What mends it, in the order of the repair ladder: each rung is a stronger intervention than the one before."""
 

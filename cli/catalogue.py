@@ -10,14 +10,13 @@ from agent.settings import KernelLog
 from agent.sources.registry import SOURCES
 from agent.sources.source import Cost, Privilege
 from checks.check import Check, Outcome
-from checks.finding import Action, Finding, Verdict
+from checks.finding import WORST_FIRST, Action, Finding, Verdict
 from checks.readings import AgentReading, KernelLogState
 from checks.registry import CHECKS
 from controller.policy.playbook import Playbook
 from controller.policy.rules import Budget, Rules
 
 LADDER = tuple(Action)
-WORST_FIRST = (Verdict.FAILED, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.OK)
 
 
 @dataclass(frozen=True, slots=True)

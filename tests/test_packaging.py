@@ -10,11 +10,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.support.checkout import ROOT, checked_in
+from tests.support.parts import missing
 
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
@@ -42,7 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel as a release does."""
     uv = shutil.which("uv") or _private_uv()
     if uv is None:
-        _missing("uv")
+        missing("uv")
     folder = tmp_path_factory.mktemp("wheel")
     command = [uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
     # The set-up filled the cache with the build backend, so the network is seldom needed.
@@ -61,12 +61,6 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 def _private_uv() -> str | None:
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return shutil.which("uv", path=str(data / "fleetmend" / "uv" / "bin"))
-
-
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI=true, but {what} is missing")
-    pytest.skip(f"{what} is not here")
 
 
 def test_the_wheel_holds_every_file_of_our_packages(wheel: Path) -> None:

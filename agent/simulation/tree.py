@@ -32,7 +32,7 @@ from agent.simulation.hardware import (
     SimulatedPort,
 )
 from agent.simulation.services import write_services
-from agent.simulation.states import MachineState, replace_file
+from agent.simulation.states import MachineState, draw, replace_file
 from agent.sources.mounts import Space
 from agent.sources.platform_files import (
     CLOCKSOURCE,
@@ -139,7 +139,7 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
         MOUNTINFO: _mountinfo(hardware.host),
         FSTAB: f"/dev/{DISK} / ext4 errors=remount-ro 0 1\n/dev/nvme1n1p1 /scratch xfs noatime 0 2\n",
         HOST: msgspec.json.format(msgspec.json.encode(_host_file(state, hardware.host))).decode(),
-        **{f"{SYSFS}/{path}": text for path, text in _sysfs(hardware)},
+        **{f"{SYSFS}/{path}": text for path, text in _sysfs(state.name, hardware)},
     }
     for path, text in files.items():
         replace_file(directory / path, text.encode(), scratch=directory)
@@ -191,7 +191,7 @@ def _gpu_facts(gpu: SimulatedGpu) -> Iterator[str]:
     yield f"return {gpu.returns}"
 
 
-def _sysfs(hardware: Hardware) -> Iterator[tuple[str, str]]:
+def _sysfs(node: str, hardware: Hardware) -> Iterator[tuple[str, str]]:
     """Yield path and text of every file; links come apart from them."""
     yield from _platform()
     for gpu in hardware.gpus:
@@ -199,7 +199,7 @@ def _sysfs(hardware: Hardware) -> Iterator[tuple[str, str]]:
         yield from _no_errors(gpu.pci)
     for address in SWITCHES:
         yield from _pci(address, SWITCH_PCI)
-    yield from _disks()
+    yield from _disks(node)
     for port in hardware.ports:
         yield from _pci(port.pci, PORT_PCI)
         yield from _no_errors(port.pci)
@@ -228,7 +228,7 @@ def _pci(address: str, numbers: tuple[str, str, str]) -> Iterator[tuple[str, str
         yield f"devices/{address}.0/{name}", f"{number}\n"
 
 
-def _disks() -> Iterator[tuple[str, str]]:
+def _disks(node: str) -> Iterator[tuple[str, str]]:
     """Yield the files of two disks: the one of the system, and the one of the scratch file system."""
     for number, (address, total_bytes) in enumerate(zip(DISK_PCI, (ROOT_BYTES, SCRATCH_BYTES), strict=True)):
         controller = f"class/nvme/nvme{number}"
@@ -237,7 +237,7 @@ def _disks() -> Iterator[tuple[str, str]]:
             "transport": "pcie",
             "address": f"{address}.0",
             "model": "Simulated NVMe disk",
-            "serial": f"SIM{number:09d}",
+            "serial": f"SIM{int(draw(node, 'disk', number) * 10**9):09d}",
             "firmware_rev": "1.0",
         }
         yield from ((f"{controller}/{name}", f"{text}\n") for name, text in facts.items())

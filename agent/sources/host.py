@@ -6,11 +6,12 @@ of a process that dies in a strange way can hold up even that.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from agent.sources.inventory import numbers
 from agent.sources.processes import read_processes, read_waiting, worst_parent
@@ -107,6 +108,7 @@ def _expecting(pool: HugePagePool, most: int | None) -> HugePagePool:
 
 def read_facts(procfs: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> HostReading:
     """Return what there is to know of this host at this moment."""
+    total_bytes, available_bytes = read_memory(procfs)
     memory = parse_meminfo(text(procfs / "meminfo", MEMINFO_BYTES))
     processes = read_processes(procfs)
     load, tasks = parse_load(text(procfs / "loadavg"))
@@ -114,8 +116,8 @@ def read_facts(procfs: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> Host
     zombie_parent, zombies_of_parent = worst_parent(processes)
     return HostReading(
         at_s=0.0,
-        memory_total_bytes=memory.get("MemTotal"),
-        memory_available_bytes=memory.get("MemAvailable"),
+        memory_total_bytes=total_bytes,
+        memory_available_bytes=available_bytes,
         swap_total_bytes=memory.get("SwapTotal"),
         swap_free_bytes=memory.get("SwapFree"),
         committed_bytes=memory.get("Committed_AS"),
@@ -123,7 +125,7 @@ def read_facts(procfs: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> Host
         overcommit_mode=number(procfs / "sys/vm/overcommit_memory"),
         huge_pages=read_pools(sysfs, parse_asked_pools(text(procfs / "cmdline"))),
         load_1min=load,
-        cpu_count=os.cpu_count(),
+        cpu_count=psutil.cpu_count(),
         uptime_s=parse_uptime(text(procfs / "uptime")),
         zombies=sum(process.state == "Z" for process in processes),
         zombie_parent=zombie_parent,
@@ -136,6 +138,19 @@ def read_facts(procfs: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> Host
         pressure=read_pressures(procfs),
         taint=number(procfs / "sys/kernel/tainted"),
     )
+
+
+def read_memory(procfs: Path) -> tuple[int | None, int | None]:
+    """Return how much memory there is and how much a new process could have, `None` when that cannot be told.
+
+    psutil knows what to make of kernels and containers that do not say it outright.
+    """
+    psutil.PROCFS_PATH = str(procfs)
+    try:
+        memory = psutil.virtual_memory()
+    except (OSError, LookupError, ValueError):
+        return None, None
+    return memory.total, memory.available
 
 
 def _tasks_max(procfs: Path) -> int | None:

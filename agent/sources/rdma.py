@@ -74,7 +74,7 @@ SOURCE: Final = Declaration(
     summary="RDMA ports (InfiniBand and RoCE) from sysfs.",
     reading=RdmaReading,
     timing=Timing(interval_s=5.0, fast_interval_s=2.0, deadline_s=3.0),
-    cost=Cost.LOW,
+    cost=Cost.MEDIUM,
     privilege=Privilege.NONE,
     hangs_with="the network adapters' drivers",
     make=RdmaSource,

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from agent.onlooker import Look, look
-from checks.finding import Verdict
+from checks.finding import WORST_FIRST, Verdict
 from checks.registry import CHECKS
 from cli.client import Failed
 from cli.printing import cell, console, plain, print_json, state, table
@@ -21,9 +21,6 @@ DEFAULT_LIMIT_S = 30.0
 
 EXIT_CODES = {Verdict.OK: 0, Verdict.DEGRADED: 1, Verdict.FAILED: 2, Verdict.UNKNOWN: 3}
 """Source: Monitoring Plugins Development Guidelines, "Plugin Return Codes"."""
-
-WORST_FIRST = (Verdict.FAILED, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.OK)
-"""A fault that is seen outweighs what could not be seen."""
 
 BLIND = EXIT_CODES[Verdict.UNKNOWN]
 

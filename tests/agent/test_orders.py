@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,10 +21,11 @@ from agent import book as books
 from agent import ledger as ledgers
 from agent.book import Book, Moment
 from agent.desk import Desk
-from agent.evidence import MAX_BYTES, Tool, bound
+from agent.evidence import MAX_BYTES, bound, report
 from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused
 from agent.orders import Orders, Rules
+from agent.sources.tool import Tool
 from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
 from tests.support.agent_node import EPOCH, PCI, UUID, ManualClock, MemoryJournal, ScriptedMachine, nvml, settle
@@ -387,7 +390,8 @@ async def test_a_tool_that_hangs_is_killed_and_a_missing_one_is_not_mentioned(
     tool.write_text("#!/bin/sh\nexec sleep 60\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert await Tool("hanging-tool").report(limit_s=0.1) == "hanging-tool did not answer within 0.1 s and was killed."
-    assert await Tool("no-such-tool-here").report() == ""
-    assert await Tool("echo", "hello").report() == "hello\n"
+    said = await report(Tool(shutil.which("hanging-tool") or ""), limit_s=0.1)
+    assert re.fullmatch(r"no report from \S+/hanging-tool: no answer within 0.1 s: .* was killed", said)
+    assert await report(Tool("")) == ""
+    assert await report(Tool(shutil.which("echo") or ""), "hello") == "hello\n"
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.support.parts import missing
 from tests.support.surroundings import write_program
 
 LAN = """
@@ -40,9 +39,7 @@ def running_bmc(folder: Path) -> Iterator[Path]:
     """Give a folder of programs whose `ipmitool` speaks to a simulated BMC, and end that."""
     simulator, tool = (shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("ipmi_sim", "ipmitool"))
     if simulator is None or tool is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("ipmitool and openipmi are not installed")
-        pytest.skip("ipmitool and openipmi are not installed")
+        missing("ipmitool, or openipmi,")
     port = _free_port()
     (folder / "state").mkdir(parents=True)
     (folder / "lan.conf").write_text(LAN.format(port=port))

@@ -9,10 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from agent.sources.source import NVML_CHILD, Surroundings
 from tests.support.memory_store import MemoryStore
+from tests.support.parts import missing
 from tests.support.surroundings import surroundings_at
 
 SOURCE = Path(__file__).parent.parent / "doubles" / "nvml" / "libnvidia-ml.c"
@@ -62,7 +61,7 @@ def build_double(directory: Path, *flags: str) -> Path:
     """Return the folder of a freshly compiled double."""
     compiler = shutil.which("gcc")
     if compiler is None:
-        pytest.skip("the C double of NVML needs gcc")
+        missing("gcc, which builds the C double of NVML,")
     directory.mkdir(parents=True, exist_ok=True)
     output = directory / "libnvidia-ml.so.1"
     subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", *flags, "-o", output, SOURCE], check=True)

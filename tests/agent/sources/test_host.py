@@ -30,7 +30,10 @@ FIELDS = "1 20 0 -1 4194560 0 0 0 0 3 4 0 0 20 0 1 0"
 POOL = "sys/kernel/mm/hugepages/hugepages-1048576kB"
 FILES = {
     "proc/meminfo": (
-        "MemTotal:       2113595180 kB\nMemAvailable:   2000000000 kB\nSwapTotal:       8388604 kB\n"
+        "MemTotal:       2113595180 kB\nMemFree:        1900000000 kB\nMemAvailable:   2000000000 kB\n"
+        "Buffers:           1234567 kB\nCached:          98765432 kB\nActive:          12345678 kB\n"
+        "Inactive:         87654321 kB\nShmem:             765432 kB\nSlab:             7654321 kB\n"
+        "SReclaimable:      6543210 kB\nSwapTotal:       8388604 kB\n"
         "SwapFree:        8388600 kB\nCommitLimit:    1065186192 kB\nCommitted_AS:   12345678 kB\n"
         "HugePages_Total:      64\nActive(anon):     123 kB\n"
     ),
@@ -73,6 +76,7 @@ async def test_a_host_is_read_in_full(tmp_path: Path) -> None:
     write_files(tmp_path, FILES)
     reading = await reading_of(tmp_path)
     assert (reading.at_s, reading.memory_total_bytes) == (5.0, 2113595180 << 10)
+    assert reading.memory_available_bytes == 2000000000 << 10
     assert (reading.swap_total_bytes, reading.swap_free_bytes) == (8388604 << 10, 8388600 << 10)
     assert (reading.committed_bytes, reading.commit_limit_bytes) == (12345678 << 10, 1065186192 << 10)
     assert (reading.load_1min, reading.tasks, reading.tasks_max) == (2.47, 2901, 4194304)

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from tests.support.checkout import ROOT
+from tests.support.parts import missing
 
 UNSHARE = ("unshare", "--mount", "--propagation", "private")
 
@@ -27,7 +28,7 @@ def can_mount() -> bool:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if not can_mount():
-        pytest.skip("mounting takes root, /dev/fuse and a kernel that allows it")
+        missing("the right to mount (root, /dev/fuse and a kernel that allows it)")
     folder = tmp_path_factory.mktemp("mounts")
     command = [*UNSHARE, sys.executable, "-m", "tests.support.real_mounts", str(folder)]
     ended = subprocess.run(command, check=True, capture_output=True, cwd=ROOT, timeout=60)

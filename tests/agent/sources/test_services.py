@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agent.sources.services import PROPERTIES, UNITS, ServicesSource, has_nvswitches, parse_units, parse_version
 from checks.errors import CannotObserve
 from checks.readings import ServicesReading, ServiceUnit
+from tests.support.parts import missing
 from tests.support.surroundings import SOON, deadline, surroundings_at, write_files, write_program
 
 SHOWN = """\
@@ -195,7 +196,7 @@ async def test_this_hosts_own_systemctl_is_understood(tmp_path: Path) -> None:
     """The real program, which here has no systemd to ask; where it has one, it tells of every unit."""
     systemctl = shutil.which("systemctl")
     if systemctl is None:
-        pytest.skip("no systemctl here")
+        missing("systemctl")
     write_files(tmp_path, {"run/systemd/system/units": ""})
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/systemctl").symlink_to(systemctl)

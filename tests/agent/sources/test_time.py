@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agent.sources.time import BOOTED, TimeSource, parse_timedate, parse_tracking
 from checks.readings import TimeReading
 from tests.support.eventually import eventually
+from tests.support.parts import missing
 from tests.support.surroundings import SOON, deadline, surroundings_at, write_program
 
 TRACKING = (
@@ -30,9 +31,7 @@ def chrony(tmp_path: Path) -> Iterator[Path]:
     """Give a folder of programs whose `chronyc` asks a chronyd of our own, which keeps its hands off the clock."""
     daemon, client = shutil.which("chronyd", path=f"{os.environ['PATH']}:/usr/sbin"), shutil.which("chronyc")
     if daemon is None or client is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chrony is not installed")
-        pytest.skip("chrony is not installed")
+        missing("chrony")
     socket = tmp_path / "run/chronyd.sock"
     socket.parent.mkdir(mode=0o700)
     (tmp_path / "chrony.conf").write_text(
