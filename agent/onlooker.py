@@ -6,7 +6,6 @@ It keeps nothing on disk, takes no lock and tells no controller, so it may run a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from agent.simulation.machine import SimulatedMachine
 from agent.sources.kernel_log import DeviceReader, KernelLogSource
 from agent.sources.registry import make_sources
 from agent.sources.source import PolledSource, StreamedSource, Surroundings, Timing
-from checks.check import Check, LatchedCheck
+from checks.check import Check, LatchedCheck, LevelCheck
 from checks.finding import Finding
 from checks.readings import AgentReading, KernelLogState, NvmlReading
 from checks.registry import CHECKS
@@ -109,17 +108,34 @@ async def look(watch: Watch, *, ids: Sequence[str], limit_s: float) -> Look:
     eyes = open_eyes(watch, only=needed)
     desk, runner = look_with(eyes, watch, checks=checks)
     running = asyncio.create_task(runner.run(), name="looking")
+    span_s = max(limit_s / 2, limit_s - LEAVE_S)
     try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(limit_s / 2, limit_s - LEAVE_S)):
+        try:
+            async with asyncio.timeout(span_s):
                 await runner.first_look.wait()
                 await runner.run_checks(ids)
+        except TimeoutError:
+            _blind_late(desk, span_s)
         levels = desk.levels(ids)
         return Look(levels, tuple(entry.finding for _, entry in sorted(desk.book.raised.items())))
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await eyes.close()
+
+
+def _blind_late(desk: Desk, span_s: float) -> None:
+    """Make unknown what no reading, or too few of them, came to say in time: it must not pass as ok."""
+    levels, raised = desk.levels(desk.check_ids), {key.check for key in desk.book.raised}
+    for check in desk.level_checks:
+        if levels[check.id].judged_at == 0.0 and check.id not in raised:
+            _blind(desk, check, f"the source {check.source} gave no answer within {span_s:g} s")
+        elif desk.is_unsettled((check,)):
+            _blind(desk, check, f"the source {check.source} did not answer often enough within {span_s:g} s")
+
+
+def _blind(desk: Desk, check: LevelCheck, because: str) -> None:
+    desk.blind((check,), code="overdue", because=because)
 
 
 def _has_latched(checks: Sequence[Check]) -> bool:

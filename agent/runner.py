@@ -144,14 +144,20 @@ class Runner:
         self._forced: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Read every source until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_kernel_log())
-            tasks.create_task(self._repeat(self._feeds[KERNEL_LOG], self._kernel_log.state_interval_s))
-            tasks.create_task(self._repeat(self._feeds[ITSELF], OWN_INTERVAL_S))
-            tasks.create_task(self._watch_overdue())
-            for name in self._sources:
-                tasks.create_task(self._poll(name))
+        """Read every source until cancelled; no reading goes on after that."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow_kernel_log())
+                tasks.create_task(self._repeat(self._feeds[KERNEL_LOG], self._kernel_log.state_interval_s))
+                tasks.create_task(self._repeat(self._feeds[ITSELF], OWN_INTERVAL_S))
+                tasks.create_task(self._watch_overdue())
+                for name in self._sources:
+                    tasks.create_task(self._poll(name))
+        finally:
+            forced = tuple(self._forced)
+            for reading in forced:
+                reading.cancel()
+            await asyncio.gather(*forced, return_exceptions=True)
 
     async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
         """Judge these checks on readings that begin after this call, and return how they stand.
@@ -299,7 +305,7 @@ class Runner:
         late = asyncio.ensure_future(self._clock.sleep(feed.budget_s))
         await asyncio.wait({reading, late}, return_when=asyncio.FIRST_COMPLETED)
         late.cancel()
-        return reading.done()
+        return reading.done() and not reading.cancelled()
 
     async def _follow_kernel_log(self) -> None:
         retry_s = FIRST_RETRY_S

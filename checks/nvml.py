@@ -24,6 +24,16 @@ def is_absent(reading: NvmlReading) -> bool:
     return not reading.expected and reading.failure in NOT_INSTALLED
 
 
+def told(reading: NvmlReading, because: str) -> str:
+    """Return the sentence with what NVML itself, or who asked it, said to that."""
+    return f"{because} ({reading.detail})" if reading.detail else because
+
+
+def not_asked(reading: NvmlReading) -> str:
+    """Return the sentence that says why nothing is known of any GPU."""
+    return told(reading, f"NVML could not be asked: {reading.failure.replace('_', ' ')}")
+
+
 def judgeable(reading: NvmlReading) -> tuple[GpuReading, ...]:
     """Return the GPUs that answer; the others are for `gpu.count`.
 
@@ -33,7 +43,7 @@ def judgeable(reading: NvmlReading) -> tuple[GpuReading, ...]:
     if is_absent(reading):
         return ()
     if reading.failure:
-        raise CannotJudge(f"NVML could not be asked: {reading.failure} {reading.detail}".rstrip())
+        raise CannotJudge(not_asked(reading))
     return tuple(gpu for gpu in reading.gpus if not gpu.lost)
 
 

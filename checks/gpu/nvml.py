@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
-from checks.nvml import is_absent
+from checks.nvml import is_absent, not_asked, told
 from checks.readings import NvmlReading
 
 ID = "gpu.nvml"
@@ -22,21 +22,19 @@ def judge(readings: Sequence[NvmlReading]) -> tuple[Finding, ...]:
     if not reading.failure or is_absent(reading):
         return ()
     if reading.failure == "stuck":
-        because = "NVML hangs: the process that asked it cannot be killed, it is stuck in the driver"
+        because = told(reading, "NVML hangs: the process that asked it cannot be killed, it is stuck in the driver")
         return (_finding(reading, HUNG, Verdict.FAILED, Action.REBOOT, because),)
     if reading.failure == "timeout" and reading.missed_deadlines >= MISSED_DEADLINES_OF_A_HANG:
-        because = f"NVML hangs: {reading.missed_deadlines} deadlines in a row were missed"
+        because = told(reading, f"NVML hangs: {reading.missed_deadlines} deadlines in a row were missed")
         return (_finding(reading, HUNG, Verdict.FAILED, Action.REBOOT, because),)
     if reading.failure == "version_mismatch":
-        because = "library and kernel module of the driver differ: it was upgraded without a reboot"
+        because = told(reading, "library and kernel module of the driver differ: it was upgraded without a reboot")
         return (_finding(reading, reading.failure, Verdict.DEGRADED, Action.REBOOT, because),)
-    because = f"NVML could not be asked: {reading.failure.replace('_', ' ')}"
-    return (_finding(reading, reading.failure, Verdict.UNKNOWN, Action.NONE, because),)
+    return (_finding(reading, reading.failure, Verdict.UNKNOWN, Action.NONE, not_asked(reading)),)
 
 
 def _finding(reading: NvmlReading, code: str, verdict: Verdict, action: Action, because: str) -> Finding:
-    told = f"{because} ({reading.detail})" if reading.detail else because
-    return Finding(ID, "host", code, verdict, action, told, evidence={"failure": reading.failure})
+    return Finding(ID, "host", code, verdict, action, because, evidence={"failure": reading.failure})
 
 
 CHECK = LevelCheck(

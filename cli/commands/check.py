@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 import msgspec
@@ -15,20 +17,31 @@ from checks.finding import WORST_FIRST, Verdict
 from checks.registry import CHECKS
 from cli.client import Failed
 from cli.printing import cell, console, plain, print_json, state, table
+from cli.slurm_programs import SlurmProgram, answer, own_name
 from cli.watching import config_option, load_watch, needs_machine
 
 DEFAULT_LIMIT_S = 30.0
+
+DEFAULT_PERCENT = 10.0
+"""As much as the controller's own budget allows when nobody set it."""
 
 EXIT_CODES = {Verdict.OK: 0, Verdict.DEGRADED: 1, Verdict.FAILED: 2, Verdict.UNKNOWN: 3}
 """Source: Monitoring Plugins Development Guidelines, "Plugin Return Codes"."""
 
 BLIND = EXIT_CODES[Verdict.UNKNOWN]
 
+NAMED = 2
+"""So many reasons are in the one line that monitoring shows; the table has them all."""
+
 
 class WrongUse(click.UsageError):
-    """A wrong command line, as a plug-in says it."""
+    """A wrong command line, as a plug-in says it: on standard output, the only thing that monitoring reads."""
 
     exit_code = BLIND
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say it in one line."""
+        click.echo(f"fleetmend UNKNOWN: {self.format_message()} (see fleetmend check --help)", file=file)
 
 
 class PlugIn(click.Command):
@@ -55,28 +68,71 @@ class PlugIn(click.Command):
 @click.command(cls=PlugIn)
 @click.option("--only", metavar="CHECK,...", default="", help="These checks or families alone, e.g. gpu,host.memory.")
 @click.option(
-    "--timeout", "limit_s", metavar="S", type=click.FloatRange(min=1), default=DEFAULT_LIMIT_S, show_default=True
+    "--timeout",
+    "limit_s",
+    metavar="S",
+    type=click.FloatRange(min=1),
+    default=DEFAULT_LIMIT_S,
+    show_default=True,
+    help="End within so many seconds; what has not answered by then is unknown.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@click.option(
+    "--slurm",
+    "program",
+    type=click.Choice([each.value for each in SlurmProgram]),
+    help="Be this program of slurmd: a failed check drains the node in Slurm. Exits with 0, or 10 to refuse a job.",
+)
+@click.option(
+    "--at-most",
+    "percent",
+    metavar="PERCENT",
+    type=click.FloatRange(min=0, max=100),
+    default=DEFAULT_PERCENT,
+    show_default=True,
+    help="With --slurm: drain nothing while fleetmend holds so much of the cluster out.",
+)
 @config_option
 @click.pass_context
 @needs_machine
-def check(ctx: click.Context, only: str, limit_s: float, as_json: bool, config: Path | None) -> None:
+def check(
+    ctx: click.Context,
+    *,
+    only: str,
+    limit_s: float,
+    as_json: bool,
+    program: str | None,
+    percent: float,
+    config: Path | None,
+) -> None:
     """Look at this host once, and answer as a Nagios plug-in does.
 
     Exit codes: 0 ok, 1 degraded, 2 failed, 3 unknown. Needs no controller, no broker and no configuration, and works
     beside a running agent. It ends within the time limit whatever hangs; what gave no answer in time is unknown. Rates
     and flaps need a history, which only a running agent has.
     """
-    ids = choose_checks(only)
-    seen = asyncio.run(look(load_watch(config), ids=ids, limit_s=limit_s))
+    if program and as_json:
+        raise click.UsageError("--slurm and --json exclude each other")
+    watch, ids = load_watch(config), choose_checks(only)
+    seen = asyncio.run(look(watch, ids=ids, limit_s=limit_s))
     verdict = worst(seen)
     if as_json:
         print_json(_as_json(seen, verdict))
     else:
-        click.echo(plain(headline(seen, verdict)))
+        _print_headline(seen, verdict)
+    if program:
+        ctx.exit(_answer(SlurmProgram(program), seen, node=own_name(watch.node), percent=percent))
+    if not as_json:
         _print_table(seen)
     ctx.exit(EXIT_CODES[verdict])
+
+
+def _answer(program: SlurmProgram, seen: Look, *, node: str, percent: float) -> int:
+    """Do what this program of slurmd does, and return its exit code."""
+    said = asyncio.run(answer(program, "; ".join(reasons(seen, Verdict.FAILED)), node=node, percent=percent))
+    if said.text:
+        click.echo(plain(said.text))
+    return said.code
 
 
 def choose_checks(only: str) -> list[str]:
@@ -97,22 +153,51 @@ def worst(seen: Look) -> Verdict:
     return next((verdict for verdict in WORST_FIRST if verdict in verdicts), Verdict.UNKNOWN)
 
 
+def _print_headline(seen: Look, verdict: Verdict) -> None:
+    """Print the headline; the numbers behind its bar are for monitoring, not for a terminal."""
+    line = plain(headline(seen, verdict))
+    click.echo(line.partition(" | ")[0] if sys.stdout.isatty() else line)
+
+
 def headline(seen: Look, verdict: Verdict) -> str:
     """Return the one line that monitoring shows, with the counts behind its bar."""
     counts = Counter(level.verdict for level in seen.levels.values())
-    said = [f"{check_id}: {level.because}" for check_id, level in seen.levels.items() if level.verdict == verdict]
-    what = f"{len(seen.levels)} checks" if verdict is Verdict.OK else "; ".join(said)
     numbers = " ".join(f"{each.value}={counts[each]}" for each in WORST_FIRST)
+    what = _counted(len(seen.levels)) if verdict is Verdict.OK else _shortened(reasons(seen, verdict))
     return f"fleetmend {verdict.value.upper()}: {what.replace('|', '/')} | checks={len(seen.levels)} {numbers}"
 
 
-def _print_table(seen: Look) -> None:
-    shown = table("check", "verdict", "because*")
+def reasons(seen: Look, verdict: Verdict) -> list[str]:
+    """Return what is said by the checks of one verdict, each sentence once behind all the checks that say it."""
+    return [f"{', '.join(ids)}: {because}" for (said, because), ids in _by_reason(seen).items() if said == verdict]
+
+
+def _by_reason(seen: Look) -> dict[tuple[str, str], list[str]]:
+    """Return (verdict, reason) → checks: one source that hangs says the same of twenty."""
+    found: dict[tuple[str, str], list[str]] = {}
     for check_id, level in seen.levels.items():
-        if level.verdict != Verdict.OK:
-            shown.add_row(cell(check_id, "bold"), state(level.verdict), cell(level.because))
-    if shown.row_count:
-        console().print(shown)
+        found.setdefault((level.verdict, level.because), []).append(check_id)
+    return found
+
+
+def _counted(checks: int) -> str:
+    return "the check found nothing" if checks == 1 else f"{checks} checks found nothing"
+
+
+def _shortened(said: Sequence[str]) -> str:
+    more = len(said) - NAMED
+    return "; ".join(said[:NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _print_table(seen: Look) -> None:
+    """Print what the headline does not say already."""
+    rows = [(said, because, ids) for (said, because), ids in _by_reason(seen).items() if said != Verdict.OK]
+    if len(rows) < 2:
+        return
+    shown = table("verdict", "checks*", "because*")
+    for said, because, ids in sorted(rows, key=lambda row: WORST_FIRST.index(Verdict(row[0]))):
+        shown.add_row(state(said), cell(", ".join(ids), "bold"), cell(because))
+    console().print(shown)
 
 
 def _as_json(seen: Look, verdict: Verdict) -> dict[str, Any]:

@@ -80,6 +80,9 @@ def _free_already(call: Call, node: NodeBelief) -> shapes.Acted:
             f"{node.name} is held by somebody else ({node.foreign_reason}) and fleetmend never undoes that",
             "whoever holds it gives it back, by the scheduler's own command",
         )
+    if not node.schedulable:
+        because = "the scheduler keeps it out (its own health check did, or it is down) and no plan of fleetmend does"
+        return _nothing_to_do(call, f"{node.name}: {because}; the scheduler's own command gives it back.")
     return _nothing_to_do(call, f"fleetmend does not hold {node.name} and has no plan for it; nothing to do.")
 
 

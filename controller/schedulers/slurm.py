@@ -91,11 +91,17 @@ class SlurmScheduler:
     async def observe(self) -> Mapping[str, NodeSchedule]:
         """Return every node of the cluster, by two processes in all."""
         await self._reading()
-        nodes, jobs = await asyncio.gather(self._nodes(), self._jobs())
+        nodes, jobs = await asyncio.gather(self.nodes(), self._jobs())
         return _understood(lambda: slurm_view.schedules(nodes, slurm_view.jobs_by_node(jobs)))
 
+    async def nodes(self, *only: str) -> list[SlurmNode]:
+        """Return these nodes, or all, as slurmctld sees them."""
+        reader = await self._reading()
+        text = await self._done(*reader.nodes_command(*only))
+        return _understood(lambda: reader.parse_nodes(text))
+
     async def cordon(self, node: str, hold: Hold) -> str:
-        """Drain the node in Slurm, which lets its jobs go on.
+        """Drain the node in Slurm, which lets its jobs go on. What the node's own health check holds is taken over.
 
         Raises:
             Refused: somebody else holds it; their reason is left as it is.
@@ -162,15 +168,10 @@ class SlurmScheduler:
         `n[1-4]` are four."""
         if not NAME.fullmatch(node):
             raise Permanent(f"{node!r} is not the name of one node: letters, digits and ._- are")
-        found = await self._nodes(node)
+        found = await self.nodes(node)
         if [known.name for known in found] != [node]:
             raise Permanent(f"Slurm knows no node {node!r}: scontrol showed {[known.name for known in found]}")
         return found[0]
-
-    async def _nodes(self, *only: str) -> list[SlurmNode]:
-        reader = await self._reading()
-        text = await self._done(*reader.nodes_command(*only))
-        return _understood(lambda: reader.parse_nodes(text))
 
     async def _jobs(self, node: str = "") -> list[SlurmJob]:
         """Return the jobs that occupy nodes. A filter that a release ignored would have jobs moved from other nodes."""
@@ -205,7 +206,7 @@ class SlurmScheduler:
 
 
 def _refuse_unless_free(node: SlurmNode) -> None:
-    if node.held_by:
+    if node.held_by and not node.taken_out_by_check:
         raise Refused(f"{node.name} is held in Slurm for another incident of fleetmend: {node.held_by}")
     if node.foreign_reason:
         raise Refused(f"{node.name} is held in Slurm by somebody else: {node.foreign_reason}")

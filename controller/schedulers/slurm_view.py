@@ -35,6 +35,10 @@ _SILENT = re.compile(r"(^|: )Not responding$")
 """The reason that slurmctld itself gives a node that it set down: nobody's decision, so nobody's hold. Where a reason
 stands already, 22.05 leaves that and 24.11 adds to it. Source: seen in both, after a slurmd was killed."""
 
+BY_CHECK = "check"
+"""Stands in a reason in place of an incident: the node's own health check took it out, and no controller knows why yet.
+No incident has such an id; an incident that needs the node takes the hold over."""
+
 _OURS = re.compile(r"fleetmend:(\S+)(?: |$)")
 _INCIDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _NOT_IN_A_REASON = frozenset("\"'`\\|$[]")
@@ -78,6 +82,11 @@ class SlurmNode:
         return ours.group(1) if ours else ""
 
     @property
+    def taken_out_by_check(self) -> bool:
+        """Its own health check took it out, so an incident of fleetmend may take it over."""
+        return self.held_by == BY_CHECK
+
+    @property
     def foreign_reason(self) -> str:
         """Why somebody else holds it, empty when nobody does."""
         if not self.taken_out or self.held_by:
@@ -109,11 +118,11 @@ def in_order(ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def schedules(nodes: Iterable[SlurmNode], jobs: Mapping[str, tuple[str, ...]]) -> dict[str, NodeSchedule]:
-    """Return the nodes as the engine sees them."""
+    """Return the nodes as the engine sees them: what a node's own check took out is held by no incident yet."""
     return {
         node.name: NodeSchedule(
             schedulable=node.base in WORKING and not node.flags & NOT_SCHEDULABLE,
-            held_by=node.held_by,
+            held_by="" if node.taken_out_by_check else node.held_by,
             foreign_reason=node.foreign_reason,
             jobs=jobs.get(node.name, ()),
             responding="NOT_RESPONDING" not in node.flags,

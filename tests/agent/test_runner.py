@@ -436,6 +436,17 @@ async def test_run_checks_does_not_wait_for_ever() -> None:
         await settle()
 
 
+async def test_no_reading_goes_on_once_the_runner_has_ended_and_none_of_them_counts() -> None:
+    node = Node()
+    async with node.running():
+        node.host.gate.clear()
+        asked = asyncio.create_task(node.runner.run_checks(["host.busy"]))
+        await settle()
+    async with asyncio.timeout(5.0):
+        levels = await asked
+    assert levels["host.busy"].verdict == "unknown"
+
+
 async def test_a_check_without_a_source_is_unknown() -> None:
     node = Node()
     node.runner._feeds.pop("host")

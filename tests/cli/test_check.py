@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from agent.onlooker import Look
 from agent.simulation.machine import SimulatedMachine
+from checks.finding import Verdict
 from checks.registry import CHECKS
+from cli.commands.check import headline, reasons, worst
 from tests.cli.conftest import run_cli
+from wire.messages import CheckLevel
 
 
 def node(tmp_path: Path, *faults: str) -> str:
@@ -60,6 +68,70 @@ def test_what_hangs_is_unknown_and_the_command_ends_in_time(tmp_path: Path) -> N
     assert time.monotonic() - began < 4.0 + 2.0
 
 
+def test_a_reading_that_was_wanted_again_keeps_nobody_beyond_the_limit(tmp_path: Path) -> None:
+    """The first reading misses its deadline of 10 s, and the limit passes in the middle of the second."""
+    config = node(tmp_path, "nvml-hang")
+    began = time.monotonic()
+    result = run_cli("check", "--config", config, "--only", "gpu.count", "--timeout", "13")
+    assert time.monotonic() - began < 13.0 + 2.0
+    assert (result.returncode, result.stdout.startswith("fleetmend UNKNOWN: gpu.count: NVML could not be asked")) == (
+        3,
+        True,
+    )
+
+
+def test_a_source_that_did_not_answer_is_named_once_for_all_its_checks(tmp_path: Path) -> None:
+    result = run_cli("check", "--config", node(tmp_path, "nvml-hang"), "--only", "gpu", "--timeout", "4")
+    first, *table = result.stdout.splitlines()
+    assert first.startswith("fleetmend UNKNOWN: ")
+    assert first.count("the source nvml gave no answer within 2 s") == 1
+    assert table == []
+
+
+def test_the_headline_names_two_reasons_and_the_table_all(tmp_path: Path) -> None:
+    seen = Look(
+        {
+            "gpu.count": CheckLevel("failed", 1.0, "a GPU is lost"),
+            "gpu.row_remap": CheckLevel("degraded", 1.0, "a row waits"),
+            "fabric.nvlink": CheckLevel("failed", 1.0, "a link is down"),
+            "storage.read_only": CheckLevel("failed", 1.0, "/ is read-only"),
+        },
+        (),
+    )
+    said = "fleetmend FAILED: gpu.count: a GPU is lost; fabric.nvlink: a link is down; and 1 more"
+    assert headline(seen, worst(seen)) == f"{said} | checks=4 failed=3 degraded=1 unknown=0 ok=0"
+    assert reasons(seen, Verdict.FAILED)[2] == "storage.read_only: / is read-only"
+    result = run_cli("check", "--config", node(tmp_path, "gpu-off-bus", "row-remap-pending"), "--only", "gpu")
+    rows = [line.split()[1:3] for line in result.stdout.splitlines()[4:] if line.strip()]
+    assert ["failed", "gpu.count"] in rows
+    assert ["degraded", "gpu.row_remap"] in rows
+
+
+def test_a_terminal_is_spared_the_numbers_for_monitoring(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "cli.main", "check", "--config", node(tmp_path), "--only", "gpu.count"]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, check=False, timeout=60)
+    os.close(theirs)
+    said = os.read(ours, 4096)
+    os.close(ours)
+    assert (ended.returncode, said) == (0, b"fleetmend OK: the check found nothing\r\n")
+
+
+def test_a_program_of_slurm_asks_slurm_nothing_while_all_is_well(tmp_path: Path) -> None:
+    arguments = ("check", "--config", node(tmp_path), "--only", "gpu.count", "--slurm", "prolog")
+    result = run_cli(*arguments, PATH="/no/such/folder")
+    assert (result.returncode, result.stdout.splitlines()[1:]) == (0, [])
+
+
+def test_a_program_of_slurm_that_cannot_ask_slurm_refuses_nothing(tmp_path: Path) -> None:
+    arguments = ("check", "--config", node(tmp_path, "gpu-off-bus"), "--only", "gpu.count", "--slurm", "prolog")
+    result = run_cli(*arguments, PATH="/no/such/folder", SLURMD_NODENAME="gpu-017")
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[0].startswith("fleetmend FAILED: gpu.count: ")
+    (said,) = result.stdout.splitlines()[1:]
+    assert said.startswith("gpu-017 is left in service: scontrol cannot be run")
+
+
 def test_this_host_can_be_looked_at() -> None:
     result = run_cli("check", "--only", "host.memory")
     assert result.returncode in (0, 1, 2)
@@ -74,13 +146,17 @@ def test_this_host_can_be_looked_at() -> None:
         ),
         (("--timeout", "0"), "0 is not in the range"),
         (("--colour",), "No such option"),
+        (("--slurm", "prologue"), "'prologue' is not one of 'health-check', 'prolog', 'epilog'"),
+        (("--slurm", "prolog", "--json"), "--slurm and --json exclude each other"),
+        (("--slurm", "prolog", "--at-most", "101"), "101.0 is not in the range"),
         (("--config", "/no/such/file"), "cannot be read"),
     ],
 )
 def test_what_keeps_it_from_looking_is_unknown_and_never_failed(arguments: tuple[str, ...], because: str) -> None:
     result = run_cli("check", *arguments)
-    assert result.returncode == 3
-    assert because in result.stdout + result.stderr
+    assert (result.returncode, result.stderr) == (3, "")
+    assert result.stdout.startswith("fleetmend UNKNOWN: ")
+    assert because in result.stdout
 
 
 def test_the_catalogue_holds_every_check_with_what_answers_it() -> None:

@@ -72,6 +72,16 @@ def test_a_repair_that_fails_ends_in_a_ticket_and_a_page(cell: EmbeddedCell, clu
     until("a page holds the incident", lambda: incident["id"] in notices(cell, "pages"))
 
 
+def test_what_a_node_did_to_itself_is_taken_over_mended_and_given_back(
+    cell: EmbeddedCell, cluster: SlurmCluster
+) -> None:
+    cluster.drain("n1", "fleetmend:check gpu.count: GPU at 0000:52:00 does not answer")
+    cell.drill("gpu-off-bus", "n1")
+    incident = cell.incident_ended("n1")
+    assert incident["outcome"] == "returned"
+    until("n1 is in service again", lambda: cluster.node_state("n1") == "idle")
+
+
 def notices(cell: EmbeddedCell, kind: str) -> str:
     """Return the tickets or pages sent so far."""
     path = cell.state / "controller" / f"{kind}.jsonl"

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ import pytest
 PROGRAMS = ("slurmctld", "slurmd", "munged", "munge", "scontrol", "squeue", "sinfo", "scancel", "sbatch", "setpriv")
 PACKAGES = "slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
 GPUS_PER_NODE = 8
+SCHEDULE_AT_ONCE = "batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1"
 
 
 def _missing_programs() -> list[str]:
@@ -57,12 +58,14 @@ class SlurmCluster:
     Attributes:
         directory: configuration, state and logs; it must exist.
         slurmd_timeout_s: after how long without an answer slurmctld sets a node down.
+        settings: more of slurm.conf; one that is there already is replaced.
     """
 
     directory: Path
     nodes: int = 4
     cpus_per_node: int = 2
     slurmd_timeout_s: int = 10
+    settings: Mapping[str, str] = field(default_factory=dict)
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _sockets: Path = Path()
 
@@ -323,7 +326,7 @@ class SlurmCluster:
             "TaskPlugin": "task/none",
             "SwitchType": "switch/none",
             "MpiDefault": "none",
-            "SchedulerParameters": "batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1",
+            "SchedulerParameters": SCHEDULE_AT_ONCE,
             "SelectType": "select/cons_tres",
             "SelectTypeParameters": "CR_Core",
             "GresTypes": "gpu",
@@ -335,7 +338,7 @@ class SlurmCluster:
             "MinJobAge": 60,
             "SlurmdParameters": "config_overrides",
         }
-        return [f"{name}={value}" for name, value in settings.items()]
+        return [f"{name}={value}" for name, value in {**settings, **self.settings}.items()]
 
     def _node_lines(self) -> Iterator[str]:
         host = socket.gethostname().split(".")[0]

@@ -85,6 +85,19 @@ async def test_an_uncordon_of_a_free_node_does_nothing(cell: OpenCell, http: aio
     assert await acts(cell) == []
 
 
+async def test_a_node_that_drained_itself_is_given_back_by_the_schedulers_own_command(
+    cell: OpenCell, http: aiohttp.ClientSession
+) -> None:
+    await cell.tell(ScheduleObserved("n5", False, "", "", [], cell.clock.now))
+    answer = await post(http, "nodes/n5/uncordon")
+    assert (answer["event_id"], answer["text"]) == (
+        None,
+        "n5: the scheduler keeps it out (its own health check did, or it is down) and no plan of fleetmend does; "
+        "the scheduler's own command gives it back.",
+    )
+    assert await acts(cell) == []
+
+
 async def test_a_pause_holds_cordons_back_until_it_is_resumed(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     assert (await post(http, "pause", because="move"))["text"] == "the fleet is paused: nothing disruptive is begun."
     await cell.nodes.find("n2", off_the_bus())
