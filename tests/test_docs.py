@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from agent.settings import load_settings
+from checks.check import LevelCheck
 from checks.registry import CHECKS
 from cli.main import fleetmend
 from controller.settings import load
@@ -75,6 +77,24 @@ def test_example_settings_are_valid(tmp_path: Path) -> None:
     assert [name for name, _ in examples] == ["controller.toml", "agent.toml"]
     assert load(tmp_path / "controller.toml").scheduler.kind == "slurm"
     assert load_settings(tmp_path / "agent.toml").node == "gpu-017"
+
+
+def test_the_page_on_slurm_and_the_program_that_slurm_runs_say_the_same() -> None:
+    """What the page has Slurm do is tried in tests/end_to_end/test_slurm_health_check.py."""
+    program = ROOT / "slurm" / "node-check"
+    shipped, page = program.read_text(), (ROOT / "docs" / "how-to" / "slurm-health-check.md").read_text()
+    (looks,) = re.findall(r"^\| limit for the look \|(.*)\|$", page, re.MULTILINE)
+    limits = dict(re.findall(r"program=(\S+) limit_s=(\d+)", shipped))
+    names = ("health-check", "prolog", "epilog")
+    assert [cell.strip() for cell in looks.split("|")] == [f"{limits[name]} s" for name in names]
+    ((grace_s, limit_s),) = re.findall(r"timeout --kill-after=(\d+) (\d+) ", shipped)
+    (percent,) = re.findall(r"--at-most (\d+)", shipped)
+    text = " ".join(page.split())
+    assert f"longer than the {int(grace_s) + int(limit_s)} s after which" in text
+    assert f"fewer than {percent} % of" in text
+    checks = set(re.findall(r"[a-z]+\.[a-z_]+", " ".join(re.findall(r"checks=(\S+)", shipped))))
+    assert checks <= {check.id for check in CHECKS if isinstance(check, LevelCheck)}
+    assert os.access(program, os.X_OK)
 
 
 def test_every_decision_has_its_parts() -> None:

@@ -73,7 +73,7 @@ def test_a_reading_that_was_wanted_again_keeps_nobody_beyond_the_limit(tmp_path:
     config = node(tmp_path, "nvml-hang")
     began = time.monotonic()
     result = run_cli("check", "--config", config, "--only", "gpu.count", "--timeout", "13")
-    assert time.monotonic() - began < 13.0 + 2.0
+    assert time.monotonic() - began < 13.0 + 5.0
     assert (result.returncode, result.stdout.startswith("fleetmend UNKNOWN: gpu.count: NVML could not be asked")) == (
         3,
         True,
