@@ -154,9 +154,17 @@ def worst(seen: Look) -> Verdict:
 
 
 def _print_headline(seen: Look, verdict: Verdict) -> None:
-    """Print the headline; the numbers behind its bar are for monitoring, not for a terminal."""
-    line = plain(headline(seen, verdict))
-    click.echo(line.partition(" | ")[0] if sys.stdout.isatty() else line)
+    """Print the headline; on a terminal without the numbers for monitoring, nor with what the table below it says."""
+    line = headline(seen, verdict)
+    if sys.stdout.isatty():
+        line = _summary(seen, verdict) if len(_troubles(seen)) > 1 else line.partition(" | ")[0]
+    click.echo(plain(line))
+
+
+def _summary(seen: Look, verdict: Verdict) -> str:
+    counts = Counter(level.verdict for level in seen.levels.values())
+    said = ", ".join(f"{counts[each]} {each.value}" for each in WORST_FIRST if counts[each])
+    return f"fleetmend {verdict.value.upper()}: {len(seen.levels)} checks, {said}"
 
 
 def headline(seen: Look, verdict: Verdict) -> str:
@@ -189,14 +197,20 @@ def _shortened(said: Sequence[str]) -> str:
     return "; ".join(said[:NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
+def _troubles(seen: Look) -> list[tuple[Verdict, str, list[str]]]:
+    """Return verdict, reason and checks of everything that is not ok, worst first."""
+    rows = [(Verdict(said), because, ids) for (said, because), ids in _by_reason(seen).items() if said != Verdict.OK]
+    return sorted(rows, key=lambda row: WORST_FIRST.index(row[0]))
+
+
 def _print_table(seen: Look) -> None:
-    """Print what the headline does not say already."""
-    rows = [(said, because, ids) for (said, because), ids in _by_reason(seen).items() if said != Verdict.OK]
-    if len(rows) < 2:
+    """Print all that is not ok, unless the headline has said it."""
+    troubles = _troubles(seen)
+    if len(troubles) < 2:
         return
     shown = table("verdict", "checks*", "because*")
-    for said, because, ids in sorted(rows, key=lambda row: WORST_FIRST.index(Verdict(row[0]))):
-        shown.add_row(state(said), cell(", ".join(ids), "bold"), cell(because))
+    for verdict, because, ids in troubles:
+        shown.add_row(state(verdict), cell(", ".join(ids), "bold"), cell(because))
     console().print(shown)
 
 

@@ -107,14 +107,31 @@ def test_the_headline_names_two_reasons_and_the_table_all(tmp_path: Path) -> Non
     assert ["degraded", "gpu.row_remap"] in rows
 
 
-def test_a_terminal_is_spared_the_numbers_for_monitoring(tmp_path: Path) -> None:
+def on_a_terminal(config: str) -> str:
+    """Return the first line that a person sees."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "cli.main", "check", "--config", node(tmp_path), "--only", "gpu.count"]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, check=False, timeout=60)
+    command = [sys.executable, "-m", "cli.main", "check", "--config", config, "--only", "gpu.count,gpu.row_remap"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, check=False, timeout=60)
     os.close(theirs)
-    said = os.read(ours, 4096)
+    said = os.read(ours, 4096).decode()
     os.close(ours)
-    assert (ended.returncode, said) == (0, b"fleetmend OK: the check found nothing\r\n")
+    return said.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("faults", "line"),
+    [
+        ((), "fleetmend OK: 2 checks found nothing"),
+        (
+            ("row-remap-pending",),
+            "fleetmend DEGRADED: gpu.row_remap: a row of memory is marked for remapping (0 uncorrectable, 0 "
+            "correctable so far): a GPU reset activates it",
+        ),
+        (("gpu-off-bus", "row-remap-pending"), "fleetmend FAILED: 2 checks, 1 failed, 1 degraded"),
+    ],
+)
+def test_a_terminal_is_spared_the_numbers_for_monitoring(tmp_path: Path, faults: tuple[str, ...], line: str) -> None:
+    assert on_a_terminal(node(tmp_path, *faults)) == line
 
 
 def test_a_program_of_slurm_asks_slurm_nothing_while_all_is_well(tmp_path: Path) -> None:
