@@ -11,11 +11,16 @@ from checks.amd import throttle as amd_throttle
 from checks.check import Check
 from checks.fabric import (
     fabric_state,
+    gpudirect,
     nvlink,
     nvlink_errors,
     rdma_ber,
+    rdma_devices,
     rdma_errors,
+    rdma_firmware,
     rdma_flap,
+    rdma_gid,
+    rdma_pcie,
     rdma_port,
     sxid,
 )
@@ -116,6 +121,11 @@ CHECKS: tuple[Check, ...] = (
     rdma_flap.CHECK,
     rdma_errors.CHECK,
     rdma_ber.CHECK,
+    rdma_devices.CHECK,
+    rdma_gid.CHECK,
+    rdma_firmware.CHECK,
+    rdma_pcie.CHECK,
+    gpudirect.CHECK,
     npu_health.CHECK,
     npu_faults.CHECK,
     npu_count.CHECK,

@@ -237,7 +237,7 @@ class SimulatedMachine:
         state = repairs.after_boot(state, action, boot_id=str(uuid.uuid4()), booted_at=self._seams.wall())
         self._write(state)
         banner = (
-            f"Linux version 6.8.0-60-generic (simulated machine {state.name}, boot {state.boots})",
+            f"Linux version {states.KERNEL_RELEASE} (simulated machine {state.name}, boot {state.boots})",
             f"NVRM: loading NVIDIA UNIX x86_64 Kernel Module  {DRIVER_VERSION}",
         )
         self._log.start_boot(banner, booted_at=state.booted_at)

@@ -24,6 +24,7 @@ from agent.simulation.faults import Repair
 
 FILE: Final = "machine.json"
 LOCK: Final = "lock"
+KERNEL_RELEASE: Final = "6.8.0-60-generic"
 
 
 class MachineBroken(Exception):
@@ -116,6 +117,16 @@ def replace_file(path: Path, data: bytes, *, scratch: Path) -> None:
     new = scratch / f".new.{os.getpid()}"
     new.write_bytes(data)
     new.replace(path)
+
+
+def replace_link(path: Path, target: str) -> None:
+    """Make the path a symbolic link to the target, or take it away when there is none."""
+    if not target:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.symlink_to(target)
 
 
 def draw(*keys: object) -> float:

@@ -6,7 +6,6 @@ and for NVML the text that nvml_library.py and the C test double answer from.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,16 +30,16 @@ from agent.simulation.hardware import (
     SimulatedHost,
     SimulatedPort,
 )
+from agent.simulation.rdma_devices import write_rdma_devices
 from agent.simulation.services import write_services
-from agent.simulation.states import MachineState, draw, replace_file
+from agent.simulation.states import KERNEL_RELEASE, MachineState, draw, replace_file, replace_link
 from agent.sources.mounts import Space
+from agent.sources.pcie_link import MAX_SPEED, MAX_WIDTH, SPEED, WIDTH
 from agent.sources.platform_files import (
     CLOCKSOURCE,
     CORRECTABLE,
     FATAL,
-    MAX_WIDTH,
     NONFATAL,
-    WIDTH,
 )
 from agent.sources.rdma_counters import (
     COUNTERS,
@@ -65,6 +64,7 @@ SPEEDS: Final = {400.0: "4X NDR", 10.0: "4X SDR"}
 """Source: kernel, drivers/infiniband/core/sysfs.c."""
 
 MANAGER_LID, FIRST_LID = 1, 0x20
+SUBNET_PREFIX: Final = "fe80:0000:0000:0000"
 MLX5_COUNTERS: Final = (
     "out_of_sequence",
     "packet_seq_err",
@@ -118,7 +118,12 @@ echo '{"critical_warning": 0, "temperature": 310, "avail_spare": 100, "spare_thr
 
 CPUS: Final = 192
 MODULES: Final = 4
-PORT_LANES: Final = 16
+PORT_LINK: Final = {
+    SPEED: "32.0 GT/s PCIe",
+    MAX_SPEED: "32.0 GT/s PCIe",
+    WIDTH: "16",
+    MAX_WIDTH: "16",
+}
 TAINT_OF_DRIVER: Final = 1 << 0 | 1 << 12 | 1 << 13
 """Proprietary, out of tree, unsigned. Source: kernel, Documentation/admin-guide/tainted-kernels.rst."""
 
@@ -140,22 +145,24 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
         FSTAB: f"/dev/{DISK} / ext4 errors=remount-ro 0 1\n/dev/nvme1n1p1 /scratch xfs noatime 0 2\n",
         HOST: msgspec.json.format(msgspec.json.encode(_host_file(state, hardware.host))).decode(),
         **{f"{SYSFS}/{path}": text for path, text in _sysfs(state.name, hardware)},
+        "proc/sys/kernel/osrelease": f"{KERNEL_RELEASE}\n",
     }
     for path, text in files.items():
         replace_file(directory / path, text.encode(), scratch=directory)
-    _link(directory / TOOLS / "grep", shutil.which("grep") or "")
+    replace_link(directory / TOOLS / "grep", shutil.which("grep") or "")
     _write_program(directory / TOOLS / "nvme", HEALTHY_DISK, scratch=directory)
     for gpu in hardware.gpus:
-        _link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
+        replace_link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
     for address in SWITCHES:
-        _link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
+        replace_link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
     write_services(directory, directory / SYSFS, directory / TOOLS, hardware.host)
+    write_rdma_devices(directory, directory / SYSFS, hardware.ports)
     for port in hardware.ports:
         adapter = f"devices/{port.pci}.0/infiniband/mlx5_{port.number}"
-        _link(directory / SYSFS / adapter / "device", "../..")
-        _link(directory / SYSFS / "bus/pci/devices" / f"{port.pci}.0", f"../../../devices/{port.pci}.0")
+        replace_link(directory / SYSFS / adapter / "device", "../..")
+        replace_link(directory / SYSFS / "bus/pci/devices" / f"{port.pci}.0", f"../../../devices/{port.pci}.0")
         listed = directory / SYSFS / "class/infiniband" / f"mlx5_{port.number}"
-        _link(listed, f"../../{adapter}" if port.is_listed else "")
+        replace_link(listed, f"../../{adapter}" if port.is_listed else "")
 
 
 def read_host(directory: Path) -> HostFile:
@@ -203,7 +210,7 @@ def _sysfs(node: str, hardware: Hardware) -> Iterator[tuple[str, str]]:
     for port in hardware.ports:
         yield from _pci(port.pci, PORT_PCI)
         yield from _no_errors(port.pci)
-        yield from ((f"devices/{port.pci}.0/{name}", f"{PORT_LANES}\n") for name in (WIDTH, MAX_WIDTH))
+        yield from ((f"devices/{port.pci}.0/{name}", f"{text}\n") for name, text in PORT_LINK.items())
         yield from _adapter(port)
 
 
@@ -261,6 +268,8 @@ def _adapter(port: SimulatedPort) -> Iterator[tuple[str, str]]:
         "ports/1/link_layer": "InfiniBand",
         "ports/1/lid": f"{FIRST_LID + port.number:#x}",
         "ports/1/sm_lid": f"{MANAGER_LID:#x}",
+        "ports/1/gids/0": f"{SUBNET_PREFIX}:{port.guid}",
+        "ports/1/gid_attrs/types/0": "IB/RoCE v1",
         "ports/1/counters/link_downed": f"{min(port.link_downed, 255)}",
         **{f"ports/1/counters/{name}": "0" for name in sorted(COUNTERS - {"link_downed"})},
         **{f"ports/1/hw_counters/{name}": "0" for name in MLX5_COUNTERS},
@@ -275,16 +284,6 @@ def _adapter(port: SimulatedPort) -> Iterator[tuple[str, str]]:
     }
     for name, value in interface.items():
         yield f"{device}/net/ib{port.number}/{name}", f"{value}\n"
-
-
-def _link(path: Path, target: str) -> None:
-    """Make the path a symbolic link to the target, or take it away when there is none."""
-    if not target:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        path.symlink_to(target)
 
 
 def _write_program(path: Path, script: str, *, scratch: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from agent.sources.files import Contents, FileReader
 from agent.sources.inventory import numbers
+from agent.sources.pcie_link import read_lanes
 from agent.sources.platform_files import DeviceFiles, ModuleFiles, PlatformFiles, find, listing
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.readings import PlatformReading
@@ -20,9 +21,6 @@ from checks.readings.platform import MemoryModule, PciDevice
 
 PERFORMANCE: Final = "performance"
 """A governor, and an energy preference that comes to the same. Source: kernel, admin-guide/pm/intel_pstate.rst."""
-
-MAX_LANES: Final = 32
-"""Source: PCI Express Base Specification, link widths x1 to x32; a link that is down says 0 or 63."""
 
 _ERROR = re.compile(r"^(\S[^\n]{0,60}?) (\d{1,20})$", re.MULTILINE | re.ASCII)
 
@@ -111,7 +109,7 @@ def read_device(files: DeviceFiles, contents: Contents, at_first: Mapping[str, f
     """Return one device or port with its errors and its link."""
     function = files.function
     first = at_first.get(function.address)
-    width, max_width, above = [*(_lanes(contents, path) for path in files.widths), None, None, None][:3]
+    width, max_width, above = [*(read_lanes(path, contents) for path in files.widths), None, None, None][:3]
     return PciDevice(
         function.address,
         function.kind,
@@ -151,8 +149,3 @@ def read_governors(files: Iterable[tuple[Path, Path]], contents: Contents) -> di
         if named:
             governors[named] += 1
     return dict(governors)
-
-
-def _lanes(contents: Contents, path: Path) -> int | None:
-    lanes = contents.number(path)
-    return lanes if lanes is not None and 1 <= lanes <= MAX_LANES else None

@@ -14,6 +14,7 @@ from typing import Final
 
 from agent.sources.files import entries
 from agent.sources.pci_tree import PciFunction, read_tree
+from agent.sources.pcie_link import MAX_WIDTH, WIDTH
 
 CONTROLLERS: Final = "devices/system/edac/mc"
 OF_CONTROLLER: Final = ("ce_noinfo_count", "ue_noinfo_count")
@@ -24,11 +25,9 @@ BUS: Final = "bus/pci/devices"
 CORRECTABLE, NONFATAL, FATAL = "aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal"
 """Source: kernel, Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats."""
 
-WIDTH, MAX_WIDTH = "current_link_width", "max_link_width"
-"""Source: kernel, Documentation/ABI/testing/sysfs-bus-pci."""
-
 HAVE_STEADY_LINKS: Final = ("network", "nvme")
-"""Kinds of devices that keep their width whatever they do."""
+"""Kinds of devices that keep their width whatever they do. The links of RDMA adapters are read by the source
+`rdma_adapters`, together with what their ports need."""
 
 PROCESSORS: Final = "devices/system/cpu"
 POLICIES: Final = "devices/system/cpu/cpufreq"
@@ -37,7 +36,8 @@ GOVERNOR: Final = ("scaling_governor", "energy_performance_preference")
 CLOCKSOURCE: Final = "devices/system/clocksource/clocksource0/current_clocksource"
 """Source: kernel, Documentation/ABI/testing/sysfs-devices-system-cpu, Documentation/admin-guide/pm/intel_pstate.rst."""
 
-LISTED: Final = (CONTROLLERS, BUS, PROCESSORS, POLICIES)
+RDMA: Final = "class/infiniband"
+LISTED: Final = (CONTROLLERS, BUS, PROCESSORS, POLICIES, RDMA)
 
 _MODULE = re.compile(r"(?:dimm|rank)\d{1,4}", re.ASCII)
 _CONTROLLER = re.compile(r"mc\d{1,3}", re.ASCII)
@@ -119,7 +119,8 @@ def _modules(sysfs: Path) -> Iterator[ModuleFiles]:
 def _device(bus: Path, function: PciFunction) -> DeviceFiles:
     folder = bus / function.address
     above = (bus / function.upstream / MAX_WIDTH,) if function.upstream else ()
-    widths = (folder / WIDTH, folder / MAX_WIDTH, *above) if function.kind in HAVE_STEADY_LINKS else ()
+    is_judged = function.kind in HAVE_STEADY_LINKS and not (folder / "infiniband").is_dir()
+    widths = (folder / WIDTH, folder / MAX_WIDTH, *above) if is_judged else ()
     return DeviceFiles(function, folder / CORRECTABLE, folder / NONFATAL, folder / FATAL, widths)
 
 

@@ -1,7 +1,8 @@
 """`host.pcie`: errors on PCI Express links, and links of adapters and disks with fewer lanes than they could have.
 
 An error is counted by whoever saw it, often the port at the other end of the link, so a port is named with the device
-behind it. GPUs tell of the width of their own links by NVML, and change it with their load.
+behind it. GPUs tell of the width of their own links by NVML, and change it with their load; for RDMA adapters it
+matters what their ports need, which `fabric.rdma_pcie` weighs.
 """
 
 from __future__ import annotations

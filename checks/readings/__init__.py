@@ -46,6 +46,13 @@ from checks.readings.nvlink import (
 from checks.readings.nvml import GpuDetails, GpuProcess, GpuReading, NvmlReading, RemapBanks
 from checks.readings.platform import PlatformReading
 from checks.readings.rdma import RdmaPort, RdmaReading
+from checks.readings.rdma_adapters import (
+    AdapterPort,
+    Gid,
+    PcieLink,
+    RdmaAdapter,
+    RdmaAdaptersReading,
+)
 from checks.readings.rdma_counters import (
     PortCounters,
     RdmaCountersReading,
@@ -64,6 +71,7 @@ __all__ = [
     "READINGS",
     "AcceleratorDevice",
     "AcceleratorReading",
+    "AdapterPort",
     "AgentReading",
     "AmdReading",
     "AscendNetworkReading",
@@ -74,6 +82,7 @@ __all__ = [
     "ExpectedMount",
     "FabricReading",
     "FilesystemReading",
+    "Gid",
     "GpfsReading",
     "GpuDetails",
     "GpuProcess",
@@ -90,8 +99,11 @@ __all__ = [
     "NvlinkCounters",
     "NvlinkReading",
     "NvmlReading",
+    "PcieLink",
     "PlatformReading",
     "PortCounters",
+    "RdmaAdapter",
+    "RdmaAdaptersReading",
     "RdmaCountersReading",
     "RdmaPort",
     "RdmaReading",
@@ -121,6 +133,7 @@ READINGS: tuple[type[Reading], ...] = (
     NvmlReading,
     RdmaReading,
     RdmaCountersReading,
+    RdmaAdaptersReading,
     HostReading,
     PlatformReading,
     MountsReading,

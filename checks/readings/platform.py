@@ -34,7 +34,8 @@ class PciDevice:
             were none; `None` when the device does not count them.
         fatal_at_first: how many fatal ones there were when this agent first saw the device in this boot.
         width, max_width, upstream_max_width: lanes in use, that the device has, and that the port above it has; `None`
-            while unknown, and of ports and GPUs, whose links change with their load.
+            while unknown, of ports and GPUs, whose links change with their load, and of RDMA adapters, which have a
+            reading of their own.
     """
 
     address: str
