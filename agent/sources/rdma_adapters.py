@@ -30,6 +30,10 @@ DEVICES: Final = "dev/infiniband"
 CONNECTION_MANAGER: Final = "rdma_cm"
 """Where programs find them. Source: rdma-core, the udev rules and `ibverbs(7)`."""
 
+SUBFUNCTION: Final = ".sf."
+"""In the name of a device that is a part of a PCI function, `mlx5_core.sf.4`. Source: kernel,
+Documentation/networking/device_drivers/ethernet/mellanox/mlx5/switchdev.rst."""
+
 GIDS: Final = 16
 """So many of a port's table are read, which has up to 256. Source: our choice; each address of an interface takes two
 slots, so these are the link's own address and seven more."""
@@ -137,13 +141,13 @@ def _ends(adapter: Path) -> tuple[Path, Path]:
 
 
 def _is_virtual(adapter: Path) -> bool:
-    return (adapter / "device/physfn").exists()
+    return (adapter / "device/physfn").exists() or SUBFUNCTION in _ends(adapter)[0].name
 
 
 def _gid_files(adapter: Path, port: Path) -> list[tuple[Path, Path, Path]]:
     """Return for each slot where address, type and interface stand.
 
-    Those of a virtual function are left out: it is given an address by whom it is lent to, and a host has hundreds.
+    Those of a virtual function are left out: it is given an address by whom it is lent to, and there may be hundreds.
     """
     if _is_virtual(adapter):
         return []
@@ -162,6 +166,7 @@ def _read_adapter(folder: Path, listed: Listed, devices: Path, contents: Content
         node_type=parse_state(contents.line(folder / "node_type")),
         node_guid=contents.line(folder / "node_guid"),
         pci=pci_of(folder),
+        function=own.name,
         is_virtual=_is_virtual(folder),
         firmware=contents.line(folder / "fw_ver"),
         board=contents.line(folder / "board_id"),

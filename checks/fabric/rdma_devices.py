@@ -31,13 +31,23 @@ def judge(readings: Sequence[RdmaAdaptersReading]) -> tuple[Finding, ...]:
 
 
 def _verbs(reading: RdmaAdaptersReading) -> Iterator[Finding]:
-    without = [adapter for adapter in reading.adapters if not adapter.has_verbs_node]
+    without = [each for each in reading.adapters if not each.has_verbs_node and not _is_plane(each, reading)]
     for adapter in without:
         because = f"{_say_missing(adapter.verbs, 'uverbs')}: no program can open the adapter {adapter.name}"
         found = about(ID, adapter, "uverbs", Verdict.FAILED, Action.REBOOT, because)
         yield _of_host(found, len(reading.adapters)) if len(without) == len(reading.adapters) > 1 else found
         if len(without) == len(reading.adapters):
             return
+
+
+def _is_plane(adapter: RdmaAdapter, reading: RdmaAdaptersReading) -> bool:
+    """Return whether the adapter is there for management alone: a second one on the function of one with verbs.
+
+    Source: Linux drivers/infiniband/core/uverbs_main.c: none is made for type SMI, the plane of a multi-plane port.
+    """
+    return not adapter.verbs and any(
+        each.verbs and each.function == adapter.function and each.name != adapter.name for each in reading.adapters
+    )
 
 
 def _management(reading: RdmaAdaptersReading) -> Iterator[Finding]:

@@ -74,9 +74,12 @@ def _carried(link: PcieLink) -> float | None:
 
 
 def _rate(functions: Sequence[RdmaAdapter]) -> float:
-    """Return the Gb/s of all ports that are up; one that is down wants nothing."""
-    ports = (port for adapter in functions for port in adapter.ports if port.state == ACTIVE)
-    return sum(port.rate_gbit_per_s or 0.0 for port in ports)
+    """Return the Gb/s of all ports that are up; one that is down wants nothing, and a plane's is that of its port."""
+    wanted: dict[str, float] = {}
+    for adapter in functions:
+        rate = sum(port.rate_gbit_per_s or 0.0 for port in adapter.ports if port.state == ACTIVE)
+        wanted[adapter.function] = max(rate, wanted.get(adapter.function, 0.0))
+    return sum(wanted.values())
 
 
 def _evidence(adapter: RdmaAdapter) -> dict[str, str]:

@@ -72,7 +72,8 @@ class RdmaAdapter:
     Attributes:
         node_type: number of the file `node_type` (1 = channel adapter, 4 = iWARP).
         pci: address `dddd:bb:dd` without function, empty for a device that is not on the PCI bus.
-        is_virtual: a virtual function, beside its physical one on this host.
+        function: what it is made on: the PCI function `0000:3b:00.0`, or a part of one, `mlx5_core.sf.4`.
+        is_virtual: a virtual function or a subfunction, beside its physical function on this host.
         firmware: empty when it could not be read, or when the driver tells none.
         board: the vendor's name of the board (PSID).
         chip: what the driver calls the model (`MT4129`).
@@ -86,6 +87,7 @@ class RdmaAdapter:
     node_type: int | None = None
     node_guid: str = ""
     pci: str = ""
+    function: str = ""
     is_virtual: bool = False
     firmware: str = ""
     board: str = ""

@@ -45,6 +45,7 @@ adapters = st.builds(
     name=st.sampled_from(["mlx5_0", "mlx5_1"]),
     node_type=st.sampled_from([None, 1, 4, 7]),
     pci=st.sampled_from(["", "0000:18:00", "0000:28:00"]),
+    function=st.sampled_from(["", "0000:18:00.0", "0000:28:00.0"]),
     is_virtual=st.booleans(),
     firmware=st.sampled_from(["", "28.39.1002", "28.36.1010", "65535.65535.65535"]),
     board=st.sampled_from(["", "MT_0000000838"]),

@@ -97,6 +97,7 @@ async def test_an_infiniband_adapter_is_read_as_a_whole(tmp_path: Path) -> None:
         node_type=1,
         node_guid="a088:c203:00ab:cdef",
         pci="0000:3b:00",
+        function="0000:3b:00.0",
         firmware="28.39.1002",
         board="MT_0000000838",
         chip="MT4129",
@@ -162,6 +163,12 @@ async def test_a_virtual_function_keeps_its_addresses_to_itself(tmp_path: Path) 
     (adapter,) = reading.adapters
     assert (adapter.is_virtual, adapter.ports[0].gids, adapter.link.lanes) == (True, None, None)
     assert said_of(reading) == []
+
+
+async def test_a_subfunction_is_virtual_too(tmp_path: Path) -> None:
+    add_adapter(tmp_path, files=ROCE, pci="mlx5_core.sf.4")
+    (adapter,) = (await reading_of(tmp_path)).adapters
+    assert (adapter.is_virtual, adapter.pci, adapter.ports[0].gids) == (True, "", None)
 
 
 async def test_a_device_without_its_file_and_one_without_its_entry(tmp_path: Path) -> None:
