@@ -21,6 +21,7 @@ from checks.fabric import (
     rdma_flap,
     rdma_gid,
     rdma_pcie,
+    rdma_kernel,
     rdma_port,
     sxid,
 )
@@ -126,6 +127,7 @@ CHECKS: tuple[Check, ...] = (
     rdma_firmware.CHECK,
     rdma_pcie.CHECK,
     gpudirect.CHECK,
+    rdma_kernel.CHECK,
     npu_health.CHECK,
     npu_faults.CHECK,
     npu_count.CHECK,

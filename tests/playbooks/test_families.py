@@ -91,6 +91,9 @@ FAMILIES = {
     "host_part_failed": [
         "EDAC MC0: 1 UE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0",
         "Memory failure: 0x1234ab: recovery action for dirty LRU page: Recovered",
+        "mlx5_core 0000:49:00.0: print_health_info:458:(pid 0): synd 0x10: High temperature",
+        "mlx5_core 0000:5d:00.0: Port module event[error]: module 0, Cable error, One or more network ports have been "
+        "powered down due to insufficient/unadvertised power on the PCIe slot",
     ],
     "host_cooling": ["thermal thermal_zone0: critical temperature reached (98 C), shutting down"],
     "host_part_watch": ["mce: CMCI storm detected: switching to poll mode"],
@@ -110,6 +113,16 @@ FAMILIES = {
         "BUG: kernel NULL pointer dereference, address: 0000000000000008",
         "BUG: Bad page state in process python3  pfn:1234ab",
     ],
+    "rdma_adapter": [
+        "mlx5_core 0000:41:00.0: poll_health:852:(pid 0): device's health compromised - reached miss count",
+        "mlx5_core 0000:03:00.0: wait_func:964:(pid 112): ENABLE_HCA(0x104) timeout. Will cause a leak of a command",
+        "efa 0000:a1:00.0 rdmap161s0: Admin queue is closed",
+        "bnxt_en 0000:41:00.0 eth2: Firmware reset aborted, PCI config space invalid",
+    ],
+    "rdma_link_watch": [
+        "mlx5_core 0000:5d:00.0: Port module event[error]: module 0, Cable error, Bad or shorted cable/module",
+        "mlx5_core 0000:49:00.0: print_health_info:458:(pid 0): synd 0x23: unrecognized error",
+    ],
     "amd_reboot": [
         "amdgpu 0000:03:00.0: amdgpu: GPU reset(1) failed with error -110",
         "amdgpu 0000:03:00.0: amdgpu: device lost from bus!",
@@ -125,6 +138,8 @@ FAMILIES = {
         "Out of memory: Killed process 1234 (python3)",
         "nfs: server storage.example not responding, still trying",
         "nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10",
+        "mlx5_core 0000:41:00.1: Port module event: module 1, Cable unplugged",
+        "mlx5_core 0000:65:00.0 eth0: NETDEV WATCHDOG: CPU: 5: transmit queue 0 timed out 5032 ms",
     ],
 }
 LINES = [(line, name) for name, lines in FAMILIES.items() for line in lines]

@@ -158,6 +158,7 @@ LINES: dict[str, set[str]] = {
     "nvlink-down": {"74"},
     "imex-failure": {"154"},
     "app-fault": {"31"},
+    "rdma-port-missing": {"firmware"},
     "disk-read-only": {"filesystem_error", "read_only"},
     "memory-uncorrected": {"memory_uncorrected"},
     "hung-task": {"hung_task"},
