@@ -31,6 +31,7 @@ from agent.simulation.hardware import (
     SimulatedPort,
 )
 from agent.simulation.rdma_devices import write_rdma_devices
+from agent.simulation.links import write_links
 from agent.simulation.services import write_services
 from agent.simulation.states import KERNEL_RELEASE, MachineState, draw, replace_file, replace_link
 from agent.sources.mounts import Space
@@ -155,6 +156,8 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
         replace_link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
     for address in SWITCHES:
         replace_link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
+        _link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
+    write_links(directory, directory / TOOLS)
     write_services(directory, directory / SYSFS, directory / TOOLS, hardware.host)
     write_rdma_devices(directory, directory / SYSFS, hardware.ports)
     for port in hardware.ports:

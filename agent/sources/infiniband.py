@@ -49,6 +49,11 @@ def pci_of(adapter: Path) -> str:
     return match[1] if match else ""
 
 
+def is_virtual(adapter: Path) -> bool:
+    """Return whether the adapter is a virtual function: the cable and the slot are its physical function's."""
+    return (adapter / "device/physfn").exists()
+
+
 def parse_state(text: str) -> int | None:
     """Return the number of `4: ACTIVE`."""
     match = _STATE.match(text)

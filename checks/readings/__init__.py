@@ -53,6 +53,7 @@ from checks.readings.rdma_adapters import (
     RdmaAdapter,
     RdmaAdaptersReading,
 )
+from checks.readings.rdma_congestion import PortCongestion, RdmaCongestionReading
 from checks.readings.rdma_counters import (
     PortCounters,
     RdmaCountersReading,
@@ -101,9 +102,11 @@ __all__ = [
     "NvmlReading",
     "PcieLink",
     "PlatformReading",
+    "PortCongestion",
     "PortCounters",
     "RdmaAdapter",
     "RdmaAdaptersReading",
+    "RdmaCongestionReading",
     "RdmaCountersReading",
     "RdmaPort",
     "RdmaReading",
@@ -134,6 +137,7 @@ READINGS: tuple[type[Reading], ...] = (
     RdmaReading,
     RdmaCountersReading,
     RdmaAdaptersReading,
+    RdmaCongestionReading,
     HostReading,
     PlatformReading,
     MountsReading,
