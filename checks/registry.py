@@ -10,6 +10,7 @@ from checks.amd import temperature as amd_temperature
 from checks.amd import throttle as amd_throttle
 from checks.check import Check
 from checks.fabric import (
+    cable,
     fabric_state,
     gpudirect,
     nvlink,
@@ -129,6 +130,7 @@ CHECKS: tuple[Check, ...] = (
     rdma_pcie.CHECK,
     gpudirect.CHECK,
     rdma_congestion.CHECK,
+    cable.CHECK,
     rdma_kernel.CHECK,
     npu_health.CHECK,
     npu_faults.CHECK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,22 @@ COUNTERS: Final = (
 )
 """Of a ConnectX-7. Source: kernel, Documentation/networking/device_drivers/ethernet/mellanox/mlx5/counters.rst."""
 
+MODULE: Final = {
+    "Identifier": "OSFP",
+    "Vendor Name": "Simulated",
+    "Vendor Part Number": "SIM-400G",
+    "Temperature [C]": "49 [-10..80]",
+    "Voltage [mV]": "3189.4 [3100..3500]",
+    "Bias Current [mA]": "9.210,9.264,9.054,9.142 [7..11]",
+    "Rx Power Current [dBm]": "1.945,1.892,2.167,2.025 [-5.003..3.998]",
+    "Tx Power Current [dBm]": "0.867,1.139,1.011,1.069 [-3.468..3.998]",
+    "Module State": "Ready state",
+    "Module FW Fault": "0",
+    "DataPath FW Fault": "0",
+    **{f"{flag} [per lane]": {"values": ["0"] * 4} for flag in ("Tx Fault", "Tx LOS", "Rx LOS", "Rx CDR LOL")},
+}
+"""Of a ConnectX-7's OSFP module. Source: `mlxlink -m`, as in Meta gcm's test data."""
+
 PROGRAM_MODE: Final = 0o755
 
 
@@ -42,7 +59,11 @@ def write_links(directory: Path, programs: Path) -> None:
 
 def _programs() -> dict[str, str]:
     counted = "\n".join(f"     {name}: 0" for name in COUNTERS)
-    return {"ethtool": _printing(f"NIC statistics:\n{counted}")}
+    module = json.dumps(
+        {"Module Info": MODULE, "Physical Counters and BER Info": {"Effective Physical BER": "15E-255"}}
+    )
+    link = f'{{"result": {{"output": {module}}}, "status": {{"code": 0, "message": "success"}}}}'
+    return {"ethtool": _printing(f"NIC statistics:\n{counted}"), "mlxlink": _printing(link)}
 
 
 def _printing(text: str) -> str:

@@ -21,6 +21,7 @@ from checks.readings.accelerator import (
 )
 from checks.readings.agent import AgentReading, LastEnd, SourceState
 from checks.readings.bmc import BmcReading
+from checks.readings.cable import CableModule, CableReading, ModuleMeasure
 from checks.readings.disks import DisksReading
 from checks.readings.gpfs import GpfsReading
 from checks.readings.host import HostReading
@@ -78,6 +79,8 @@ __all__ = [
     "AscendNetworkReading",
     "AscendReading",
     "BmcReading",
+    "CableModule",
+    "CableReading",
     "DiskSmart",
     "DisksReading",
     "ExpectedMount",
@@ -94,6 +97,7 @@ __all__ = [
     "LastEnd",
     "LustreReading",
     "LustreTarget",
+    "ModuleMeasure",
     "MountsReading",
     "NfsMount",
     "NfsReading",
@@ -138,6 +142,7 @@ READINGS: tuple[type[Reading], ...] = (
     RdmaCountersReading,
     RdmaAdaptersReading,
     RdmaCongestionReading,
+    CableReading,
     HostReading,
     PlatformReading,
     MountsReading,

@@ -6,18 +6,27 @@ from pathlib import Path
 
 from tests.support.surroundings import write_files
 
-MELLANOX = "0x15b3"
+MELLANOX, CONNECTX_7 = "0x15b3", "0x1021"
 
 
 def add_adapter(
-    root: Path, number: int, interface: str, *, is_virtual: bool = False, vendor: str = MELLANOX, function: int = 0
+    root: Path,
+    number: int,
+    interface: str,
+    *,
+    is_virtual: bool = False,
+    vendor: str = MELLANOX,
+    device: str = CONNECTX_7,
+    state: str = "4: ACTIVE",
 ) -> None:
-    """Add `mlx5_<number>` with one port at PCI address `0000:1<number>:00`. `interface`: empty for none."""
-    address = f"sys/devices/pci0000:00/0000:1{number}:00.{function}"
+    """Add `mlx5_<number>` with one port at PCI address `0000:1<number>:00.0`. `interface`: empty for none."""
+    address = f"sys/devices/pci0000:00/0000:1{number}:00.0"
     files = {
         "vendor": f"{vendor}\n",
+        "device": f"{device}\n",
         f"infiniband/mlx5_{number}/node_guid": f"b83f:d203:00ab:cd0{number}\n",
-        f"infiniband/mlx5_{number}/ports/1/state": "4: ACTIVE\n",
+        f"infiniband/mlx5_{number}/ports/1/state": f"{state}\n",
+        f"infiniband/mlx5_{number}/ports/1/phys_state": "5: LinkUp\n",
         **({f"net/{interface}/dev_port": "0\n"} if interface else {}),
         **({"physfn/vendor": f"{vendor}\n"} if is_virtual else {}),
     }
