@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+from agent.simulation.hardware import PORT_BUSES
 from agent.simulation.states import replace_file
 
 COUNTERS: Final = (
@@ -42,6 +43,9 @@ MODULE: Final = {
 }
 """Of a ConnectX-7's OSFP module. Source: `mlxlink -m`, as in Meta gcm's test data."""
 
+REPORTERS: Final = ("fw", "fw_fatal", "vnic")
+"""Of mlx5. Source: kernel, Documentation/networking/devlink/mlx5.rst."""
+
 PROGRAM_MODE: Final = 0o755
 
 
@@ -63,7 +67,13 @@ def _programs() -> dict[str, str]:
         {"Module Info": MODULE, "Physical Counters and BER Info": {"Effective Physical BER": "15E-255"}}
     )
     link = f'{{"result": {{"output": {module}}}, "status": {{"code": 0, "message": "success"}}}}'
-    return {"ethtool": _printing(f"NIC statistics:\n{counted}"), "mlxlink": _printing(link)}
+    healthy = [{"reporter": name, "state": "healthy", "error": 0, "recover": 0} for name in REPORTERS]
+    health = json.dumps({"health": {f"pci/0000:{bus}:00.0": healthy for bus in PORT_BUSES}})
+    return {
+        "devlink": _printing(health),
+        "ethtool": _printing(f"NIC statistics:\n{counted}"),
+        "mlxlink": _printing(link),
+    }
 
 
 def _printing(text: str) -> str:

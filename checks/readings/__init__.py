@@ -22,6 +22,7 @@ from checks.readings.accelerator import (
 from checks.readings.agent import AgentReading, LastEnd, SourceState
 from checks.readings.bmc import BmcReading
 from checks.readings.cable import CableModule, CableReading, ModuleMeasure
+from checks.readings.devlink import AdapterHealth, DevlinkReading, HealthReporter
 from checks.readings.disks import DisksReading
 from checks.readings.gpfs import GpfsReading
 from checks.readings.host import HostReading
@@ -74,6 +75,7 @@ __all__ = [
     "AcceleratorDevice",
     "AcceleratorReading",
     "AdapterPort",
+    "AdapterHealth",
     "AgentReading",
     "AmdReading",
     "AscendNetworkReading",
@@ -81,6 +83,7 @@ __all__ = [
     "BmcReading",
     "CableModule",
     "CableReading",
+    "DevlinkReading",
     "DiskSmart",
     "DisksReading",
     "ExpectedMount",
@@ -91,6 +94,7 @@ __all__ = [
     "GpuDetails",
     "GpuProcess",
     "GpuReading",
+    "HealthReporter",
     "HostReading",
     "KernelLogState",
     "KernelRecord",
@@ -143,6 +147,7 @@ READINGS: tuple[type[Reading], ...] = (
     RdmaAdaptersReading,
     RdmaCongestionReading,
     CableReading,
+    DevlinkReading,
     HostReading,
     PlatformReading,
     MountsReading,
