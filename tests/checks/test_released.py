@@ -8,7 +8,7 @@ import pytest
 
 from checks.amd import kernel as amd_kernel
 from checks.check import LatchedCheck, Recovery
-from checks.fabric import sxid
+from checks.fabric import rdma_kernel, sxid
 from checks.finding import Finding
 from checks.gpu import xid
 from checks.host import kernel
@@ -57,6 +57,15 @@ AMD_LOST = found_by(amd_kernel.CHECK, AMD.format("device lost from bus!"))
 AMD_RESET = found_by(amd_kernel.CHECK, AMD.format("GPU reset(1) succeeded!"))
 AMD_PAGES = found_by(amd_kernel.CHECK, AMD.format("RAS records:656 exceed threshold:655"))
 
+MLX5 = "mlx5_core 0000:41:00.0: {}"
+FIRMWARE = found_by(rdma_kernel.CHECK, MLX5.format("device's health compromised - reached miss count"))
+MODULE_ERROR = found_by(
+    rdma_kernel.CHECK, MLX5.format("Port module event[error]: module 0, Cable error, Bad or shorted")
+)
+MODULE_HOT = found_by(
+    rdma_kernel.CHECK, MLX5.format("Port module event[error]: module 0, Cable error, High Temperature")
+)
+
 LOST = replace(GPU, lost=True)
 UNWELL = replace(GPU, recovery_action=1)
 NEEDS_RESET = replace(GPU, reset_required=True)
@@ -83,6 +92,9 @@ OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "hung task of a server: quiet": (kernel.CHECK, HUNG_TASK, QUIET),
     "hard lock-up: rebooted": (kernel.CHECK, HARD_LOCKUP, REBOOTED),
     "storm of corrected errors: rebooted": (kernel.CHECK, STORM, REBOOTED),
+    "RDMA firmware: rebooted": (rdma_kernel.CHECK, FIRMWARE, REBOOTED),
+    "cable not taken: rebooted": (rdma_kernel.CHECK, MODULE_ERROR, REBOOTED),
+    "hot module: quiet": (rdma_kernel.CHECK, MODULE_HOT, QUIET),
 }
 
 NOT_OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
@@ -113,6 +125,9 @@ NOT_OVER: dict[str, tuple[LatchedCheck, Finding, Recovery]] = {
     "hard lock-up: quiet": (kernel.CHECK, HARD_LOCKUP, QUIET),
     "storm of corrected errors: quiet": (kernel.CHECK, STORM, QUIET),
     "out of memory: not quiet": (kernel.CHECK, OUT_OF_MEMORY, NOTHING),
+    "RDMA firmware: quiet": (rdma_kernel.CHECK, FIRMWARE, QUIET),
+    "cable not taken: quiet": (rdma_kernel.CHECK, MODULE_ERROR, QUIET),
+    "hot module: not quiet": (rdma_kernel.CHECK, MODULE_HOT, NOTHING),
 }
 
 
