@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -140,6 +140,22 @@ def clear(book: Book, finding: Finding, because: str, *, moment: Moment) -> Turn
 def as_judged(finding: Finding) -> Finding:
     """Return the finding with the code its check gave it, also when it was put beside a fault."""
     return replace(finding, code=finding.code.removesuffix(BESIDE))
+
+
+def complete(book: Book, known: Callable[[Finding], Finding], *, moment: Moment) -> Turned:
+    """Return the book in which faults bear the serial number that became known only after they were raised.
+
+    Args:
+        known: gives the finding with all that is known of its part, under the same key.
+    """
+    raised, edges = dict(book.raised), list[Edge]()
+    for key, entry in book.raised.items():
+        finding = entry.finding
+        if finding.serial or not _is_fault(finding) or not (serial := known(finding).serial):
+            continue
+        raised[key] = replace(entry, finding=replace(finding, serial=serial), told_at=moment.at)
+        edges.append(FindingRaised(raised[key].finding, moment.at))
+    return Turned(replace(book, raised=raised), tuple(edges))
 
 
 def mark_reset(book: Book, devices: Collection[str]) -> Book:

@@ -10,26 +10,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 
 from agent import book as books
 from agent.book import Book, Edge, Moment, Raised
 from agent.clock import Clock
+from agent.names import learn, load_names
 from agent.plain_text import plain_finding
 from agent.recorder import NOBODY, Observer
 from agent.status import build_levels
 from checks import evaluator
 from checks.check import Check, LatchedCheck, LevelCheck, Recovery
-from checks.disk_names import with_serial
 from checks.errors import CannotJudge
 from checks.finding import Action, Finding, FindingKey, Verdict
-from checks.judge import LatchedJudge, identify
+from checks.judge import LatchedJudge
 from checks.policy import AT_ONCE
-from checks.readings import DisksReading, GpuReading, KernelLogState, KernelRecord, NvmlReading, Reading
+from checks.readings import GpuReading, KernelLogState, KernelRecord, NvmlReading, Reading
 from checks.recording import Reset, Unobserved
 from wire.messages import CheckLevel, EventBody, FindingRaised
 
@@ -73,27 +72,16 @@ def load_book(journal: Journal) -> Book:
 
 def last_sequence(journal: Journal, boot_id: str) -> int:
     """Return the number of the last kernel record that was judged in this boot, -1 when none was."""
-    kept = journal.load(BOOK).get("kernel_log", {})
-    if not isinstance(kept, dict) or kept.get("boot_id") != boot_id:
+    if _boot_of(journal) != boot_id:
         return -1
-    sequence = kept.get("sequence", -1)
+    sequence = journal.load(BOOK)["kernel_log"].get("sequence", -1)
     return sequence if isinstance(sequence, int) else -1
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What this node's GPUs were last called, so that a kernel record is tied to its GPU before NVML has answered."""
-
-    uuid_by_pci: dict[str, str] = field(default_factory=dict)
-    serial_by_uuid: dict[str, str] = field(default_factory=dict)
-
-
-def load_names(journal: Journal) -> Names:
-    """Return the names known when the agent last ran, none when they cannot be read: NVML will tell them again."""
-    try:
-        return msgspec.convert(journal.load(BOOK).get("names", {}), type=Names)
-    except msgspec.ValidationError:
-        return Names()
+def _boot_of(journal: Journal) -> object:
+    """Return the boot in which the book was saved last."""
+    kept = journal.load(BOOK).get("kernel_log", {})
+    return kept.get("boot_id") if isinstance(kept, dict) else None
 
 
 class Desk:
@@ -139,8 +127,7 @@ class Desk:
         self._gpus: NvmlReading | None = None
         self._gpus_began = -math.inf
         self._driver_gone = False
-        self._names = load_names(journal)
-        self._disk_serials: dict[str, str] = {}
+        self._names = load_names(journal.load(BOOK), same_boot=_boot_of(journal) == boot_id)
         self._sequence = self._saved_sequence = last_sequence(journal, boot_id)
         self.book = load_book(journal)
         self._turn(books.retire(self.book, {check.id for check in checks}, moment=self._moment()))
@@ -179,10 +166,9 @@ class Desk:
             began, began_at: when the reading began, monotonic and Unix time.
         """
         self._observer(reading, source=type(reading).SOURCE, at=began_at)
+        self._learn_names(reading)
         if isinstance(reading, NvmlReading):
             self._learn_gpus(reading, began=began)
-        elif isinstance(reading, DisksReading):
-            self._disk_serials |= {each.name: each.serial for each in reading.controllers if each.serial}
         window = self._window(type(reading).SOURCE)
         window.add(reading)
         self._level((check, self._judged(check, seen, began_at)) for check, seen in window.views())
@@ -256,7 +242,6 @@ class Desk:
             self._driver_gone |= reading.failure == "driver_not_loaded"
             return
         self._gpus, self._gpus_began = reading, began
-        self._learn_names(reading)
         for gpu in reading.gpus if self._driver_gone else ():
             self.book = books.mark_reset(self.book, {gpu.uuid, gpu.pci})
         self._driver_gone = False
@@ -322,22 +307,15 @@ class Desk:
                 return gpu
         return None
 
-    def _learn_names(self, reading: NvmlReading) -> None:
-        uuids = {pci: uuid for uuid, pci in reading.known_gpus.items()}
-        uuids |= {gpu.pci: gpu.uuid for gpu in reading.gpus if gpu.pci and gpu.uuid}
-        serials = {gpu.uuid: gpu.serial for gpu in reading.gpus if gpu.uuid and gpu.serial}
-        names = Names({**self._names.uuid_by_pci, **uuids}, {**self._names.serial_by_uuid, **serials})
+    def _learn_names(self, reading: Reading) -> None:
+        names = learn(self._names, reading)
         if names != self._names:
             self._names = names
+            self._turn(books.complete(self.book, self._identified, moment=self._moment()))
             self._save()
 
     def _identified(self, finding: Finding) -> Finding:
-        """Return the finding under its GPU's name, with the serial number of its GPU or disk.
-
-        One that is raised under its PCI address stays there.
-        """
-        uuids = {} if finding.key in self.book.raised else self._names.uuid_by_pci
-        return with_serial(identify(finding, uuids, self._names.serial_by_uuid), self._disk_serials)
+        return self._names.identified(finding, keeps_name=finding.key in self.book.raised)
 
     def _moment(self) -> Moment:
         return Moment(self._clock.wall(), self._boot_id)

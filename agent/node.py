@@ -12,6 +12,7 @@ from typing import Any, Final
 from agent.desk import last_sequence
 from agent.host_machine import HostMachine
 from agent.machine import Machine
+from agent.manifest_file import Approved
 from agent.outbox import Outbox
 from agent.settings import Settings, SettingsError
 from agent.simulation import sources as simulated
@@ -83,7 +84,8 @@ def _host(settings: Settings) -> Node:
     log = settings.kernel_log
     boot_id = HostMachine().boot_id()
     outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
-    sources = make_sources(Surroundings(partial(_shelf, outbox)), settings.timings())
+    surroundings = Surroundings(partial(_shelf, outbox), approved=Approved(settings.approved_inventory))
+    sources = make_sources(surroundings, settings.timings())
     let_go = [source.let_go for source in sources if isinstance(source, NvmlSource)]
     return Node(
         machine=HostMachine(*let_go, accept_userspace_records=log.accept_userspace_records),
@@ -101,7 +103,9 @@ def _simulated(settings: Settings, directory: Path, end_process: Callable[[int],
     return Node(
         machine=machine,
         outbox=outbox,
-        sources=simulated.make_sources(machine, partial(_shelf, outbox), settings.timings()),
+        sources=simulated.make_sources(
+            machine, partial(_shelf, outbox), settings.timings(), approved=Approved(settings.approved_inventory)
+        ),
         kernel_log=simulated.kernel_log_source(machine, after_sequence=last_sequence(outbox, boot_id)),
         root=directory,
     )

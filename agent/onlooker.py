@@ -6,16 +6,19 @@ It keeps nothing on disk, takes no lock and tells no controller, so it may run a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from agent.clock import Clock
 from agent.desk import Desk
 from agent.host_machine import HostMachine
+from agent.manifest_file import Approved
 from agent.recorder import NOBODY, Observer, Recorder, header_of
-from agent.runner import KernelLog, Runner
+from agent.runner import KernelLog, Runner, sources_of
 from agent.scratch import Drawer, Scratch
 from agent.settings import Watch
 from agent.simulation import sources as simulated
@@ -23,10 +26,12 @@ from agent.simulation.machine import SimulatedMachine
 from agent.sources.kernel_log import DeviceReader, KernelLogSource
 from agent.sources.registry import make_sources
 from agent.sources.source import PolledSource, StreamedSource, Surroundings, Timing
-from checks.check import Check, LatchedCheck, LevelCheck
+from checks.check import Check, LevelCheck
 from checks.finding import Finding
-from checks.readings import AgentReading, KernelLogState, NvmlReading
+from checks.manifest import Manifest
+from checks.readings import AgentReading, InventoryReading, KernelLogState
 from checks.registry import CHECKS
+from checks.stocktaking import SOURCES, manifest_of
 from wire.messages import CheckLevel, NodeFacts
 
 LEAVE_S: Final = 2.5
@@ -57,12 +62,13 @@ def open_eyes(watch: Watch, *, only: Collection[str] = ()) -> Eyes:
         MachineBroken: there is no simulated machine in its directory.
     """
     timings = {name: timing for name, timing in watch.timings().items() if not only or name in only}
+    approved = Approved(watch.approved_inventory)
     if watch.simulation_directory is not None:
-        return _simulated(SimulatedMachine.open(watch.simulation_directory), timings)
+        return _simulated(SimulatedMachine.open(watch.simulation_directory), timings, approved)
     scratch = Scratch()
     return Eyes(
         boot_id=HostMachine().boot_id(),
-        sources=make_sources(Surroundings(partial(Drawer, scratch)), timings),
+        sources=make_sources(Surroundings(partial(Drawer, scratch), approved=approved), timings),
         kernel_log=KernelLogSource(lambda: DeviceReader(watch.kernel_log.path)),
         scratch=scratch,
     )
@@ -104,7 +110,7 @@ async def look(watch: Watch, *, ids: Sequence[str], limit_s: float) -> Look:
         MachineBroken: there is no simulated machine in its directory.
     """
     checks = [check for check in CHECKS if check.id in ids]
-    needed = {check.source for check in checks} | ({NvmlReading.SOURCE} if _has_latched(checks) else set())
+    needed = {source for check in checks for source in sources_of(check)}
     eyes = open_eyes(watch, only=needed)
     desk, runner = look_with(eyes, watch, checks=checks)
     running = asyncio.create_task(runner.run(), name="looking")
@@ -138,8 +144,27 @@ def _blind(desk: Desk, check: LevelCheck, because: str) -> None:
     desk.blind((check,), code="overdue", because=because)
 
 
-def _has_latched(checks: Sequence[Check]) -> bool:
-    return any(isinstance(check, LatchedCheck) for check in checks)
+async def take_stock(watch: Watch, *, limit_s: float) -> Manifest:
+    """Return what this node is made of, by one look at it; what gave no answer within the limit is unread.
+
+    Raises:
+        MachineBroken: there is no simulated machine in its directory.
+    """
+    eyes = open_eyes(watch, only={*SOURCES, InventoryReading.SOURCE})
+    _, runner = look_with(eyes, watch, checks=())
+    running = asyncio.create_task(runner.run(), name="taking stock")
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(limit_s / 2, limit_s - LEAVE_S)):
+                await runner.first_look.wait()
+        readings = runner.last_readings
+        stock = readings.get(InventoryReading.SOURCE, InventoryReading(0.0))
+        now = datetime.now(UTC).replace(microsecond=0)
+        return manifest_of(readings, kernel=stock.kernel, node=watch.node, captured_at=now)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await eyes.close()
 
 
 async def record(watch: Watch, recorder: Recorder, *, only: Collection[str], ending: asyncio.Event) -> None:
@@ -170,11 +195,11 @@ def source_names(watch: Watch) -> tuple[str, ...]:
     return (*watch.timings(), KernelLogState.SOURCE, AgentReading.SOURCE)
 
 
-def _simulated(machine: SimulatedMachine, timings: dict[str, Timing]) -> Eyes:
+def _simulated(machine: SimulatedMachine, timings: dict[str, Timing], approved: Approved) -> Eyes:
     scratch = Scratch()
     return Eyes(
         boot_id=machine.boot_id(),
-        sources=simulated.make_sources(machine, partial(Drawer, scratch), timings),
+        sources=simulated.make_sources(machine, partial(Drawer, scratch), timings, approved=approved),
         kernel_log=simulated.kernel_log_history(machine),
         scratch=scratch,
     )

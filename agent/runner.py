@@ -12,7 +12,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import structlog
@@ -24,8 +24,10 @@ from agent.status import Unsent, build_status, learn_gpus, learn_ports
 from checks.check import Check, LatchedCheck, LevelCheck
 from checks.errors import CannotObserve
 from checks.kernel_log import believed
+from checks.manifest import Manifest
 from checks.readings import (
     AgentReading,
+    InventoryReading,
     KernelLogState,
     KernelRecord,
     LastEnd,
@@ -34,6 +36,7 @@ from checks.readings import (
     Reading,
     SourceState,
 )
+from checks.stocktaking import SOURCES, manifest_of
 from wire.messages import CheckLevel, NodeFacts, Status
 
 log = structlog.get_logger()
@@ -41,6 +44,7 @@ log = structlog.get_logger()
 KERNEL_LOG: Final = KernelLogState.SOURCE
 NVML: Final = NvmlReading.SOURCE
 ITSELF: Final = AgentReading.SOURCE
+INVENTORY: Final = InventoryReading.SOURCE
 OWN_INTERVAL_S: Final = 10.0
 """How often the agent looks at itself."""
 
@@ -129,6 +133,7 @@ class Runner:
         """
         self.records_ignored = 0
         self.first_look = asyncio.Event()
+        self._parts_seen = asyncio.Event()
         self._desk, self._outbox, self._facts = desk, outbox, facts
         self._clock = clock or Clock()
         self._phase = phase
@@ -167,8 +172,9 @@ class Runner:
         """
         names = frozenset(ids)
         wanted = [check for check in self._desk.checks if check.id in names]
-        sources = sorted({source for check in wanted for source in _sources_of(check)} & self._feeds.keys())
-        await asyncio.gather(*(self._read_until_settled(self._feeds[source], wanted) for source in sources))
+        sources = {source for check in wanted for source in sources_of(check)} & self._feeds.keys()
+        for turn in (sources - {INVENTORY}, sources & {INVENTORY}):
+            await asyncio.gather(*(self._read_until_settled(self._feeds[source], wanted) for source in sorted(turn)))
         for check in wanted:
             if isinstance(check, LevelCheck) and check.source not in self._feeds:
                 self._desk.blind((check,), code="unobserved", because=f"this node has no source {check.source}")
@@ -210,6 +216,8 @@ class Runner:
         The beat is fast while something smoulders, and a reading that is wanted at once begins a new one.
         """
         feed, timing = self._feeds[name], self._sources[name].timing
+        if name == INVENTORY:
+            await self._parts_seen.wait()
         beat_at = self._clock.monotonic() - timing.interval_s * (1.0 - self._phase()) / 2
         while True:
             await self._read(feed)
@@ -262,8 +270,19 @@ class Runner:
             self._desk.take_failure(feed.name, code="crashed", because=f"the source {feed.name} crashed: {error!r}")
         else:
             feed.stuck = ""
+            if isinstance(reading, InventoryReading):
+                reading = replace(reading, found=self._take_stock(reading))
             self._learn(reading)
             self._desk.take(reading, began=began, began_at=began_at)
+
+    def _take_stock(self, reading: InventoryReading) -> Manifest:
+        """Return what the host is made of, by readings that are not overdue."""
+        newest = self._desk.newest()
+        fresh = {name: newest[name] for name in SOURCES & newest.keys() & self._feeds.keys()}
+        return manifest_of(
+            {name: each for name, each in fresh.items() if reading.at_s - each.at_s <= self._feeds[name].budget_s},
+            kernel=reading.kernel,
+        )
 
     def _look_at_itself(self) -> AgentReading:
         now = self._clock.monotonic()
@@ -282,7 +301,10 @@ class Runner:
         self._note_first_look()
 
     def _note_first_look(self) -> None:
-        if all(feed.answered or feed.overdue for feed in self._feeds.values()):
+        waiting = {feed.name for feed in self._feeds.values() if not feed.answered and not feed.overdue}
+        if not waiting & SOURCES:
+            self._parts_seen.set()
+        if not waiting:
             self.first_look.set()
 
     async def _read_until_settled(self, feed: Feed, wanted: Sequence[Check]) -> None:
@@ -356,8 +378,9 @@ def _budget_s(timing: Timing) -> float:
     return 2 * timing.interval_s + timing.deadline_s
 
 
-def _sources_of(check: Check) -> tuple[str, ...]:
-    """Return the sources whose fresh readings say how the check stands: NVML readings release what is latched."""
+def sources_of(check: Check) -> tuple[str, ...]:
+    """Return the sources whose fresh readings say how the check stands: NVML readings release what is latched, and the
+    inventory is taken by what all others read."""
     if isinstance(check, LatchedCheck):
         return (NVML, KERNEL_LOG)
-    return (check.source,)
+    return (*SOURCES, INVENTORY) if check.source == INVENTORY else (check.source,)

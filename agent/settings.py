@@ -26,6 +26,8 @@ from wire.transport import BrokerAddress
 EX_CONFIG: Final = 78
 """Exit code of a process whose configuration is wrong. Source: sysexits.h."""
 
+INVENTORY_FILE: Final = "inventory.toml"
+
 KEY_BYTES: Final = 32
 ED25519_HEAD: Final = bytes.fromhex("302a300506032b6570032100")
 """What an Ed25519 public key in PEM begins with, before its 32 bytes. Source: RFC 8410, sections 4 and 10.1."""
@@ -195,14 +197,22 @@ class Watch(_Section, frozen=True, kw_only=True):
 
     Attributes:
         node: this node's name, the host's own when it is left out.
+        inventory_file: what a person approved for this host (`fleetmend inventory approve`); `inventory.toml` in
+            state_directory when it is left out. It may be placed there by other means, too.
         simulation_directory: when set, the node is a simulated one whose state lies there.
     """
 
     node: str = msgspec.field(default_factory=socket.gethostname)
     state_directory: Path = Path("/var/lib/fleetmend-agent")
+    inventory_file: Path | None = None
     simulation_directory: Path | None = None
     kernel_log: KernelLog = KernelLog()
     sources: Sources = Sources()  # type: ignore[valid-type] # made from the registry, which mypy cannot follow
+
+    @property
+    def approved_inventory(self) -> Path:
+        """Where the approved inventory of this host is, whether there is one or not."""
+        return self.inventory_file or self.state_directory / INVENTORY_FILE
 
     def timings(self) -> dict[str, Timing]:
         """Return when each source is read that is not switched off."""

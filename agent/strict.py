@@ -1,4 +1,4 @@
-"""Plain values into settings, with every problem at once and the path of each.
+"""Plain values into settings or a manifest, with every problem at once and the path of each.
 
 msgspec stops at its first problem, and pydantic, which does not, costs the agent 10 MiB and a quarter of a second at
 each start. So tables are walked here, and msgspec judges the values in them.
@@ -7,21 +7,21 @@ each start. So tables are walked here, and msgspec judges the values in them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-S = TypeVar("S", bound=msgspec.Struct)
-
+S = TypeVar("S")
+"""What a table becomes: a struct of msgspec, or a dataclass."""
 
 Rule = Callable[[Any], str]
-"""Says what is wrong with a value, nothing when it is right. A struct's RULES name one for each key that has one."""
+"""Says what is wrong with a value, nothing when it is right. A table's RULES name one for each key that has one."""
 
 
 class Wrong(ValueError):
-    """Raised by a struct's `__post_init__`: its keys are right one by one and contradict each other."""
+    """Raised by a table's `__post_init__`: its keys are right one by one and contradict each other."""
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Reader:
     problems: list[str] = field(default_factory=list)
 
     def table(self, values: Any, kind: type[S], path: str = "") -> S | None:
-        """Return the table as a struct, `None` when something in it is wrong."""
+        """Return the table as what it stands for, `None` when something in it is wrong."""
         if not isinstance(values, Mapping):
             self._note(path, f"a table is wanted here, and not {values!r}")
             return None
@@ -45,25 +45,27 @@ class Reader:
             self._note(path, str(wrong))
             return None
 
-    def _fields(self, values: Mapping[str, Any], kind: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any]]:
+    def _fields(self, values: Mapping[str, Any], kind: type[Any], path: str) -> Iterator[tuple[str, Any]]:
         types = get_type_hints(kind, include_extras=True)
-        known = {each.name: each for each in msgspec.structs.fields(kind)}
+        known = _keys_of(kind)
         for name in values:
             if name not in known:
                 self._note(_join(path, name), f"no such key here; there are {', '.join(known)}")
-        for name, each in known.items():
+        for name, is_required in known.items():
             if name in values:
                 value = self._value(values[name], types[name], _join(path, name))
                 yield name, self._ruled(value, getattr(kind, "RULES", {}).get(name), _join(path, name))
-            elif each.required:
+            elif is_required:
                 self._note(_join(path, name), "it must be given")
 
     def _value(self, value: Any, kind: Any, path: str) -> Any:
-        if struct := _struct_in(kind):
-            return self.table(value, struct, path)
+        if table := _table_in(kind):
+            return self.table(value, table, path)
         origin, inner = get_origin(kind), get_args(kind)
-        if origin is dict and (struct := _struct_in(inner[1])) and isinstance(value, Mapping):
-            return {name: self.table(each, struct, _join(path, name)) for name, each in value.items()}
+        if origin is dict and (table := _table_in(inner[1])) and isinstance(value, Mapping):
+            return {name: self.table(each, table, _join(path, name)) for name, each in value.items()}
+        if origin is tuple and (table := _table_in(inner[0])) and isinstance(value, list):
+            return tuple(self.table(each, table, f"{path}.{place}") for place, each in enumerate(value))
         if origin is frozenset and isinstance(value, Iterable) and not isinstance(value, str):
             return frozenset(self._value(each, inner[0], f"{path}.{place}") for place, each in enumerate(value))
         try:
@@ -81,8 +83,15 @@ class Reader:
         self.problems.append(f"{path or 'file'}: {problem}")
 
 
-def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+def _table_in(kind: Any) -> type[Any] | None:
+    return kind if isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or is_dataclass(kind)) else None
+
+
+def _keys_of(kind: type[Any]) -> dict[str, bool]:
+    """Return key → whether it must be given."""
+    if issubclass(kind, msgspec.Struct):
+        return {each.name: each.required for each in msgspec.structs.fields(kind)}
+    return {each.name: each.default is MISSING and each.default_factory is MISSING for each in fields(kind)}
 
 
 def _decode(kind: type, value: Any) -> Any:

@@ -30,6 +30,11 @@ def with_serial(finding: Finding, serials: Mapping[str, str]) -> Finding:
     return replace(finding, serial=serial) if serial else finding
 
 
+def is_disk_name(name: str) -> bool:
+    """Return whether the kernel gave this name in the order of discovery: it may mean another disk after a boot."""
+    return _PART.fullmatch(name) is not None
+
+
 def _whole(name: str) -> str:
     match = _PART.fullmatch(name)
     return (match[1] or match[2]) if match else ""

@@ -32,6 +32,17 @@ NETWORK_KINDS = frozenset(
 )
 """Their space is not this host's matter, but whether they answer is."""
 
+PASSING = (
+    "/media/",
+    "/run/",
+    "/tmp/",  # noqa: S108 - a name, nothing is written
+    "/var/lib/containerd/",
+    "/var/lib/containers/",
+    "/var/lib/docker/",
+    "/var/lib/kubelet/",
+)
+"""Where containers and desktops mount what they take away again. Source: the defaults of these programs."""
+
 GIB = 1 << 30
 TINY_BYTES = GIB
 """Smaller file systems are left alone: a boot partition is full by nature. Source: our choice."""
@@ -50,6 +61,16 @@ def is_judged(filesystem: FilesystemReading) -> bool:
 def must_answer(filesystem: FilesystemReading) -> bool:
     """Return whether it matters that it cannot be asked."""
     return is_judged(filesystem) or filesystem.kind in NETWORK_KINDS
+
+
+def is_passing(filesystem: FilesystemReading) -> bool:
+    """Return whether it comes and goes with its use, or with a container or desktop."""
+    return filesystem.by_use or f"{filesystem.mount}/".startswith(PASSING)
+
+
+def is_permanent(filesystem: FilesystemReading) -> bool:
+    """Return whether a job may count on it being mounted: a disk or a file server's, mounted for good."""
+    return (is_disk(filesystem) or is_network(filesystem)) and not is_passing(filesystem)
 
 
 def is_network(filesystem: FilesystemReading) -> bool:

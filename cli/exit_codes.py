@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     DONE = 0
     NO = 1
     USAGE = 2
+    UNREAD = 3
     BAD_DATA = 65
     NO_INPUT = 66
     UNREACHABLE = 69
@@ -24,9 +25,11 @@ class ExitCode(IntEnum):
 
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
-    ExitCode.NO: "the answer is no: no such node or incident, not healthy (--check), not returned (drill --wait)",
+    ExitCode.NO: "the answer is no: no such node or incident, not healthy (--check), not returned (drill --wait), "
+    "another inventory than approved, not approved",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.BAD_DATA: "a file can be read and is no recording",
+    ExitCode.UNREAD: "a part of this host could not be looked at (inventory)",
+    ExitCode.BAD_DATA: "a file can be read and is no recording or inventory",
     ExitCode.NO_INPUT: "a file cannot be read",
     ExitCode.UNREACHABLE: "no controller answers",
     ExitCode.INTERNAL: "fleetmend itself failed",

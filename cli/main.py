@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "cli.commands.checks:checks",
         "List every check: its source, how often it looks and at what cost, what it can say...",
     ),
+    "inventory": ("cli.commands.inventory:inventory", "Capture, compare and approve what this host is made of."),
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),

@@ -6,10 +6,16 @@ import os
 from pathlib import Path
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put the content in place of a file: at any moment there is the whole old one or the whole new one."""
+def replace(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Put the content in place of a file: at any moment there is the whole old one or the whole new one.
+
+    Args:
+        mode: of the file, that of any new file when it is not given.
+    """
     fresh = path.with_name(path.name + ".new")
     with fresh.open("wb") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -12,15 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from agent.manifest_file import Approved
 from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import SimulatedMachine
 from agent.simulation.tree import NVML, TOOLS, read_host
 from agent.sources import registry
 from agent.sources.host import HostSource
-from agent.sources.inventory import Store
 from agent.sources.kernel_log import KernelLogSource, PipeReader
 from agent.sources.mounts import MountsSource, Space, StatCommand
 from agent.sources.rdma import RdmaSource
+from agent.sources.remembered import Store
 from agent.sources.source import PolledSource, Surroundings, Timing
 from checks.errors import CannotObserve
 from checks.readings import HostReading, RdmaReading
@@ -32,7 +33,7 @@ AGE_S: Final = 86_400.0
 """A simulated machine is never young: what it does after a boot takes as long as an agent's start, and no minutes."""
 
 
-def surroundings_of(machine: SimulatedMachine, store: Callable[[str], Store]) -> Surroundings:
+def surroundings_of(machine: SimulatedMachine, store: Callable[[str], Store], approved: Approved) -> Surroundings:
     """Return the machine as its sources reach it."""
     return Surroundings(
         store,
@@ -40,11 +41,12 @@ def surroundings_of(machine: SimulatedMachine, store: Callable[[str], Store]) ->
         tools=str(machine.directory / TOOLS),
         nvml_command=(sys.executable, "-m", LIBRARY, str(machine.directory / NVML)),
         monotonic=lambda: AGE_S + time.monotonic(),
+        approved=approved,
     )
 
 
 def make_sources(
-    machine: SimulatedMachine, store: Callable[[str], Store], timings: Mapping[str, Timing]
+    machine: SimulatedMachine, store: Callable[[str], Store], timings: Mapping[str, Timing], *, approved: Approved
 ) -> tuple[PolledSource, ...]:
     """Return each source that has a timing; where a plain file cannot stand for the machine, one of ours."""
     others: dict[str, registry.Make] = {
@@ -52,7 +54,7 @@ def make_sources(
         "host": partial(_host_source, machine),
         "mounts": partial(_mounts_source, machine),
     }
-    return registry.make_sources(surroundings_of(machine, store), timings, others=others)
+    return registry.make_sources(surroundings_of(machine, store, approved), timings, others=others)
 
 
 def _host_source(machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> HostSource:

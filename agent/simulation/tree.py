@@ -52,6 +52,7 @@ NVML: Final = "nvml.state"
 HOST: Final = "host.json"
 SYSFS: Final = "sys"
 MOUNTINFO: Final = "proc/self/mountinfo"
+KERNEL_RELEASE: Final = "proc/sys/kernel/osrelease"
 FSTAB: Final = "etc/fstab"
 TOOLS: Final = "bin"
 """Programs of the machine: the one that reads files, the one that asks disks, and none of this host's."""
@@ -143,6 +144,7 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
     files = {
         NVML: nvml_text(hardware),
         MOUNTINFO: _mountinfo(hardware.host),
+        KERNEL_RELEASE: "6.8.0-simulated\n",
         FSTAB: f"/dev/{DISK} / ext4 errors=remount-ro 0 1\n/dev/nvme1n1p1 /scratch xfs noatime 0 2\n",
         HOST: msgspec.json.format(msgspec.json.encode(_host_file(state, hardware.host))).decode(),
         **{f"{SYSFS}/{path}": text for path, text in _sysfs(state.name, hardware)},

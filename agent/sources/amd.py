@@ -7,7 +7,7 @@ hardware of our own (docs/explanation/accelerators.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -16,10 +16,11 @@ from agent.sources import amd_smi, pci
 from agent.sources.amd_files import VENDOR, read_devices
 from agent.sources.amd_smi import Row
 from agent.sources.files import FileReader
-from agent.sources.inventory import learn_devices, numbers, texts
+from agent.sources.remembered import learn_devices, numbers, texts, wanted_devices
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.tool import Time, Tool
 from checks.errors import CannotObserve
+from checks.manifest import Section
 from checks.readings import AcceleratorDevice, AmdReading
 
 PCI_VENDOR: Final = "0x1002"
@@ -73,7 +74,8 @@ class AmdSource:
             CannotObserve: a process that asked does not die.
         """
         present = gpu_addresses(self._surroundings.sysfs)
-        reading = AmdReading(self._surroundings.monotonic(), present=present, known=dict(self._known))
+        known = self._wanted(self._known, ())
+        reading = AmdReading(self._surroundings.monotonic(), present=present, known=known)
         if not reading.expected:
             return reading
         try:
@@ -136,9 +138,13 @@ class AmdSource:
     async def _ask(self, time: Time, *command: str) -> str:
         return (await self._tool.run(*command, "--json", deadline_s=time.left_s())).text
 
+    def _wanted(self, learnt: Mapping[str, str], devices: Iterable[AcceleratorDevice]) -> dict[str, str]:
+        approved = self._surroundings.approved.section(Section.ACCELERATORS)
+        return wanted_devices(approved, VENDOR, learnt, devices)
+
     def _learnt(self, reading: AmdReading) -> AmdReading:
         """Return the reading with what is remembered of its devices, and remember what is new."""
-        known, widths = learn_devices(self._known, reading.devices), dict(self._widths)
+        known, widths = self._wanted(learn_devices(self._known, reading.devices), reading.devices), dict(self._widths)
         for device in reading.devices:
             if device.pcie is not None and device.pcie.width:
                 widths[device.uuid] = max(device.pcie.width, widths.get(device.uuid, 0))

@@ -6,17 +6,18 @@ Proven on what the tool printed on other people's hosts, never on our own (docs/
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from agent.sources import npu_smi, pci
-from agent.sources.inventory import learn_devices, texts
 from agent.sources.npu_smi import Chip, Identity
+from agent.sources.remembered import learn_devices, texts, wanted_devices
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.tool import Time, Tool
 from checks.errors import CannotObserve
 from checks.kernel_log import excerpt
+from checks.manifest import Section
 from checks.readings import AcceleratorDevice, AscendReading
 
 VENDOR: Final = "huawei"
@@ -102,7 +103,8 @@ class AscendSource:
             CannotObserve: a process of the tool does not die.
         """
         present = pci.addresses(self._surroundings.sysfs, PCI_VENDOR, PCI_CLASSES)
-        reading = AscendReading(self._surroundings.monotonic(), present=present, known=dict(self._known))
+        known = self._wanted(self._known, ())
+        reading = AscendReading(self._surroundings.monotonic(), present=present, known=known)
         if not self._tool.is_installed:
             self._tool = Tool(self._surroundings.find("npu-smi", *FOLDERS))
         if not self._tool.is_installed:
@@ -181,8 +183,12 @@ class AscendSource:
     async def _ask(self, time: Time, *question: str) -> str:
         return (await self._tool.run("info", *question, deadline_s=time.left_s())).text
 
+    def _wanted(self, learnt: Mapping[str, str], devices: Iterable[AcceleratorDevice]) -> dict[str, str]:
+        approved = self._surroundings.approved.section(Section.ACCELERATORS)
+        return wanted_devices(approved, VENDOR, learnt, devices)
+
     def _learnt(self, reading: AscendReading) -> AscendReading:
-        known = learn_devices(self._known, reading.devices)
+        known = self._wanted(learn_devices(self._known, reading.devices), reading.devices)
         if known != self._known:
             self._known = known
             self._store.save({"known": known})

@@ -12,9 +12,9 @@ from typing import Final
 
 from agent.sources.ascend import FOLDERS, RUN_S, VENDOR
 from agent.sources.files import entries
-from agent.sources.inventory import texts
 from agent.sources.npu_smi import fields
 from agent.sources.numerals import decimal
+from agent.sources.remembered import texts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.tool import Time, Tool
 from checks.errors import CannotObserve

@@ -6,13 +6,14 @@ What the disks say of themselves (SMART) is another source's matter: it takes a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from agent.sources.files import Contents, FileReader, entries
-from agent.sources.inventory import texts
+from agent.sources.remembered import texts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
+from checks.manifest import Section, unless_replaced
 from checks.readings import DisksReading
 from checks.readings.disks import Array, Disk, NvmeController
 
@@ -46,7 +47,7 @@ class DisksSource:
         """Read nothing yet."""
         self.timing = timing
         self._sysfs, self._monotonic = surroundings.sysfs, surroundings.monotonic
-        self._store = surroundings.store(self.name)
+        self._store, self._approved = surroundings.store(self.name), surroundings.approved
         self._known = texts(self._store.load().get("known_controllers"))
         self._reader = FileReader(surroundings.find("grep"))
 
@@ -71,11 +72,21 @@ class DisksSource:
         """End the process that reads."""
         await self._reader.close()
 
-    def _learn(self, controllers: Iterable[NvmeController]) -> None:
-        known = learn_controllers(self._known, controllers)
+    def _learn(self, controllers: Sequence[NvmeController]) -> None:
+        known = self._wanted(learn_controllers(self._known, controllers), controllers)
         if known != self._known:
             self._known = known
             self._store.save({"known_controllers": known})
+
+    def _wanted(self, learnt: dict[str, str], controllers: Iterable[NvmeController]) -> dict[str, str]:
+        """Return serial → name of those that have to be there: what was approved wins over what was learnt."""
+        manifest = self._approved.section(Section.DISKS)
+        if manifest is None:
+            return learnt
+        approved = {disk.serial: disk for disk in manifest.disks if disk.serial and disk.pci}
+        seen = {each.serial: each.address for each in controllers if each.serial}
+        there = unless_replaced({serial: disk.pci for serial, disk in approved.items()}, seen)
+        return {serial: approved[serial].name for serial in there}
 
 
 SOURCE: Final = Declaration(

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import psutil
 
-from agent.sources.inventory import numbers
 from agent.sources.processes import read_processes, read_waiting, worst_parent
 from agent.sources.procfs import (
     MEMINFO_BYTES,
@@ -27,6 +26,7 @@ from agent.sources.procfs import (
     read_pressures,
     text,
 )
+from agent.sources.remembered import numbers
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.thread import Apart
 from checks.readings import HostReading

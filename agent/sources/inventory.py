@@ -1,65 +1,41 @@
-"""What this host is known to have, kept across restarts, so that a part that vanished is missed.
-
-A part that is seen is learnt at once. It is forgotten only when another part is seen in its place.
-"""
+"""What a person approved for this host, and the release of its kernel; the runner puts beside it what is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final
 
-from checks.readings import AcceleratorDevice, GpuReading, RdmaPort
-
-ACTIVE: Final = 4
-"""Source: kernel, Documentation/ABI/stable/sysfs-class-infiniband, `state`."""
+from agent.sources.procfs import text
+from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
+from checks.readings import InventoryReading
 
 
-class Store(Protocol):
-    """Where one source keeps its inventory; the agent gives it a durable one."""
+class InventorySource:
+    """The approved inventory of the host."""
 
-    def load(self) -> dict[str, Any]:
-        """Return what was saved last, empty when nothing was."""
-        ...
+    name = "inventory"
 
-    def save(self, value: dict[str, Any]) -> None:
-        """Keep a value that JSON can hold."""
-        ...
+    def __init__(self, surroundings: Surroundings, timing: Timing) -> None:
+        """Read nothing yet."""
+        self.timing = timing
+        self._approved, self._monotonic = surroundings.approved, surroundings.monotonic
+        self._release = surroundings.procfs / "sys/kernel/osrelease"
 
+    async def read(self) -> InventoryReading:
+        """Return one reading; that the file cannot be used is a reading, too."""
+        approved = self._approved.manifest()
+        return InventoryReading(self._monotonic(), approved, self._approved.problem, text(self._release).strip())
 
-def learn_gpus(known: Mapping[str, str], gpus: Iterable[GpuReading]) -> dict[str, str]:
-    """Return UUID → PCI with the GPUs that answered; one that sits where another sat has replaced it."""
-    seen = {gpu.uuid: gpu.pci for gpu in gpus if gpu.uuid and gpu.pci and not gpu.lost}
-    places = set(seen.values())
-    return {uuid: pci for uuid, pci in known.items() if pci not in places} | seen
-
-
-def learn_devices(known: Mapping[str, str], devices: Iterable[AcceleratorDevice]) -> dict[str, str]:
-    """Return UUID → PCI with the devices that say both; one that sits where another sat has replaced it."""
-    seen = {device.uuid: device.pci for device in devices if device.uuid and device.pci}
-    places = set(seen.values())
-    return {uuid: pci for uuid, pci in known.items() if pci not in places} | seen
+    async def close(self) -> None:
+        """Leave nothing running: between readings nothing does."""
 
 
-def learn_ports(known: Mapping[str, float], ports: Iterable[RdmaPort]) -> dict[str, float]:
-    """Return port → highest rate in Gb/s that it ever had while ACTIVE."""
-    learnt = dict(known)
-    for port in ports:
-        if port.state == ACTIVE and port.rate_gbit_per_s is not None:
-            learnt[port.name] = max(port.rate_gbit_per_s, learnt.get(port.name, 0.0))
-    return learnt
-
-
-def texts(value: object) -> dict[str, str]:
-    """Return the text → text pairs of a saved value; what is none of them is left out."""
-    pairs = value.items() if isinstance(value, dict) else ()
-    return {name: text for name, text in pairs if isinstance(name, str) and isinstance(text, str)}
-
-
-def numbers(value: object) -> dict[str, float]:
-    """Return the text → number pairs of a saved value; what is none of them is left out."""
-    pairs = value.items() if isinstance(value, dict) else ()
-    return {
-        name: float(number)
-        for name, number in pairs
-        if isinstance(name, str) and isinstance(number, int | float) and not isinstance(number, bool)
-    }
+SOURCE: Final = Declaration(
+    name=InventorySource.name,
+    summary="What was approved for this host, beside what its other sources read.",
+    reading=InventoryReading,
+    timing=Timing(interval_s=60.0, fast_interval_s=30.0, deadline_s=5.0),
+    cost=Cost.LOW,
+    privilege=Privilege.NONE,
+    hangs_with="nothing: a small file on the local disk, and procfs",
+    make=InventorySource,
+)

@@ -8,26 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from checks.filesystems import NETWORK_KINDS
+from checks.filesystems import NETWORK_KINDS, is_passing
 from checks.readings import ExpectedMount, FilesystemReading
 
 STOOD_S: Final = 600.0
 """How long a file server's mount that /etc/fstab does not know must have stood to be expected. Source: our choice: what
 a person mounts to copy something is gone by then more often than not."""
-
-PASSING: Final = (
-    "/media/",
-    "/run/",
-    "/tmp/",  # noqa: S108 - a name, nothing is written
-    "/var/lib/containerd/",
-    "/var/lib/containers/",
-    "/var/lib/docker/",
-    "/var/lib/kubelet/",
-)
-"""Where containers and desktops mount what they take away again. Source: the defaults of these programs."""
 
 BY_HAND: Final = frozenset({"noauto", "x-systemd.automount"})
 """Options of fstab that mount nothing at boot. Source: fstab(5), mount(8), systemd.mount(5)."""
@@ -43,12 +32,10 @@ class Mount:
 
     Attributes:
         disk: the kernel's number of the file system, which its bind mounts share.
-        by_use: it was mounted because somebody looked there, and goes when nobody does any more.
     """
 
     disk: str
     filesystem: FilesystemReading
-    by_use: bool = False
 
 
 def parse_mounts(text: str) -> list[Mount]:
@@ -67,7 +54,7 @@ def parse_mounts(text: str) -> list[Mount]:
         filesystem = _filesystem(place, of_filesystem)
         if filesystem.kind == AUTOFS:
             automounters.add(number)
-        seen[filesystem.mount] = Mount(disk, filesystem, by_use=parent in automounters)
+        seen[filesystem.mount] = Mount(disk, replace(filesystem, by_use=parent in automounters))
     return list(seen.values())
 
 
@@ -89,8 +76,7 @@ def learn_mounts(known: Mapping[str, str], mounts: Iterable[Mount], stood: Itera
 
 def is_lasting(mount: Mount) -> bool:
     """Return whether a mount that /etc/fstab does not know may be expected once it has stood."""
-    is_passing = mount.by_use or f"{mount.filesystem.mount}/".startswith(PASSING)
-    return mount.filesystem.kind in NETWORK_KINDS and not is_passing
+    return mount.filesystem.kind in NETWORK_KINDS and not is_passing(mount.filesystem)
 
 
 def expected(known: Mapping[str, str], fstab: frozenset[str]) -> tuple[ExpectedMount, ...]:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
-from agent.sources.inventory import texts
 from agent.sources.mount_table import STOOD_S, Mount, expected, is_lasting, learn_mounts, parse_fstab, parse_mounts
+from agent.sources.remembered import texts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.errors import CannotObserve
 from checks.filesystems import must_answer
-from checks.readings import FilesystemReading, MountsReading
+from checks.manifest import Section
+from checks.readings import ExpectedMount, FilesystemReading, MountsReading
 
 STAT: Final = ("stat", "--file-system", "--format=%S %b %a %c %d", "--")
 """Block size, blocks, blocks that anybody may still use, inodes, free inodes. Source: coreutils manual, `stat`."""
@@ -98,7 +99,7 @@ class MountsSource:
         self._mountinfo, self._fstab = surroundings.procfs / "self/mountinfo", surroundings.root / "etc/fstab"
         self._ask_space = ask_space or StatCommand()
         self._monotonic = surroundings.monotonic
-        self._store = surroundings.store(self.name)
+        self._store, self._approved = surroundings.store(self.name), surroundings.approved
         self._known = texts(self._store.load().get("known_mounts"))
         self._seen_since: dict[str, float] = {}
 
@@ -112,7 +113,7 @@ class MountsSource:
         fstab = parse_fstab(_text(self._fstab) if self._fstab.exists() else "")
         self._learn(mounts, fstab)
         filesystems = await self._asked(mounts)
-        return MountsReading(self._monotonic(), filesystems, expected(self._known, fstab))
+        return MountsReading(self._monotonic(), filesystems, self._expected(fstab))
 
     async def close(self) -> None:
         """Leave nothing running: between readings nothing does."""
@@ -129,6 +130,13 @@ class MountsSource:
         if known != self._known:
             self._known = known
             self._store.save({"known_mounts": known})
+
+    def _expected(self, fstab: frozenset[str]) -> tuple[ExpectedMount, ...]:
+        """Return what should be mounted: what was approved wins over what was learnt."""
+        approved = self._approved.section(Section.MOUNTS)
+        if approved is None:
+            return expected(self._known, fstab)
+        return tuple(ExpectedMount(each.mount, each.kind, each.mount in fstab) for each in approved.mounts)
 
     async def _asked(self, mounts: list[Mount]) -> tuple[FilesystemReading, ...]:
         """Return the file systems with what they answer; each is asked once, however often it is mounted."""

@@ -18,9 +18,10 @@ import msgspec
 from agent.sources import pci
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Slot, Stuck
 from agent.sources.gpu_processes import named
-from agent.sources.inventory import learn_gpus, texts
+from agent.sources.remembered import learn_gpus, texts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.errors import CannotObserve
+from checks.manifest import Section, unless_replaced
 from checks.readings import GpuReading, NvmlReading
 
 ABSENT_INTERVAL_S: Final = 300.0
@@ -62,10 +63,9 @@ class NvmlSource:
         """Ask nothing yet. `environment` is that of the child, `None` for the agent's own."""
         self.timing = timing
         self._monotonic, self._sysfs, self._procfs = surroundings.monotonic, surroundings.sysfs, surroundings.procfs
-        self._store = surroundings.store(self.name)
+        self._store, self._approved = surroundings.store(self.name), surroundings.approved
         self._child = Child(surroundings.nvml_command, slot or Slot(), environment=environment)
-        stored = self._store.load()
-        self._known, self._approved = texts(stored.get("known_gpus")), texts(stored.get("approved_gpus"))
+        self._known = texts(self._store.load().get("known_gpus"))
         self._seen: dict[int, GpuReading] = {}
         self._missed = 0
         self._pauses: Counter[str] = Counter()
@@ -121,22 +121,24 @@ class NvmlSource:
             return Answer(failure="error", detail=f"the process that asks NVML failed: {error}")
 
     def _failed(self, answer: Answer) -> NvmlReading:
+        known = self._wanted(self._known, ())
         return NvmlReading(
             at_s=self._monotonic(),
             driver_version=answer.driver_version,
-            expected=bool(self._known or nvidia_addresses(self._sysfs)),
+            expected=bool(known or nvidia_addresses(self._sysfs)),
             failure=answer.failure,
             detail=answer.detail,
             missed_deadlines=self._missed,
-            known_gpus=dict(self._known),
-            approved_gpus=self._approved,
+            known_gpus=known,
+            approved_gpus=self._approved_places(),
         )
 
     def _answered(self, answer: Answer) -> NvmlReading:
         gpus = named(answer.gpus, self._procfs)
         if any(not gpu.uuid for gpu in gpus):
             addresses = nvidia_addresses(self._sysfs)
-            gpus = name_silent(gpus, remembered=self._seen, known=self._known, addresses=addresses)
+            known = self._wanted(self._known, ())
+            gpus = name_silent(gpus, remembered=self._seen, known=known, addresses=addresses)
         gpus = tuple(_sharing(gpu, self._seen.get(gpu.index)) for gpu in gpus)
         self._seen |= {gpu.index: gpu for gpu in gpus if not gpu.lost and not gpu.errors}
         self._learn(gpus)
@@ -146,14 +148,27 @@ class NvmlSource:
             driver_version=answer.driver_version,
             expected=bool(gpus or self._known or nvidia_addresses(self._sysfs)),
             known_gpus=dict(self._known),
-            approved_gpus=self._approved,
+            approved_gpus=self._approved_places(),
         )
 
     def _learn(self, gpus: Sequence[GpuReading]) -> None:
-        known = learn_gpus(self._known, (gpu for gpu in gpus if not gpu.errors))
+        told = [gpu for gpu in gpus if not gpu.errors]
+        known = self._wanted(learn_gpus(self._known, told), told)
         if known != self._known:
             self._known = known
-            self._store.save({**self._store.load(), "known_gpus": known})
+            self._store.save({"known_gpus": known})
+
+    def _wanted(self, learnt: dict[str, str], gpus: Sequence[GpuReading]) -> dict[str, str]:
+        """Return UUID → PCI of the GPUs that have to answer: what was approved wins over what was learnt."""
+        approved = self._approved.section(Section.GPUS)
+        if approved is None:
+            return learnt
+        seen = {gpu.uuid: gpu.pci for gpu in gpus if gpu.uuid and not gpu.lost}
+        return unless_replaced({gpu.uuid: gpu.pci for gpu in approved.gpus}, seen)
+
+    def _approved_places(self) -> dict[str, str]:
+        approved = self._approved.section(Section.GPUS)
+        return {gpu.pci: gpu.uuid for gpu in approved.gpus} if approved is not None else {}
 
 
 SOURCE: Final = Declaration(

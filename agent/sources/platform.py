@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from agent.sources.files import Contents, FileReader
-from agent.sources.inventory import numbers
 from agent.sources.pcie_link import read_lanes
 from agent.sources.platform_files import DeviceFiles, ModuleFiles, PlatformFiles, find, listing
+from agent.sources.remembered import numbers
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from checks.readings import PlatformReading
 from checks.readings.platform import MemoryModule, PciDevice

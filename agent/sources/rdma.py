@@ -21,9 +21,10 @@ from agent.sources.infiniband import (
     parse_state,
     pci_of,
 )
-from agent.sources.inventory import learn_ports, numbers
+from agent.sources.remembered import learn_ports, numbers
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.sparing import SparingReader
+from checks.manifest import Section
 from checks.readings import RdmaPort, RdmaReading
 
 OF_DEVICE: Final = ("node_guid", "fw_ver")
@@ -44,7 +45,7 @@ class RdmaSource:
         """Read nothing yet."""
         self.timing = timing
         self._sysfs, self._monotonic = surroundings.sysfs, surroundings.monotonic
-        self._store = surroundings.store(self.name)
+        self._store, self._approved = surroundings.store(self.name), surroundings.approved
         self._known = numbers(self._store.load().get("known_ports"))
         self._before: tuple[RdmaPort, ...] = ()
         self._reader = SparingReader(FileReader(surroundings.find("grep")), surroundings.monotonic)
@@ -58,7 +59,7 @@ class RdmaSource:
         always, spared = port_files(self._sysfs), downed_files(self._sysfs)
         contents = await self._reader.read(always, spared, deadline_s=self.timing.deadline_s)
         self._before = ports = shared(self._before, tuple(read_ports(self._sysfs, contents)))
-        known = learn_ports(self._known, ports)
+        known = self._wanted(learn_ports(self._known, ports))
         if known != self._known:
             self._known = known
             self._store.save({"known_ports": known})
@@ -67,6 +68,13 @@ class RdmaSource:
     async def close(self) -> None:
         """End the process that reads."""
         await self._reader.close()
+
+    def _wanted(self, learnt: dict[str, float]) -> dict[str, float]:
+        """Return port → rate of those that have to be up: what was approved wins over what was learnt."""
+        approved = self._approved.section(Section.PORTS)
+        if approved is None:
+            return learnt
+        return {port.name: port.rate_gbit_per_s for port in approved.ports if port.rate_gbit_per_s is not None}
 
 
 SOURCE: Final = Declaration(

@@ -18,6 +18,7 @@ from agent.sources import (
     disks,
     gpfs,
     host,
+    inventory,
     lustre,
     mounts,
     nfs,
@@ -55,6 +56,7 @@ SOURCES: Final[tuple[Declaration, ...]] = (
     ascend.SOURCE,
     ascend_network.SOURCE,
     amd.SOURCE,
+    inventory.SOURCE,
 )
 """Every source, in the order in which documentation shows them."""
 

@@ -13,12 +13,13 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from agent.sources.inventory import Store
+from agent.manifest_file import Approved
+from agent.sources.remembered import Store
 from checks.readings import KernelLogState, KernelRecord, Reading
 
 NVML_CHILD: Final = (sys.executable, "-m", "agent.sources.nvml_child")
@@ -68,6 +69,7 @@ class Surroundings:
         tools: directories in which programs are looked for, as in PATH; `None` for PATH itself.
         nvml_command: starts the process that asks NVML.
         monotonic: seconds since the machine's boot; they never jump.
+        approved: what a person approved for the machine; it wins over what was learnt.
     """
 
     store: Callable[[str], Store]
@@ -75,6 +77,7 @@ class Surroundings:
     tools: str | None = None
     nvml_command: tuple[str, ...] = NVML_CHILD
     monotonic: Callable[[], float] = time.monotonic
+    approved: Approved = field(default_factory=Approved)
 
     @property
     def sysfs(self) -> Path:

@@ -26,6 +26,7 @@ from checks.readings.devlink import AdapterHealth, DevlinkReading, HealthReporte
 from checks.readings.disks import DisksReading
 from checks.readings.gpfs import GpfsReading
 from checks.readings.host import HostReading
+from checks.readings.inventory import InventoryReading
 from checks.readings.kernel import KernelLogState, KernelRecord
 from checks.readings.lustre import (
     LustreReading,
@@ -96,6 +97,7 @@ __all__ = [
     "GpuReading",
     "HealthReporter",
     "HostReading",
+    "InventoryReading",
     "KernelLogState",
     "KernelRecord",
     "LastEnd",
@@ -162,6 +164,7 @@ READINGS: tuple[type[Reading], ...] = (
     AscendReading,
     AscendNetworkReading,
     AmdReading,
+    InventoryReading,
     KernelLogState,
     AgentReading,
 )

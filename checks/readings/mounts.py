@@ -14,6 +14,7 @@ class FilesystemReading:
         unreadable: why it could not be asked: `timeout`, `stuck` (and the process that asked does not die), or the
             system's words, e.g. `Stale file handle`; empty when it answered.
         detail: what became of the process that asked, where it did not answer.
+        by_use: it was mounted because somebody looked there, and goes when nobody does any more.
     """
 
     mount: str
@@ -26,6 +27,7 @@ class FilesystemReading:
     free_inodes: int | None = None
     unreadable: str = ""
     detail: str = ""
+    by_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)

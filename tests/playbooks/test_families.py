@@ -256,6 +256,9 @@ LEVELS = [
     ("fabric.gpudirect", "no_path", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "rdma_configuration"),
     ("fabric.gpudirect", "unreadable", Verdict.UNKNOWN, Action.NONE, ""),
     ("storage.kernel", "raid_failed", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
+    ("host.inventory", "missing", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "host_inventory"),
+    ("host.inventory", "firmware", Verdict.DEGRADED, Action.UPDATE_SOFTWARE, "host_inventory"),
+    ("host.inventory", "replaced", Verdict.DEGRADED, Action.NONE, ""),
     ("host.bmc", "power_supply", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "host_part_watch"),
     ("host.bmc", "fan", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "host_part_watch"),
     ("host.bmc", "throttled", Verdict.DEGRADED, Action.NONE, ""),
@@ -445,6 +448,7 @@ def test_silence_takes_nothing_out() -> None:
         "npu_network",
         "amd_support",
         "host_part_watch",
+        "host_inventory",
         "storage_disk_watch",
     ],
 )

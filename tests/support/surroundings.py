@@ -6,8 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.manifest_file import Approved
 from agent.sources.source import NVML_CHILD, Surroundings, Timing
+from checks.manifest import Manifest
+from cli.inventory_file import render
 from tests.support.memory_store import MemoryStore
+
+INVENTORY = "inventory.toml"
+"""What is approved for the machine, below its folder."""
 
 SOON = Timing(interval_s=30.0, fast_interval_s=10.0, deadline_s=10.0)
 
@@ -28,7 +34,19 @@ def surroundings_at(
     """Return the surroundings below a folder. `tools`: where programs are, those of this host when not given."""
     kept = store or MemoryStore()
     path = None if tools is None else str(tools)
-    return Surroundings(lambda _: kept, root=root, tools=path, nvml_command=nvml_command, monotonic=monotonic)
+    return Surroundings(
+        lambda _: kept,
+        root=root,
+        tools=path,
+        nvml_command=nvml_command,
+        monotonic=monotonic,
+        approved=Approved(root / INVENTORY),
+    )
+
+
+def approve(root: Path, manifest: Manifest) -> None:
+    """Approve a manifest for the machine below a folder."""
+    (root / INVENTORY).write_text(render(manifest))
 
 
 def write_files(root: Path, files: Mapping[str, Any]) -> None:

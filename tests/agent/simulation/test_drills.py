@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agent.manifest_file import Approved
 from agent.simulation import sources
 from agent.simulation.faults import FAULTS, find_fault
 from agent.simulation.machine import Seams, SimulatedMachine
@@ -51,7 +52,7 @@ class Watcher:
     def start(self) -> None:
         """Begin as an agent that has just been started."""
         timings = {declared.name: declared.timing for declared in SOURCES}
-        self.sources = sources.make_sources(self.machine, self.stores.__getitem__, timings)
+        self.sources = sources.make_sources(self.machine, self.stores.__getitem__, timings, approved=Approved())
         self.readings: dict[type, list[Any]] = {}
 
     @property

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from agent.sources import amd_smi
 from agent.sources.amd import AmdSource, gpu_addresses
 from checks.errors import CannotObserve
+from checks.manifest import Accelerator, Manifest
 from checks.readings import AmdReading
 from checks.readings.accelerator import BadPages, EccCount, Link, PcieLink, Temperature, Throttle
 from tests.support.captured import captured, write_tool
 from tests.support.memory_store import MemoryStore
-from tests.support.surroundings import SOON, deadline, surroundings_at, write_files, write_program
+from tests.support.surroundings import SOON, approve, deadline, surroundings_at, write_files, write_program
 
 UUID = "a4ff73ff-0000-1000-80ff-ffffffffffff"
 METRIC = captured("amd-smi-metric-rx6600.json")
@@ -191,3 +192,10 @@ def test_any_text_is_understood_or_an_error(printed: str) -> None:
 def test_no_gpu_is_an_error(printed: str) -> None:
     with pytest.raises(CannotObserve):
         amd_smi.rows(printed)
+
+
+async def test_devices_that_were_approved_are_known_where_none_answers(tmp_path: Path) -> None:
+    mine = Accelerator("amd", "GPU-1", "0000:c2:00")
+    approve(tmp_path, Manifest(accelerators=(Accelerator("huawei", "NPU-1", "0000:c1:00"), mine)))
+    reading = await AmdSource(surroundings_at(tmp_path, tools=tmp_path / "bin"), SOON).read()
+    assert reading.known == {"GPU-1": "0000:c2:00"}

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from agent.sources import npu_smi
 from agent.sources.ascend import AscendSource
+from checks.manifest import Accelerator, Manifest
 from checks.readings import AscendReading
 from checks.readings.accelerator import BadPages, EccCount, Fault, Health, Link, Temperature
 from tests.support.captured import FOLDER, captured, write_tool
 from tests.support.memory_store import MemoryStore
-from tests.support.surroundings import SOON, deadline, surroundings_at, write_files, write_program
+from tests.support.surroundings import SOON, approve, deadline, surroundings_at, write_files, write_program
 
 DIE = "42C711D4-20B03704-4A10C8D4-14CC040A-D2102003"
 PCI = {"sys/bus/pci/devices/0000:61:00.0/vendor": "0x19e5\n", "sys/bus/pci/devices/0000:61:00.0/class": "0x120000\n"}
@@ -209,3 +210,11 @@ def test_no_text_makes_a_sick_device_well(text: str) -> None:
     """What is broken in the middle of the word is another word, and no check takes another word for well."""
     sick = npu_smi.parse_health(text.replace("OK", "Alarm"))
     assert sick is None or sick.said != "OK"
+
+
+async def test_devices_that_were_approved_are_known_where_none_answers(tmp_path: Path) -> None:
+    mine = Accelerator("huawei", "NPU-1", "0000:c1:00")
+    approve(tmp_path, Manifest(accelerators=(mine, Accelerator("amd", "GPU-1", "0000:c2:00"))))
+    (tmp_path / "bin").mkdir()
+    reading = await AscendSource(surroundings_at(tmp_path, tools=tmp_path / "bin"), SOON).read()
+    assert (reading.known, reading.failure) == ({"NPU-1": "0000:c1:00"}, "npu-smi is not installed")

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from agent.sources.disks import DisksSource, parse_stat
 from checks.errors import CannotObserve
+from checks.manifest import Disk as ApprovedDisk
+from checks.manifest import Manifest
 from checks.readings import DisksReading
 from checks.readings.disks import Array, Disk, NvmeController
 from tests.support.memory_store import MemoryStore
-from tests.support.surroundings import SOON, deadline, surroundings_at, write_files
+from tests.support.surroundings import SOON, approve, deadline, surroundings_at, write_files
 
 STAT = (
     "  120031     4711  4800000     9000    90002        0  3600000     8000        7    15000    17000 0 0 0 0 0 0\n"
@@ -122,3 +124,19 @@ def test_any_line_is_numbers_or_none(line: str) -> None:
 async def test_this_very_host_is_read() -> None:
     reading = await read(Path("/"))
     assert all(disk.in_flight is not None for disk in reading.disks)
+
+
+async def test_disks_that_were_approved_are_missed_from_the_first_reading_on(tmp_path: Path) -> None:
+    add_disks(tmp_path)
+    here = ApprovedDisk("nvme0", "S64GNE0R100001", "0000:c1:00")
+    gone = ApprovedDisk("nvme1", "S64GNE0R100002", "0000:c2:00")
+    other = ApprovedDisk("sda", "PHYG1240001")
+    approve(tmp_path, Manifest(disks=(here, gone, other)))
+    store = MemoryStore({"known_controllers": {"S64GNE0R100009": "nvme9"}})
+    assert (await read(tmp_path, store)).known_controllers == {"S64GNE0R100001": "nvme0", "S64GNE0R100002": "nvme1"}
+
+
+async def test_a_disk_in_the_slot_of_an_approved_one_has_replaced_it(tmp_path: Path) -> None:
+    add_disks(tmp_path)
+    approve(tmp_path, Manifest(disks=(ApprovedDisk("nvme0", "S64GNE0R100002", "0000:c1:00"),)))
+    assert (await read(tmp_path)).known_controllers == {}

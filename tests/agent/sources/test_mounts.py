@@ -14,9 +14,10 @@ from agent.sources.child import Slot
 from agent.sources.mount_table import parse_mounts
 from agent.sources.mounts import AskSpace, MountsSource, NoAnswer, Space, StatCommand, parse_space
 from checks.errors import CannotObserve
-from checks.readings import FilesystemReading
+from checks.manifest import Manifest, Mount
+from checks.readings import ExpectedMount, FilesystemReading
 from tests.support.eventually import eventually
-from tests.support.surroundings import SOON, deadline, surroundings_at, write_files
+from tests.support.surroundings import SOON, approve, deadline, surroundings_at, write_files
 
 MOUNTINFO = r"""
 21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw,errors=remount-ro
@@ -145,3 +146,10 @@ async def test_the_root_of_this_very_host_is_read() -> None:
     await source.close()
     root = next(each for each in reading.filesystems if each.mount == "/")
     assert (root.total_bytes or 0) > 0
+
+
+async def test_what_was_approved_is_expected_whether_it_ever_was_mounted_or_not(tmp_path: Path) -> None:
+    approve(tmp_path, Manifest(mounts=(Mount("/home", "nfs4"), Mount("/scratch", "xfs"))))
+    write_files(tmp_path, {"proc/self/mountinfo": "", "etc/fstab": "storage:/home /home nfs4 defaults 0 0\n"})
+    reading = await MountsSource(surroundings_at(tmp_path), SOON).read()
+    assert reading.expected == (ExpectedMount("/home", "nfs4", in_fstab=True), ExpectedMount("/scratch", "xfs"))

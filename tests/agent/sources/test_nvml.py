@@ -17,11 +17,13 @@ import pytest
 from agent.sources.child import Slot
 from agent.sources.nvml import ABSENT_INTERVAL_S, SHARED, NvmlSource, name_silent, nvidia_addresses
 from checks.errors import CannotObserve
+from checks.gpu import count
+from checks.manifest import Gpu, Manifest
 from checks.readings import FabricReading, GpuDetails, GpuProcess, GpuReading, NvlinkCounters, NvlinkReading, RemapBanks
 from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
 from tests.support.nvml_double import GPU_UUIDS, Library, build_double
-from tests.support.surroundings import SOON, deadline, surroundings_at
+from tests.support.surroundings import SOON, approve, deadline, surroundings_at
 
 FIRST, SECOND = GPU_UUIDS
 LINKS_UP = NvlinkReading(
@@ -472,13 +474,42 @@ async def test_a_gpu_that_sits_where_another_sat_has_replaced_it(library: Librar
     assert reading.known_gpus == PCI
 
 
-async def test_what_was_approved_is_read_and_kept(library: Library) -> None:
-    store = MemoryStore({"approved_gpus": {"0000:1b:00": FIRST}})
+async def test_what_was_approved_is_missed_from_the_first_reading_on(library: Library) -> None:
+    approve(library.root, Manifest(gpus=(Gpu(FIRST, "0000:1b:00"), Gpu("GPU-third", "0000:1d:00"))))
+    store = MemoryStore({"known_gpus": {"GPU-taken-away": "0000:1e:00"}})
     source = Source(library, store)
     reading = await source.read()
     await source.close()
-    assert reading.approved_gpus == {"0000:1b:00": FIRST}
-    assert store.value == {"approved_gpus": {"0000:1b:00": FIRST}, "known_gpus": PCI}
+    assert reading.approved_gpus == {"0000:1b:00": FIRST, "0000:1d:00": "GPU-third"}
+    assert reading.known_gpus == {FIRST: "0000:1b:00", "GPU-third": "0000:1d:00"}
+    assert store.value == {"known_gpus": reading.known_gpus}
+
+
+async def test_a_gpu_in_the_place_of_an_approved_one_has_replaced_it(library: Library) -> None:
+    approve(library.root, Manifest(gpus=(Gpu("GPU-old", "0000:1b:00"), Gpu(SECOND, "0000:1c:00"))))
+    source = Source(library)
+    reading = await source.read()
+    await source.close()
+    assert reading.known_gpus == {SECOND: "0000:1c:00"}
+    assert [finding.code for finding in count.judge([reading])] == ["swapped"]
+
+
+async def test_what_is_approved_later_is_taken_up_at_the_next_reading(library: Library) -> None:
+    source = Source(library)
+    assert (await source.read()).approved_gpus == {}
+    approve(library.root, Manifest(gpus=(Gpu(FIRST, "0000:1b:00"),)))
+    reading = await source.read()
+    await source.close()
+    assert (reading.known_gpus, reading.approved_gpus) == ({FIRST: "0000:1b:00"}, {"0000:1b:00": FIRST})
+
+
+async def test_gpus_that_were_approved_are_expected_where_nvml_is_not_even_installed(library: Library) -> None:
+    approve(library.root, Manifest(gpus=(Gpu(FIRST, "0000:1b:00"),)))
+    source = Source(library)
+    library.say("fail * 12")
+    reading = await source.read()
+    await source.close()
+    assert (reading.expected, reading.known_gpus) == (True, {FIRST: "0000:1b:00"})
 
 
 async def test_no_gpu_is_held_open_during_a_repair(library: Library) -> None:

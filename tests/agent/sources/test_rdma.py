@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from agent.sources.infiniband import parse_hexadecimal, parse_lanes, parse_rate, parse_state
 from agent.sources.rdma import RdmaSource
 from checks.errors import CannotObserve
+from checks.manifest import Manifest, Port
 from checks.readings import RdmaPort
 from tests.support.memory_store import MemoryStore
-from tests.support.surroundings import SOON, deadline, surroundings_at
+from tests.support.surroundings import SOON, approve, deadline, surroundings_at
 
 PORT = {
     "state": b"4: ACTIVE\n",
@@ -223,3 +224,24 @@ async def test_a_driver_that_hangs_is_an_error_and_over_when_it_lets_go(tmp_path
 
 async def ports_of(root: Path) -> list[RdmaPort]:
     return list((await RdmaSource(surroundings_at(root), SOON).read()).ports)
+
+
+async def test_ports_that_were_approved_are_known_before_they_were_ever_up(tmp_path: Path) -> None:
+    add_adapter(tmp_path / "sys", files={"state": b"1: DOWN\n"})
+    unplugged = Port("mlx5_2/1", guid="a088:c203:00ab:0002")
+    approve(tmp_path, Manifest(ports=(Port("mlx5_0/1", rate_gbit_per_s=400.0), unplugged)))
+    store = MemoryStore({"known_ports": {"mlx5_1/1": 400.0}})
+    source = RdmaSource(surroundings_at(tmp_path, store), SOON)
+    reading = await source.read()
+    await source.close()
+    assert reading.known_ports == {"mlx5_0/1": 400.0}
+    assert store.value == {"known_ports": {"mlx5_0/1": 400.0}}
+
+
+async def test_ports_that_nobody_could_read_on_approval_are_learnt(tmp_path: Path) -> None:
+    add_adapter(tmp_path / "sys")
+    approve(tmp_path, Manifest(unread={"ports": "the source rdma has not answered"}))
+    source = RdmaSource(surroundings_at(tmp_path), SOON)
+    reading = await source.read()
+    await source.close()
+    assert reading.known_ports == {"mlx5_0/1": 400.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.sources.inventory import learn_gpus, learn_ports, numbers, texts
+from agent.sources.remembered import learn_gpus, learn_ports, numbers, texts
 from checks.readings import GpuReading, RdmaPort
 
 
