@@ -74,7 +74,6 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         "accelerators.uuid": [device.uuid for device in manifest.accelerators],
         "ports.name": [port.name for port in manifest.ports],
         "disks.name": [disk.name for disk in manifest.disks],
-        "disks.serial": [disk.serial for disk in manifest.disks],
         "mounts.mount": [mount.mount for mount in manifest.mounts],
     }
     for key, given in names.items():

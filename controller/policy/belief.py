@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
 from checks.finding import Finding, FindingKey, Verdict
@@ -133,6 +133,14 @@ class Belief:
             self._leave_unanswered(event.node, event.finding)
         else:
             before.finding, before.observed_at = event.finding, event.observed_at
+            self._name_part(before)
+
+    def _name_part(self, raised: Raised) -> None:
+        """Let the incident know its part: an agent may learn the serial number after the fault."""
+        incident = self.open_incidents.get(raised.incident_id)
+        known = incident.condemned_by.get(raised.finding.key) if incident is not None else None
+        if incident is not None and known is not None and not known.serial:
+            incident.condemned_by[known.key] = replace(known, serial=raised.finding.serial)
 
     def _leave_unanswered(self, node: str, finding: Finding) -> None:
         self.unanswered.pop((node, finding.key), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import pytest
@@ -19,7 +19,15 @@ from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
 from checks.host import agent
 from checks.policy import Policy
-from checks.readings import DisksReading, HostReading, KernelLogState, KernelRecord, NvmlReading
+from checks.readings import (
+    DisksReading,
+    HostReading,
+    KernelLogState,
+    KernelRecord,
+    NvmlReading,
+    RdmaPort,
+    RdmaReading,
+)
 from checks.readings.disks import NvmeController
 from checks.storage import kernel as storage_kernel
 from tests.support.agent_node import (
@@ -544,3 +552,29 @@ async def test_a_source_whose_process_cannot_be_killed_is_a_finding_and_over_whe
         node.host.answer = healthy
         await node.clock.advance(30.0)
         assert "-host.agent|host|stuck" in node.journal.told()
+
+
+async def test_a_fault_that_was_raised_before_its_part_was_known_is_told_again_with_the_serial() -> None:
+    node = Node(checks=(storage_kernel.CHECK,))
+    async with node.running():
+        node.log.write("I/O error, dev nvme0n1, sector 8 op 0x0:(READ)")
+        await settle()
+        (before,) = node.runner.status().findings
+        node.desk.take(
+            DisksReading(1.0, controllers=(NvmeController("nvme0", serial="S64F"),)), began=1.0, began_at=1.0
+        )
+        (after,) = node.runner.status().findings
+        node.desk.take(
+            DisksReading(2.0, controllers=(NvmeController("nvme0", serial="S64F"),)), began=2.0, began_at=2.0
+        )
+    assert (before.serial, after) == ("", replace(before, serial="S64F"))
+    assert node.journal.told() == [f"+storage.kernel|nvme0n1|{before.code} {before.verdict}"] * 2
+
+
+async def test_a_kernel_record_of_an_adapter_bears_its_guid_in_the_next_run_too() -> None:
+    node = Node(checks=(storage_kernel.CHECK,))
+    port = RdmaPort("mlx5_0/1", node_guid="a088:1", pci=PCI)
+    node.desk.take(RdmaReading(1.0, (port,)), began=1.0, began_at=1.0)
+    later = Node(checks=(BUSY,), journal=node.journal, boot_id="boot-2")
+    said = Finding("host.busy", "mlx5_0/1", "", Verdict.FAILED, Action.REBOOT, "so", pci=PCI)
+    assert later.desk._identified(said).serial == "a088:1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -86,3 +87,39 @@ anything = st.recursive(
 def test_any_value_is_read_or_refused_with_a_reason(values: Any) -> None:
     reader = Reader()
     assert (reader.table(values, Outer) is None) == bool(reader.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    name: str
+    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    parts: tuple[Part, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def test_dataclasses_are_read_as_structs_are() -> None:
+    reader = Reader()
+    assert reader.table({"parts": [{"name": "a"}, {"name": "b", "size": 2}]}, Whole) == Whole((Part("a"), Part("b", 2)))
+    assert reader.problems == []
+
+
+def test_every_problem_of_a_list_of_tables_is_told_with_its_place() -> None:
+    reader = Reader()
+    assert reader.table({"parts": [{"size": -1}, 4, {"name": "b", "colour": ""}], "notes": {"a": 1}}, Whole) is None
+    assert reader.problems == [
+        "parts.0.name: it must be given",
+        "parts.0.size: Expected `int` >= 0",
+        "parts.1: a table is wanted here, and not 4",
+        "parts.2.colour: no such key here; there are name, size",
+        "notes: Expected `str`, got `int` - at `$[...]`",
+    ]
+
+
+def test_a_list_of_tables_is_a_list() -> None:
+    reader = Reader()
+    assert reader.table({"parts": {"name": "a"}}, Whole) is None
+    assert reader.problems == ["parts: Expected `array`, got `object`"]
