@@ -198,7 +198,8 @@ class Watch(_Section, frozen=True, kw_only=True):
     Attributes:
         node: this node's name, the host's own when it is left out.
         inventory_file: what a person approved for this host (`fleetmend inventory approve`); `inventory.toml` in
-            state_directory when it is left out. It may be placed there by other means, too.
+            state_directory when it is left out. It may be placed there by other means, too; on a disk of this host,
+            for it is looked at with every reading.
         simulation_directory: when set, the node is a simulated one whose state lies there.
     """
 

@@ -19,8 +19,11 @@ SCHEMA: Final = 1
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
+Place = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}$")]
+"""PCI address, `dddd:bb:dd`, lower case, no function."""
+
 Pci = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2})?$")]
-"""`dddd:bb:dd`, lower case, no function; empty when there is none."""
+"""The same, empty where there is none."""
 
 
 class Section(StrEnum):
@@ -44,7 +47,7 @@ class Gpu:
     """An NVIDIA GPU. `nvlinks`: how many links it has, in whatever state."""
 
     uuid: Name
-    pci: Pci
+    pci: Place
     serial: str = ""
     model: str = ""
     vbios: str = ""
@@ -98,7 +101,12 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The host itself. `memory_modules`: labels of the slots that hold one; what is `None` was not read."""
+    """The host itself; what is `None` was not read.
+
+    Attributes:
+        memory_modules: labels of the slots that hold one.
+        bmc: whether there is one that can be asked from the host.
+    """
 
     memory_bytes: Count | None = None
     memory_modules: tuple[Name, ...] = ()

@@ -156,8 +156,6 @@ class _Stock:
         facts = self._reading(HostReading, Section.MEMORY, Section.PROCESSORS)
         platform = self._reading(PlatformReading, Section.MEMORY_MODULES)
         bmc = self._reading(BmcReading, Section.BMC)
-        if bmc is not None:
-            self.noted(Section.BMC, bmc, bmc.failure)
         if facts is not None:
             self.noted(Section.MEMORY, facts, "" if facts.memory_total_bytes else "the kernel does not tell it")
             self.noted(Section.PROCESSORS, facts, "" if facts.cpu_count else "the kernel does not tell them")

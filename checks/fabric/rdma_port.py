@@ -1,6 +1,7 @@
 """`fabric.rdma_port`: ports that once were up on this host and now are missing, down or slow.
 
-Only known ports are judged: a port that never was ACTIVE here has no cable, and that is no fault.
+Only known ports are judged: those that were approved with a rate, or where nobody approved anything, that ever were
+ACTIVE here. Any other has no cable, and that is no fault.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _slow(port: RdmaPort, known_gbit_per_s: float) -> Fault | None:
     if port.rate_gbit_per_s is None or port.rate_gbit_per_s >= known_gbit_per_s:
         return None
     lanes = f" over {port.lanes} lanes" if port.lanes else ""
-    rates = f"{port.rate_gbit_per_s:g} Gb/s{lanes} where it had {known_gbit_per_s:g}"
+    rates = f"{port.rate_gbit_per_s:g} Gb/s{lanes} in place of {known_gbit_per_s:g}"
     because = f"port {port.name} came up with {rates}: check cable and transceiver"
     return Fault("slow", Verdict.DEGRADED, Action.CHECK_CABLING, because)
 
@@ -161,7 +162,7 @@ CHECK = LevelCheck(
     window_s=WINDOW_S,
     thresholds={
         "stood": f"{STOOD_S:.0f} s of readings (our choice; NCCL gives up after about 7 s)",
-        "rate": "the highest rate ever seen on this port while ACTIVE; fewer lanes show as a lower rate",
+        "rate": "what was approved for this port, else the highest ever seen while ACTIVE; fewer lanes show as less",
         "interface": "`down`, `lowerlayerdown` or `notpresent` (RFC 2863), where traffic needs it: not for InfiniBand",
     },
 )

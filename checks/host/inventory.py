@@ -118,13 +118,13 @@ def _changed(difference: Difference, part: str) -> tuple[str, Action, str]:
     approved, found = difference.approved, difference.found
     if difference.section is Section.BMC:
         action = Action.CONTACT_SUPPORT if found == "absent" else Action.NONE
-        return "bmc", action, f"the BMC is {found}, approved was {approved}"
+        return "bmc", action, f"a BMC that can be asked is {found}, approved was {approved}"
     if difference.section is Section.DRIVER or difference.fact in FIRMWARE:
         code = "driver" if difference.section is Section.DRIVER else "firmware"
         of = f"{part}: its {difference.fact}" if difference.fact else f"the {part}"
         return code, Action.UPDATE_SOFTWARE, f"{of} is {found}, approved is {approved}: install that, or approve this"
     fact = f"{part}: {difference.fact}" if difference.fact else part
-    because = f"{fact}: there is {found}, approved is {approved}"
+    because = f"{fact}: {found} in place of {approved}, which was approved"
     if difference.kind is Kind.LESS:
         return difference.section.value, Action.CONTACT_SUPPORT, f"{because}: a part has failed or was taken out"
     return "changed", Action.NONE, f"{because}: approve it, or find out what changed it"

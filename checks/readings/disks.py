@@ -64,8 +64,8 @@ class DisksReading:
     """All disks and arrays of the host at one moment.
 
     Attributes:
-        known_controllers: serial number → name, of every NVMe controller on the PCI bus that was ever live here, so
-            that one that vanished is missed.
+        known_controllers: serial number → name, of every NVMe controller on the PCI bus that was approved, else of all
+            that were ever live here, so that one that vanished is missed.
     """
 
     SOURCE: ClassVar[str] = "disks"

@@ -175,7 +175,7 @@ class NvmlReading:
             could not be killed (D state).
         detail: the error's text.
         missed_deadlines: consecutive deadlines missed up to and including this reading.
-        known_gpus: UUID → PCI of every GPU ever seen on this boot or recorded in the inventory.
+        known_gpus: UUID → PCI of every GPU that has to answer: those that were approved, else all that ever did here.
         approved_gpus: PCI → UUID of the GPUs that a person approved for this host, empty when nobody did.
     """
 

@@ -47,8 +47,8 @@ class RdmaReading:
     """All RDMA ports of the host at one moment.
 
     Attributes:
-        known_ports: name → highest rate in Gb/s ever seen on this host while ACTIVE (from the agent's recorded
-            inventory), so that a port that vanished or came up slow is seen.
+        known_ports: name → rate in Gb/s that was approved for it, else the highest ever seen on this host while ACTIVE,
+            so that a port that vanished or came up slow is seen.
     """
 
     SOURCE: ClassVar[str] = "rdma"

@@ -29,7 +29,7 @@ def judge(readings: Sequence[MountsReading]) -> tuple[Finding, ...]:
 def _missing(expected: ExpectedMount) -> Finding:
     what = f"{expected.mount} ({expected.kind or 'of unknown kind'}) is not mounted"
     if not expected.in_fstab:
-        because = f"{what}, and it was; /etc/fstab does not name it: what mounts it?"
+        because = f"{what}, and it should be; /etc/fstab does not name it: what mounts it?"
         return _finding(expected, Verdict.DEGRADED, Action.NONE, because)
     if expected.kind in NETWORK_KINDS:
         because = f"{what}, though /etc/fstab wants it: look at the server and the way to it, then mount it"
@@ -58,6 +58,6 @@ CHECK = LevelCheck(
         because="who mounts anew takes a moment, and at the start of a host mounts wait for network and disks",
     ),
     thresholds={
-        "expected": "once mounted here and still in /etc/fstab without noauto, or from a server and stood for 10 min",
+        "expected": "approved; else once mounted here and still in /etc/fstab without noauto, or 10 min from a server",
     },
 )

@@ -77,7 +77,7 @@ def _stood_s(name: str, readings: Sequence[DisksReading]) -> float:
 
 
 def _missing(serial: str, name: str) -> Finding:
-    because = f"{name} (serial {serial}) is missing: it was here and the kernel no longer lists it; reboot the host"
+    because = f"{name} (serial {serial}) is missing: it belongs here and the kernel does not list it; reboot the host"
     return Finding(ID, name, "missing", Verdict.FAILED, Action.REBOOT, because, serial=serial)
 
 
@@ -112,6 +112,6 @@ CHECK = LevelCheck(
     policy=Policy(raise_after=2, because="a controller is unlisted for a moment while its driver is bound anew"),
     thresholds={
         "unserved": f"{UNSERVED_S:.0f} s without being live (our choice, above the kernel's 60 s for a command)",
-        "missing": "any controller on the PCI bus that was live here before",
+        "missing": "any controller on the PCI bus that was approved, else that was live here before",
     },
 )

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ import pytest
 from agent import boots
 from agent.main import main
 from agent.node import OUTBOX_FILE
+from agent.onlooker import take_stock
 from agent.outbox import Outbox
-from agent.settings import EX_CONFIG
+from agent.settings import EX_CONFIG, load_settings
 from agent.simulation.machine import EX_REBOOTING, SimulatedMachine
+from cli.inventory_file import put_in_force, render
 from tests.support.agent_site import NODE, Controller, Site
 from tests.support.broker import listening, running_broker, settings, until
 from wire import topics
@@ -191,3 +194,18 @@ def test_a_machine_that_is_not_there_is_a_wrong_configuration(
         main(["--config", str(path)])
     assert ended.value.code == EX_CONFIG
     assert f"{tmp_path}/machine/machine.json: No such file" in capsys.readouterr().err
+
+
+async def test_what_is_approved_is_in_force_without_a_restart(site: Site, controller: Controller) -> None:
+    await site.start()
+    await controller.bodies(Status, is_healthy)
+    watch = load_settings(site.config)
+    found = await take_stock(watch, limit_s=20.0)
+    wanted = replace(found, host=replace(found.host, processors=256))
+    for manifest, verdict in ((wanted, "degraded"), (found, "ok")):
+        put_in_force(watch.approved_inventory, render(manifest).encode())
+        looked = await controller.order(OrderAction.RUN_CHECKS, f"verify/{verdict}", checks="host.inventory")
+        assert looked.evidence["host.inventory"] == verdict, looked.because
+    (raised,) = await controller.bodies(FindingRaised)
+    (cleared,) = await controller.bodies(FindingCleared)
+    assert (raised.finding.key, raised.finding.code) == (cleared.key, "processors")

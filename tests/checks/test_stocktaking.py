@@ -143,7 +143,7 @@ def test_disks_are_told_without_smart_too() -> None:
         (DisksReading(1.0, (of_disks.NvmeController("nvme0", transport="pcie"),)), {"disks.nvme0"}),
         (HostReading(1.0, memory_total_bytes=1000), {"processors"}),
         (HostReading(1.0, cpu_count=4), {"memory"}),
-        (BmcReading(1.0, present=True, failure="ipmitool is silent"), {"bmc"}),
+        (BmcReading(1.0, present=True, failure="ipmitool is silent"), set()),
     ],
 )
 def test_what_could_not_be_read_is_unread_and_what_is_not_there_is_not(reading: Any, unread: set[str]) -> None:
