@@ -30,8 +30,8 @@ from agent.simulation.hardware import (
     SimulatedHost,
     SimulatedPort,
 )
-from agent.simulation.rdma_devices import write_rdma_devices
 from agent.simulation.links import write_links
+from agent.simulation.rdma_devices import write_rdma_devices
 from agent.simulation.services import write_services
 from agent.simulation.states import KERNEL_RELEASE, MachineState, draw, replace_file, replace_link
 from agent.sources.mounts import Space
@@ -52,7 +52,6 @@ NVML: Final = "nvml.state"
 HOST: Final = "host.json"
 SYSFS: Final = "sys"
 MOUNTINFO: Final = "proc/self/mountinfo"
-KERNEL_RELEASE: Final = "proc/sys/kernel/osrelease"
 FSTAB: Final = "etc/fstab"
 TOOLS: Final = "bin"
 """Programs of the machine: the one that reads files, the one that asks disks, and none of this host's."""
@@ -144,7 +143,6 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
     files = {
         NVML: nvml_text(hardware),
         MOUNTINFO: _mountinfo(hardware.host),
-        KERNEL_RELEASE: "6.8.0-simulated\n",
         FSTAB: f"/dev/{DISK} / ext4 errors=remount-ro 0 1\n/dev/nvme1n1p1 /scratch xfs noatime 0 2\n",
         HOST: msgspec.json.format(msgspec.json.encode(_host_file(state, hardware.host))).decode(),
         **{f"{SYSFS}/{path}": text for path, text in _sysfs(state.name, hardware)},
@@ -158,7 +156,6 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
         replace_link(directory / SYSFS / "bus/pci/devices" / f"{gpu.pci}.0", f"../../../devices/{gpu.pci}.0")
     for address in SWITCHES:
         replace_link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
-        _link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
     write_links(directory, directory / TOOLS)
     write_services(directory, directory / SYSFS, directory / TOOLS, hardware.host)
     write_rdma_devices(directory, directory / SYSFS, hardware.ports)

@@ -14,9 +14,9 @@ from typing import Final
 
 from agent.sources.files import Contents, FileReader, entries
 from agent.sources.infiniband import adapters, is_virtual, parse_state, pci_of
-from agent.sources.inventory import numbers
 from agent.sources.module_info import lacks_rights, parse_module
 from agent.sources.rdma import RdmaSource
+from agent.sources.remembered import numbers
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.tool import Time, Tool
 from checks.errors import CannotObserve

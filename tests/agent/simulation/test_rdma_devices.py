@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.manifest_file import Approved
 from agent.simulation.machine import SimulatedMachine
 from agent.simulation.sources import surroundings_of
 from agent.sources.rdma_adapters import DEVICES, RdmaAdaptersSource
@@ -17,7 +18,7 @@ JUDGES = [check.judge for check in CHECKS if isinstance(check, LevelCheck) and c
 
 
 async def reading_of(machine: SimulatedMachine) -> RdmaAdaptersReading:
-    return await RdmaAdaptersSource(surroundings_of(machine, lambda _: MemoryStore()), SOON).read()
+    return await RdmaAdaptersSource(surroundings_of(machine, lambda _: MemoryStore(), Approved()), SOON).read()
 
 
 async def test_adapters_are_well_and_vanish_with_their_devices(tmp_path: Path) -> None:
