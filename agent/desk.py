@@ -111,7 +111,7 @@ class Desk:
             observer: is told everything that is judged.
         """
         self.checks = tuple(checks)
-        self.level_checks = tuple(check for check in checks if isinstance(check, LevelCheck))
+        self.level_checks = tuple(check for check in self.checks if isinstance(check, LevelCheck))
         self.latched_checks = tuple(check for check in checks if isinstance(check, LatchedCheck))
         self.crashes: Counter[str] = Counter()
         self.last_event_seq = 0
@@ -136,6 +136,11 @@ class Desk:
     def check_ids(self) -> tuple[str, ...]:
         """Every check of this node."""
         return tuple(check.id for check in self.checks)
+
+    def add_check(self, check: LevelCheck) -> None:
+        """Judge also this one, whose source has not been read yet."""
+        self.checks = (*self.checks, check)
+        self.level_checks = (*self.level_checks, check)
 
     def fed_by(self, source: str) -> tuple[LevelCheck, ...]:
         """Return the level checks that judge the readings of a source."""

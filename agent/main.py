@@ -29,6 +29,8 @@ from agent.recorder import NOBODY, Observer, header_of, record_beside
 from agent.runner import KernelLog, Runner
 from agent.settings import EX_CONFIG, Settings, SettingsError, load_settings
 from agent.simulation.states import MachineBroken
+from agent.watched import watched
+from checks.check import Check
 from checks.readings import LastEnd
 from checks.registry import CHECKS
 from wire.logs import configure_logging
@@ -118,13 +120,15 @@ class Agent:
             await self.clock.sleep(self.readiness.watchdog_interval_s)
 
 
-def assemble(settings: Settings, node: Node, *, clock: Clock, readiness: Readiness) -> Agent:
+def assemble(
+    settings: Settings, node: Node, *, clock: Clock, readiness: Readiness, checks: Sequence[Check] = CHECKS
+) -> Agent:
     """Return the agent of a node, with its past taken up from the outbox and nothing running."""
     version = importlib.metadata.version("fleetmend")
     boot_id, bell = node.machine.boot_id(), Doorbell()
     last_end, started = announce(node, boot_id, version=version, clock=clock)
     observer = _observer(settings, boot_id, now=clock.wall())
-    desk = Desk(CHECKS, journal=node.outbox, boot_id=boot_id, notify=bell.ring, clock=clock, observer=observer)
+    desk = Desk(checks, journal=node.outbox, boot_id=boot_id, notify=bell.ring, clock=clock, observer=observer)
     desk.note_event(started)
     log_settings = settings.kernel_log
     runner = Runner(
@@ -181,8 +185,9 @@ async def run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.end)
-    node = node_of(settings, end_process=ending.end)
-    agent = assemble(settings, node, clock=clock, readiness=of_this_process())
+    ours = watched(settings)
+    node = node_of(settings, programs=ours.programs, end_process=ending.end)
+    agent = assemble(settings, node, clock=clock, readiness=of_this_process(), checks=ours.checks)
     await agent.run(ending)
     log.info("agent.stopped", code=ending.code)
     return ending.code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from agent.simulation.machine import Seams, SimulatedMachine
 from agent.sources.kernel_log import DeviceReader, KernelLogSource
 from agent.sources.nvml import NvmlSource
 from agent.sources.registry import make_sources
+from agent.sources.site import Program, site_sources
 from agent.sources.source import PolledSource, StreamedSource, Surroundings
 
 OUTBOX_FILE: Final = "outbox.sqlite"
@@ -61,10 +62,11 @@ class Shelf:
         self.outbox.save(self.key, value)
 
 
-def node_of(settings: Settings, *, end_process: Callable[[int], object]) -> Node:
+def node_of(settings: Settings, *, programs: Sequence[Program], end_process: Callable[[int], object]) -> Node:
     """Return the node that the settings describe, with nothing running.
 
     Args:
+        programs: the site's own, which are sources, too.
         end_process: is given the exit code when a simulated machine goes down.
 
     Raises:
@@ -76,11 +78,11 @@ def node_of(settings: Settings, *, end_process: Callable[[int], object]) -> Node
     except OSError as error:
         raise SettingsError(f"state_directory: cannot make {settings.state_directory}: {error.strerror}") from error
     if settings.simulation_directory is not None:
-        return _simulated(settings, settings.simulation_directory, end_process)
-    return _host(settings)
+        return _simulated(settings, settings.simulation_directory, programs, end_process)
+    return _host(settings, programs)
 
 
-def _host(settings: Settings) -> Node:
+def _host(settings: Settings, programs: Sequence[Program]) -> Node:
     log = settings.kernel_log
     boot_id = HostMachine().boot_id()
     outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
@@ -90,21 +92,25 @@ def _host(settings: Settings) -> Node:
     return Node(
         machine=HostMachine(*let_go, accept_userspace_records=log.accept_userspace_records),
         outbox=outbox,
-        sources=sources,
+        sources=(*sources, *site_sources(programs, surroundings)),
         kernel_log=KernelLogSource(lambda: DeviceReader(log.path), after_sequence=last_sequence(outbox, boot_id)),
         serial=_serial(),
     )
 
 
-def _simulated(settings: Settings, directory: Path, end_process: Callable[[int], object]) -> Node:
+def _simulated(
+    settings: Settings, directory: Path, programs: Sequence[Program], end_process: Callable[[int], object]
+) -> Node:
     machine = SimulatedMachine.open(directory, Seams(end_process=end_process))
     boot_id = machine.boot_id()
     outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
+    shelf, approved = partial(_shelf, outbox), Approved(settings.approved_inventory)
     return Node(
         machine=machine,
         outbox=outbox,
-        sources=simulated.make_sources(
-            machine, partial(_shelf, outbox), settings.timings(), approved=Approved(settings.approved_inventory)
+        sources=(
+            *simulated.make_sources(machine, shelf, settings.timings(), approved=approved),
+            *site_sources(programs, simulated.surroundings_of(machine, shelf, approved)),
         ),
         kernel_log=simulated.kernel_log_source(machine, after_sequence=last_sequence(outbox, boot_id)),
         root=directory,

@@ -25,12 +25,13 @@ from agent.simulation import sources as simulated
 from agent.simulation.machine import SimulatedMachine
 from agent.sources.kernel_log import DeviceReader, KernelLogSource
 from agent.sources.registry import make_sources
+from agent.sources.site import Program, site_sources
 from agent.sources.source import PolledSource, StreamedSource, Surroundings, Timing
+from agent.watched import Watched
 from checks.check import Check, LevelCheck
 from checks.finding import Finding
 from checks.manifest import Manifest
 from checks.readings import AgentReading, InventoryReading, KernelLogState
-from checks.registry import CHECKS
 from checks.stocktaking import SOURCES, manifest_of
 from wire.messages import CheckLevel, NodeFacts
 
@@ -52,10 +53,11 @@ class Eyes:
         await asyncio.gather(*(source.close() for source in self.sources), return_exceptions=True)
 
 
-def open_eyes(watch: Watch, *, only: Collection[str] = ()) -> Eyes:
+def open_eyes(watch: Watch, *, programs: Sequence[Program] = (), only: Collection[str] = ()) -> Eyes:
     """Return the eyes on the node that the settings describe, with nothing running.
 
     Args:
+        programs: the site's own, which are sources, too.
         only: names of the sources that are wanted; all when there are none.
 
     Raises:
@@ -63,20 +65,20 @@ def open_eyes(watch: Watch, *, only: Collection[str] = ()) -> Eyes:
     """
     timings = {name: timing for name, timing in watch.timings().items() if not only or name in only}
     approved = Approved(watch.approved_inventory)
+    wanted = [program for program in programs if not only or program.name in only]
     if watch.simulation_directory is not None:
-        return _simulated(SimulatedMachine.open(watch.simulation_directory), timings, approved)
+        return _simulated(SimulatedMachine.open(watch.simulation_directory), timings, wanted, approved)
     scratch = Scratch()
+    surroundings = Surroundings(partial(Drawer, scratch), approved=approved)
     return Eyes(
         boot_id=HostMachine().boot_id(),
-        sources=make_sources(Surroundings(partial(Drawer, scratch), approved=approved), timings),
+        sources=(*make_sources(surroundings, timings), *site_sources(wanted, surroundings)),
         kernel_log=KernelLogSource(lambda: DeviceReader(watch.kernel_log.path)),
         scratch=scratch,
     )
 
 
-def look_with(
-    eyes: Eyes, watch: Watch, *, checks: Sequence[Check] = CHECKS, observer: Observer = NOBODY
-) -> tuple[Desk, Runner]:
+def look_with(eyes: Eyes, watch: Watch, *, checks: Sequence[Check], observer: Observer = NOBODY) -> tuple[Desk, Runner]:
     """Return desk and runner over these eyes, with nothing running."""
     clock = Clock()
     desk = Desk(checks, journal=eyes.scratch, boot_id=eyes.boot_id, notify=lambda: None, clock=clock, observer=observer)
@@ -100,7 +102,7 @@ class Look:
     findings: tuple[Finding, ...]
 
 
-async def look(watch: Watch, *, ids: Sequence[str], limit_s: float) -> Look:
+async def look(watch: Watch, ours: Watched, *, ids: Sequence[str], limit_s: float) -> Look:
     """Return how these checks stand on readings that are taken now, within the limit.
 
     Each source is read twice or oftener, so that hysteresis lets count what it sees. A check without a fresh reading in
@@ -109,9 +111,9 @@ async def look(watch: Watch, *, ids: Sequence[str], limit_s: float) -> Look:
     Raises:
         MachineBroken: there is no simulated machine in its directory.
     """
-    checks = [check for check in CHECKS if check.id in ids]
+    checks = [check for check in ours.checks if check.id in ids]
     needed = {source for check in checks for source in sources_of(check)}
-    eyes = open_eyes(watch, only=needed)
+    eyes = open_eyes(watch, programs=ours.programs, only=needed)
     desk, runner = look_with(eyes, watch, checks=checks)
     running = asyncio.create_task(runner.run(), name="looking")
     span_s = max(limit_s / 2, limit_s - LEAVE_S)
@@ -167,15 +169,17 @@ async def take_stock(watch: Watch, *, limit_s: float) -> Manifest:
         await eyes.close()
 
 
-async def record(watch: Watch, recorder: Recorder, *, only: Collection[str], ending: asyncio.Event) -> None:
+async def record(
+    watch: Watch, ours: Watched, recorder: Recorder, *, only: Collection[str], ending: asyncio.Event
+) -> None:
     """Record what this node's sources read until the end is wanted, or nothing more can be written.
 
     Raises:
         MachineBroken: there is no simulated machine in its directory.
     """
-    eyes = open_eyes(watch, only=only)
+    eyes = open_eyes(watch, programs=ours.programs, only=only)
     recorder.begin(header_of(watch.node, eyes.boot_id, accept_userspace=watch.kernel_log.accept_userspace_records))
-    _, runner = look_with(eyes, watch, observer=recorder)
+    _, runner = look_with(eyes, watch, checks=ours.checks, observer=recorder)
     running = asyncio.create_task(runner.run(), name="recording")
     waits = [asyncio.create_task(event.wait()) for event in (ending, recorder.ended)]
     try:
@@ -190,16 +194,24 @@ async def record(watch: Watch, recorder: Recorder, *, only: Collection[str], end
         await eyes.close()
 
 
-def source_names(watch: Watch) -> tuple[str, ...]:
+def source_names(watch: Watch, ours: Watched) -> tuple[str, ...]:
     """Return every source that can be recorded on this node."""
-    return (*watch.timings(), KernelLogState.SOURCE, AgentReading.SOURCE)
+    programs = (program.name for program in ours.programs)
+    return (*watch.timings(), KernelLogState.SOURCE, AgentReading.SOURCE, *programs)
 
 
-def _simulated(machine: SimulatedMachine, timings: dict[str, Timing], approved: Approved) -> Eyes:
+def _simulated(
+    machine: SimulatedMachine, timings: dict[str, Timing], programs: Sequence[Program], approved: Approved
+) -> Eyes:
     scratch = Scratch()
+    drawer = partial(Drawer, scratch)
+    surroundings = simulated.surroundings_of(machine, drawer, approved)
     return Eyes(
         boot_id=machine.boot_id(),
-        sources=simulated.make_sources(machine, partial(Drawer, scratch), timings, approved=approved),
+        sources=(
+            *simulated.make_sources(machine, drawer, timings, approved=approved),
+            *site_sources(programs, surroundings),
+        ),
         kernel_log=simulated.kernel_log_history(machine),
         scratch=scratch,
     )

@@ -16,8 +16,10 @@ from checks.finding import Action, Verdict
 from checks.judge import Judged, LineReader, judged
 from checks.kernel_log import believed
 from checks.readings import KernelRecord
+from checks.readings.site import ID
 from checks.recording import Header, Reset, Started, Taken, Unobserved
 from checks.registry import CHECKS
+from checks.site import site_check
 from wire.messages import EventBody, FindingCleared, FindingRaised
 
 
@@ -50,6 +52,7 @@ class Replay:
         return [self._edge(taken.number, event) for event in self._scratch.take_events()]
 
     def _take(self, taken: Taken, record: KernelRecord | None, *, began: float) -> None:
+        self._meet(taken.source)
         match taken.what:
             case bytes():
                 self._take_record(record)
@@ -63,6 +66,13 @@ class Replay:
                 self.desk.device_was_reset(taken.what.device)
             case _:
                 self.desk.take(taken.what, began=began, began_at=began)
+
+    def _meet(self, source: str) -> None:
+        """Judge also what a program of the site answers: it need not be on this machine."""
+        if ID.fullmatch(source) and source not in {check.id for check in self._checks}:
+            check = site_check(source)
+            self._checks = (*self._checks, check)
+            self.desk.add_check(check)
 
     def _take_record(self, record: KernelRecord | None) -> None:
         if record is not None:
@@ -83,12 +93,14 @@ class Replay:
         return Judged(line, key.check, key.device, pci, key.code, Verdict.OK.value, Action.NONE.value, event.because)
 
 
-def replay(header: Header, taken: Iterable[Taken], *, accept_userspace: bool = False) -> Iterator[Judged]:
+def replay(
+    header: Header, taken: Iterable[Taken], *, checks: Iterable[Check] = CHECKS, accept_userspace: bool = False
+) -> Iterator[Judged]:
     """Yield the edges of a whole recording.
 
     Raises:
         CannotJudge: an entry cannot be decoded; what came before it was judged.
     """
-    player = Replay(header, accept_userspace=accept_userspace)
+    player = Replay(header, checks=checks, accept_userspace=accept_userspace)
     for each in taken:
         yield from player.feed(each)

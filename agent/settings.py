@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import base64
+import difflib
 import socket
 import tomllib
 from dataclasses import asdict
@@ -19,6 +20,9 @@ import msgspec
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
 from agent.strict import Reader, Rule, Wrong
+from checks.check import LatchedCheck
+from checks.readings.site import ID
+from checks.registry import CHECKS
 from wire.orders import OrderAction
 from wire.topics import NAME
 from wire.transport import BrokerAddress
@@ -192,6 +196,88 @@ class Recording(_Section, frozen=True):
     most_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 1_000_000_000
 
 
+class Site(_Section, frozen=True, kw_only=True):
+    """The site's own programs: executables in a folder, and functions of its packages (docs/how-to/write-a-check.md).
+
+    Attributes:
+        folder: each executable in it is the check `site.<its name>`.
+        interval_s: between two runs of a program, unless the settings of its check say otherwise.
+        fast_interval_s: the same while a fault is about to count, or has just come or gone.
+        deadline_s: when a program is killed, unless the settings of its check say otherwise.
+    """
+
+    folder: Path = Path("/etc/fleetmend/checks.d")
+    interval_s: Seconds = 60
+    fast_interval_s: Seconds = 10
+    deadline_s: Seconds = 10
+
+    def __post_init__(self) -> None:
+        """Refuse times that contradict each other, and a folder that depends on where the agent was started."""
+        if self.deadline_s > self.interval_s:
+            raise Wrong(f"deadline_s {self.deadline_s:g} is longer than interval_s {self.interval_s:g}")
+        if not self.folder.is_absolute():
+            raise Wrong(f"folder {self.folder} is not an absolute path")
+
+
+class CheckSettings(_Section, frozen=True, kw_only=True):
+    """What this node changes about one check; what is left out stays as the check declares it.
+
+    Attributes:
+        enabled: whether it is judged at all. What it had raised is cleared when it no longer is.
+        raise_after: how many readings must show a fault before it is raised. Not for checks of the kernel log.
+        raise_within: of the last so many readings; 0 means that they must follow each other.
+        clear_after: consecutive readings without the fault before it is cleared.
+        boot_grace_s: until the host has been up for so long, a fault is `unknown`.
+        interval_s: between two runs, for a program of the site (`site.*`) alone.
+        deadline_s: when it is killed, for a program of the site alone.
+    """
+
+    enabled: bool = True
+    raise_after: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    raise_within: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    clear_after: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    boot_grace_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
+    interval_s: Seconds | None = None
+    deadline_s: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that contradict each other."""
+        if self.raise_within and self.raise_within < (self.raise_after or 1):
+            raise Wrong(f"raise_within {self.raise_within} is less than raise_after {self.raise_after}")
+        if self.interval_s and self.deadline_s and self.deadline_s > self.interval_s:
+            raise Wrong(f"deadline_s {self.deadline_s:g} is longer than interval_s {self.interval_s:g}")
+
+    def policy(self) -> dict[str, Any]:
+        """Return what it changes of a check's policy."""
+        return {name: value for name in OF_POLICY if (value := getattr(self, name)) is not None}
+
+
+OF_POLICY: Final = ("raise_after", "raise_within", "clear_after", "boot_grace_s")
+OF_PROGRAM: Final = ("interval_s", "deadline_s")
+BY_ID: Final = {check.id: check for check in CHECKS}
+
+
+def _why_no_checks(checks: dict[str, CheckSettings | None]) -> str:
+    return "; ".join(flaw for name, setting in checks.items() if setting and (flaw := _why_no_check(name, setting)))
+
+
+def _why_no_check(name: str, setting: CheckSettings) -> str:
+    given = [key for key in (*OF_POLICY, *OF_PROGRAM) if getattr(setting, key) is not None]
+    check = BY_ID.get(name)
+    if check is None:
+        return "" if ID.fullmatch(name) else f"there is no check {name!r}{_nearest(name)}"
+    if isinstance(check, LatchedCheck) and given:
+        return f"{name} judges the kernel log line by line: of its settings only `enabled` can be given"
+    if of_program := [key for key in given if key in OF_PROGRAM]:
+        return f"{name}: {' and '.join(of_program)} can be set for its source alone, as [sources.{check.source}]"
+    return ""
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, BY_ID, n=1)
+    return f"; did you mean {near[0]!r}?" if near else " (`fleetmend checks` lists them)"
+
+
 class Watch(_Section, frozen=True, kw_only=True):
     """What is watched, and how: all that who looks at a node needs to know. Every key has a default.
 
@@ -201,7 +287,10 @@ class Watch(_Section, frozen=True, kw_only=True):
             state_directory when it is left out. It may be placed there by other means, too; on a disk of this host,
             for it is looked at with every reading.
         simulation_directory: when set, the node is a simulated one whose state lies there.
+        checks: check id, in quotes → what this node changes about it.
     """
+
+    RULES: ClassVar[Rules] = {"checks": _why_no_checks}
 
     node: str = msgspec.field(default_factory=socket.gethostname)
     state_directory: Path = Path("/var/lib/fleetmend-agent")
@@ -209,6 +298,8 @@ class Watch(_Section, frozen=True, kw_only=True):
     simulation_directory: Path | None = None
     kernel_log: KernelLog = KernelLog()
     sources: Sources = Sources()  # type: ignore[valid-type] # made from the registry, which mypy cannot follow
+    site: Site = Site()
+    checks: dict[str, CheckSettings] = {}
 
     @property
     def approved_inventory(self) -> Path:
@@ -229,7 +320,7 @@ class Settings(Watch, frozen=True, kw_only=True):
         trusted_keys: key id → public key of a controller. Without any, every order is refused.
     """
 
-    RULES: ClassVar[Rules] = {"node": _why_no_name, "cell": _why_no_name}
+    RULES: ClassVar[Rules] = {**Watch.RULES, "node": _why_no_name, "cell": _why_no_name}
 
     cell: str = "main"
     broker: Broker

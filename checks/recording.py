@@ -17,6 +17,7 @@ import msgspec
 
 from checks.errors import CannotJudge
 from checks.readings import READINGS, KernelLogState, KernelRecord, Reading
+from checks.readings.site import FAMILY, ID, site_reading
 
 FORMAT: Final = 1
 MAX_LINE_BYTES: Final = 16 << 20
@@ -189,11 +190,13 @@ def _take(number: int, line: bytes, where: Place) -> Taken:
         return Taken(number, entry.at, KernelLogState.SOURCE, entry.line.encode("utf-8", "surrogatepass"))
     if entry.record is not None:
         return Taken(number, entry.at, KernelLogState.SOURCE, entry.record)
-    if entry.source not in BY_SOURCE:
-        raise where.error(f"source {entry.source!r} is not known; there are {', '.join(BY_SOURCE)}")
+    kind = site_reading(entry.source) if ID.fullmatch(entry.source) else BY_SOURCE.get(entry.source)
+    if kind is None:
+        there_are = f"{', '.join(BY_SOURCE)} and the site's own, {FAMILY}.*"
+        raise where.error(f"source {entry.source!r} is not known; there are {there_are}")
     if entry.cannot_observe:
         return Taken(number, entry.at, entry.source, Unobserved(entry.cannot_observe, entry.code))
-    reading = _decode(bytes(entry.reading), BY_SOURCE[entry.source], replace(where, line=f"{where.line}: reading"))
+    reading = _decode(bytes(entry.reading), kind, replace(where, line=f"{where.line}: reading"))
     return Taken(number, entry.at, entry.source, reading)
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from agent.runner import OWN_INTERVAL_S
 from agent.settings import KernelLog
 from agent.sources.registry import SOURCES
-from agent.sources.source import Cost, Privilege
+from agent.sources.source import Cost, Privilege, Timing
+from agent.watched import Watched
 from checks.check import Check, Outcome
 from checks.finding import WORST_FIRST, Action, Finding, Verdict
 from checks.readings import AgentReading, KernelLogState
-from checks.registry import CHECKS
+from checks.readings.site import ID
 from controller.policy.playbook import Playbook
 from controller.policy.rules import Budget, Rules
 
 LADDER = tuple(Action)
+UNMEASURED = "?"
+"""Cost of a program of the site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,17 @@ class Row:
     thresholds: dict[str, str]
 
 
-def catalogue(playbooks: Iterable[Playbook]) -> Iterator[Row]:
-    """Yield every check, in the registry's order."""
+def catalogue(playbooks: Iterable[Playbook], ours: Watched, timings: Mapping[str, Timing]) -> Iterator[Row]:
+    """Yield every check of a node, in the registry's order.
+
+    Args:
+        timings: source → when the node reads it; one that is switched off has none.
+    """
     rules = Rules(tuple(playbooks), Budget(nodes=1))
-    for check in CHECKS:
-        interval_s, cost, privilege = _source(check)
+    intervals = {name: timing.interval_s for name, timing in timings.items()}
+    intervals |= {program.name: program.timing.interval_s for program in ours.programs}
+    for check in ours.checks:
+        interval_s, cost, privilege = _source(check, intervals.get(check.source, 0.0))
         said = {outcome.verdict for outcome in check.outcomes} | {Verdict.OK, Verdict.UNKNOWN}
         asked = {outcome.action for outcome in check.outcomes} - {Action.NONE}
         yield Row(
@@ -63,10 +72,12 @@ def catalogue(playbooks: Iterable[Playbook]) -> Iterator[Row]:
         )
 
 
-def _source(check: Check) -> tuple[float, str, str]:
+def _source(check: Check, interval_s: float) -> tuple[float, str, str]:
     for declared in SOURCES:
         if declared.name == check.source:
-            return declared.timing.interval_s, declared.cost.value, declared.privilege.value
+            return interval_s, declared.cost.value, declared.privilege.value
+    if ID.fullmatch(check.source):
+        return interval_s, UNMEASURED, Privilege.NONE.value
     if check.source == AgentReading.SOURCE:
         return OWN_INTERVAL_S, Cost.LOW.value, Privilege.NONE.value
     assert check.source == KernelLogState.SOURCE

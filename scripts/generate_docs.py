@@ -35,6 +35,7 @@ import wire.messages
 import wire.orders
 import wire.topics
 import wire.transport
+from agent.watched import Watched
 from checks.check import Check, LatchedCheck
 from checks.policy import Policy
 from checks.registry import CHECKS
@@ -87,7 +88,10 @@ def checks_page() -> str:
         "A check judges readings and says what it found: a verdict (`ok`, `degraded`, `failed`, `unknown`), the action "
         "that mends it, and one sentence why. Its id is its file: `gpu.xid` is `checks/gpu/xid.py`."
     )
-    told = {row.id: row for row in catalogue(playbooks.load_default())}
+    told = {
+        row.id: row
+        for row in catalogue(playbooks.load_default(), Watched(CHECKS, ()), agent.settings.Watch(node="n1").timings())
+    }
     rows = [(f"[`{check.id}`](#{anchor(check.id)})", check.summary) for check in CHECKS]
     parts = (_check(check, told[check.id]) for check in CHECKS)
     return page("Checks", intro, table(("check", "what it looks for"), rows), *parts)

@@ -24,6 +24,10 @@ KILL_LIMIT_S: Final = 2.0
 """How long a process may take to die of SIGKILL. Source: our choice; a process that runs at all dies in milliseconds,
 and what does not sits in an uninterruptible sleep of the kernel, which may last for ever."""
 
+OF_THE_AGENT_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY")
+"""Kept from the programs that the agent runs: they neither speak to systemd in its name nor learn where secrets lie.
+Source: systemd, sd_notify(3), systemd.exec(5)."""
+
 FIRST_LOOK_S: Final = 0.001
 LONGEST_LOOK_S: Final = 0.05
 MAX_ANSWER_BYTES: Final = 4 << 20
@@ -44,10 +48,17 @@ class ChildEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended. `text` is what it printed, errors included."""
+    """How a command ended.
+
+    Attributes:
+        code: its exit code; negative: the signal that ended it.
+        text: what it printed, errors included unless they were asked for apart.
+        errors: what it printed as errors, where they were asked for apart.
+    """
 
     code: int
     text: str
+    errors: str = ""
 
 
 class Slot:
@@ -179,8 +190,11 @@ class Command:
         """Whether the last one can neither be waited for nor killed."""
         return self._slot.stuck
 
-    async def run(self, command: Sequence[str], *, deadline_s: float) -> Ended:
+    async def run(self, command: Sequence[str], *, deadline_s: float, errors_apart: bool = False) -> Ended:
         """Return how the program ended, in the C locale and with nothing to read.
+
+        Args:
+            errors_apart: keep what it prints as errors out of the text.
 
         Raises:
             DeadlineMissed: it was killed.
@@ -188,9 +202,10 @@ class Command:
             ChildEnded: it printed more than anybody reads.
             OSError: it cannot be started.
         """
-        environment = {**os.environ, "LC_ALL": "C"}
+        ours = {name: value for name, value in os.environ.items() if name not in OF_THE_AGENT_ALONE}
+        stderr = subprocess.PIPE if errors_apart else subprocess.STDOUT
         async with self._turn:
-            process = self._slot.start(command, environment=environment, stderr=subprocess.STDOUT)
+            process = self._slot.start(command, environment={**ours, "LC_ALL": "C"}, stderr=stderr)
             ended = await _patiently(self._slot, deadline_s, _run_to_end(process))
             await self._slot.end()
             return ended
@@ -218,9 +233,9 @@ async def _patiently(slot: Slot, deadline_s: float, work: Awaitable[T]) -> T:
 async def _run_to_end(process: subprocess.Popen[bytes]) -> Ended:
     if process.stdin is not None:
         process.stdin.close()
-    text = await _read_all(process)
+    text, errors = await _read_both(process)
     code = await _reaped(process, math.inf)
-    return Ended(code or 0, text.decode("utf-8", "replace"))
+    return Ended(code or 0, text.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
 
 
 async def _exchange(process: subprocess.Popen[bytes], question: bytes) -> bytes | None:
@@ -240,11 +255,22 @@ async def _exchange(process: subprocess.Popen[bytes], question: bytes) -> bytes 
     return bytes(answer[:-1])
 
 
-async def _read_all(process: subprocess.Popen[bytes]) -> bytes:
-    if process.stdout is None:
+async def _read_both(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Return all that the process prints and all that it prints as errors, read together so that neither fills up."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            text = tasks.create_task(_read_all(process.stdout))
+            errors = tasks.create_task(_read_all(process.stderr))
+    except* ChildEnded as ended:
+        raise ended.exceptions[0] from ended
+    return text.result(), errors.result()
+
+
+async def _read_all(pipe: IO[bytes] | None) -> bytes:
+    if pipe is None:
         return b""
     text = bytearray()
-    while piece := await _read(process.stdout.fileno()):
+    while piece := await _read(pipe.fileno()):
         _extend(text, piece)
     return bytes(text)
 
@@ -302,7 +328,8 @@ async def _reaped(
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> list[IO[bytes]]:
-    return [pipe for pipe in (process.stdin, process.stdout) if pipe is not None and not pipe.closed]
+    pipes = (process.stdin, process.stdout, process.stderr)
+    return [pipe for pipe in pipes if pipe is not None and not pipe.closed]
 
 
 def whereabouts(pid: int) -> str:

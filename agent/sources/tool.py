@@ -25,8 +25,11 @@ class Tool:
         """Whether this machine has the program."""
         return bool(self._path)
 
-    async def run(self, *arguments: str, deadline_s: float) -> Ended:
+    async def run(self, *arguments: str, deadline_s: float, errors_apart: bool = False) -> Ended:
         """Return how the program ended and what it printed, errors included.
+
+        Args:
+            errors_apart: keep what it prints as errors out of the text.
 
         Raises:
             CannotObserve: it is not installed, does not start, misses its deadline, or one before it is stuck.
@@ -34,7 +37,7 @@ class Tool:
         if not self._path:
             raise CannotObserve("the program is not installed")
         try:
-            return await self._command.run((self._path, *arguments), deadline_s=deadline_s)
+            return await self._command.run((self._path, *arguments), deadline_s=deadline_s, errors_apart=errors_apart)
         except Stuck as stuck:
             raise CannotObserve(f"{self._path}: {stuck}", stuck=True) from stuck
         except (DeadlineMissed, ChildEnded, OSError) as error:

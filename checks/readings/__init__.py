@@ -65,6 +65,7 @@ from checks.readings.services import (
     ServicesReading,
     ServiceUnit,
 )
+from checks.readings.site import SiteReading
 from checks.readings.smart import (
     DiskSmart,
     SmartReading,
@@ -124,6 +125,7 @@ __all__ = [
     "RemapBanks",
     "ServiceUnit",
     "ServicesReading",
+    "SiteReading",
     "SmartReading",
     "SourceState",
     "TimeReading",

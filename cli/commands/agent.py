@@ -12,6 +12,7 @@ from agent.onlooker import record as record_node
 from agent.onlooker import source_names
 from agent.recorder import Recorder, create
 from agent.settings import Watch
+from agent.watched import Watched, watched
 from cli.client import Failed
 from cli.exit_codes import ExitCode
 from cli.watching import choose, config_option, load_watch, needs_machine
@@ -35,25 +36,28 @@ def record(output: str, seconds: float | None, only: str, config: Path | None) -
     recorded first. The file is whole after every line, however the recording ends.
     """
     watch = load_watch(config)
-    sources = choose(only, source_names(watch), what="source")
+    ours = watched(watch)
+    sources = choose(only, source_names(watch, ours), what="source")
     try:
         out = create(output)
     except OSError as error:
         raise _unwritable(output, error.strerror or str(error)) from error
     recorder = Recorder(out, only=sources)
-    asyncio.run(_record(watch, recorder, sources, seconds))
+    asyncio.run(_record(watch, ours, recorder, sources=sources, seconds=seconds))
     if recorder.failure:
         raise _unwritable(output, recorder.failure)
     click.echo(f"{recorder.entries} entries recorded", err=True)
 
 
-async def _record(watch: Watch, recorder: Recorder, sources: frozenset[str], seconds: float | None) -> None:
+async def _record(
+    watch: Watch, ours: Watched, recorder: Recorder, *, sources: frozenset[str], seconds: float | None
+) -> None:
     ending, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.set)
     if seconds is not None:
         loop.call_later(seconds, ending.set)
-    await record_node(watch, recorder, only=sources, ending=ending)
+    await record_node(watch, ours, recorder, only=sources, ending=ending)
 
 
 def _unwritable(output: str, because: str) -> Failed:

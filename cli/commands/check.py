@@ -13,8 +13,8 @@ import click
 import msgspec
 
 from agent.onlooker import Look, look
+from agent.watched import watched
 from checks.finding import WORST_FIRST, Verdict
-from checks.registry import CHECKS
 from cli.client import Failed
 from cli.printing import cell, console, plain, print_json, state, table
 from cli.slurm_programs import SlurmProgram, answer, own_name
@@ -113,8 +113,10 @@ def check(
     """
     if program and as_json:
         raise click.UsageError("--slurm and --json exclude each other")
-    watch, ids = load_watch(config), choose_checks(only)
-    seen = asyncio.run(look(watch, ids=ids, limit_s=limit_s))
+    watch = load_watch(config)
+    ours = watched(watch)
+    ids = choose_checks(only, [each.id for each in ours.checks])
+    seen = asyncio.run(look(watch, ours, ids=ids, limit_s=limit_s))
     verdict = worst(seen)
     if as_json:
         print_json(_as_json(seen, verdict))
@@ -135,10 +137,13 @@ def _answer(program: SlurmProgram, seen: Look, *, node: str, percent: float) -> 
     return said.code
 
 
-def choose_checks(only: str) -> list[str]:
-    """Return the ids of the checks and families in a list with commas between them; every check when it is empty."""
+def choose_checks(only: str, known: Sequence[str]) -> list[str]:
+    """Return the ids of the checks and families in a list with commas between them; every check when it is empty.
+
+    Args:
+        known: ids of all checks of this node.
+    """
     names = [name.strip() for name in only.split(",") if name.strip()]
-    known = [each.id for each in CHECKS]
     families = {name.partition(".")[0] for name in known}
     strange = [name for name in names if name not in known and name not in families]
     if strange:

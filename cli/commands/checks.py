@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
+from agent.watched import watched
 from cli.catalogue import Row, catalogue
 from cli.printing import cell, console, print_json, table
+from cli.watching import config_option, load_watch
 from controller.playbooks import load_default
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
-def checks(as_json: bool) -> None:
-    """List every check: its source, how often it looks and at what cost, what it can say, and what answers that."""
-    rows = list(catalogue(load_default()))
+@config_option
+def checks(as_json: bool, config: Path | None) -> None:
+    """List every check: its source, how often it looks and at what cost, what it can say, and what answers that.
+
+    The site's own are among them; those that --config switches off are not.
+    """
+    watch = load_watch(config)
+    rows = list(catalogue(load_default(), watched(watch), watch.timings()))
     if as_json:
         print_json([asdict(row) for row in rows])
         return

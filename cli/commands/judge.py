@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -15,13 +14,15 @@ import click
 
 from agent.recorder import reader_of
 from agent.replay import replay
+from agent.watched import watched
+from checks.check import Check
 from checks.errors import CannotJudge
 from checks.judge import judge_lines
 from checks.recording import MAX_LINE_BYTES as MAX_ENTRY_BYTES
 from checks.recording import read
 from cli.client import Failed
 from cli.exit_codes import ExitCode
-from wire.logs import configure_logging
+from cli.watching import config_option, load_watch
 
 MAX_LINE_BYTES = 1 << 20
 """What is longer is read in pieces, so that a file without line ends cannot fill the memory."""
@@ -31,12 +32,15 @@ MAX_LINE_BYTES = 1 << 20
 @click.argument("recording", metavar="[FILE]", required=False)
 @click.option("--kernel-log", "log", metavar="FILE", help="Judge the lines of a kernel log in place of a recording.")
 @click.option("--accept-userspace", is_flag=True, help="Believe also what any process could have written.")
-def judge(recording: str | None, log: str | None, accept_userspace: bool) -> None:
+@config_option
+def judge(recording: str | None, log: str | None, accept_userspace: bool, config: Path | None) -> None:
     """Judge a recording, or the lines of a kernel log.
 
     FILE is what `fleetmend agent record` wrote, or a case of the tests; - reads standard input. It is judged as the
     agent would: with hysteresis, grace and releases, on the recording's own clock. Prints one JSON object each time
     that a finding comes, changes, or is over (verdict ok).
+
+    Checks of this host's site are judged with, and --config changes checks as it does for the agent.
 
     With --kernel-log: one JSON object a finding and nothing for other lines. Takes what `dmesg`, `dmesg --raw`,
     /dev/kmsg and `journalctl -k -o short` print, told apart by line.
@@ -46,7 +50,7 @@ def judge(recording: str | None, log: str | None, accept_userspace: bool) -> Non
     if log is not None:
         _judge_log(log, accept_userspace)
     elif recording is not None:
-        _judge_recording(recording, accept_userspace)
+        _judge_recording(recording, watched(load_watch(config)).checks, accept_userspace=accept_userspace)
 
 
 def _judge_log(source: str, accept_userspace: bool) -> None:
@@ -55,12 +59,11 @@ def _judge_log(source: str, accept_userspace: bool) -> None:
             click.echo(judged.as_json())
 
 
-def _judge_recording(source: str, accept_userspace: bool) -> None:
-    configure_logging(level=logging.ERROR)
+def _judge_recording(source: str, checks: Sequence[Check], *, accept_userspace: bool) -> None:
     with _opened(source) as file:
         try:
             header, taken = read(_entries(file, source), name=source)
-            for judged in replay(header, taken, accept_userspace=accept_userspace):
+            for judged in replay(header, taken, checks=checks, accept_userspace=accept_userspace):
                 click.echo(judged.as_json())
         except CannotJudge as error:
             raise Failed(f"no recording: {error}", ExitCode.BAD_DATA) from error

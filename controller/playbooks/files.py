@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from checks.readings.site import ID
 from checks.registry import CHECKS
 from controller.playbooks.document import MAX_BYTES, read_document
 from controller.playbooks.overlaps import overlaps
@@ -14,12 +15,13 @@ from controller.playbooks.paths import flaws
 from controller.playbooks.problems import Notes, PlaybookErrors, Problem, nearest
 from controller.playbooks.shape import Draft, read_playbook
 from controller.policy.opening import OPERATOR_CORDON
-from controller.policy.playbook import Playbook
+from controller.policy.playbook import EVERY_SITE_CHECK, Playbook
 from controller.policy.silence import FLEET_SILENCE, PRESENCE_KEY
 
 SUFFIX = ".yaml"
-KNOWN_CHECKS = frozenset({*(check.id for check in CHECKS), PRESENCE_KEY.check})
-"""What a node's agent can find, and the one finding that the controller raises itself."""
+KNOWN_CHECKS = frozenset({*(check.id for check in CHECKS), PRESENCE_KEY.check, EVERY_SITE_CHECK})
+"""What a node's agent can find, and the one finding that the controller raises itself. Checks of a site have
+names of its own besides."""
 RESERVED_NAMES = frozenset({FLEET_SILENCE.name, OPERATOR_CORDON.name})
 
 
@@ -118,7 +120,7 @@ def _judge(draft: Draft, notes: Notes) -> None:
     if playbook.name in RESERVED_NAMES:
         notes.add(lines["playbook"], "playbook", f"`{playbook.name}` is fleetmend's own", "choose another name")
     for index, line in enumerate(playbook.answers):
-        if line.check not in KNOWN_CHECKS:
+        if line.check not in KNOWN_CHECKS and not ID.fullmatch(line.check):
             path = f"answers[{index}].check"
             notes.add(lines[path], path, f"there is no check `{line.check}`", nearest(line.check, KNOWN_CHECKS))
     for flaw in flaws(playbook):

@@ -26,7 +26,7 @@ def overlaps(playbooks: Sequence[Playbook]) -> Iterator[tuple[Place, Place]]:
 def share_a_finding(mine: Answers, yours: Answers) -> bool:
     """Return whether a finding could match both."""
     return (
-        mine.check == yours.check
+        (mine.names(yours.check) or yours.names(mine.check))
         and bool(mine.verdicts & yours.verdicts)
         and _meet(mine.codes, yours.codes)
         and _meet(mine.actions, yours.actions)

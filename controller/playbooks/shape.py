@@ -36,7 +36,7 @@ ANSWERED_VERDICTS = (Verdict.DEGRADED, Verdict.FAILED)
 """`unknown` never causes an action, and `ok` needs none (I1)."""
 
 _CODE = matching(re.compile(r"[A-Za-z0-9_.:-]{0,64}"), 'write a code as text; put numbers in quotes, like "79"')
-_CHECK = matching(re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*"), "write the id of a check, like gpu.xid")
+_CHECK = matching(re.compile(r"[a-z][a-z0-9_]*\.([a-z][a-z0-9_]*|\*)"), "write the id of a check, like gpu.xid")
 _LIST = Kind("write a list", lambda value: value if isinstance(value, Listing) and value.values else None, {})
 _TABLE = Kind("write a mapping", lambda value: value if isinstance(value, Table) else None, {})
 _RUNBOOK = matching(re.compile(r"[A-Za-z0-9_./:-]{1,200}"), "write a path or an address without spaces")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checks.finding import Finding, Verdict
+from checks.readings.site import FAMILY
 
 
 class Verb(StrEnum):
@@ -79,11 +80,16 @@ class Step:
     parameters: dict[str, str] = field(default_factory=dict)
 
 
+EVERY_SITE_CHECK = f"{FAMILY}.*"
+"""Stands for every check that a site adds, whose names nobody knows here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Which findings a playbook answers: all that is given must match. Empty codes match every code.
 
     Attributes:
+        check: its id, or `site.*` for all that a site adds.
         actions: only findings whose suggested action is one of these; empty matches every action.
     """
 
@@ -92,10 +98,14 @@ class Answers:
     verdicts: frozenset[Verdict] = frozenset({Verdict.FAILED})
     actions: frozenset[str] = frozenset()
 
+    def names(self, check: str) -> bool:
+        """Return whether the check is meant, or all the checks are that are meant by another such name."""
+        return check == self.check or (self.check == EVERY_SITE_CHECK and check.startswith(EVERY_SITE_CHECK[:-1]))
+
     def match(self, finding: Finding) -> bool:
         """Return whether this line answers the finding. `unknown` is never answered (I1)."""
         return (
-            finding.check == self.check
+            self.names(finding.check)
             and finding.verdict in self.verdicts
             and finding.verdict is not Verdict.UNKNOWN
             and (not self.codes or finding.code in self.codes)

@@ -15,6 +15,7 @@ from agent.recorder import NOBODY, Observer, Recorder, create, header_of, reader
 from agent.replay import replay
 from agent.settings import Watch
 from agent.simulation.machine import SimulatedMachine
+from agent.watched import watched
 from checks.errors import CannotJudge
 from checks.judge import Judged
 from checks.readings import HostReading, KernelLogState, KernelRecord, RdmaPort, RdmaReading
@@ -164,7 +165,7 @@ async def test_a_node_is_recorded_without_its_agent(tmp_path: Path, name: str) -
     await machine.inject_fault("gpu-off-bus", device="2", parameters={})
     recorder, ending = Recorder(create(str(tmp_path / name)), only={"nvml", "kernel_log"}), asyncio.Event()
     watch = Watch(node="n1", simulation_directory=machine.directory)
-    recording = asyncio.create_task(record(watch, recorder, only={"nvml", "kernel_log"}, ending=ending))
+    recording = asyncio.create_task(record(watch, watched(watch), recorder, only={"nvml", "kernel_log"}, ending=ending))
     await eventually("the GPUs are recorded", lambda: _holds_gpus(tmp_path / name))
     ending.set()
     await recording

@@ -124,6 +124,31 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
         (LEAST + "[trusted_keys.a]\n", "trusted_keys.a: give exactly one of public_key and file"),
         ('cell = "a/b"\n' + LEAST, "cell: 'a/b' is not a name of letters, digits, '.', '_' and '-'"),
         ("", "broker: it must be given"),
+        (
+            LEAST + '[checks."gpu.throtle"]\nenabled = false\n',
+            "checks: there is no check 'gpu.throtle'; did you mean 'gpu.throttle'?",
+        ),
+        (
+            LEAST + "[checks.zzz]\nenabled = false\n",
+            "checks: there is no check 'zzz' (`fleetmend checks` lists them)",
+        ),
+        (
+            LEAST + '[checks."gpu.xid"]\nraise_after = 2\n',
+            "checks: gpu.xid judges the kernel log line by line: of its settings only `enabled` can be given",
+        ),
+        (
+            LEAST + '[checks."gpu.throttle"]\ninterval_s = 5\n',
+            "checks: gpu.throttle: interval_s can be set for its source alone, as [sources.nvml]",
+        ),
+        (
+            LEAST + '[checks."gpu.throttle"]\nraise_after = 0\n',
+            "checks.gpu.throttle.raise_after: Expected `int` >= 1",
+        ),
+        (
+            LEAST + '[checks."gpu.throttle"]\nraise_after = 5\nraise_within = 3\n',
+            "checks.gpu.throttle: raise_within 3 is less than raise_after 5",
+        ),
+        (LEAST + '[site]\nfolder = "checks.d"\n', "site: folder checks.d is not an absolute path"),
     ],
 )
 def test_a_problem_says_what_is_right(tmp_path: Path, text: str, problem: str) -> None:

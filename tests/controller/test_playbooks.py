@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.finding import Verdict
+from checks.finding import Action, Finding, Verdict
 from controller.playbooks import (
     PlaybookErrors,
     Problem,
@@ -25,6 +25,7 @@ from controller.playbooks import (
 from controller.playbooks.document import MAX_BYTES
 from controller.playbooks.paths import flaws
 from controller.policy.playbook import HAND_OVER, Answers, Mode, Playbook, Step, Verb
+from controller.policy.rules import Budget, Rules
 from tests.support.playbook_walk import every_way
 
 GOOD = """\
@@ -399,6 +400,30 @@ def test_two_playbooks_with_equal_right_to_a_finding(tmp_path: Path) -> None:
         changed("playbook: gpu_lost", "playbook: other").replace('["79"]', '["74"]').replace("[reboot]", "[none]")
     )
     assert lint([tmp_path]) == []
+
+
+def test_checks_of_a_site_are_answered_by_name_or_all_together(tmp_path: Path) -> None:
+    mine = changed("playbook: gpu_lost", "playbook: mine").replace("check: gpu.count", "check: site.licence")
+    (tmp_path / "mine.yaml").write_text(mine.replace('["79"]', '["74"]'))
+    (tmp_path / "gpu_lost.yaml").write_text(GOOD.replace("check: gpu.count", "check: site.*"))
+    (problem,) = lint([tmp_path])
+    assert (problem.key, problem.wrong) == (
+        "answers[1]",
+        "gpu_lost answers some of this too, at the same precedence 10",
+    )
+    (tmp_path / "mine.yaml").write_text(mine.replace('["79"]', '["74"]').replace("precedence: 10", "precedence: 9"))
+    rules = Rules(load_directory(tmp_path), Budget(nodes=1))
+    found = [
+        rules.answering(Finding(check, "host", "critical", Verdict.FAILED, Action.REBOOT, "x"))
+        for check in ("site.licence", "site.quota", "gpu.count")
+    ]
+    assert [playbook.name if playbook else "" for playbook in found] == ["mine", "gpu_lost", ""]
+
+
+def test_no_other_family_is_answered_all_together(tmp_path: Path) -> None:
+    (tmp_path / "gpu_lost.yaml").write_text(GOOD.replace("check: gpu.count", "check: gpu.*"))
+    (problem,) = lint([tmp_path])
+    assert problem.wrong == "there is no check `gpu.*`"
 
 
 def test_one_name_in_two_files(tmp_path: Path) -> None:
