@@ -32,9 +32,10 @@ from checks.evaluator import FAULTS
 from checks.finding import FindingKey
 from checks.gpu import xid
 from cli.broker import Mosquitto
+from cli.ports import free_port
 from tests.support.agent_site import NODE, Controller, Site
 from tests.support.broker import listening, running_broker, settings
-from tests.support.embedded import free_port, until
+from tests.support.embedded import until
 from tests.support.nvml_double import build_double
 from wire import topics
 from wire.messages import AgentStarted, EventBody, FindingRaised

@@ -18,18 +18,17 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from cli.ports import LOOPBACK, free_port, why_taken
 from wire.messages import MAX_BYTES
 from wire.topics import NAME, ROOT, Channel
 
 CONTROLLER: Final = "controller"
 """The one user who reads and writes everything of ours."""
 
-LOOPBACK: Final = "127.0.0.1"
 START_LIMIT_S: Final = 10.0
 STOP_LIMIT_S: Final = 10.0
 PORT_TRIES: Final = 3
@@ -201,7 +200,7 @@ class Mosquitto:
         await self._end_leftover()
         tries = 1 if self.port else PORT_TRIES
         for left in reversed(range(tries)):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             _check_free(port)
             self._write_files(port)
             await self._spawn(program)
@@ -336,19 +335,9 @@ class Mosquitto:
         return "it said nothing"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
 def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            raise BrokerError(f"Port {port} for the broker cannot be used: {error.strerror}.") from error
+    if because := why_taken(port):
+        raise BrokerError(f"Port {port} for the broker cannot be used: {because}.")
 
 
 def _prepare(directory: Path) -> None:

@@ -32,6 +32,7 @@ from cli.cell_files import (
 )
 from cli.children import Child, Progress
 from cli.client import Client, Failed
+from cli.ports import free_port, why_taken
 from controller import keys
 
 START_LIMIT_S = 60.0
@@ -164,7 +165,7 @@ class Cell:
         plan = ControllerPlan(
             state / "controller",
             "127.0.0.1",
-            self.wishes.port or _free_port(),
+            self.wishes.port or free_port(),
             self.wishes.scheduler,
             self.wishes.hook,
             self.wishes.budget,
@@ -272,15 +273,5 @@ def _switched_on(machine: Path) -> Callable[[], bool]:
 
 
 def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise CannotStart(f"port {port} is taken by another program; choose another with --port") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    if why_taken(port):
+        raise CannotStart(f"port {port} is taken by another program; choose another with --port")

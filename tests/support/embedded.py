@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,15 +14,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from cli.client import Client
+from cli.ports import free_port
 
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(what: str, look: Callable[[], T | None], *, limit_s: float = 90.0) -> T:

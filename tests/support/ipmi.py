@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cli.ports import free_ports
 from tests.support.parts import missing
 from tests.support.surroundings import write_program
 
@@ -40,7 +41,7 @@ def running_bmc(folder: Path) -> Iterator[Path]:
     simulator, tool = (shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("ipmi_sim", "ipmitool"))
     if simulator is None or tool is None:
         missing("ipmitool, or openipmi,")
-    port = _free_port()
+    (port,) = free_ports(1, kind=socket.SOCK_DGRAM)
     (folder / "state").mkdir(parents=True)
     (folder / "lan.conf").write_text(LAN.format(port=port))
     (folder / "bmc.emu").write_text(EMULATION)
@@ -69,9 +70,3 @@ def _wait_for(program: Path) -> None:
     end = time.monotonic() + 20.0
     while subprocess.run([program, "mc", "info"], capture_output=True, check=False).returncode:
         assert time.monotonic() < end, "the simulated BMC does not answer"
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -25,6 +25,8 @@ from typing import Self
 import psutil
 import pytest
 
+from cli.ports import free_ports
+
 PROGRAMS = ("slurmctld", "slurmd", "munged", "munge", "scontrol", "squeue", "sinfo", "scancel", "sbatch", "setpriv")
 PACKAGES = "slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
 GPUS_PER_NODE = 8
@@ -357,12 +359,3 @@ def slurm_version() -> tuple[int, int]:
     ).stdout
     numbers = re.findall(r"\d+", printed)
     return int(numbers[0]), int(numbers[1])
-
-
-def free_ports(count: int) -> list[int]:
-    """Return distinct TCP ports of the loopback that nobody listens on."""
-    with contextlib.ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in sockets]

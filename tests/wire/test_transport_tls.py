@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cli.broker import find_mosquitto
+from cli.ports import free_port
 from tests.support.broker import Listener, listening, require_mosquitto, until
-from tests.support.embedded import free_port
 from wire.transport import BrokerSettings, MqttTransport, Received
 
 pytestmark = pytest.mark.broker
