@@ -31,6 +31,9 @@ CONTROLLER: Final = "controller"
 
 START_LIMIT_S: Final = 10.0
 STOP_LIMIT_S: Final = 10.0
+PINGREQ: Final = b"\xc0\x00"
+"""Source: MQTT 5.0, 3.12; the first packet must be a CONNECT (3.1)."""
+
 PORT_TRIES: Final = 3
 HASH_ITERATIONS: Final = 101
 """What mosquitto_passwd uses. Few are enough: our passwords are random, 32 bytes, and guessed by nobody."""
@@ -153,6 +156,8 @@ class Mosquitto:
         self.process: asyncio.subprocess.Process | None = None
         self._passwords: dict[str, str] | None = None
         self._lock: int | None = None
+        self._ready: asyncio.subprocess.Process | None = None
+        self._has_news = False
 
     @property
     def url(self) -> str:
@@ -188,7 +193,7 @@ class Mosquitto:
         return self.process is not None and self.process.returncode is None
 
     async def start(self) -> None:
-        """Start it and return when it accepts connections.
+        """Start it and return when it answers.
 
         Raises:
             BrokerError: there is no Mosquitto, it does not start, or another process uses the directory or the port.
@@ -202,10 +207,12 @@ class Mosquitto:
         for left in reversed(range(tries)):
             port = self.port or free_port()
             _check_free(port)
+            self._has_news = False
             self._write_files(port)
             await self._spawn(program)
-            if await self._accepts(port):
-                self.port = port
+            if await self._answers(port):
+                self.port, self._ready = port, self.process
+                self._tell_news()
                 return
             if not left:
                 raise BrokerError(f"Mosquitto ({program}) did not start on port {port}: {self._last_words()}")
@@ -265,15 +272,19 @@ class Mosquitto:
         """Keep the credentials, and tell a running broker to read its files again."""
         _prepare(self.directory)
         _write_private(self.directory / "credentials.json", json.dumps(self._load(), indent=1))
-        if self.process is not None and self.alive():
+        if self._lock is not None:
             self._write_passwords()
-            self._reload()
-            asyncio.get_running_loop().call_later(RELOAD_AGAIN_S, self._reload)
+            self._has_news = True
+            self._tell_news()
 
-    def _reload(self) -> None:
-        """Have the broker read its files again; it does so whenever it next looks."""
-        if self.process is not None and self.alive():
-            self.process.send_signal(signal.SIGHUP)
+    def _tell_news(self) -> None:
+        """Have the broker read its files again, which it does whenever it next looks; not before it is ready for that,
+        since the signal would end it."""
+        ready = self._ready
+        if self._has_news and ready is not None and ready is self.process:
+            self._has_news = False
+            _reload(ready)
+            asyncio.get_running_loop().call_later(RELOAD_AGAIN_S, _reload, ready)
 
     def _write_passwords(self) -> None:
         lines = (
@@ -303,17 +314,18 @@ class Mosquitto:
             )
         _write_private(self.directory / "mosquitto.pid", str(self.process.pid))
 
-    async def _accepts(self, port: int) -> bool:
-        """Return whether it accepts connections in time; one that does not is ended."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + START_LIMIT_S
-        while self.alive() and loop.time() < end:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(LOOPBACK, port)
-                writer.close()
-                await writer.wait_closed()
-                return self.alive()
-            await asyncio.sleep(0.02)
+    async def _answers(self, port: int) -> bool:
+        """Return whether it answers in time; one that does not is ended.
+
+        The kernel takes connections for it before it is ready for signals, and a SIGHUP would end it then. So it has to
+        throw out a client that begins with anything but a CONNECT, which it does once it works.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_LIMIT_S):
+                while self.alive():
+                    if await _is_thrown_out(port):
+                        return self.alive()
+                    await asyncio.sleep(0.02)
         await self._end_process()
         return False
 
@@ -333,6 +345,28 @@ class Mosquitto:
         with contextlib.suppress(OSError):
             return " / ".join(self.log.read_text(errors="replace").splitlines()[-3:]) or "it said nothing"
         return "it said nothing"
+
+
+def _reload(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGHUP)
+
+
+async def _is_thrown_out(port: int) -> bool:
+    """Return whether a broker takes a connection and ends it, as a PINGREQ is no beginning."""
+    try:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    try:
+        writer.write(PINGREQ)
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def _check_free(port: int) -> None:

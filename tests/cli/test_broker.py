@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import shutil
+import signal
 import socket
 import stat
 import sys
@@ -25,6 +27,13 @@ KNOWN_HASH = (
     base64.b64decode("OUQw5d3Uny1ZS/uR"),
     "$7$101$OUQw5d3Uny1ZS/uR$jc2EuWMxpWglHB0VEpNS52XEaHhYwnfrLijE8vu7kLhm9LjEMhV2OpGFuICta2UgsVvrSxTNOlRLdZfiaGCrgA==",
 )
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Return whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(int(caught, 16) & 1 << (number - 1))
 
 
 def topic(node: str, channel: Channel) -> str:
@@ -256,3 +265,23 @@ def test_the_rules_name_the_cell_and_every_channel() -> None:
         1,
         1,
     ]
+
+
+async def test_a_broker_that_has_started_outlives_the_signal_to_read_anew(tmp_path: Path) -> None:
+    async with running_broker(tmp_path) as broker:
+        assert broker.process is not None
+        assert catches(broker.process.pid, signal.SIGHUP)
+
+
+async def test_a_user_that_is_made_while_it_starts_is_known_once_it_has(tmp_path: Path) -> None:
+    require_mosquitto()
+    broker = Mosquitto(tmp_path)
+    starting = asyncio.create_task(broker.start())
+    await asyncio.sleep(0)
+    broker.credentials("n1")
+    await starting
+    try:
+        async with listening(settings(broker, "n1")) as listener:
+            assert listener.connections == 1
+    finally:
+        await broker.stop()
