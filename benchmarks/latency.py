@@ -1,7 +1,9 @@
 """From a kernel-log record to a node drained in Slurm, beside the bare `scontrol update` of the same run.
 
 Real Slurm, real Mosquitto, real agent and controller processes on a quiet machine; the record is written at the
-simulated machine's kernel-log seam. Each fault is another (GPU, code) of one of four nodes, one after the other.
+simulated machine's kernel-log seam. Each fault is another (GPU, code) of one of four nodes, one after the other. The
+playbook cordons and waits for a person: a repair would go on after the node was given back, and the next fault would
+find a node that reboots.
 """
 
 from __future__ import annotations
@@ -19,6 +21,25 @@ from tests.support.embedded import EmbeddedCell, until
 from tests.support.slurm import SlurmCluster
 
 NODES = 4
+PLAYBOOK = """
+playbook: cordon_and_ask
+summary: A GPU has a fault.
+fault_class: gpu
+severity: warning
+precedence: 1
+mode: act
+runbook: docs/how-to/respond/gpu_lost.md
+answers:
+  - {check: gpu.xid, verdicts: [degraded, failed]}
+guards: {drain: not_needed, reversible: true}
+steps:
+  - cordon: {}
+  - approve: {question: "Go on?"}
+  - verify: {}
+  - uncordon: {}
+hand_over:
+  - ticket: {team: platform}
+"""
 CODES = (79, 95, 62, 119, 120, 46, 109, 140, 143, 158)
 
 
@@ -74,10 +95,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "cell").mkdir()
         (Path(scratch) / "slurm").mkdir()
+        playbooks = Path(scratch) / "playbooks"
+        playbooks.mkdir()
+        (playbooks / "cordon_and_ask.yaml").write_text(PLAYBOOK)
         with (
             SlurmCluster(Path(scratch) / "slurm", nodes=NODES) as cluster,
             EmbeddedCell(
-                Path(scratch) / "cell", NODES, "slurm", ("--budget", "100%"), environment=cluster.env()
+                Path(scratch) / "cell",
+                NODES,
+                "slurm",
+                ("--budget", "100%", "--playbooks", str(playbooks)),
+                environment=cluster.env(),
             ) as cell,
         ):
             bare = [bare_update_s(cluster, number) * 1000 for number in range(min(faults, 50))]

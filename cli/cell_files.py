@@ -34,6 +34,7 @@ class ControllerPlan:
     hook: Path | None
     budget: str
     speedup: float
+    playbooks: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def write_controller(plan: ControllerPlan, access: Access) -> Path:
             "http": {"host": plan.host, "port": plan.port},
             "budget": _budget(plan.budget),
             "scheduler": scheduler,
+            **({"playbooks": str(plan.playbooks.absolute())} if plan.playbooks else {}),
         },
     )
 

@@ -34,6 +34,7 @@ from cli.children import Child, Progress
 from cli.client import Client, Failed
 from cli.ports import free_port, why_taken
 from controller import keys
+from controller.playbooks import PlaybookErrors, load_directory
 
 START_LIMIT_S = 60.0
 
@@ -55,6 +56,7 @@ class Wishes:
     scheduler: str
     hook: Path | None
     budget: str
+    playbooks: Path | None
     drill_host: bool
 
 
@@ -80,11 +82,15 @@ def this_host() -> str:
 @click.option("--scheduler", type=click.Choice(["none", "slurm", "command"]), default="none", show_default=True)
 @click.option("--hook", type=click.Path(path_type=Path, exists=True), help="Program for --scheduler command.")
 @click.option("--budget", default="50%", show_default=True, help="Most nodes out at once: a number or a percentage.")
+@click.option(
+    "--playbooks", type=click.Path(path_type=Path), help="Answer by the playbooks of this directory, not fleetmend's."
+)
 @click.option("--drill-host", is_flag=True, help="Let drills write kernel records on this host too (never repairs).")
 def up(**options: Any) -> None:
     """Start a whole cell on this machine: broker, controller, an agent for this host, simulated nodes."""
     wishes = Wishes(**options)
     _check_budget(wishes.budget)
+    _check_playbooks(wishes.playbooks)
     try:
         asyncio.run(Cell(wishes).run())
     except (CannotStart, BrokerError) as error:
@@ -102,6 +108,14 @@ def _check_budget(text: str) -> None:
         raise click.BadParameter(
             f"{text!r} is neither a number of nodes nor a percentage like 10%", param_hint="--budget"
         )
+
+
+def _check_playbooks(directory: Path | None) -> None:
+    try:
+        if directory is not None:
+            load_directory(directory)
+    except PlaybookErrors as errors:
+        raise click.BadParameter(f"no playbooks that can be used:\n{errors}", param_hint="--playbooks") from errors
 
 
 @dataclass(slots=True)
@@ -170,6 +184,7 @@ class Cell:
             self.wishes.hook,
             self.wishes.budget,
             self.wishes.speed,
+            self.wishes.playbooks,
         )
         _check_free(plan.port)
         self.url = f"http://127.0.0.1:{plan.port}"
