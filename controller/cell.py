@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
 
-from controller.events import Event, Logged, incident_of, kind_of, node_of
+from controller.events import Event, Logged, RulesLoaded, incident_of, kind_of, node_of
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.rules import Rules
@@ -22,8 +23,11 @@ from controller.store.sqlite import Receipt, SqliteLog
 
 log = structlog.get_logger()
 
-MAX_DECISIONS_PER_BATCH = 10_000
+MAX_DECISIONS_PER_QUESTION = 100
 """A policy that never comes to rest is a defect: it must not spin for ever and fill the log."""
+
+MAX_BATCH = 2_000
+"""So many submissions are thought about at once: more would make the first of them wait for the last."""
 
 BUSY_TICK_S = 0.2
 IDLE_TICK_S = 1.0
@@ -33,6 +37,7 @@ IDLE_TICK_S = 1.0
 class _Pending:
     events: list[Event]
     receipts: list[Receipt]
+    since: float
     committed: asyncio.Future[list[Logged]]
 
 
@@ -50,21 +55,35 @@ class Cell:
     act: Callable[[Logged], None] = lambda _: None
     clock: Callable[[], float] = time.time
     belief: Belief = field(default_factory=Belief)
-    lag_s: float = 0.0
-    _inbox: asyncio.Queue[_Pending] = field(default_factory=asyncio.Queue)
+    _inbox: deque[_Pending] = field(default_factory=deque)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+    _thought_about: list[_Pending] = field(default_factory=list)
+    _last_lag_s: float = 0.0
 
     def recall(self) -> int:
-        """Fold the whole log into belief; return how many entries there were."""
+        """Fold the log into belief, from where it is; return how many entries that were."""
         before = self.belief.last_event_id
         for entry in self.log.read(after=before):
             self.belief.apply(entry)
         return self.belief.last_event_id - before
 
+    def load_rules(self) -> None:
+        """Put it into the log when other rules decide from here on than before."""
+        digest = self.rules.digest()
+        if digest != self.belief.rules_digest:
+            self.submit([RulesLoaded(digest, "The controller started with other playbooks, budgets or limits.")])
+
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
         """Queue events; the future ends when they are committed, with their log entries."""
         committed: asyncio.Future[list[Logged]] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Pending(events, receipts or [], committed))
+        self._inbox.append(_Pending(events, receipts or [], self.clock(), committed))
+        self._came.set()
         return committed
+
+    def lag_s(self, now: float) -> float:
+        """Return how long the oldest thing waits that is not decided yet, or how long the last one did."""
+        waiting = self._thought_about or self._inbox
+        return max(now - waiting[0].since, self._last_lag_s) if waiting else self._last_lag_s
 
     async def run(self) -> None:
         """Think until cancelled.
@@ -73,18 +92,19 @@ class Cell:
             StoreError: the log cannot be written. Nothing was acted on or acknowledged that is not in it.
         """
         while True:
-            batch = await self._next_batch()
-            await self._think(batch)
+            self._thought_about = await self._next_batch()
+            await self._think(self._thought_about)
+            self._thought_about = []
 
     async def _next_batch(self) -> list[_Pending]:
         tick_s = BUSY_TICK_S if self.belief.open_incidents or self.belief.silent else IDLE_TICK_S
-        batch: list[_Pending] = []
         with contextlib.suppress(TimeoutError):
             # Not asyncio.wait_for: in Python 3.11 it can swallow a cancellation, and the cell would never stop.
             async with asyncio.timeout(tick_s):
-                batch.append(await self._inbox.get())
-        while not self._inbox.empty():
-            batch.append(self._inbox.get_nowait())
+                await self._came.wait()
+        batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_BATCH))]
+        if not self._inbox:
+            self._came.clear()
         return batch
 
     async def _think(self, batch: list[_Pending]) -> None:
@@ -95,7 +115,7 @@ class Cell:
         receipts = [receipt for pending in batch for receipt in pending.receipts]
         if entries or receipts:
             await self.log.append(entries, receipts)
-        self.lag_s = self.clock() - now
+        self._last_lag_s = self.clock() - min((pending.since for pending in batch), default=now)
         for pending, believed in answers:
             if not pending.committed.done():
                 pending.committed.set_result(believed)
@@ -110,14 +130,18 @@ class Cell:
 
     def _decide(self, now: float) -> list[Logged]:
         decided: list[Logged] = []
-        while decisions := decide(self.belief, self.rules, now):
-            decided += [self._believe(event, now) for event in decisions]
-            if len(decided) > MAX_DECISIONS_PER_BATCH:
-                raise RuntimeError(f"the policy does not come to rest; last decision: {decided[-1].event!r}")
+        questions = 1 + len(self.belief.open_incidents) + len(self.belief.unanswered) + len(self.belief.silent)
+        before = -1
+        while len(decided) > before:
+            before = len(decided)
+            for event in decide(self.belief, self.rules, now):
+                decided.append(self._believe(event, now))
+                if len(decided) > questions * MAX_DECISIONS_PER_QUESTION:
+                    raise RuntimeError(f"the policy does not come to rest; last decision: {event!r}")
         return decided
 
 
-_QUIET = frozenset({"checks.changed", "node.seen", "schedule.observed"})
+_QUIET = frozenset({"checks.changed", "finding.left", "node.seen", "schedule.observed"})
 
 
 def _tell(entry: Logged) -> None:

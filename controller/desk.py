@@ -128,7 +128,7 @@ class FrontDesk:
 
     def overview(self) -> dict[str, object]:
         """Return what the top of the status page shows."""
-        held, fleet = self.belief.held_nodes(), len(self.belief.nodes)
+        held, fleet = self.belief.held, len(self.belief.nodes)
         budget = self.cell.rules.budget
         frozen = frozen_by(self.belief)
         return {
@@ -141,6 +141,6 @@ class FrontDesk:
             "paused": self.belief.paused,
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),
-            "lag_s": round(self.cell.lag_s, 3),
+            "lag_s": round(self.intake.lag_s(self.clock()), 3),
             "term": self.orders.term,
         }

@@ -44,6 +44,21 @@ class FindingCleared(msgspec.Struct, frozen=True, tag="finding.cleared"):
     origin: str = "edge"
 
 
+class FindingLeft(msgspec.Struct, frozen=True, tag="finding.left"):
+    """No playbook answers this finding: nothing is done about it, and why."""
+
+    node: str
+    key: FindingKey
+    because: str
+
+
+class RulesLoaded(msgspec.Struct, frozen=True, tag="rules.loaded"):
+    """Other rules decide from here on: playbooks, budgets or limits changed. `digest`: of all of them together."""
+
+    digest: str
+    because: str
+
+
 class CheckLevelsChanged(msgspec.Struct, frozen=True, tag="checks.changed"):
     """Which verdict each check of a node gives; logged only when a verdict changes, not every minute."""
 
@@ -242,6 +257,8 @@ Event = (
     NodeSeen
     | FindingRaised
     | FindingCleared
+    | FindingLeft
+    | RulesLoaded
     | CheckLevelsChanged
     | AgentStarted
     | PresenceChanged

@@ -17,6 +17,7 @@ import structlog
 from checks.finding import FindingKey
 from controller import events
 from controller.cell import Cell
+from controller.lag import Hearing
 from controller.policy.belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.sqlite import Receipt
@@ -37,6 +38,7 @@ class Intake:
     Attributes:
         rejected: reason → how many messages were dropped for it.
         last_seen: node → Unix time of its last valid message that was not a retained one.
+        hearing: how old the levels are that come.
     """
 
     cell: Cell
@@ -49,9 +51,13 @@ class Intake:
     on_order_ended: Callable[[events.OrderEnded], None] = lambda _: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
+    hearing: Hearing = field(init=False)
     _logged_at: dict[str, float] = field(default_factory=dict)
     _stored: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     _stored_any: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.hearing = Hearing(self.clock())
 
     async def take(self, received: Received) -> None:
         """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
@@ -66,8 +72,18 @@ class Intake:
             self._drop(received, str(refusal).split(":", maxsplit=1)[0], str(refusal))
             return
         if not received.retained:
-            self.last_seen[envelope.node] = self.clock()
+            self._hear(envelope)
         self._dispatch(received, envelope)
+
+    def _hear(self, envelope: messages.Envelope) -> None:
+        now = self.last_seen[envelope.node] = self.clock()
+        if isinstance(envelope.body, messages.Status):
+            self.hearing.heard(envelope.sent_at, now)
+
+    def lag_s(self, now: float) -> float:
+        """Return how far the cell is behind its nodes, Unix seconds on the controller's clock in."""
+        online = sum(node.presence == "online" for node in self.cell.belief.nodes.values())
+        return max(self.cell.lag_s(now), self.hearing.lag_s(now, online=online))
 
     def _check(self, address: topics.Address, envelope: messages.Envelope) -> None:
         if address.cell != self.cell_name:

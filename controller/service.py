@@ -173,6 +173,7 @@ class Controller:
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
+            self.cell.load_rules()
             group.create_task(self.cell.run(), name="cell")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):

@@ -118,7 +118,7 @@ async def approve(call: Call) -> shapes.Acted:
     Raises:
         Problem: 404, no such incident; 409, it asks for no approval.
     """
-    incident = call.incident()
+    incident = await call.incident()
     why_not = plan.why_not_approve(incident)
     if why_not:
         raise refused(why_not, f"GET /api/v1/incidents/{incident.id} says what it does now")
@@ -134,7 +134,7 @@ async def abort(call: Call) -> shapes.Acted:
     Raises:
         Problem: 404, no such incident; 409, there is nothing to abort.
     """
-    incident = call.incident()
+    incident = await call.incident()
     why_not = plan.why_not_abort(incident)
     if why_not:
         raise refused(why_not, f"GET /api/v1/incidents/{incident.id} says what it does now")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from controller.api.cell_view import CellView
 from controller.api.problems import Problem, unknown
-from controller.policy.belief import NodeBelief
+from controller.policy.belief import NodeBelief, incident_in
 from controller.policy.incident import Incident
 
 BodyType = TypeVar("BodyType")
@@ -40,16 +40,16 @@ class Call:
         """
         return known_node(self.cell, self.path["name"])
 
-    def incident(self) -> Incident:
+    async def incident(self) -> Incident:
         """Return the incident that the path names.
 
         Raises:
             Problem: 404, there is no such incident.
         """
-        incidents = self.cell.belief.incidents
-        found = incidents.get(self.path["id"])
+        name = self.path["id"]
+        found = self.cell.belief.incidents.get(name) or incident_in(await self.cell.timeline(incident_id=name), name)
         if found is None:
-            raise unknown("incident", self.path["id"], reversed(incidents))
+            raise unknown("incident", name, reversed(self.cell.belief.incidents))
         return found
 
     def said(self, shape: type[BodyType]) -> BodyType:

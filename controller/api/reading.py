@@ -101,7 +101,7 @@ async def incidents(call: Call) -> list[shapes.IncidentRow]:
 
 async def incident(call: Call) -> shapes.IncidentDetail:
     """Return everything about one incident."""
-    return await incident_detail(call.cell, call.incident())
+    return await incident_detail(call.cell, await call.incident())
 
 
 async def incident_detail(cell: CellView, incident: Incident) -> shapes.IncidentDetail:

@@ -78,6 +78,16 @@ def _(event: events.FindingCleared) -> str:
 
 
 @headline.register
+def _(event: events.FindingLeft) -> str:
+    return f"Left: {_key(event.key)}"
+
+
+@headline.register
+def _(_event: events.RulesLoaded) -> str:
+    return "Other rules decide from here on"
+
+
+@headline.register
 def _(event: events.CheckLevelsChanged) -> str:
     unwell = sorted(name for name, level in event.checks.items() if level.verdict != "ok")
     return f"Checks changed; not ok: {', '.join(unwell)}" if unwell else "Checks changed; every check is ok"

@@ -6,7 +6,7 @@ back a verification, an uncordon, an abort, a ticket or a page (I3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from controller import events
 from controller.events import Reason
@@ -249,7 +249,7 @@ def _why_step(incident: Incident, step: Step, attempt: int) -> Reason:
 _SEVERITY = {"critical": 0, "warning": 1, "info": 2}
 
 
-def by_priority(incidents: Iterator[Incident]) -> list[Incident]:
+def by_priority(incidents: Iterable[Incident]) -> list[Incident]:
     """Return incidents in the order in which they get what is scarce: severity, precedence, age."""
     return sorted(
         incidents, key=lambda i: (_SEVERITY.get(i.playbook.severity, 3), i.playbook.precedence, i.opened_at, i.id)

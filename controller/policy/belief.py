@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
@@ -13,6 +15,11 @@ from controller import events
 from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import Verb
 from wire.messages import CheckLevel, NodeFacts
+
+CLOSED_KEPT = 5_000
+"""Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
+
+_NONE: dict[str, Incident] = {}
 
 
 @dataclass(slots=True)
@@ -64,24 +71,40 @@ class Belief:
 
     Attributes:
         open_incidents: subset of `incidents`, in order of opening.
-        unanswered: findings that stand and that no incident answers yet, so that deciding costs what is open, not what
+        incidents: the open ones, and the newest `closed_kept` closed ones; older ones live in the log alone.
+        opened: how many incidents were ever opened.
+        open_by_node: the open incidents of each node, oldest first; "" has those of the whole fleet.
+        held: nodes that fleetmend holds out or is about to: what budgets count.
+        unanswered: findings that stand and that nobody decided about yet, so that deciding costs what is open, not what
             exists.
+        left: findings that stand and that no playbook answers, by node.
         silent: nodes whose agent is lost or silent, with when that began.
+        unreported: those of `silent` for which no finding stands yet.
         agents_lost: nodes on which the controller itself raised a finding about that.
         orders: order id → incident id, for orders under way.
         cordons_asked: node → a person's wish to take it out.
         paused: why nothing new may be begun, empty when it may.
+        closed: the closed incidents that are kept, in order of closing.
+        rules_digest: of the rules that decide now.
     """
 
     nodes: dict[str, NodeBelief] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     open_incidents: dict[str, Incident] = field(default_factory=dict)
+    opened: int = 0
+    open_by_node: dict[str, dict[str, Incident]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     unanswered: dict[tuple[str, FindingKey], None] = field(default_factory=dict)
+    left: dict[str, dict[FindingKey, None]] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
+    unreported: dict[str, float] = field(default_factory=dict)
     agents_lost: set[str] = field(default_factory=set)
     orders: dict[str, str] = field(default_factory=dict)
     cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
     paused: str = ""
+    closed: deque[str] = field(default_factory=deque)
+    closed_kept: int = CLOSED_KEPT
+    rules_digest: str = ""
     last_event_id: int = 0
     last_at: float = 0.0
 
@@ -94,20 +117,28 @@ class Belief:
 
     def next_incident_id(self) -> str:
         """Return the name of the next incident: counted, so that a replay gives the same."""
-        return f"inc-{len(self.incidents) + 1:06d}"
-
-    def held_nodes(self) -> set[str]:
-        """Return the nodes that fleetmend holds out or is about to: what budgets count."""
-        return {incident.node for incident in self.open_incidents.values() if incident.holding}
+        return f"inc-{self.opened + 1:06d}"
 
     def open_on(self, node: str) -> list[Incident]:
-        """Return the open incidents of a node, oldest first."""
-        return [incident for incident in self.open_incidents.values() if incident.node == node]
+        """Return the open incidents of a node, oldest first; those of the whole fleet for an empty name."""
+        return list(self.open_by_node.get(node, _NONE).values())
 
     def apply(self, logged: events.Logged) -> None:
         """Take one log entry in. Entries must come in order."""
         self.last_event_id, self.last_at = logged.event_id, logged.at
         self._apply(logged.event, logged.at)
+        self._count_hold(self._node_of(logged.event))
+
+    def _node_of(self, event: events.Event) -> str:
+        incident = self.incidents.get(events.incident_of(event))
+        return incident.node if incident is not None else events.node_of(event)
+
+    def _count_hold(self, name: str) -> None:
+        """Holds begin and end in many events; they are counted in this one place."""
+        if any(incident.holding for incident in self.open_by_node.get(name, _NONE).values()):
+            self.held.add(name)
+        else:
+            self.held.discard(name)
 
     @singledispatchmethod
     def _apply(self, event: object, at: float) -> None:
@@ -126,6 +157,7 @@ class Belief:
         node.edges[key] = event.observed_at
         if event.origin == "controller":
             self.agents_lost.add(event.node)
+            self._count_silence(event.node)
         before = node.findings.get(key)
         if before is None or judged_otherwise(before.finding, event.finding):
             since = at if before is None else before.since
@@ -143,9 +175,28 @@ class Belief:
             incident.condemned_by[known.key] = replace(known, serial=raised.finding.serial)
 
     def _leave_unanswered(self, node: str, finding: Finding) -> None:
-        self.unanswered.pop((node, finding.key), None)
+        self._forget_question(node, finding.key)
         if finding.verdict in {Verdict.FAILED, Verdict.DEGRADED}:
             self.unanswered[node, finding.key] = None
+
+    def _forget_question(self, node: str, key: FindingKey) -> None:
+        self.unanswered.pop((node, key), None)
+        left = self.left.get(node, {})
+        left.pop(key, None)
+        if not left:
+            self.left.pop(node, None)
+
+    @_apply.register
+    def _(self, event: events.FindingLeft, _at: float) -> None:
+        self.unanswered.pop((event.node, event.key), None)
+        self.left.setdefault(event.node, {})[event.key] = None
+
+    @_apply.register
+    def _(self, event: events.RulesLoaded, _at: float) -> None:
+        """Other playbooks may answer what was left: everything is asked again."""
+        self.unanswered.update(((node, key), None) for node, keys in self.left.items() for key in keys)
+        self.left.clear()
+        self.rules_digest = event.digest
 
     @_apply.register
     def _(self, event: events.FindingCleared, _at: float) -> None:
@@ -156,7 +207,8 @@ class Belief:
         node.findings.pop(event.key, None)
         if event.origin == "controller":
             self.agents_lost.discard(event.node)
-        self.unanswered.pop((event.node, event.key), None)
+            self._count_silence(event.node)
+        self._forget_question(event.node, event.key)
 
     @_apply.register
     def _(self, event: events.CheckLevelsChanged, _at: float) -> None:
@@ -177,6 +229,13 @@ class Belief:
             self.silent.setdefault(event.node, at)
         else:
             self.silent.pop(event.node, None)
+        self._count_silence(event.node)
+
+    def _count_silence(self, name: str) -> None:
+        if name in self.silent and name not in self.agents_lost:
+            self.unreported[name] = self.silent[name]
+        else:
+            self.unreported.pop(name, None)
 
     @_apply.register
     def _(self, event: events.OrderEnded, _at: float) -> None:
@@ -247,9 +306,19 @@ class Belief:
             because=event.reason.because,
         )
         self.incidents[incident.id] = self.open_incidents[incident.id] = incident
+        self.open_by_node.setdefault(incident.node, {})[incident.id] = incident
+        self.opened += 1
+        self._ask_again(incident)
         self.cordons_asked.pop(event.node, None)
         for finding in event.findings:
             self._join(incident, finding)
+
+    def _ask_again(self, incident: Incident) -> None:
+        """What nobody answers by itself may belong to an incident of the same device."""
+        left = self.left.get(incident.node, {})
+        for key in [key for key in left if key.device == incident.device]:
+            self._forget_question(incident.node, key)
+            self.unanswered[incident.node, key] = None
 
     @_apply.register
     def _(self, event: events.IncidentJoined, _at: float) -> None:
@@ -266,7 +335,7 @@ class Belief:
 
     def _join(self, incident: Incident, finding: Finding) -> None:
         incident.condemned_by[finding.key] = finding
-        self.unanswered.pop((incident.node, finding.key), None)
+        self._forget_question(incident.node, finding.key)
         raised = self.node(incident.node).findings.get(finding.key) if incident.node else None
         if raised is not None:
             raised.incident_id = incident.id
@@ -358,10 +427,33 @@ class Belief:
     @_apply.register
     def _(self, event: events.IncidentClosed, at: float) -> None:
         incident = self.open_incidents.pop(event.incident_id)
+        self._leave_open(incident)
         incident.outcome, incident.closed_at, incident.because = event.outcome, at, event.reason.because
         incident.waiting_for, incident.holding = "", False
         self._drop_intent(incident)
         self._free_if_unheld(incident.node)
+
+    def _leave_open(self, incident: Incident) -> None:
+        here = self.open_by_node[incident.node]
+        del here[incident.id]
+        if not here:
+            del self.open_by_node[incident.node]
+        self.closed.append(incident.id)
+        if len(self.closed) > self.closed_kept:
+            del self.incidents[self.closed.popleft()]
+
+
+def incident_in(entries: Iterable[events.Logged], incident_id: str) -> Incident | None:
+    """Return an incident as the entries about it tell, for one that closed too long ago to be in belief.
+
+    Returns:
+        `None` when the entries do not have its beginning.
+    """
+    recalled = Belief()
+    for entry in entries:
+        if incident_id in recalled.incidents or isinstance(entry.event, events.IncidentOpened):
+            recalled.apply(entry)
+    return recalled.incidents.get(incident_id)
 
 
 def judged_otherwise(before: Finding, after: Finding) -> bool:

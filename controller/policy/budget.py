@@ -12,7 +12,7 @@ def over_budget(belief: Belief, rules: Rules, node: str) -> Reason | None:
 
     A node that is held already costs nothing more.
     """
-    held = belief.held_nodes()
+    held = belief.held
     if node in held:
         return None
     fleet = len(belief.nodes)

@@ -1,31 +1,46 @@
 """The decision: what, if anything, is to be done now. Pure: the same belief, rules and time give the same answer.
 
-A decision is an event that is not yet in the log. The caller applies what is returned and asks again until nothing is
-left to decide, so that no decision is taken on a belief that another one has already changed.
+A decision is an event that is not yet in the log. Decisions come one by one and the caller applies each before it asks
+for the next, so that none is taken on a belief that another one has already changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.incident import Incident
 from controller.policy.opening import answer_findings, operator_cordons
 from controller.policy.rules import Rules
 from controller.policy.silence import silence
 
 
-def decide(belief: Belief, rules: Rules, now: float) -> list[events.Event]:
-    """Return the next decisions, empty when there is nothing to decide at this moment.
+def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
+    """Yield the next decisions. When nothing is yielded, nothing is left to decide at this moment.
+
+    One pass costs what is open, whatever the number of decisions. It ends early once a node came free: what waits for
+    a budget is asked again in order of priority.
 
     Args:
+        belief: must have taken in each decision before the next one is asked for.
         now: Unix seconds on the controller's clock.
     """
-    for rule in (silence(belief, rules, now), operator_cordons(belief), answer_findings(belief, rules, now)):
-        first = next(iter(rule), None)
-        if first is not None:
-            return [first]
-    for incident in by_priority(iter(belief.open_incidents.values())):
+    yield from silence(belief, rules, now)
+    yield from operator_cordons(belief)
+    yield from answer_findings(belief, rules, now)
+    held = len(belief.held)
+    for incident in by_priority(belief.open_incidents.values()):
+        yield from _advance(belief, rules, incident, now)
+        if len(belief.held) < held:
+            return
+        held = len(belief.held)
+
+
+def _advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> Iterator[events.Event]:
+    while incident.id in belief.open_incidents:
         decision = advance(belief, rules, incident, now)
-        if decision is not None:
-            return [decision]
-    return []
+        if decision is None:
+            return
+        yield decision

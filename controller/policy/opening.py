@@ -29,16 +29,13 @@ OPERATOR_CORDON = Playbook(
 
 
 def answer_findings(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
-    """Yield what becomes of the findings that nobody answers yet: at most one decision per node and device."""
-    touched: set[tuple[str, str]] = set()
-    for node, key in belief.unanswered:
-        raised = belief.nodes[node].findings[key]
-        playbook = rules.answering(raised.finding)
-        if (node, key.device) in touched:
+    """Yield what becomes of each finding that nobody decided about yet."""
+    for node, key in list(belief.unanswered):
+        if (node, key) not in belief.unanswered:
             continue
-        decision = _answer(belief, node, raised, playbook, now)
+        raised = belief.nodes[node].findings[key]
+        decision = _answer(belief, node, raised, rules.answering(raised.finding), now)
         if decision is not None:
-            touched.add((node, key.device))
             yield decision
 
 
@@ -47,7 +44,10 @@ def _answer(belief: Belief, node: str, raised: Raised, playbook: Playbook | None
     open_here = next((i for i in belief.open_on(node) if i.device == finding.device), None)
     if open_here is not None:
         return _join(open_here, finding, playbook)
-    if playbook is None or now - raised.since < playbook.confirm_s:
+    if playbook is None:
+        because = f"No playbook answers {finding.check} {finding.code} when it is {finding.verdict}."
+        return events.FindingLeft(node, finding.key, because)
+    if now - raised.since < playbook.confirm_s:
         return None
     return events.IncidentOpened(
         belief.next_incident_id(),
@@ -97,7 +97,7 @@ def _replaceable(incident: Incident) -> bool:
 
 def operator_cordons(belief: Belief) -> Iterator[events.Event]:
     """Yield the incidents that people's own cordons are carried out as."""
-    for node, request in belief.cordons_asked.items():
+    for node, request in list(belief.cordons_asked.items()):
         yield events.IncidentOpened(
             belief.next_incident_id(),
             node,
@@ -107,7 +107,6 @@ def operator_cordons(belief: Belief) -> Iterator[events.Event]:
             [],
             events.Reason(f"{request.by} took {node} out: {request.because or 'no reason given'}."),
         )
-        return
 
 
 def standing(belief: Belief, incident: Incident) -> list[Finding]:

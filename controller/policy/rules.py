@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
+
+import msgspec
 
 from checks.finding import Finding
 from controller.policy.playbook import Playbook
@@ -49,6 +52,10 @@ class Rules:
     mass_silence_nodes: int = 3
     mass_silence_share: float = 0.3
     simulated_speedup: float = 1.0
+
+    def digest(self) -> str:
+        """Return a name for exactly these rules: the same text of them gives the same."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
 
     def answering(self, finding: Finding) -> Playbook | None:
         """Return the playbook that answers a finding: the one of lowest precedence, `None` when nobody does."""

@@ -51,7 +51,7 @@ def is_mass_silence(belief: Belief, rules: Rules) -> bool:
 
 def frozen_by(belief: Belief) -> Incident | None:
     """Return the incident for which the cell is frozen, `None` when it is not."""
-    return next((i for i in belief.open_incidents.values() if i.playbook.name == FLEET_SILENCE.name), None)
+    return next((i for i in belief.open_on("") if i.playbook.name == FLEET_SILENCE.name), None)
 
 
 def _freeze(belief: Belief, rules: Rules) -> events.Event:
@@ -78,9 +78,9 @@ def _thaw(incident_id: str, belief: Belief) -> events.Event:
 
 
 def _lost_agents(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
-    for name, since in belief.silent.items():
+    for name, since in list(belief.unreported.items()):
         node = belief.nodes[name]
-        if PRESENCE_KEY in node.findings or now - since < rules.agent_lost_after_s or _rebooting(belief, name):
+        if now - since < rules.agent_lost_after_s or _rebooting(belief, name):
             continue
         yield events.FindingRaised(name, node.boot_id, _lost(node, now - since), now, origin="controller")
 
@@ -104,7 +104,7 @@ SILENT_VERBS = frozenset({Verb.REBOOT, Verb.POWER_CYCLE})
 
 
 def _found_agents(belief: Belief, now: float) -> Iterator[events.Event]:
-    for name in belief.agents_lost:
+    for name in list(belief.agents_lost):
         if name not in belief.silent:
             presence = belief.nodes[name].presence
             yield events.FindingCleared(name, PRESENCE_KEY, f"The agent is {presence} again.", now, origin="controller")

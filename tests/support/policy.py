@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from checks.finding import Action, Finding, Verdict
@@ -105,12 +106,15 @@ class PolicyRun:
     def decide(self) -> list[events.Event]:
         """Decide until nothing is left to decide."""
         decided: list[events.Event] = []
-        while decisions := decide(self.belief, self.rules, self.now):
-            for event in decisions:
-                self.believe(event)
+        while decisions := list(self._pass()):
             decided += decisions
             assert len(decided) < 1000, f"the policy does not come to rest: {decided[-1]!r}"
         return decided
+
+    def _pass(self) -> Iterator[events.Event]:
+        for event in decide(self.belief, self.rules, self.now):
+            self.believe(event)
+            yield event
 
     def wait(self, seconds: float) -> list[events.Event]:
         """Let time pass; return what was decided then."""

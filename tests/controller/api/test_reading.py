@@ -59,6 +59,17 @@ async def test_a_finding_is_shown_with_its_reason(cell: OpenCell, http: aiohttp.
     ] == row["findings"]
 
 
+async def test_an_incident_that_left_memory_is_read_from_the_log(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.nodes.find("n2", off_the_bus())
+    await cell.until_step("n2", "probation")
+    cell.clock.now += 100.0
+    closed = await cell.until("n2", "closed")
+    del cell.cell.belief.incidents[closed.id]
+    shown = await get(http, "/api/v1/incidents/inc-000001")
+    assert (shown["node"], shown["state"], shown["outcome"]) == ("n2", "closed", "returned")
+    assert shown["timeline"][0]["kind"] == "incident.opened"
+
+
 async def test_incidents_are_listed_newest_first_with_exactly_these_fields(
     cell: OpenCell, http: aiohttp.ClientSession
 ) -> None:

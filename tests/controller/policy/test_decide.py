@@ -8,10 +8,13 @@ import pytest
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
-from controller.policy.incident import Phase
+from controller.policy.belief import Belief
+from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import Answers, Mode, Verb
 from controller.policy.rules import Budget, Rules
 from tests.support.policy import GPU_LOST, GPU_MEMORY, PolicyRun, playbook, xid
+
+ALL = frozenset({Verdict.FAILED, Verdict.DEGRADED})
 
 
 def only(run: PolicyRun, node: str = "n1") -> events.StepIntended:
@@ -41,7 +44,7 @@ def test_a_fault_becomes_a_returned_node() -> None:
     run.end(only(run))
     assert run.verbs("n1") == ["cordon", "drain", "reboot", "verify", "probation", "uncordon"]
     assert (run.incident().state, run.incident().outcome) == ("closed", "returned")
-    assert run.belief.held_nodes() == set()
+    assert run.belief.held == set()
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.OK])
@@ -80,7 +83,7 @@ def test_i2_the_budget_holds_at_every_instant_and_says_what_it_waits_for() -> No
     run = PolicyRun().nodes(*(f"n{i}" for i in range(10)))
     for i in range(10):
         run.raise_on(f"n{i}", xid("79"))
-        assert len(run.belief.held_nodes()) <= 2
+        assert len(run.belief.held) <= 2
     waiting = [i for i in run.belief.open_incidents.values() if i.waiting_for == "budget"]
     assert len(waiting) == 8
     reasons = [e.event.reason for e in run.log if isinstance(e.event, events.IncidentWaiting)]
@@ -108,7 +111,7 @@ def test_i5_a_foreign_hold_is_waited_out_and_not_touched() -> None:
     run.raise_on("n1", xid("79"))
     run.end(only(run), "refused", "drained by hand: memory test")
     assert run.incident().waiting_for == "foreign hold"
-    assert run.belief.held_nodes() == set()
+    assert run.belief.held == set()
     run.wait(3600)
     assert run.verbs("n1") == ["cordon"]
     run.say(events.ScheduleObserved("n1", True, "", "", [], run.now))
@@ -144,7 +147,7 @@ def test_i6_no_return_while_the_finding_stands() -> None:
         run.wait(10)
     assert run.incident().outcome == "handed_over"
     assert run.verbs("n1")[-1] == "ticket"
-    assert run.belief.held_nodes() == {"n1"}
+    assert run.belief.held == {"n1"}
     assert "uncordon" not in run.verbs("n1")
 
 
@@ -200,7 +203,7 @@ def test_two_gpus_of_one_node_are_repaired_one_after_the_other_under_one_hold() 
     run.wait(61)
     assert run.incident(0).outcome == "returned"
     assert "uncordon" not in run.verbs("n1")
-    assert run.belief.held_nodes() == {"n1"}
+    assert run.belief.held == {"n1"}
     assert run.belief.nodes["n1"].hold_id == run.incident(0).id
 
 
@@ -229,7 +232,7 @@ def test_abort_leaves_the_node_out_and_uncordon_gives_it_back() -> None:
     run.end(only(run))
     incident = run.incident()
     run.say(events.OperatorActed("abort", incident.id, "kim", "we look ourselves"))
-    assert (incident.state, run.belief.held_nodes(), run.under_way()) == ("aborted", {"n1"}, [])
+    assert (incident.state, run.belief.held, run.under_way()) == ("aborted", {"n1"}, [])
     run.say(events.OperatorActed("uncordon", "n1", "kim", "fine"))
     run.end(only(run))
     assert (incident.state, incident.outcome) == ("closed", "cancelled")
@@ -243,7 +246,7 @@ def test_abort_waits_for_a_cordon_that_is_being_made() -> None:
     run.say(events.OperatorActed("abort", run.incident().id, "kim", ""))
     assert only(run) == cordon
     run.end(cordon)
-    assert (run.incident().state, run.belief.held_nodes()) == ("aborted", {"n1"})
+    assert (run.incident().state, run.belief.held) == ("aborted", {"n1"})
 
 
 def test_approve_returns_a_node_that_people_mended_after_verifying_it() -> None:
@@ -287,7 +290,7 @@ def test_i4_an_approval_that_proves_wrong_tells_people_no_second_time() -> None:
     fail_verification(run)
 
     incident = run.incident()
-    assert (incident.state, run.under_way(), run.belief.held_nodes()) == ("handed_over", [], {"n1"})
+    assert (incident.state, run.under_way(), run.belief.held) == ("handed_over", [], {"n1"})
     assert incident.because.startswith("Handed to people again: Still found on fresh readings")
     assert [run.verbs("n1").count(verb) for verb in ("ticket", "page")] == [1, 1]
 
@@ -335,7 +338,7 @@ def test_shadow_mode_touches_nothing() -> None:
     shadow = playbook("gpu_lost", Verb.CORDON, Verb.REBOOT, Verb.VERIFY, Verb.UNCORDON, mode=Mode.SHADOW)
     run = PolicyRun(Rules((shadow,), Budget(nodes=5))).nodes("n1")
     run.raise_on("n1", xid("79"))
-    assert (run.under_way(), run.incident().outcome, run.belief.held_nodes()) == ([], "shadowed", set())
+    assert (run.under_way(), run.incident().outcome, run.belief.held) == ([], "shadowed", set())
 
 
 def test_a_fault_that_goes_by_itself_before_anything_was_done_is_closed() -> None:
@@ -357,7 +360,7 @@ def test_a_persons_cordon_is_carried_out_and_kept_until_a_person_ends_it() -> No
     run.say(events.OperatorActed("cordon", "n1", "kim", "burn-in"))
     run.end(only(run))
     run.wait(10_000)
-    assert (run.belief.held_nodes(), run.incident().state) == ({"n1"}, "running")
+    assert (run.belief.held, run.incident().state) == ({"n1"}, "running")
     run.say(events.OperatorActed("uncordon", "n1", "kim", ""))
     run.end(only(run))
     assert run.incident().outcome == "cancelled"
@@ -423,6 +426,92 @@ def _decided(run: PolicyRun, entry: events.Logged) -> bool:
 def test_a_new_fault_on_a_degraded_finding_of_the_same_key_is_answered_again() -> None:
     run = PolicyRun().nodes("n1")
     soft = Finding("gpu.xid", "GPU-0", "79", Verdict.DEGRADED, Action.NONE, "Hm.")
-    assert run.raise_on("n1", soft) == []
+    (left,) = run.raise_on("n1", soft)
+    assert isinstance(left, events.FindingLeft)
     run.raise_on("n1", xid("79"))
     assert run.verbs("n1") == ["cordon"]
+
+
+def soft_finding(code: str = "31", device: str = "GPU-0") -> Finding:
+    return Finding("gpu.xid", device, code, Verdict.DEGRADED, Action.NONE, "Hm.")
+
+
+def test_i10_a_finding_that_no_playbook_answers_is_left_once_and_says_why() -> None:
+    run = PolicyRun().nodes("n1")
+    (left,) = run.raise_on("n1", soft_finding())
+    assert isinstance(left, events.FindingLeft)
+    assert left.because == "No playbook answers gpu.xid 31 when it is degraded."
+    assert (run.wait(60), run.belief.unanswered) == ([], {})
+
+
+def test_what_was_left_belongs_to_a_later_incident_of_its_device() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", soft_finding())
+    run.raise_on("n1", soft_finding(device="GPU-1"))
+    run.raise_on("n1", xid("79"))
+    assert {key.code for key in run.incident().condemned_by} == {"79", "31"}
+    assert list(run.belief.left["n1"]) == [soft_finding(device="GPU-1").key]
+
+
+def test_what_was_left_is_asked_again_under_other_rules() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", soft_finding())
+    run.rules = replace(run.rules, playbooks=(playbook("new", Verb.TICKET, code="31"),))
+    assert run.rules.digest() != PolicyRun().rules.digest()
+    assert run.wait(60) == []
+    run.say(events.RulesLoaded(run.rules.digest(), "Changed."))
+    assert run.belief.left["n1"] == {soft_finding().key: None}
+    harder = replace(playbook("new", Verb.TICKET, code="31"), answers=(Answers("gpu.xid", verdicts=ALL),))
+    run.rules = replace(run.rules, playbooks=(harder,))
+    run.say(events.RulesLoaded(run.rules.digest(), "Changed."))
+    assert (run.belief.left, run.verbs("n1")) == ({}, ["ticket"])
+
+
+def test_what_is_cleared_is_not_left_either() -> None:
+    run = PolicyRun().nodes("n1")
+    run.raise_on("n1", soft_finding())
+    run.clear_on("n1", soft_finding())
+    assert run.belief.left == {}
+
+
+def test_the_same_rules_have_the_same_digest() -> None:
+    assert PolicyRun().rules.digest() == PolicyRun().rules.digest()
+    assert PolicyRun(replace(PolicyRun().rules, budget=Budget(nodes=3))).rules.digest() != PolicyRun().rules.digest()
+
+
+def test_closed_incidents_leave_memory_and_their_numbers_are_not_given_again() -> None:
+    run = PolicyRun(belief=Belief(closed_kept=2)).nodes("n1")
+    for _ in range(4):
+        run.raise_on("n1", xid("79"))
+        for outcome in ("failed", "done", "done"):
+            run.end(only(run), outcome)
+        run.clear_on("n1", xid("79"))
+    assert list(run.belief.incidents) == ["inc-000003", "inc-000004"]
+    run.raise_on("n1", xid("79"))
+    assert next(iter(run.belief.open_incidents)) == "inc-000005"
+
+
+def test_one_decision_costs_what_is_open_and_not_what_exists() -> None:
+    """Twice as many nodes at once: about twice the looks at incidents, not four times."""
+    looks = [burst_of(count) for count in (50, 100)]
+    assert looks[1] < 2.5 * looks[0]
+
+
+def burst_of(count: int) -> int:
+    """Return how often an incident was looked at until a burst of so many nodes was decided."""
+    looked_at = LookedAt()
+    rules = replace(PolicyRun().rules, budget=Budget(nodes=count))
+    run = PolicyRun(rules, belief=Belief(open_incidents=looked_at)).nodes(*(f"n{i}" for i in range(count)))
+    run.say(*(events.FindingRaised(f"n{i}", "boot-1", xid("79"), run.now) for i in range(count)))
+    assert len(run.under_way()) == count
+    return looked_at.times
+
+
+class LookedAt(dict[str, Incident]):
+    """Counts how often it is asked whether an incident is open, which is once a look."""
+
+    times = 0
+
+    def __contains__(self, key: object) -> bool:
+        self.times += 1
+        return super().__contains__(key)

@@ -100,7 +100,7 @@ def test_whatever_happens_the_invariants_hold(history: list[Act]) -> None:
     for act in history:
         act(run)
         run.now += 0.01
-        assert len(run.belief.held_nodes()) <= BUDGET, "I2"
+        assert len(run.belief.held) <= BUDGET, "I2"
         assert run.decide() == [], "what was decided is decided"
     _no_return_without_verification(run)
     _one_key_each(run)
