@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import re
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import aiohttp
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
 LIMIT_S = 20.0
+_LISTENING = re.compile(rb"DevTools listening on ws://127\.0\.0\.1:(\d+)/")
 
 _FLAGS = (
     "--headless",
@@ -74,17 +76,19 @@ class BrowserPage:
 @contextlib.asynccontextmanager
 async def browse(profile: Path, url: str) -> AsyncIterator[BrowserPage]:
     """Open an address in a fresh browser, which ends with the context."""
-    process = await asyncio.create_subprocess_exec(
-        CHROMIUM,
-        *_FLAGS,
-        f"--user-data-dir={profile}",
-        "about:blank",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    spoken = profile.with_name(f"{profile.name}.log")
+    with spoken.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            CHROMIUM,
+            *_FLAGS,
+            f"--user-data-dir={profile}",
+            "about:blank",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=log,
+        )
     try:
-        port = await _port(profile / "DevToolsActivePort")
+        port = await _port(spoken)
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
                 targets = await answer.json()
@@ -101,13 +105,18 @@ async def browse(profile: Path, url: str) -> AsyncIterator[BrowserPage]:
         await process.wait()
 
 
-async def _port(file: Path) -> int:
+async def _port(spoken: Path) -> int:
+    """Return the port that the browser names.
+
+    Its profile has it too, but Ubuntu's browser is a snap with a file system of its own, where nobody else can read.
+    """
     async with asyncio.timeout(LIMIT_S):
         while True:
-            if lines := _lines(file):
-                return int(lines[0])
+            if found := _listening(spoken):
+                return found
             await asyncio.sleep(0.05)
 
 
-def _lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
+def _listening(spoken: Path) -> int:
+    found = _LISTENING.search(spoken.read_bytes())
+    return int(found[1]) if found else 0
