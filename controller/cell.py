@@ -141,7 +141,7 @@ class Cell:
         return decided
 
 
-_QUIET = frozenset({"checks.changed", "finding.left", "node.seen", "schedule.observed"})
+_QUIET = frozenset({"checks.changed", "finding.left", "node.placed", "node.seen", "schedule.observed"})
 
 
 def _tell(entry: Logged) -> None:

@@ -13,6 +13,7 @@ from controller.events import DrillStarted, Event, Logged, OrderEnded
 from controller.intake import Intake
 from controller.policy.belief import Belief
 from controller.policy.budget import over_budget
+from controller.policy.scopes import FLEET
 from controller.policy.silence import frozen_by
 from controller.watch import ScheduleWatch
 from wire.orders import Order, OrderAction
@@ -69,7 +70,7 @@ class FrontDesk:
         """
         full = over_budget(self.belief, self.cell.rules, node)
         if full is not None:
-            raise Refused(full.because.removeprefix("Waiting: "))
+            raise Refused(full[1].because.removeprefix("Waiting: "))
         foreign = self.belief.nodes[node].foreign_reason
         if foreign:
             raise Refused(f"{node} is already held by somebody else: {foreign}")
@@ -138,7 +139,8 @@ class FrontDesk:
             "broker_connected": self.transport.connected,
             "scheduler": self.watch.scheduler.name,
             "scheduler_error": self.watch.error,
-            "paused": self.belief.paused,
+            "paused": self.belief.pauses.get(FLEET, ""),
+            "pauses": {str(scope): by for scope, by in self.belief.pauses.items()},
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),
             "lag_s": round(self.intake.lag_s(self.clock()), 3),

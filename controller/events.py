@@ -24,6 +24,19 @@ class NodeSeen(msgspec.Struct, frozen=True, tag="node.seen"):
     facts: NodeFacts
 
 
+class NodePlaced(msgspec.Struct, frozen=True, tag="node.placed"):
+    """Where a node stands, whole, when it is first known and whenever it changes.
+
+    Attributes:
+        places: kind (`pool, rack, leaf, nvlink_domain`, or another word) → names; a node may hang on several leaves.
+        source: who says so.
+    """
+
+    node: str
+    places: dict[str, list[str]]
+    source: str = ""
+
+
 class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
     """A fault began or changed. `origin`: `edge` as it happened, `level` healed from a status, `controller` our own."""
 
@@ -255,6 +268,7 @@ class IncidentClosed(msgspec.Struct, frozen=True, tag="incident.closed"):
 
 Event = (
     NodeSeen
+    | NodePlaced
     | FindingRaised
     | FindingCleared
     | FindingLeft

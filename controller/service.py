@@ -24,7 +24,7 @@ from controller.engine.orders import OrderDesk
 from controller.intake import Intake
 from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
-from controller.policy.rules import Rules
+from controller.policy.rules import DEFAULT_BREAKERS, Rules
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
@@ -72,6 +72,9 @@ def rules_of(settings: ControllerSettings) -> Rules:
     return Rules(
         playbooks=books,
         budget=settings.budget.budget(),
+        limits=tuple(section.limit() for section in settings.limits),
+        breakers=DEFAULT_BREAKERS if settings.breakers is None else tuple(s.rule() for s in settings.breakers),
+        freezes=tuple(section.freeze() for section in settings.freezes),
         agent_lost_after_s=settings.silence.agent_lost_after_s,
         mass_silence_nodes=settings.silence.freeze_nodes,
         mass_silence_share=settings.silence.freeze_share,

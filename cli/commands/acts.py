@@ -48,9 +48,10 @@ def uncordon(client: Client, node: str, because: str, as_json: bool) -> None:
 @click.argument("scope", default="fleet", shell_complete=node_names)
 @_acting
 def pause(client: Client, scope: str, because: str, as_json: bool) -> None:
-    """Begin nothing disruptive, on a node or in the fleet.
+    """Begin nothing disruptive: on a node, in a place, for a check, or anywhere.
 
-    SCOPE is a node, or `fleet`, which is the default. Returns to service go on.
+    SCOPE is a node, `rack=r12`, `pool=research`, `leaf=`, `nvlink_domain=`, `job=`, `sku=`, `driver=`, `check=`,
+    `playbook=`, or `fleet`, which is the default. Returns to service go on.
     """
     _tell(client.post("pause", scope=scope, because=because), as_json=as_json)
 
@@ -61,7 +62,7 @@ def pause(client: Client, scope: str, because: str, as_json: bool) -> None:
 def resume(client: Client, scope: str, because: str, as_json: bool) -> None:
     """End a pause.
 
-    SCOPE is a node, or `fleet`, which is the default.
+    SCOPE is what was paused: `fleetmend status` lists it.
     """
     _tell(client.post("resume", scope=scope, because=because), as_json=as_json)
 

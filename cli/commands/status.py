@@ -49,7 +49,7 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "scheduler": answer["scheduler"] or "none",
                 "scheduler error": cell(answer["scheduler_error"], "red"),
                 "frozen": cell(answer["frozen"], "red"),
-                "paused by": cell(answer["paused"], "yellow"),
+                "paused": cell("; ".join(f"{scope} by {by}" for scope, by in answer["pauses"].items()), "yellow"),
                 "rejected": ", ".join(f"{reason} {count}" for reason, count in answer["rejected_messages"].items()),
                 "incidents": f"{counts['incidents_open']} open, {counts['incidents_waiting']} waiting, "
                 f"{counts['incidents_handed_over']} with people",

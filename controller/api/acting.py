@@ -5,14 +5,14 @@ from __future__ import annotations
 from controller.api import plan, shapes
 from controller.api.call import Call, known_node, refused
 from controller.api.moments import iso
-from controller.api.problems import Problem
+from controller.api.problems import Problem, nearest
 from controller.errors import Refused
 from controller.events import OperatorActed
 from controller.policy.belief import Belief, NodeBelief
 from controller.policy.incident import Incident
 from controller.policy.opening import OPERATOR_CORDON
+from controller.policy.scopes import FLEET, FLEET_KIND, KINDS, KINDS_OF_INCIDENTS, NODE_KIND, Scope, parse
 
-FLEET = "fleet"
 DRILL_ANSWER_S = 10.0
 """How long a request waits for the node's word on a drill; a node answers in well under a second."""
 
@@ -87,10 +87,10 @@ def _free_already(call: Call, node: NodeBelief) -> shapes.Acted:
 
 
 async def pause(call: Call) -> shapes.Acted:
-    """Begin nothing disruptive, on a node or anywhere, until it is resumed. Returns to service go on.
+    """Begin nothing disruptive, on a node, in a place or anywhere, until it is resumed. Returns to service go on.
 
     Raises:
-        Problem: 404, no such node.
+        Problem: 404, no such node or place; 422, no such kind of place.
     """
     return await _set_pause(call, "pause")
 
@@ -99,17 +99,40 @@ async def resume(call: Call) -> shapes.Acted:
     """End a pause.
 
     Raises:
-        Problem: 404, no such node.
+        Problem: 404, no such node or place; 422, no such kind of place.
     """
     return await _set_pause(call, "resume")
 
 
 async def _set_pause(call: Call, verb: str) -> shapes.Acted:
     said = call.said(shapes.Scope)
-    where = "the fleet" if said.scope == FLEET else known_node(call.cell, said.scope).name
-    event_id, at = await _record(call, verb, said.scope, said.because)
+    scope = _known_scope(call, said.scope)
+    if verb == "resume" and scope not in call.cell.belief.pauses:
+        paused = ", ".join(str(scope) for scope in call.cell.belief.pauses) or "nothing"
+        return _nothing_to_do(call, f"{scope.words} is not paused; {paused} is.")
+    event_id, at = await _record(call, verb, str(scope), said.because)
     done = "paused: nothing disruptive is begun" if verb == "pause" else "resumed"
-    return shapes.Acted(event_id, at, f"{where} is {done}.")
+    return shapes.Acted(event_id, at, f"{scope.words} is {done}.")
+
+
+def _known_scope(call: Call, text: str) -> Scope:
+    scope = parse(text)
+    if scope.kind == NODE_KIND:
+        return Scope(NODE_KIND, known_node(call.cell, scope.name).name)
+    if scope.kind not in KINDS:
+        kinds = ", ".join(f"{kind}=NAME" for kind in KINDS if kind not in {FLEET_KIND, NODE_KIND})
+        raise Problem(422, f"{text[:80]!r} is no scope", f"fleet, the name of a node, or one of {kinds}", field="scope")
+    standing = scope in call.cell.belief.pauses or (scope.kind, scope.name) in call.cell.belief.residents
+    if scope != FLEET and scope.kind not in KINDS_OF_INCIDENTS and not standing:
+        raise _no_such_place(call, scope)
+    return scope
+
+
+def _no_such_place(call: Call, scope: Scope) -> Problem:
+    known = sorted(name for kind, name in call.cell.belief.residents if kind == scope.kind)
+    likely = nearest(scope.name, known) or known[:5]
+    hint = f"known: {', '.join(likely)}" if likely else f"no node says in which {scope.kind} it stands"
+    return Problem(404, f"no node stands in {scope.words[:80]}", hint, field="scope")
 
 
 async def approve(call: Call) -> shapes.Acted:

@@ -15,7 +15,7 @@ from controller.events import Logged
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident, Phase, attempts_of, position_after
 from controller.policy.opening import OPERATOR_CORDON
-from controller.policy.playbook import HAND_OVER, Step, Verb
+from controller.policy.playbook import BREAKER_CLASS, HAND_OVER, Step, Verb
 
 _BEGIN_PHASE: dict[type, Phase] = {
     events.IncidentHandedOver: Phase.HAND_OVER,
@@ -116,13 +116,20 @@ def _planned(incident: Incident, step: Step, *, is_next: bool) -> PlannedStep:
 
 
 _WAITS = {
-    "budget": "Waits until the budget has room for one more node.",
+    "budget": "Waits until the budget{of} has room for one more node.",
+    "breaker": "Waits until the breaker{of} lets one more node go.",
     "approval": "Waits for a person's approval.",
-    "pause": "Waits until the pause is lifted.",
+    "pause": "Waits until the pause{of} is lifted.",
+    "freeze window": "Waits until the freeze{of} is over.",
     "freeze": "Waits until agents are heard again; nothing is begun meanwhile.",
     "node": "Waits until another incident has repaired this node.",
     "foreign hold": "Waits until whoever holds the node gives it back; it is theirs, not touched.",
 }
+
+
+def _waits(for_what: str) -> str:
+    kind, separator, scope = for_what.partition(" of ")
+    return _WAITS.get(kind, f"Waits for {for_what}.").format(of=f"{separator}{scope}")
 
 
 def next_of(incident: Incident, now: float) -> str:
@@ -134,7 +141,7 @@ def next_of(incident: Incident, now: float) -> str:
     if incident.intent is not None:
         return _under_way(incident, now)
     if incident.waiting_for:
-        return _WAITS.get(incident.waiting_for, f"Waits for {incident.waiting_for}.")
+        return _waits(incident.waiting_for)
     step = incident.step()
     return f"Next: {spaced(step.name)}." if step is not None else _at_rest(incident)
 
@@ -152,6 +159,8 @@ def _under_way(incident: Incident, now: float) -> str:
 
 
 def _at_rest(incident: Incident) -> str:
+    if incident.fault_class == BREAKER_CLASS:
+        return "Half open: the next node that asks goes on as a canary; how that ends decides."
     if not incident.node:
         return "Nothing is acted on until agents are heard again."
     if incident.playbook.name == OPERATOR_CORDON.name:
@@ -173,6 +182,8 @@ def why_not_approve(incident: Incident) -> str:
         return f"{incident.id} is closed ({incident.outcome})"
     if incident.stop_asked or incident.return_asked or incident.phase in {Phase.RETURNING, Phase.RELEASING}:
         return f"{incident.id} is on its way back into service already"
+    if incident.fault_class == BREAKER_CLASS:
+        return f"{incident.id} is an open breaker; abort closes it at once"
     if not incident.node:
         return f"{incident.id} ends by itself as soon as agents are heard again"
     if incident.outcome or waits_for_approval(incident):
@@ -186,7 +197,7 @@ def why_not_abort(incident: Incident) -> str:
         return f"{incident.id} is closed ({incident.outcome})"
     if incident.stop_asked or incident.phase is Phase.RELEASING:
         return f"{incident.id} is being ended already"
-    if not incident.node:
+    if not incident.node and incident.fault_class != BREAKER_CLASS:
         return f"{incident.id} ends by itself as soon as agents are heard again"
     if incident.playbook.name == OPERATOR_CORDON.name:
         return f"{incident.id} is a person's own cordon; uncordon {incident.node} ends it"

@@ -15,6 +15,7 @@ from controller.api.timeline import entry_of
 from controller.events import Logged
 from controller.policy.belief import NodeBelief, health
 from controller.policy.incident import Incident
+from controller.policy.scopes import NODE_KIND, Scope
 
 RECENT_INCIDENTS = 20
 RECENT_ENTRIES = 100
@@ -65,7 +66,7 @@ async def node_detail(cell: CellView, node: NodeBelief) -> shapes.NodeDetail:
         node.hold_id or None,
         iso_or_none(node.held_since),
         node.foreign_reason,
-        node.paused,
+        cell.belief.pauses.get(Scope(NODE_KIND, node.name), ""),
         list(node.jobs),
         rows.facts_shown(node.facts),
         [rows.finding_detail(raised.finding, raised=raised) for raised in node.findings.values()],

@@ -111,6 +111,7 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         overview.budget,
         overview.broker_connected,
         overview.paused,
+        overview.pauses,
         overview.frozen,
         overview.scheduler,
         overview.scheduler_error,

@@ -184,13 +184,18 @@ class BudgetUse(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """The cell's own state. `paused` and `frozen` hold the reason, empty when it is neither."""
+    """The cell's own state. `paused` and `frozen` hold the reason, empty when it is neither.
+
+    Attributes:
+        pauses: scope (`rack=r12`, a node) → by whom and why; `paused` is that of the whole fleet.
+    """
 
     cell: str
     uptime_s: float
     budget: BudgetUse
     broker_connected: bool
     paused: str = ""
+    pauses: dict[str, str] = {}
     frozen: str = ""
     scheduler: str = ""
     scheduler_error: str = ""
@@ -223,6 +228,7 @@ class CellStatus(msgspec.Struct, frozen=True):
     budget: BudgetUse
     broker_connected: bool
     paused: str
+    pauses: dict[str, str]
     frozen: str
     scheduler: str
     scheduler_error: str
@@ -239,7 +245,7 @@ class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is paused or resumed: `fleet`, or the name of a node."""
+    """What is paused or resumed: `fleet`, the name of a node, or `rack=r12` and the like."""
 
     scope: Annotated[str, msgspec.Meta(min_length=1, max_length=253)] = "fleet"
     because: Annotated[str, msgspec.Meta(max_length=MAX_BECAUSE)] = ""

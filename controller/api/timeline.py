@@ -68,6 +68,12 @@ def _(event: events.NodeSeen) -> str:
 
 
 @headline.register
+def _(event: events.NodePlaced) -> str:
+    places = "; ".join(f"{kind} {', '.join(names)}" for kind, names in event.places.items())
+    return f"{event.node} stands in {places or 'no known place'}"
+
+
+@headline.register
 def _(event: events.FindingRaised) -> str:
     return f"Found {event.finding.verdict}: {_key(event.finding.key)}"
 

@@ -11,15 +11,22 @@ from collections.abc import Iterable
 from controller import events
 from controller.events import Reason
 from controller.policy.belief import Belief
+from controller.policy.breakers import stopped_by_breaker, tripped
 from controller.policy.budget import over_budget
 from controller.policy.concluding import conclude
+from controller.policy.freezes import frozen_window
 from controller.policy.incident import Incident, Phase, attempts_of
 from controller.policy.opening import OPERATOR_CORDON, standing
-from controller.policy.playbook import QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
+from controller.policy.pauses import paused
+from controller.policy.playbook import BREAKER_CLASS, QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
 from controller.policy.rules import Rules
+from controller.policy.scopes import FLEET, Scope
 from controller.policy.silence import FLEET_SILENCE, frozen_by
 
 DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
+RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS})
+"""Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
+
 RETRY_DELAY_S = 10.0
 VERIFY_RETRY_DELAY_S = 5.0
 
@@ -87,7 +94,7 @@ def _hand_over(incident: Incident) -> events.Event:
 
 
 def _finish(belief: Belief, incident: Incident) -> events.Event | None:
-    if incident.playbook.name in {OPERATOR_CORDON.name, FLEET_SILENCE.name}:
+    if incident.playbook.name in RESTING:
         return None
     if incident.playbook.mode is Mode.SHADOW:
         return events.IncidentClosed(
@@ -116,13 +123,19 @@ def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: flo
     skipped = _needless(belief, incident, step)
     if skipped:
         return _skip(incident, step, skipped)
-    waiting = _held_back(belief, rules, incident, step)
+    waiting = _held_back(belief, rules, incident, step, now)
     if waiting is None:
-        return _intend(belief, rules, incident, step, now)
+        return _tripped(belief, rules, incident, step, now) or _intend(belief, rules, incident, step, now)
     for_what, reason = waiting
     if incident.waiting_for == for_what:
         return None
     return events.IncidentWaiting(incident.id, for_what, reason)
+
+
+def _tripped(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
+    if step.verb is not Verb.CORDON or incident.playbook.name == OPERATOR_CORDON.name:
+        return None
+    return tripped(belief, rules, incident, now)
 
 
 def speedup(belief: Belief, rules: Rules, node: str) -> float:
@@ -155,25 +168,32 @@ def _skip(incident: Incident, step: Step, because: str) -> events.Event:
 Waiting = tuple[str, Reason] | None
 
 
-def _held_back(belief: Belief, rules: Rules, incident: Incident, step: Step) -> Waiting:
+def _held_back(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> Waiting:
     if incident.playbook.mode is Mode.ASK and not incident.approved_by and incident.phase is Phase.AUTOMATIC:
         reason = Reason(f"The playbook {incident.playbook.name} asks first: approve {incident.id} to go on.")
         return "approval", reason
     if step.verb not in DISRUPTIVE:
         return None
-    return _stopped_for_all(belief, incident) or _stopped_here(belief, rules, incident, step)
+    return _stopped_for_all(belief, rules, incident, now) or _stopped_here(belief, rules, incident, step)
 
 
-def _stopped_for_all(belief: Belief, incident: Incident) -> Waiting:
+def _stopped_for_all(belief: Belief, rules: Rules, incident: Incident, now: float) -> Waiting:
     if incident.playbook.name == OPERATOR_CORDON.name:
         return None
-    pause = belief.paused or belief.nodes[incident.node].paused
-    if pause:
-        return "pause", Reason(f"Paused by {pause}.", unless="the pause is lifted by `fleetmend resume`")
     frozen = frozen_by(belief)
     if frozen is not None:
         return "freeze", Reason(f"Frozen while {frozen.id} is open: {frozen.because}")
-    return None
+    return _scoped("pause", paused(belief, incident)) or _scoped(
+        "freeze window", frozen_window(belief, rules, incident, now)
+    )
+
+
+def _scoped(for_what: str, stopped: tuple[Scope, Reason] | None) -> Waiting:
+    """Name the scope in what is waited for, so that a wait for another scope is another wait."""
+    if stopped is None:
+        return None
+    scope, reason = stopped
+    return (for_what if scope == FLEET else f"{for_what} of {scope.words}"), reason
 
 
 def _stopped_here(belief: Belief, rules: Rules, incident: Incident, step: Step) -> Waiting:
@@ -185,19 +205,17 @@ def _stopped_here(belief: Belief, rules: Rules, incident: Incident, step: Step) 
                 unless="they give the node back",
             )
             return "foreign hold", reason
-        full = over_budget(belief, rules, node.name) or _playbook_full(belief, incident)
-        return ("budget", full) if full is not None else None
+        return _scoped("breaker", _breaker(belief, incident)) or _scoped(
+            "budget", over_budget(belief, rules, node.name, incident)
+        )
     if step.verb in REPAIRS:
         return _neighbour_repairs(belief, incident)
     return None
 
 
-def _playbook_full(belief: Belief, incident: Incident) -> Reason | None:
-    limit = incident.playbook.max_at_once
-    holding = [i.id for i in belief.open_incidents.values() if i.holding and i.playbook.name == incident.playbook.name]
-    if not limit or len(holding) < limit:
-        return None
-    return Reason(f"Waiting: {incident.playbook.name} holds {len(holding)} nodes out already, at most {limit} at once.")
+def _breaker(belief: Belief, incident: Incident) -> tuple[Scope, Reason] | None:
+    """A person's own cordon is no mistake of the policy: no breaker stops it."""
+    return None if incident.playbook.name == OPERATOR_CORDON.name else stopped_by_breaker(belief, incident)
 
 
 def _neighbour_repairs(belief: Belief, incident: Incident) -> Waiting:

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
 from checks.finding import Finding, FindingKey, Verdict
 from controller import events
 from controller.policy.incident import Incident, Phase
-from controller.policy.playbook import Verb
+from controller.policy.ledger import ScopeLedger
+from controller.policy.places import Places, places_of
+from controller.policy.playbook import BREAKER_CLASS, Verb
+from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope, parse
 from wire.messages import CheckLevel, NodeFacts
 
 CLOSED_KEPT = 5_000
@@ -62,7 +66,7 @@ class NodeBelief:
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
-    paused: str = ""
+    places: Places = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -74,7 +78,8 @@ class Belief:
         incidents: the open ones, and the newest `closed_kept` closed ones; older ones live in the log alone.
         opened: how many incidents were ever opened.
         open_by_node: the open incidents of each node, oldest first; "" has those of the whole fleet.
-        held: nodes that fleetmend holds out or is about to: what budgets count.
+        ledger: nodes that fleetmend holds out or is about to, and those taken out lately, per scope.
+        residents: (kind, name) of a place → the nodes that stand in it.
         unanswered: findings that stand and that nobody decided about yet, so that deciding costs what is open, not what
             exists.
         left: findings that stand and that no playbook answers, by node.
@@ -83,7 +88,7 @@ class Belief:
         agents_lost: nodes on which the controller itself raised a finding about that.
         orders: order id → incident id, for orders under way.
         cordons_asked: node → a person's wish to take it out.
-        paused: why nothing new may be begun, empty when it may.
+        pauses: scope → why nothing new may be begun in it.
         closed: the closed incidents that are kept, in order of closing.
         rules_digest: of the rules that decide now.
     """
@@ -93,7 +98,8 @@ class Belief:
     open_incidents: dict[str, Incident] = field(default_factory=dict)
     opened: int = 0
     open_by_node: dict[str, dict[str, Incident]] = field(default_factory=dict)
-    held: set[str] = field(default_factory=set)
+    ledger: ScopeLedger = field(default_factory=ScopeLedger)
+    residents: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     unanswered: dict[tuple[str, FindingKey], None] = field(default_factory=dict)
     left: dict[str, dict[FindingKey, None]] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
@@ -101,7 +107,7 @@ class Belief:
     agents_lost: set[str] = field(default_factory=set)
     orders: dict[str, str] = field(default_factory=dict)
     cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
-    paused: str = ""
+    pauses: dict[Scope, str] = field(default_factory=dict)
     closed: deque[str] = field(default_factory=deque)
     closed_kept: int = CLOSED_KEPT
     rules_digest: str = ""
@@ -135,10 +141,24 @@ class Belief:
 
     def _count_hold(self, name: str) -> None:
         """Holds begin and end in many events; they are counted in this one place."""
-        if any(incident.holding for incident in self.open_by_node.get(name, _NONE).values()):
-            self.held.add(name)
-        else:
-            self.held.discard(name)
+        if not name:
+            return
+        holders = [incident for incident in self.open_by_node.get(name, _NONE).values() if incident.holding]
+        if holders or name in self.held:
+            self.ledger.hold(name, self.scopes_of(name, holders) if holders else ())
+
+    @property
+    def held(self) -> Collection[str]:
+        """The nodes that fleetmend holds out or is about to: what budgets count."""
+        return self.ledger.scopes_held.keys()
+
+    def scopes_of(self, name: str, incidents: list[Incident]) -> tuple[Scope, ...]:
+        """Return every scope of a node, and those that these incidents of it add."""
+        node = self.nodes[name]
+        places = [Scope(kind, place) for kind, names in places_of(node).items() for place in names]
+        playbooks = {Scope(PLAYBOOK_KIND, incident.playbook.name) for incident in incidents}
+        checks = {Scope(CHECK_KIND, key.check) for incident in incidents for key in incident.condemned_by}
+        return (FLEET, Scope(NODE_KIND, name), *places, *sorted(playbooks), *sorted(checks))
 
     @singledispatchmethod
     def _apply(self, event: object, at: float) -> None:
@@ -147,7 +167,29 @@ class Belief:
     @_apply.register
     def _(self, event: events.NodeSeen, _at: float) -> None:
         node = self.node(event.node)
-        node.boot_id, node.facts = event.boot_id, event.facts
+        with self._moving(node):
+            node.boot_id, node.facts = event.boot_id, event.facts
+
+    @_apply.register
+    def _(self, event: events.NodePlaced, _at: float) -> None:
+        node = self.node(event.node)
+        with self._moving(node):
+            node.places = {kind: tuple(names) for kind, names in event.places.items()}
+
+    @contextlib.contextmanager
+    def _moving(self, node: NodeBelief) -> Iterator[None]:
+        """Keep the index of residents true over a change of a node's places, facts or jobs."""
+        before = places_of(node)
+        yield
+        after = places_of(node)
+        if before == after:
+            return
+        for place in _each(before):
+            self.residents[place].discard(node.name)
+            if not self.residents[place]:
+                del self.residents[place]
+        for place in _each(after):
+            self.residents.setdefault(place, set()).add(node.name)
 
     @_apply.register
     def _(self, event: events.FindingRaised, at: float) -> None:
@@ -250,7 +292,8 @@ class Belief:
         if event.observed_at < node.hold_changed_at:
             return
         node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
-        node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
+        with self._moving(node):
+            node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
         if node.held_since and event.held_by != node.hold_id and not self._uncordoning(event.node):
             for incident in self.open_on(event.node):
                 _lose_hold(incident, event.foreign_reason)
@@ -285,10 +328,11 @@ class Belief:
             incident.approved_by = by
 
     def _pause(self, subject: str, reason: str) -> None:
-        if subject in {"", "fleet"}:
-            self.paused = reason
+        scope = parse(subject)
+        if reason:
+            self.pauses[scope] = reason
         else:
-            self.node(subject).paused = reason
+            self.pauses.pop(scope, None)
 
     @_apply.register
     def _(self, event: events.DrillStarted, at: float) -> None:
@@ -351,6 +395,24 @@ class Belief:
         if event.verb == Verb.CORDON:
             node = self.node(event.node)
             node.hold_id = node.hold_id or event.hold_id
+            if event.node not in self.held:
+                self._take_out(self.incidents[event.incident_id], at)
+
+    def _take_out(self, incident: Incident, at: float) -> None:
+        scopes = self.scopes_of(incident.node, [incident])
+        self.ledger.take(scopes, at)
+        for breaker in self.open_on(""):
+            half_open = breaker.fault_class == BREAKER_CLASS and breaker.step() is None and not breaker.canary
+            if half_open and parse(breaker.device) in scopes:
+                breaker.canary = incident.id
+
+    def _end_canary(self, incident: Incident, outcome: str) -> None:
+        """A half-open breaker learns how its canary ended; one that could not be taken out was none."""
+        for breaker in self.open_on(""):
+            if breaker.canary == incident.id and outcome:
+                breaker.canary_outcome = breaker.canary_outcome or outcome
+            elif breaker.canary == incident.id:
+                breaker.canary = ""
 
     @_apply.register
     def _(self, event: events.StepEnded, at: float) -> None:
@@ -381,6 +443,7 @@ class Belief:
             node.held_since, node.schedulable, node.hold_changed_at = node.held_since or at, False, at
             return
         incident.holding = False
+        self._end_canary(incident, "")
         self._free_if_unheld(incident.node)
         if event.outcome == "refused":
             node.foreign_reason = event.because
@@ -402,6 +465,7 @@ class Belief:
         incident = self.incidents[event.incident_id]
         incident.outcome, incident.because = "handed_over", event.reason.because
         incident.return_asked = False
+        self._end_canary(incident, incident.outcome)
         incident.enter(Phase.HAND_OVER)
 
     @_apply.register
@@ -420,6 +484,7 @@ class Belief:
     def _(self, event: events.IncidentAborted, _at: float) -> None:
         incident = self.incidents[event.incident_id]
         incident.outcome, incident.because, incident.stop_asked = "aborted", event.reason.because, ""
+        self._end_canary(incident, incident.outcome)
         self._drop_intent(incident)
         incident.enter(Phase.HAND_OVER)
         incident.position = len(incident.steps())
@@ -430,6 +495,9 @@ class Belief:
         self._leave_open(incident)
         incident.outcome, incident.closed_at, incident.because = event.outcome, at, event.reason.because
         incident.waiting_for, incident.holding = "", False
+        self._end_canary(incident, incident.outcome)
+        if incident.fault_class == BREAKER_CLASS:
+            self.ledger.forget(parse(incident.device))
         self._drop_intent(incident)
         self._free_if_unheld(incident.node)
 
@@ -441,6 +509,10 @@ class Belief:
         self.closed.append(incident.id)
         if len(self.closed) > self.closed_kept:
             del self.incidents[self.closed.popleft()]
+
+
+def _each(places: Places) -> Iterator[tuple[str, str]]:
+    return ((kind, name) for kind, names in places.items() for name in names)
 
 
 def incident_in(entries: Iterable[events.Logged], incident_id: str) -> Incident | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.breakers import settle_breakers
 from controller.policy.incident import Incident
 from controller.policy.opening import answer_findings, operator_cordons
 from controller.policy.rules import Rules
@@ -28,6 +29,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
         now: Unix seconds on the controller's clock.
     """
     yield from silence(belief, rules, now)
+    yield from settle_breakers(belief, rules)
     yield from operator_cordons(belief)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)

@@ -50,6 +50,8 @@ class Incident:
         repaired_at: when the last repair step ended, 0 before any.
         told: names of the hand-over's steps that reached people; they are not told the same twice.
         condemned_by: every finding this incident was opened or joined for; all must be gone before a return.
+        canary: of a breaker that is half open, the incident that may go on.
+        canary_outcome: how that one ended, empty before.
         stop_asked: why a person ended it, empty otherwise.
     """
 
@@ -82,6 +84,8 @@ class Incident:
     last_failure: str = ""
     evidence: dict[str, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    canary: str = ""
+    canary_outcome: str = ""
 
     @property
     def state(self) -> str:

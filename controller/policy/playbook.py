@@ -52,6 +52,9 @@ class Mode(StrEnum):
     ACT = "act"
 
 
+BREAKER_CLASS = "breaker"
+"""Fault class of an open breaker, which is an incident of the fleet."""
+
 HAND_OVER = "hand_over"
 """The jump that ends the automatic part: the steps under `hand_over` follow, and the node stays out."""
 

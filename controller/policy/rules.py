@@ -10,6 +10,7 @@ import msgspec
 
 from checks.finding import Finding
 from controller.policy.playbook import Playbook
+from controller.policy.scopes import CHECK_KIND, FLEET, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,81 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A budget of a scope, or of each scope of a kind when the scope has no name."""
+
+    scope: Scope
+    budget: Budget
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRule:
+    """How many nodes may be taken out of a scope within a window, before the breaker opens.
+
+    Attributes:
+        at_least: a share of a small scope is never less than this, or two faults on one day would open it.
+        cooldown_s: how long it stays open before one incident may go on as a canary.
+    """
+
+    scope: Scope
+    budget: Budget
+    window_s: float
+    cooldown_s: float
+    at_least: int = 1
+    because: str = ""
+
+    def limit(self, size: int) -> int:
+        """Return the number of nodes that may be taken out within the window."""
+        return max(self.budget.limit(size), self.at_least)
+
+
+DEFAULT_BREAKERS = (
+    BreakerRule(
+        FLEET,
+        Budget(percent=5.0),
+        window_s=600.0,
+        cooldown_s=600.0,
+        at_least=20,
+        because="hardware takes a node every few hours; a twentieth of the fleet in ten minutes has another cause",
+    ),
+    BreakerRule(
+        Scope(CHECK_KIND),
+        Budget(percent=2.0),
+        window_s=600.0,
+        cooldown_s=600.0,
+        at_least=10,
+        because="one check that condemns so many nodes in ten minutes is a suspect itself",
+    ),
+)
+"""Source: our choice. The rates are those of the fault model (4 incidents a day in 1,000 nodes) times some 1,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A time in which nothing disruptive is begun in a scope: once, or each week.
+
+    Attributes:
+        begins, ends: Unix seconds of a freeze that is once, both 0 for a weekly one.
+        weekly_begins, weekly_ends: minutes since Monday 0:00 in `zone`; an end before the beginning is next week's.
+        zone: IANA name of the time zone.
+    """
+
+    scope: Scope
+    because: str
+    begins: float = 0.0
+    ends: float = 0.0
+    weekly_begins: int = 0
+    weekly_ends: int = 0
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Everything an operator can set about deciding.
 
     Attributes:
+        budget: of the fleet; `limits` has those of other scopes.
         agent_lost_after_s: how long an agent must have been silent before that is a finding.
         mass_silence_nodes, mass_silence_share: so many nodes and such a share of the fleet silent at once mean that
             the broker or a network is gone: nothing new is begun, and one page is sent.
@@ -48,6 +120,9 @@ class Rules:
 
     playbooks: tuple[Playbook, ...]
     budget: Budget
+    limits: tuple[Limit, ...] = ()
+    breakers: tuple[BreakerRule, ...] = DEFAULT_BREAKERS
+    freezes: tuple[Freeze, ...] = ()
     agent_lost_after_s: float = 30.0
     mass_silence_nodes: int = 3
     mass_silence_share: float = 0.3

@@ -11,6 +11,7 @@ from controller.api.phrases import spaced
 from controller.api.shapes import IncidentRow
 from controller.policy.belief import Belief, NodeBelief, health
 from controller.policy.incident import Incident
+from controller.policy.scopes import NODE_KIND
 
 MAX_TILES = 1_000
 """Tiles on one page. The worst nodes come first when there are more, and the rest is counted."""
@@ -81,13 +82,15 @@ def _tiles(belief: Belief, only: str) -> tuple[tuple[Tile, ...], int]:
         chosen = sorted(chosen, key=lambda pair: HEALTHS.index(pair[0]))[:MAX_TILES]
     chosen.sort(key=lambda pair: rows.natural(pair[1].name))
     doing = _doing(belief.open_incidents.values())
-    return tuple(_tile(node, verdict, doing.get(node.name, "")) for verdict, node in chosen), hidden
+    paused = {scope.name for scope in belief.pauses if scope.kind == NODE_KIND}
+    tiles = (_tile(node, verdict, doing.get(node.name, ""), paused=node.name in paused) for verdict, node in chosen)
+    return tuple(tiles), hidden
 
 
-def _tile(node: NodeBelief, verdict: str, doing: str) -> Tile:
+def _tile(node: NodeBelief, verdict: str, doing: str, *, paused: bool) -> Tile:
     if not doing and not node.schedulable:
         doing = "held by others" if node.foreign_reason else "held out"
-    parts = [node.name, verdict, doing, "paused" if node.paused else ""]
+    parts = [node.name, verdict, doing, "paused" if paused else ""]
     return Tile(node.name, verdict, bool(node.hold_id), doing, ", ".join(part for part in parts if part))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from cli.exit_codes import ExitCode
 from controller.events import OperatorActed
+from controller.policy.scopes import Scope
 from tests.cli.conftest import Run, ServedCell
 from tests.support.open_cell import disk_full
 
@@ -43,7 +44,7 @@ def test_pause_and_resume_the_fleet_or_a_node(run: Run, served: ServedCell) -> N
         ("pause", "n2"),
         ("resume", "fleet"),
     ]
-    assert (served.cell.cell.belief.paused, served.cell.cell.belief.nodes["n2"].paused) == ("", "alice")
+    assert served.cell.cell.belief.pauses == {Scope("node", "n2"): "alice"}
 
 
 def test_approve_and_abort(run: Run, served: ServedCell) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.rules import Budget
+from controller.policy.rules import DEFAULT_BREAKERS, BreakerRule, Budget, Freeze, Limit
+from controller.policy.scopes import FLEET, Scope
+from controller.service import rules_of
 from controller.settings import SettingsError, load
 
 
@@ -45,11 +47,72 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ('[pages]\nkind = "webhook"', "kind = 'webhook' needs url"),
         ("[budget]\nnodes = 1\npercent = 5", "set nodes or percent, not both"),
         ("[budget", "not TOML"),
+        ('[[limits]]\nscope = "rak"\nnodes = 1', r"limits\.0\.scope: .*'rak' is no scope: write `fleet`, `rack=r12`"),
+        ('[[limits]]\nscope = "rack="\nnodes = 1', "'rack=' is no scope"),
+        ('[[limits]]\nscope = "rack"', r"limits\.0: .*set nodes or percent"),
+        ('[[breakers]]\nscope = "check"\nnodes = 3\nwindow_s = 1e9', r"breakers\.0\.window_s: .*less than or equal"),
+        (
+            '[[freezes]]\nbecause = "x"\nbegins = "Fri 18:00"\nends = "Mon 8"',
+            "'Mon 8' is no time of the week, such as",
+        ),
+        (
+            '[[freezes]]\nbecause = "x"\nbegins = "Fri 18:00"\nends = 2026-12-24T00:00:00',
+            "must both be dates and times",
+        ),
+        (
+            '[[freezes]]\nbecause = "x"\nbegins = 2026-12-25T00:00:00\nends = 2026-12-24T00:00:00',
+            "is not after `begins`",
+        ),
+        (
+            '[[freezes]]\nbecause = "x"\nbegins = "Fri 18:00"\nends = "Mon 08:00"\nzone = "Mars/Olympus"',
+            r"freezes\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
+        ),
     ],
 )
 def test_what_is_right_is_said(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         load(written(tmp_path, f'state = "{tmp_path}"\n{text}'))
+
+
+def test_limits_breakers_and_freezes_become_rules(tmp_path: Path) -> None:
+    text = """
+    [[limits]]
+    scope = "rack"
+    nodes = 1
+    because = "one feed"
+    [[limits]]
+    scope = "pool=research"
+    percent = 5
+    [[breakers]]
+    scope = "driver"
+    percent = 2
+    at_least = 4
+    [[freezes]]
+    scope = "pool=train"
+    begins = 2026-12-24T00:00:00
+    ends = 2026-12-27T00:00:00
+    zone = "Europe/Berlin"
+    because = "holidays"
+    [[freezes]]
+    begins = "Fri 18:00"
+    ends = "mon 08:00"
+    because = "nobody is there"
+    """
+    rules = rules_of(load(written(tmp_path, f'state = "{tmp_path}"\n{text}')))
+    assert rules.limits == (
+        Limit(Scope("rack"), Budget(nodes=1), "one feed"),
+        Limit(Scope("pool", "research"), Budget(percent=5)),
+    )
+    assert rules.breakers == (BreakerRule(Scope("driver"), Budget(percent=2), 600.0, 600.0, at_least=4),)
+    assert rules.freezes == (
+        Freeze(Scope("pool", "train"), "holidays", begins=1798066800.0, ends=1798326000.0, zone="Europe/Berlin"),
+        Freeze(FLEET, "nobody is there", weekly_begins=6840, weekly_ends=480),
+    )
+
+
+def test_without_a_word_the_default_breakers_hold_and_an_empty_list_is_none(tmp_path: Path) -> None:
+    assert rules_of(load(written(tmp_path, f'state = "{tmp_path}"'))).breakers == DEFAULT_BREAKERS
+    assert rules_of(load(written(tmp_path, f'state = "{tmp_path}"\nbreakers = []'))).breakers == ()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from controller.events import OperatorActed, PresenceChanged, ScheduleObserved
+from controller.events import NodePlaced, OperatorActed, PresenceChanged, ScheduleObserved
+from controller.policy.scopes import Scope
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
 
 
@@ -123,8 +124,38 @@ async def test_a_node_can_be_paused_alone(cell: OpenCell, http: aiohttp.ClientSe
     await cell.nodes.find("n3", off_the_bus())
     await cell.until("n2", "waiting")
     await cell.until_step("n3", "probation")
-    assert cell.cell.belief.nodes["n2"].paused == "bob: wait"
+    assert cell.cell.belief.pauses == {Scope("node", "n2"): "bob: wait"}
     await post(http, "resume", scope="n9x", status=404)
+
+
+async def test_a_place_can_be_paused_alone(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.tell(NodePlaced("n2", {"rack": ["r1"]}), NodePlaced("n3", {"rack": ["r2"]}))
+    answer = await post(http, "pause", scope="rack=r1", because="power work", by="bob")
+    assert answer["text"] == "rack r1 is paused: nothing disruptive is begun."
+    await cell.nodes.find("n2", off_the_bus())
+    await cell.nodes.find("n3", off_the_bus())
+    await cell.until("n2", "waiting")
+    await cell.until_step("n3", "probation")
+    async with http.get("/api/v1/status") as read:
+        assert (await read.json())["pauses"] == {"rack=r1": "bob: power work"}
+    assert (await post(http, "resume", scope="rack=r1"))["text"] == "rack r1 is resumed."
+    assert (await post(http, "resume", scope="rack=r1"))["text"] == "rack r1 is not paused; nothing is."
+    await cell.until_step("n2", "probation")
+
+
+@pytest.mark.parametrize(
+    ("scope", "status", "said"),
+    [
+        ("rack=r9", 404, "no node stands in rack r9"),
+        ("cupboard=1", 422, "'cupboard=1' is no scope"),
+        ("check=gpu.xid", 200, ""),
+    ],
+)
+async def test_a_pause_of_what_is_not_there_says_so(
+    cell: OpenCell, http: aiohttp.ClientSession, scope: str, status: int, said: str
+) -> None:
+    await cell.tell(NodePlaced("n2", {"rack": ["r1"]}))
+    assert said in (await post(http, "pause", scope=scope, status=status)).get("error", "")
 
 
 async def test_a_plan_that_asks_goes_on_when_approved(cell: OpenCell, http: aiohttp.ClientSession) -> None:

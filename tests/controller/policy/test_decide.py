@@ -500,7 +500,7 @@ def test_one_decision_costs_what_is_open_and_not_what_exists() -> None:
 def burst_of(count: int) -> int:
     """Return how often an incident was looked at until a burst of so many nodes was decided."""
     looked_at = LookedAt()
-    rules = replace(PolicyRun().rules, budget=Budget(nodes=count))
+    rules = replace(PolicyRun().rules, budget=Budget(nodes=count), breakers=())
     run = PolicyRun(rules, belief=Belief(open_incidents=looked_at)).nodes(*(f"n{i}" for i in range(count)))
     run.say(*(events.FindingRaised(f"n{i}", "boot-1", xid("79"), run.now) for i in range(count)))
     assert len(run.under_way()) == count
