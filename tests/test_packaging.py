@@ -117,12 +117,18 @@ def test_a_broken_configuration_is_not_retried(unit: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not here")
-def test_every_unit_runs_as_a_user_that_sysusers_makes() -> None:
+def test_every_unit_runs_as_a_user_that_sysusers_makes(tmp_path: Path) -> None:
     file = ROOT / "systemd" / "fleetmend.sysusers.conf"
+    (tmp_path / "etc").mkdir()
     made = subprocess.run(
-        ["systemd-sysusers", "--dry-run", str(file)], capture_output=True, text=True, check=False, timeout=60
+        ["systemd-sysusers", f"--root={tmp_path}", "-"],
+        input=file.read_text(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert made.returncode == 0, made.stderr
-    made_users = set(re.findall(r"^u (\S+)", file.read_text(), re.MULTILINE))
+    made_users = {line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text().splitlines()}
     wanted = {name for unit in UNITS for name in re.findall(r"^User=(\S+)$", unit.read_text(), re.MULTILINE)}
     assert made_users == wanted

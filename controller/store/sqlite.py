@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS events (
     node TEXT NOT NULL,
     incident_id TEXT NOT NULL,
     body BLOB NOT NULL
-) STRICT;
+);
 CREATE INDEX IF NOT EXISTS events_by_node ON events (node, event_id) WHERE node != '';
 CREATE INDEX IF NOT EXISTS events_by_incident ON events (incident_id, event_id) WHERE incident_id != '';
 CREATE TABLE IF NOT EXISTS receipts (
@@ -34,8 +34,8 @@ CREATE TABLE IF NOT EXISTS receipts (
     boot_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
     PRIMARY KEY (node, boot_id, seq)
-) WITHOUT ROWID, STRICT;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
