@@ -172,6 +172,16 @@ class IncidentJoined(msgspec.Struct, frozen=True, tag="incident.joined"):
     incident_id: str
     finding: Finding
     reason: Reason
+    node: str = ""
+    """Whose finding it is, for the incident of a domain, which is about no single node."""
+
+
+class IncidentSuperseded(msgspec.Struct, frozen=True, tag="incident.superseded"):
+    """Another incident explains this one: its plan ends, and a node that is held for it comes free. `by`: the other."""
+
+    incident_id: str
+    by: str
+    reason: Reason
 
 
 class IncidentReclassified(msgspec.Struct, frozen=True, tag="incident.reclassified"):
@@ -282,6 +292,7 @@ Event = (
     | DrillStarted
     | IncidentOpened
     | IncidentJoined
+    | IncidentSuperseded
     | IncidentReclassified
     | IncidentWaiting
     | StepIntended

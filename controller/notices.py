@@ -5,13 +5,16 @@ from __future__ import annotations
 from controller.adapters import Notice
 from controller.events import StepIntended
 from controller.policy.incident import Incident
+from controller.policy.playbook import BREAKER_CLASS, DOMAIN
+from controller.policy.scopes import parse
+from controller.policy.silence import FLEET_SILENCE
 
 MAX_TITLE = 160
 
 
 def notice_for(incident: Incident, intent: StepIntended, *, at: float, page_url: str) -> Notice:
     """Return the notice that a `ticket` or `page` step sends."""
-    where = incident.node or "the fleet"
+    where = incident.node or parse(incident.device).words
     url = f"{page_url}/incidents/{incident.id}"
     return Notice(
         key=intent.key,
@@ -44,9 +47,18 @@ def _body(incident: Incident, url: str) -> list[str]:
     return lines
 
 
+_NEXT_OF_FLEET = {
+    FLEET_SILENCE.name: "Next: nothing is acted on until agents are heard again. Look at the broker and the network.",
+    BREAKER_CLASS: "Next: after the cool-down one node goes first, and how that ends decides. `fleetmend abort {id}` "
+    "closes the breaker at once.",
+    DOMAIN: "Next: no node is taken out for it, and it ends when the nodes are well again. `fleetmend abort {id}` has "
+    "each node answered by itself.",
+}
+
+
 def _next(incident: Incident) -> str:
     if not incident.node:
-        return "Next: nothing is acted on until agents are heard again. Look at the broker and the network."
+        return _NEXT_OF_FLEET[incident.playbook.name].format(id=incident.id, device=incident.device)
     if incident.holding:
         return (
             f"Next: {incident.node} stays out of service. When it is mended, `fleetmend approve {incident.id}` "

@@ -15,7 +15,8 @@ from controller.events import Logged
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident, Phase, attempts_of, position_after
 from controller.policy.opening import OPERATOR_CORDON
-from controller.policy.playbook import BREAKER_CLASS, HAND_OVER, Step, Verb
+from controller.policy.playbook import BREAKER_CLASS, DOMAIN, HAND_OVER, Step, Verb
+from controller.policy.silence import FLEET_SILENCE
 
 _BEGIN_PHASE: dict[type, Phase] = {
     events.IncidentHandedOver: Phase.HAND_OVER,
@@ -161,6 +162,8 @@ def _under_way(incident: Incident, now: float) -> str:
 def _at_rest(incident: Incident) -> str:
     if incident.fault_class == BREAKER_CLASS:
         return "Half open: the next node that asks goes on as a canary; how that ends decides."
+    if incident.playbook.name == DOMAIN:
+        return f"No node is taken out for it; it ends when the nodes of {incident.device} are well again."
     if not incident.node:
         return "Nothing is acted on until agents are heard again."
     if incident.playbook.name == OPERATOR_CORDON.name:
@@ -182,8 +185,10 @@ def why_not_approve(incident: Incident) -> str:
         return f"{incident.id} is closed ({incident.outcome})"
     if incident.stop_asked or incident.return_asked or incident.phase in {Phase.RETURNING, Phase.RELEASING}:
         return f"{incident.id} is on its way back into service already"
-    if incident.fault_class == BREAKER_CLASS:
+    if incident.playbook.name == BREAKER_CLASS:
         return f"{incident.id} is an open breaker; abort closes it at once"
+    if incident.playbook.name == DOMAIN:
+        return f"{incident.id} ends by itself as soon as the nodes of {incident.device} are well again"
     if not incident.node:
         return f"{incident.id} ends by itself as soon as agents are heard again"
     if incident.outcome or waits_for_approval(incident):
@@ -197,7 +202,7 @@ def why_not_abort(incident: Incident) -> str:
         return f"{incident.id} is closed ({incident.outcome})"
     if incident.stop_asked or incident.phase is Phase.RELEASING:
         return f"{incident.id} is being ended already"
-    if not incident.node and incident.fault_class != BREAKER_CLASS:
+    if incident.playbook.name == FLEET_SILENCE.name:
         return f"{incident.id} ends by itself as soon as agents are heard again"
     if incident.playbook.name == OPERATOR_CORDON.name:
         return f"{incident.id} is a person's own cordon; uncordon {incident.node} ends it"

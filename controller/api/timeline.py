@@ -141,6 +141,11 @@ def _(event: events.IncidentJoined) -> str:
 
 
 @headline.register
+def _(event: events.IncidentSuperseded) -> str:
+    return f"Superseded by {event.by}"
+
+
+@headline.register
 def _(event: events.IncidentReclassified) -> str:
     return f"Now {event.fault_class}, answered by {event.playbook.name}"
 

@@ -18,13 +18,13 @@ from controller.policy.freezes import frozen_window
 from controller.policy.incident import Incident, Phase, attempts_of
 from controller.policy.opening import OPERATOR_CORDON, standing
 from controller.policy.pauses import paused
-from controller.policy.playbook import BREAKER_CLASS, QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
+from controller.policy.playbook import BREAKER_CLASS, DOMAIN, QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
 from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET, Scope
 from controller.policy.silence import FLEET_SILENCE, frozen_by
 
 DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
-RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS})
+RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, DOMAIN})
 """Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
 
 RETRY_DELAY_S = 10.0

@@ -15,6 +15,7 @@ from checks.finding import Finding, FindingKey, Verdict
 from controller import events
 from controller.policy.incident import Incident, Phase
 from controller.policy.ledger import ScopeLedger
+from controller.policy.outbreaks import Outbreaks
 from controller.policy.places import Places, places_of
 from controller.policy.playbook import BREAKER_CLASS, Verb
 from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope, parse
@@ -79,6 +80,7 @@ class Belief:
         opened: how many incidents were ever opened.
         open_by_node: the open incidents of each node, oldest first; "" has those of the whole fleet.
         ledger: nodes that fleetmend holds out or is about to, and those taken out lately, per scope.
+        outbreaks: which nodes failed lately, for shared causes.
         residents: (kind, name) of a place → the nodes that stand in it.
         unanswered: findings that stand and that nobody decided about yet, so that deciding costs what is open, not what
             exists.
@@ -99,6 +101,7 @@ class Belief:
     opened: int = 0
     open_by_node: dict[str, dict[str, Incident]] = field(default_factory=dict)
     ledger: ScopeLedger = field(default_factory=ScopeLedger)
+    outbreaks: Outbreaks = field(default_factory=Outbreaks)
     residents: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     unanswered: dict[tuple[str, FindingKey], None] = field(default_factory=dict)
     left: dict[str, dict[FindingKey, None]] = field(default_factory=dict)
@@ -203,8 +206,11 @@ class Belief:
         before = node.findings.get(key)
         if before is None or judged_otherwise(before.finding, event.finding):
             since = at if before is None else before.since
+            self._leave_domain(event.node, key, before)
             node.findings[key] = Raised(event.finding, since, event.observed_at, event.origin)
             self._leave_unanswered(event.node, event.finding)
+            if event.finding.verdict is Verdict.FAILED:
+                self.outbreaks.fail(event.node, key.check, self.scopes_of(event.node, []), at)
         else:
             before.finding, before.observed_at = event.finding, event.observed_at
             self._name_part(before)
@@ -246,7 +252,7 @@ class Belief:
         if node.edges.get(event.key, 0.0) > event.observed_at:
             return
         node.edges[event.key] = event.observed_at
-        node.findings.pop(event.key, None)
+        self._leave_domain(event.node, event.key, node.findings.pop(event.key, None))
         if event.origin == "controller":
             self.agents_lost.discard(event.node)
             self._count_silence(event.node)
@@ -366,7 +372,36 @@ class Belief:
 
     @_apply.register
     def _(self, event: events.IncidentJoined, _at: float) -> None:
-        self._join(self.incidents[event.incident_id], event.finding)
+        incident = self.incidents[event.incident_id]
+        if incident.node:
+            self._join(incident, event.finding)
+            return
+        incident.members.setdefault(event.node, set()).add(event.finding.key)
+        self._forget_question(event.node, event.finding.key)
+        self.node(event.node).findings[event.finding.key].incident_id = incident.id
+        self.outbreaks.explain(event.node, event.finding.check, self.scopes_of(event.node, []))
+
+    @_apply.register
+    def _(self, event: events.IncidentSuperseded, _at: float) -> None:
+        self.incidents[event.incident_id].stop_asked = f"{event.by} explains it"
+
+    def _leave_domain(self, node: str, key: FindingKey, raised: Raised | None) -> None:
+        domain = self.open_incidents.get(raised.incident_id) if raised is not None else None
+        if domain is None or node not in domain.members:
+            return
+        domain.members[node].discard(key)
+        if not domain.members[node]:
+            del domain.members[node]
+
+    def _free_members(self, domain: Incident) -> None:
+        """What a domain no longer explains is each node's own again."""
+        for node, keys in domain.members.items():
+            for key in sorted(keys, key=str):
+                raised = self.node(node).findings.get(key)
+                if raised is not None:
+                    raised.incident_id = ""
+                    self.unanswered[node, key] = None
+        domain.members.clear()
 
     @_apply.register
     def _(self, event: events.IncidentReclassified, _at: float) -> None:
@@ -492,6 +527,7 @@ class Belief:
     @_apply.register
     def _(self, event: events.IncidentClosed, at: float) -> None:
         incident = self.open_incidents.pop(event.incident_id)
+        self._free_members(incident)
         self._leave_open(incident)
         incident.outcome, incident.closed_at, incident.because = event.outcome, at, event.reason.because
         incident.waiting_for, incident.holding = "", False

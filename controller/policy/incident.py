@@ -52,6 +52,7 @@ class Incident:
         condemned_by: every finding this incident was opened or joined for; all must be gone before a return.
         canary: of a breaker that is half open, the incident that may go on.
         canary_outcome: how that one ended, empty before.
+        members: of a domain's incident, the failures of each node that still stand.
         stop_asked: why a person ended it, empty otherwise.
     """
 
@@ -84,6 +85,7 @@ class Incident:
     last_failure: str = ""
     evidence: dict[str, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    members: dict[str, set[FindingKey]] = field(default_factory=dict)
     canary: str = ""
     canary_outcome: str = ""
 

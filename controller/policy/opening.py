@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from checks.finding import Finding, FindingKey
 from controller import events
 from controller.policy.belief import Belief, Raised
+from controller.policy.domains import wait_for_others_s
 from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import QUICK_EFFECTS, Playbook, Step, Verb
 from controller.policy.rules import Rules
@@ -34,20 +35,21 @@ def answer_findings(belief: Belief, rules: Rules, now: float) -> Iterator[events
         if (node, key) not in belief.unanswered:
             continue
         raised = belief.nodes[node].findings[key]
-        decision = _answer(belief, node, raised, rules.answering(raised.finding), now)
+        decision = _answer(belief, rules, node, raised, now)
         if decision is not None:
             yield decision
 
 
-def _answer(belief: Belief, node: str, raised: Raised, playbook: Playbook | None, now: float) -> events.Event | None:
+def _answer(belief: Belief, rules: Rules, node: str, raised: Raised, now: float) -> events.Event | None:
     finding = raised.finding
+    playbook = rules.answering(finding)
     open_here = next((i for i in belief.open_on(node) if i.device == finding.device), None)
     if open_here is not None:
         return _join(open_here, finding, playbook)
     if playbook is None:
         because = f"No playbook answers {finding.check} {finding.code} when it is {finding.verdict}."
         return events.FindingLeft(node, finding.key, because)
-    if now - raised.since < playbook.confirm_s:
+    if now - raised.since < max(playbook.confirm_s, wait_for_others_s(belief, rules, node, finding)):
         return None
     return events.IncidentOpened(
         belief.next_incident_id(),

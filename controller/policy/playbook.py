@@ -55,6 +55,9 @@ class Mode(StrEnum):
 BREAKER_CLASS = "breaker"
 """Fault class of an open breaker, which is an incident of the fleet."""
 
+DOMAIN = "domain"
+"""Name of the playbook of a shared cause; the fault class of its incidents ends in it."""
+
 HAND_OVER = "hand_over"
 """The jump that ends the automatic part: the steps under `hand_over` follow, and the node stays out."""
 

@@ -76,7 +76,9 @@ class PolicyRun:
     """A cell without a shell."""
 
     rules: Rules = field(
-        default_factory=lambda: Rules((GPU_LOST, GPU_MEMORY, AGENT_LOST), Budget(nodes=2), agent_lost_after_s=30.0)
+        default_factory=lambda: Rules(
+            (GPU_LOST, GPU_MEMORY, AGENT_LOST), Budget(nodes=2), breakers=(), domains=(), agent_lost_after_s=30.0
+        )
     )
     now: float = START
     belief: Belief = field(default_factory=Belief)

@@ -31,7 +31,7 @@ def racked(run: PolicyRun, nodes: int, *, racks: int = 2) -> PolicyRun:
 
 def run_with(*limits: Limit, breakers: tuple[BreakerRule, ...] = (), freezes: tuple[Freeze, ...] = ()) -> PolicyRun:
     playbooks: tuple[Playbook, ...] = (GPU_LOST, GPU_MEMORY, AGENT_LOST)
-    return PolicyRun(Rules(playbooks, FREE, limits=limits, breakers=breakers, freezes=freezes))
+    return PolicyRun(Rules(playbooks, FREE, limits=limits, breakers=breakers, freezes=freezes, domains=()))
 
 
 def waits(run: PolicyRun) -> dict[str, str]:
