@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "incident": ("cli.commands.incidents:incident", "Show one incident: plan, reasons, timeline."),
     "cordon": ("cli.commands.acts:cordon", "Take a node out of service until somebody returns it."),
     "uncordon": ("cli.commands.acts:uncordon", "Return a node to service at once and end every plan for it."),
-    "pause": ("cli.commands.acts:pause", "Begin nothing disruptive, on a node or in the fleet."),
+    "pause": ("cli.commands.acts:pause", "Begin nothing disruptive: on a node, in a place, for a check, or anywhere."),
     "resume": ("cli.commands.acts:resume", "End a pause."),
     "approve": ("cli.commands.acts:approve", "Approve a plan, or the return of a node that is mended."),
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,10 @@ settings.register_profile(
 )
 settings.load_profile("fleetmend")
 """In CI the same examples every time: a new failure is the change's own, not the dice's."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell gives this to what it runs in the background, and every program that a test starts would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
