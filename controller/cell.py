@@ -141,7 +141,18 @@ class Cell:
         return decided
 
 
-_QUIET = frozenset({"checks.changed", "finding.left", "node.placed", "node.seen", "schedule.observed"})
+_QUIET = frozenset(
+    {
+        "checks.changed",
+        "finding.cleared",
+        "finding.left",
+        "finding.raised",
+        "node.placed",
+        "node.seen",
+        "schedule.observed",
+    }
+)
+"""What nodes say by the thousand: it is in the event log, and a line for each would cost as much as taking it in."""
 
 
 def _tell(entry: Logged) -> None:

@@ -48,7 +48,8 @@ class Receipts:
 
     def committed(self, receipt: Receipt) -> bool:
         """Return whether this message is in the log."""
-        return receipt.seq in self._committed.get((receipt.node, receipt.boot_id), _Boot())
+        boot = self._committed.get((receipt.node, receipt.boot_id))
+        return boot is not None and receipt.seq in boot
 
     def commit(self, receipt: Receipt) -> None:
         """The message is in the log now."""

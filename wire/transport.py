@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -39,9 +38,6 @@ FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
 STEADY_S: Final = 5.0
 """A connection that lasted this long ends the back-off: one that is dropped at once must not be retried at once."""
-
-NO_DELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-"""Else a small message waits up to 40 ms for the acknowledgement of the one before it (Nagle's algorithm, RFC 896)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +234,6 @@ class MqttTransport:
             keepalive=settings.keepalive_s,
             timeout=CONNECT_LIMIT_S,
             tls_context=self._tls,
-            socket_options=(NO_DELAY,),
             max_inflight_messages=MAX_IN_FLIGHT,
             will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
             **session,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import singledispatchmethod
+from typing import Any, ClassVar, get_type_hints
 
 from checks.finding import Finding, FindingKey, Verdict
 from controller import events
@@ -25,6 +25,22 @@ CLOSED_KEPT = 5_000
 """Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
 
 _NONE: dict[str, Incident] = {}
+
+
+class _Folds:
+    """One fold per kind of event, found by its type alone: singledispatchmethod builds a function on each call."""
+
+    def __init__(self) -> None:
+        self._folds: dict[type, Callable[[Any, Any, float], None]] = {}
+
+    def register(self, fold: Callable[[Any, Any, float], None]) -> Callable[[Any, Any, float], None]:
+        """Take a fold for the type that its parameter `event` names."""
+        self._folds[get_type_hints(fold)["event"]] = fold
+        return fold
+
+    def of(self, event: events.Event) -> Callable[[Any, Any, float], None]:
+        """Return the fold of an event."""
+        return self._folds[type(event)]
 
 
 @dataclass(slots=True)
@@ -47,6 +63,7 @@ class NodeBelief:
         hold_id: incident under whose name the node is held out, from the moment that is intended; empty when free.
         held_since: when the cordon was confirmed, 0 while it is only intended.
         hold_changed_at: when our own cordon or uncordon last ended; an older look at the scheduler says nothing.
+        scopes: the fleet, the node itself, and every place that it stands in.
         edges: per finding key, the node's clock of the newest edge, so that a late, older edge changes nothing.
     """
 
@@ -68,6 +85,7 @@ class NodeBelief:
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
     places: Places = field(default_factory=dict)
+    scopes: tuple[Scope, ...] = ()
 
 
 @dataclass(slots=True)
@@ -121,7 +139,7 @@ class Belief:
         """Return the node, adding it when it is new."""
         found = self.nodes.get(name)
         if found is None:
-            found = self.nodes[name] = NodeBelief(name)
+            found = self.nodes[name] = NodeBelief(name, scopes=(FLEET, Scope(NODE_KIND, name)))
         return found
 
     def next_incident_id(self) -> str:
@@ -135,7 +153,7 @@ class Belief:
     def apply(self, logged: events.Logged) -> None:
         """Take one log entry in. Entries must come in order."""
         self.last_event_id, self.last_at = logged.event_id, logged.at
-        self._apply(logged.event, logged.at)
+        self._apply.of(logged.event)(self, logged.event, logged.at)
         self._count_hold(self._node_of(logged.event))
 
     def _node_of(self, event: events.Event) -> str:
@@ -157,15 +175,14 @@ class Belief:
 
     def scopes_of(self, name: str, incidents: list[Incident]) -> tuple[Scope, ...]:
         """Return every scope of a node, and those that these incidents of it add."""
-        node = self.nodes[name]
-        places = [Scope(kind, place) for kind, names in places_of(node).items() for place in names]
+        scopes = self.nodes[name].scopes
+        if not incidents:
+            return scopes
         playbooks = {Scope(PLAYBOOK_KIND, incident.playbook.name) for incident in incidents}
         checks = {Scope(CHECK_KIND, key.check) for incident in incidents for key in incident.condemned_by}
-        return (FLEET, Scope(NODE_KIND, name), *places, *sorted(playbooks), *sorted(checks))
+        return (*scopes, *sorted(playbooks), *sorted(checks))
 
-    @singledispatchmethod
-    def _apply(self, event: object, at: float) -> None:
-        raise TypeError(f"no fold for {type(event).__name__} at {at}")
+    _apply: ClassVar = _Folds()
 
     @_apply.register
     def _(self, event: events.NodeSeen, _at: float) -> None:
@@ -193,6 +210,7 @@ class Belief:
                 del self.residents[place]
         for place in _each(after):
             self.residents.setdefault(place, set()).add(node.name)
+        node.scopes = (FLEET, Scope(NODE_KIND, node.name), *(Scope(*place) for place in _each(after)))
 
     @_apply.register
     def _(self, event: events.FindingRaised, at: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -34,6 +34,10 @@ class Budget:
         limit = self.limit(fleet_size)
         nodes = f"{limit} {'node' if limit == 1 else 'nodes'}"
         return nodes if self.nodes is not None else f"{nodes} ({self.percent or 0.0:g} % of {fleet_size})"
+
+
+MAX_ANSWERS_KEPT = 10_000
+"""A node may say any code; what is remembered is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,10 @@ class Rules:
     mass_silence_nodes: int = 3
     mass_silence_share: float = 0.3
     simulated_speedup: float = 1.0
+    _answers: dict[tuple[str, str, str, str], Playbook | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What `answering` found before: nodes ask the same few questions, and each costs a look at every playbook."""
 
     def digest(self) -> str:
         """Return a name for exactly these rules: the same text of them gives the same."""
@@ -192,5 +200,11 @@ class Rules:
 
     def answering(self, finding: Finding) -> Playbook | None:
         """Return the playbook that answers a finding: the one of lowest precedence, `None` when nobody does."""
-        answering = [playbook for playbook in self.playbooks if playbook.answer(finding)]
-        return min(answering, key=lambda playbook: (playbook.precedence, playbook.name), default=None)
+        asked = (finding.check, finding.code, finding.verdict, finding.action)
+        if asked not in self._answers:
+            answering = [playbook for playbook in self.playbooks if playbook.answer(finding)]
+            first = min(answering, key=lambda playbook: (playbook.precedence, playbook.name), default=None)
+            if len(self._answers) >= MAX_ANSWERS_KEPT:
+                self._answers.clear()
+            self._answers[asked] = first
+        return self._answers[asked]

@@ -13,6 +13,7 @@ import pytest
 
 from cli.broker import Mosquitto
 from tests.support.broker import Listener, kill, listening, settings, until
+from wire.read_ahead import ReadAhead
 from wire.topics import Address, Channel, every_node
 from wire.transport import (
     LAST_RETRY_S,
@@ -211,7 +212,7 @@ async def test_the_last_will_is_said_after_an_abrupt_end_and_not_after_an_orderl
             connection = node.transport._connection
             assert connection is not None
             sock = connection._paho.socket()
-            assert isinstance(sock, socket.socket)
+            assert isinstance(sock, ReadAhead)
             sock.shutdown(socket.SHUT_RDWR)
             await until(lambda: len(controller.heard) == 2)
 
@@ -224,7 +225,7 @@ async def test_small_messages_are_not_held_back_by_the_socket(broker: Mosquitto)
         connection = node.transport._connection
         assert connection is not None
         sock = connection._paho.socket()
-        assert isinstance(sock, socket.socket)
+        assert isinstance(sock, ReadAhead)
 
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
