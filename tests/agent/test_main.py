@@ -128,7 +128,7 @@ async def test_what_is_not_stored_is_told_again_after_kill_9(site: Site, control
     await site.end(signal.SIGKILL)
     controller.stores = True
     await site.start()
-    told = await controller.bodies(FindingRaised, lambda body: body == raised, count=2)
+    told = await controller.bodies(FindingRaised, lambda body: body == raised, count=2, repeats=True)
     assert [raised, raised] == told[:2]
     assert sum(body == raised for body in controller.events.values()) == 1
 

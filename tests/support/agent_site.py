@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -63,19 +63,29 @@ class Controller:
         await self.say(topics.Channel.ORDER, sign(order, key_id="test", key=KEY))
         return (await self.bodies(OrderEnded, lambda ended: ended.order_id == order_id))[-1]
 
-    async def bodies(self, kind: type[B], accept: Callable[[B], bool] = lambda _: True, *, count: int = 1) -> list[B]:
-        """Wait until so many bodies of a kind came, and return them."""
+    async def bodies(
+        self, kind: type[B], accept: Callable[[B], bool] = lambda _: True, *, count: int = 1, repeats: bool = False
+    ) -> list[B]:
+        """Wait until so many bodies of a kind came, and return them; an event that came again counts once.
+
+        Args:
+            repeats: it counts each time.
+        """
         found: list[B] = []
         async with asyncio.timeout(20.0):
             while len(found) < count:
                 await asyncio.sleep(0.005)
                 await self.hear()
-                found = [
-                    envelope.body
-                    for envelope in self.envelopes
-                    if isinstance(envelope.body, kind) and accept(envelope.body)
-                ]
+                found = [body for body in self._said(repeats=repeats) if isinstance(body, kind) and accept(body)]
         return found
+
+    def _said(self, *, repeats: bool) -> Iterator[messages.Body]:
+        seen: set[tuple[str, int]] = set()
+        for envelope in self.envelopes:
+            name = (envelope.boot_id, envelope.seq)
+            if repeats or not envelope.seq or name not in seen:
+                seen.add(name)
+                yield envelope.body
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.simulation.kernel_log import KernelLogFiles
-from agent.sources.kernel_log import DeviceReader, KernelLogSource, PipeReader
+from agent.sources.kernel_log import BATCH_RECORDS, DeviceReader, KernelLogSource, PipeReader
 from checks.errors import CannotObserve
 from checks.readings import KernelRecord
 from tests.support.eventually import eventually
@@ -199,29 +199,25 @@ async def test_a_plain_file_in_place_of_the_log_is_an_error_and_no_busy_loop(tmp
 
 
 async def test_a_flood_starves_nobody_and_loses_nothing(log: KernelLogFiles) -> None:
-    count, longest_s = 50_000, 0.0
+    count, turns = 50_000, 0
     write(log, *(f"NVRM: line {number}" for number in range(count)))
 
     async def watch() -> None:
-        nonlocal longest_s
+        nonlocal turns
         while True:
-            before = time.perf_counter()
             await asyncio.sleep(0)
-            longest_s = max(longest_s, time.perf_counter() - before)
+            turns += 1
 
     source = follow(log)
     assert source.state().readable
     watching = asyncio.create_task(watch())
-    began = time.perf_counter()
     records = await take(source, count)
-    took_s = time.perf_counter() - began
     watching.cancel()
     assert [(0, "NVRM: line 0"), (count - 1, f"NVRM: line {count - 1}")] == [
         (record.sequence, record.text) for record in (records[0], records[-1])
     ]
     assert source.state().lost_records == 0
-    assert longest_s < 0.25
-    assert took_s < LIMIT_S
+    assert turns >= count // BATCH_RECORDS - 2
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
