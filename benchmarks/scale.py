@@ -1,0 +1,114 @@
+"""What a cell costs at 1,000, 10,000 and 100,000 nodes: memory and time of controller and broker, and the cold start.
+
+Each size is a cell of its own. Every node is introduced with its level and one finding that stands; then the
+controller is killed and started again: the cold start is over when it knows every node, from its own log and from the
+levels that the broker kept. At rest, each node says its level once a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.bench_cell import BenchCell, bench_cell, usage_of
+from benchmarks.cordon_latency import introduce
+from benchmarks.fleet_traffic import fault, level, node_name, raised
+from benchmarks.report import Row, publish
+from checks.finding import Verdict
+
+SIZES = (1_000, 10_000, 100_000)
+CALM_S = 20.0
+LEVEL_INTERVAL_S = 60.0
+
+
+def find_something(cell: BenchCell, nodes: int) -> None:
+    """Have each node find a fault that nobody acts on."""
+    with cell.wire("findings") as wire:
+        stored = 0
+
+        def count(_node: str, seqs: list[int]) -> None:
+            nonlocal stored
+            stored += len(seqs)
+
+        wire.stored = count
+        wire.hear_acknowledgements()
+        for number in range(nodes):
+            wire.publish(*raised(node_name(number), 1, fault("31", "GPU-1", verdict=Verdict.DEGRADED)))
+        end = time.monotonic() + 300
+        while stored < nodes:
+            assert time.monotonic() < end, f"{stored} of {nodes} findings are stored"
+            wire.listen(0.1)
+
+
+def cold_start_s(cell: BenchCell, nodes: int) -> float:
+    """Kill the controller, start it, and return after how long it knew every node."""
+    cell.stop(signal.SIGKILL)
+    began = time.monotonic()
+    cell.start()
+    while cell.get("status")["counts"]["nodes"] < nodes:
+        assert time.monotonic() - began < 300, "the fleet is not known again"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def calm_cores(cell: BenchCell, nodes: int) -> tuple[float, float]:
+    """Let every node say its level once a minute; return the cores that controller and broker use."""
+    assert cell.broker.process is not None
+    began, controller, broker = time.monotonic(), cell.usage()[0], usage_of(cell.broker.process.pid)[0]
+    with cell.wire("levels") as wire:
+        per_s = nodes / LEVEL_INTERVAL_S
+        for number in range(int(per_s * CALM_S)):
+            while (left := began + number / per_s - time.monotonic()) > 0:
+                wire.listen(left)
+            wire.publish(*level(node_name(number % nodes), [fault("31", "GPU-1", verdict=Verdict.DEGRADED)]))
+        wire.flush()
+    took = time.monotonic() - began
+    after = usage_of(cell.broker.process.pid)[0]
+    return (cell.usage()[0] - controller) / took, (after - broker) / took
+
+
+def measure(cell: BenchCell, nodes: int) -> list[Row]:
+    """Return the figures of one size."""
+    assert cell.broker.process is not None
+    cell.start()
+    with cell.wire() as wire:
+        introduce(cell, wire, nodes)
+    find_something(cell, nodes)
+    cold = cold_start_s(cell, nodes)
+    controller, broker = calm_cores(cell, nodes)
+    size = f"{nodes:,} nodes"
+    biggest = nodes == SIZES[-1]
+    log = cell.state / "controller" / "events.sqlite"
+    return [
+        Row(f"{size}: controller's memory", cell.usage()[1], "MiB", "≤ 2,048" if biggest else ""),
+        Row(f"{size}: broker's memory", usage_of(cell.broker.process.pid)[1], "MiB"),
+        Row(f"{size}: cold start", cold, "s", "≤ 60" if biggest else ""),
+        Row(f"{size}: controller at rest", 100 * controller, "% of a core"),
+        Row(f"{size}: broker at rest", 100 * broker, "% of a core"),
+        Row(f"{size}: event log", log.stat().st_size / 2**20, "MiB"),
+    ]
+
+
+async def run(sizes: list[int]) -> list[Row]:
+    """Return the figures of every size."""
+    rows = []
+    for nodes in sizes:
+        with tempfile.TemporaryDirectory(prefix="fleetmend-scale-") as folder:
+            async with bench_cell(Path(folder)) as cell:
+                rows += await asyncio.to_thread(measure, cell, nodes)
+    return rows
+
+
+def main() -> None:
+    """Measure and publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, nargs="+", default=list(SIZES))
+    publish("scale", asyncio.run(run(parser.parse_args().nodes)), about="one cell on one machine")
+
+
+if __name__ == "__main__":
+    main()
