@@ -37,14 +37,14 @@ class NodeSchedule:
         held_by: incident id when we hold it, empty otherwise.
         foreign_reason: why somebody else holds it, empty when nobody does.
         jobs: ids of the jobs on it now.
-        responding: whether the scheduler's own daemon on the node answers.
+        responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
     """
 
     schedulable: bool
     held_by: str = ""
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
-    responding: bool = True
+    responding: bool | None = None
 
 
 class Scheduler(Protocol):

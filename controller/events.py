@@ -114,7 +114,12 @@ class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
 
 
 class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
-    """The scheduler's view of a node changed. `observed_at`: when the question was asked."""
+    """The scheduler's view of a node changed.
+
+    Attributes:
+        observed_at: when the question was asked.
+        responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
+    """
 
     node: str
     schedulable: bool
@@ -122,6 +127,7 @@ class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
     foreign_reason: str
     jobs: list[str]
     observed_at: float
+    responding: bool | None = None
 
 
 class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):

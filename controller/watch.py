@@ -58,7 +58,7 @@ class ScheduleWatch:
             return
         self.error = ""
         changed = [
-            ScheduleObserved(name, view.schedulable, view.held_by, view.foreign_reason, list(view.jobs), asked_at)
+            _observed(name, view, asked_at)
             for name, view in seen.items()
             if (known := self.cell.belief.nodes.get(name)) is not None and _differs(known, view)
         ]
@@ -66,6 +66,12 @@ class ScheduleWatch:
             await self.cell.submit(list(changed))
 
 
+def _observed(node: str, view: NodeSchedule, at: float) -> ScheduleObserved:
+    jobs = list(view.jobs)
+    return ScheduleObserved(node, view.schedulable, view.held_by, view.foreign_reason, jobs, at, view.responding)
+
+
 def _differs(known: NodeBelief, view: NodeSchedule) -> bool:
-    believed = (known.schedulable, known.hold_id if known.held_since else "", known.foreign_reason, known.jobs)
-    return believed != (view.schedulable, view.held_by, view.foreign_reason, view.jobs)
+    hold = known.hold_id if known.held_since else ""
+    believed = (known.schedulable, hold, known.foreign_reason, known.jobs, known.responding)
+    return believed != (view.schedulable, view.held_by, view.foreign_reason, view.jobs, view.responding)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from controller.policy.playbook import HAND_OVER, REPAIRS, Playbook, Step, Verb
-from controller.policy.silence import PRESENCE_KEY
+from controller.policy.presence import AGENT_LOST
 
 TELLS = frozenset({Verb.TICKET, Verb.PAGE})
 
@@ -78,12 +78,12 @@ def _hand_over(playbook: Playbook) -> Iterator[Flaw]:
 
 
 def _acts_on_silence(playbook: Playbook) -> Iterator[Flaw]:
-    if not any(line.check == PRESENCE_KEY.check for line in playbook.answers):
+    if not any(line.check == AGENT_LOST.check for line in playbook.answers):
         return
     for path, step in _places(playbook):
         if step.verb is Verb.CORDON or step.verb in REPAIRS:
             wrong = f"`{step.verb}` would follow from silence alone"
-            yield Flaw(path, wrong, f"{PRESENCE_KEY.check} may lead to wait, verify, ticket and page only (I1)")
+            yield Flaw(path, wrong, f"{AGENT_LOST.check} may lead to wait, verify, ticket and page only (I1)")
 
 
 def _walk_all(playbook: Playbook) -> Iterator[Flaw]:

@@ -19,6 +19,7 @@ from controller.policy.incident import Incident, Phase, attempts_of
 from controller.policy.opening import OPERATOR_CORDON, standing
 from controller.policy.pauses import paused
 from controller.policy.playbook import BREAKER_CLASS, DOMAIN, QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
+from controller.policy.presence import OURS
 from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET, Scope
 from controller.policy.silence import FLEET_SILENCE, frozen_by
@@ -232,7 +233,7 @@ def _intend(belief: Belief, rules: Rules, incident: Incident, step: Step, now: f
     if "for_s" in parameters:
         parameters["for_s"] = f"{float(parameters['for_s']) / speedup(belief, rules, incident.node):g}"
     if step.verb is Verb.VERIFY:
-        parameters["checks"] = ",".join(sorted({key.check for key in incident.condemned_by} - {"agent.presence"}))
+        parameters["checks"] = ",".join(sorted({key.check for key in incident.condemned_by} - OURS))
     hold_id = belief.nodes[incident.node].hold_id or incident.id if incident.node else ""
     return events.StepIntended(
         incident.id,

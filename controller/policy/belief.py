@@ -18,6 +18,7 @@ from controller.policy.ledger import ScopeLedger
 from controller.policy.outbreaks import Outbreaks
 from controller.policy.places import Places, places_of
 from controller.policy.playbook import BREAKER_CLASS, Verb
+from controller.policy.presence import OURS
 from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope, parse
 from wire.messages import CheckLevel, NodeFacts
 
@@ -63,6 +64,7 @@ class NodeBelief:
         hold_id: incident under whose name the node is held out, from the moment that is intended; empty when free.
         held_since: when the cordon was confirmed, 0 while it is only intended.
         hold_changed_at: when our own cordon or uncordon last ended; an older look at the scheduler says nothing.
+        responding: whether the scheduler's own daemon on it answers, `None` when nobody can say.
         scopes: the fleet, the node itself, and every place that it stands in.
         edges: per finding key, the node's clock of the newest edge, so that a late, older edge changes nothing.
     """
@@ -84,6 +86,7 @@ class NodeBelief:
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
+    responding: bool | None = None
     places: Places = field(default_factory=dict)
     scopes: tuple[Scope, ...] = ()
 
@@ -271,7 +274,7 @@ class Belief:
             return
         node.edges[event.key] = event.observed_at
         self._leave_domain(event.node, event.key, node.findings.pop(event.key, None))
-        if event.origin == "controller":
+        if event.origin == "controller" and OURS.isdisjoint(key.check for key in node.findings):
             self.agents_lost.discard(event.node)
             self._count_silence(event.node)
         self._forget_question(event.node, event.key)
@@ -316,6 +319,7 @@ class Belief:
         if event.observed_at < node.hold_changed_at:
             return
         node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
+        node.responding = event.responding
         with self._moving(node):
             node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
         if node.held_since and event.held_by != node.hold_id and not self._uncordoning(event.node):

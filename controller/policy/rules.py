@@ -114,7 +114,7 @@ class DomainRule:
     because: str = ""
 
 
-_ANY_HARDWARE = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent"})
+_ANY_HARDWARE = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent", "node"})
 
 DEFAULT_DOMAINS = (
     DomainRule(

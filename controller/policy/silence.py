@@ -1,7 +1,8 @@
-"""Silence is not death (I1): one lost agent, and a whole fleet that fell silent, are told apart.
+"""Silence is not death (I1): a lost agent, a lost node, and a whole fleet that fell silent are told apart.
 
-One silent agent becomes a finding that a playbook may answer, never a reason to act on the node. Many at once mean
-that the broker or a network is gone: the cell freezes, and one page is sent.
+One silent agent becomes a finding that a playbook may answer, never a reason to act on the node. A node is lost when
+somebody else who watches it agrees. Many silent at once mean that the broker or a network is gone: the cell freezes,
+and one page is sent.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from controller import events
 from controller.policy.belief import Belief, NodeBelief
 from controller.policy.incident import Incident
 from controller.policy.playbook import Playbook, Step, Verb
+from controller.policy.presence import AGENT_LOST, NODE_LOST
 from controller.policy.rules import Rules
-
-PRESENCE_KEY = FindingKey("agent.presence", "agent", "lost")
 
 FLEET_SILENCE = Playbook(
     name="fleet_silence",
@@ -40,6 +40,7 @@ def silence(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
         yield _thaw(frozen.id, belief)
     if not many:
         yield from _lost_agents(belief, rules, now)
+        yield from _lost_nodes(belief, now)
     yield from _found_agents(belief, now)
 
 
@@ -80,19 +81,44 @@ def _thaw(incident_id: str, belief: Belief) -> events.Event:
 def _lost_agents(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     for name, since in list(belief.unreported.items()):
         node = belief.nodes[name]
-        if now - since < rules.agent_lost_after_s or _rebooting(belief, name):
-            continue
-        yield events.FindingRaised(name, node.boot_id, _lost(node, now - since), now, origin="controller")
+        if now - since >= rules.agent_lost_after_s and not _rebooting(belief, name):
+            finding = _node_lost(node) if node.responding is False else _agent_lost(node, now - since)
+            yield events.FindingRaised(name, node.boot_id, finding, now, origin="controller")
 
 
-def _lost(node: NodeBelief, silent_s: float) -> Finding:
+def _agent_lost(node: NodeBelief, silent_s: float) -> Finding:
+    lives = "the scheduler's daemon on it answers, so the node lives"
     because = (
-        f"The agent on {node.name} is {node.presence} for {silent_s:.0f} s; the node itself may well be healthy, "
-        "but nothing is known of it."
+        f"The agent on {node.name} is {node.presence} for {silent_s:.0f} s; "
+        f"{lives if node.responding else 'the node itself may well be healthy'}, but nothing is known of it."
     )
-    return Finding(
-        PRESENCE_KEY.check, PRESENCE_KEY.device, PRESENCE_KEY.code, Verdict.FAILED, Action.RESTART_SERVICE, because
-    )
+    return _ours(AGENT_LOST, Action.RESTART_SERVICE, because)
+
+
+def _node_lost(node: NodeBelief) -> Finding:
+    silent = f"{node.name} is lost: its agent is {node.presence}"
+    because = f"{silent}, and the scheduler's own daemon on it does not answer either."
+    return _ours(NODE_LOST, Action.POWER_CYCLE, because)
+
+
+def _ours(key: FindingKey, action: Action, because: str) -> Finding:
+    return Finding(key.check, key.device, key.code, Verdict.FAILED, action, because)
+
+
+def _lost_nodes(belief: Belief, now: float) -> Iterator[events.Event]:
+    """Yield when the scheduler agrees, later, that a silent node is lost, and when it says that it lives after all."""
+    for name in list(belief.agents_lost):
+        node = belief.nodes[name]
+        if name not in belief.silent or _rebooting(belief, name):
+            continue
+        if node.responding is False and NODE_LOST not in node.findings:
+            yield events.FindingRaised(name, node.boot_id, _node_lost(node), now, origin="controller")
+        if node.responding is True and NODE_LOST in node.findings:
+            yield events.FindingRaised(
+                name, node.boot_id, _agent_lost(node, now - belief.silent[name]), now, origin="controller"
+            )
+            because = "The scheduler's daemon on it answers again."
+            yield events.FindingCleared(name, NODE_LOST, because, now, origin="controller")
 
 
 def _rebooting(belief: Belief, name: str) -> bool:
@@ -105,6 +131,8 @@ SILENT_VERBS = frozenset({Verb.REBOOT, Verb.POWER_CYCLE})
 
 def _found_agents(belief: Belief, now: float) -> Iterator[events.Event]:
     for name in list(belief.agents_lost):
-        if name not in belief.silent:
-            presence = belief.nodes[name].presence
-            yield events.FindingCleared(name, PRESENCE_KEY, f"The agent is {presence} again.", now, origin="controller")
+        if name in belief.silent:
+            continue
+        presence, findings = belief.nodes[name].presence, belief.nodes[name].findings
+        for key in (key for key in (AGENT_LOST, NODE_LOST) if key in findings):
+            yield events.FindingCleared(name, key, f"The agent is {presence} again.", now, origin="controller")

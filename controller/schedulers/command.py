@@ -27,7 +27,8 @@ The last line of its standard error says why, when the exit code is not 0. Its s
     cordon, uncordon      a sentence for the timeline, or nothing
     drain                 {"jobs": ["17", "18"]}: what is still on the node
     observe               {"nodes": {"n1": {"schedulable": true}, "n2": {"schedulable": false, "held_by": "inc-000007",
-                          "foreign_reason": "", "jobs": ["17"], "responding": true}}}: only `schedulable` is required
+                          "foreign_reason": "", "jobs": ["17"], "responding": true}}}: only `schedulable` is required;
+                          without `responding` the hook cannot say whether the node lives
 
 It must look first and then act, so that repeating it does no harm; must not hold a node that somebody else holds; and
 must leave nothing behind that keeps its output open. Source of 75 and 77: sysexits.h.
@@ -71,7 +72,7 @@ class HookNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held_by: str = ""
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
-    responding: bool = True
+    responding: bool | None = None
 
 
 class HookNodes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

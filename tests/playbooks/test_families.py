@@ -16,8 +16,8 @@ from checks.recovery_action import MEANINGS, recovery_action
 from checks.registry import CHECKS
 from controller.playbooks import default_directory, lint, load_default
 from controller.policy.playbook import REPAIRS, Playbook, Verb
+from controller.policy.presence import AGENT_LOST, NODE_LOST
 from controller.policy.rules import Budget, Rules
-from controller.policy.silence import PRESENCE_KEY
 from tests.support.check_cases import Case, all_cases
 
 PLAYBOOKS = {playbook.name: playbook for playbook in load_default()}
@@ -317,7 +317,8 @@ LEVELS = [
     ("amd.throttle", "prochot", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "amd_support"),
     ("site.anything", "critical", Verdict.FAILED, Action.NONE, "site_check"),
     ("site.anything", "warning", Verdict.DEGRADED, Action.NONE, ""),
-    (PRESENCE_KEY.check, PRESENCE_KEY.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
+    (AGENT_LOST.check, AGENT_LOST.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
+    (NODE_LOST.check, NODE_LOST.code, Verdict.FAILED, Action.POWER_CYCLE, "node_lost"),
 ]
 
 
@@ -365,7 +366,7 @@ def test_every_fatal_row_of_nvlink5_is_answered() -> None:
 
 @pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.UNKNOWN])
 def test_nothing_answers_what_is_well_or_unknown(verdict: Verdict) -> None:
-    checks = [*(check.id for check in CHECKS), PRESENCE_KEY.check]
+    checks = [*(check.id for check in CHECKS), AGENT_LOST.check, NODE_LOST.check]
     for check, action, code in product(checks, Action, ("79", "lost", "")):
         assert answer(check, code, verdict, action) == ""
 

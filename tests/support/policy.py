@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
@@ -63,6 +63,11 @@ AGENT_LOST = Playbook(
     steps=steps(Verb.WAIT),
     hand_over=HAND_OVER_STEPS,
     drain_needed=False,
+)
+
+
+NODE_LOST = replace(
+    GPU_LOST, name="node_lost", fault_class="node_lost", answers=(Answers("node.presence"),), precedence=5
 )
 
 

@@ -62,7 +62,8 @@ async def test_the_fleet_page_shows_every_node_with_shape_and_word(cell: OpenCel
     cell.scheduler.jobs["n2"] = ("17",)
     await cell.nodes.find("n2", off_the_bus())
     await cell.until_step("n2", "drain")
-    await cell.tell(ScheduleObserved("n5", False, "", "bios update (bob)", [], cell.clock.now))
+    cell.scheduler.foreign["n5"] = "bios update (bob)"
+    await cell.until_foreign("n5")
     shown = await page(http, "/")
     labels = {str(link["href"]): link.get("aria-label") for link in shown.all("a") if "tile" in str(link.get("class"))}
     assert [f"/nodes/n{number}" for number in range(1, 11)] == list(labels)

@@ -12,7 +12,7 @@ from controller.policy.belief import Belief
 from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import Answers, Mode, Verb
 from controller.policy.rules import Budget, Rules
-from tests.support.policy import GPU_LOST, GPU_MEMORY, PolicyRun, playbook, xid
+from tests.support.policy import GPU_LOST, GPU_MEMORY, NODE_LOST, PolicyRun, playbook, xid
 
 ALL = frozenset({Verdict.FAILED, Verdict.DEGRADED})
 
@@ -62,6 +62,55 @@ def test_i1_one_silent_agent_is_a_notice_and_never_a_cordon() -> None:
     run.wait(700)
     assert "cordon" not in run.verbs("n1")
     assert run.incident().outcome in {"handed_over", ""}
+
+
+def silent_run(*, responding: bool | None) -> PolicyRun:
+    run = PolicyRun().nodes("n1", "n2", "n3", "n4")
+    run.rules = replace(run.rules, playbooks=(*run.rules.playbooks, NODE_LOST))
+    run.say(events.PresenceChanged("n1", "lost", "the broker lost it"))
+    watched(run, responding=responding)
+    run.wait(31)
+    return run
+
+
+def watched(run: PolicyRun, *, responding: bool | None) -> None:
+    held = run.belief.nodes["n1"].hold_id
+    run.say(events.ScheduleObserved("n1", True, held, "", [], run.now, responding))
+
+
+def test_i1_a_node_is_lost_when_somebody_else_who_watches_it_agrees() -> None:
+    run = silent_run(responding=False)
+    assert (run.incident().fault_class, only(run).verb) == ("node_lost", "cordon")
+    assert run.incident().because == (
+        "n1 is lost: its agent is lost, and the scheduler's own daemon on it does not answer either."
+    )
+    run.end(only(run))
+    run.say(events.PresenceChanged("n1", "online", "back"))
+    assert run.belief.nodes["n1"].findings == {}
+
+
+def test_i1_an_agent_alone_is_lost_while_the_scheduler_hears_the_node() -> None:
+    run = silent_run(responding=True)
+    assert (run.incident().fault_class, run.verbs("n1")) == ("agent_lost", ["wait"])
+    assert "the scheduler's daemon on it answers, so the node lives" in run.incident().because
+
+
+def test_i1_the_scheduler_may_agree_later_and_take_it_back() -> None:
+    run = silent_run(responding=None)
+    assert run.incident().fault_class == "agent_lost"
+    watched(run, responding=False)
+    assert (run.incident().fault_class, only(run).verb) == ("node_lost", "cordon")
+    watched(run, responding=True)
+    assert {key.check for key in run.belief.nodes["n1"].findings} == {"agent.presence"}
+    run.say(events.PresenceChanged("n1", "online", "back"))
+    assert (run.belief.nodes["n1"].findings, run.belief.agents_lost) == ({}, set())
+
+
+def test_i1_a_daemon_of_the_scheduler_that_is_silent_alone_is_no_fault_of_the_node() -> None:
+    run = PolicyRun().nodes("n1", "n2", "n3", "n4")
+    watched(run, responding=False)
+    run.wait(3600)
+    assert (run.belief.incidents, run.belief.nodes["n1"].findings) == ({}, {})
 
 
 def test_i1_many_silent_agents_freeze_the_cell_and_page_once() -> None:

@@ -120,7 +120,7 @@ async def test_a_drain_by_hand_over_ours_is_theirs(cluster: SlurmCluster, slurm:
 
     seen = (await slurm.observe())["n1"]
 
-    assert NodeSchedule(False, foreign_reason=BY_HAND) == seen
+    assert NodeSchedule(False, foreign_reason=BY_HAND, responding=True) == seen
     with pytest.raises(Refused, match=BY_HAND):
         await slurm.uncordon("n1", hold)
 
@@ -194,10 +194,10 @@ async def test_observe_sees_every_node(cluster: SlurmCluster, slurm: SlurmSchedu
     cluster.drain("n3", "by hand; State=IDLE, Reason=none [me] 100 %")
 
     assert {
-        "n1": NodeSchedule(True, jobs=(job,)),
-        "n2": NodeSchedule(False, held_by="inc-000007", jobs=(job,)),
-        "n3": NodeSchedule(False, foreign_reason="by hand; State=IDLE, Reason=none [me] 100 %"),
-        "n4": NodeSchedule(True),
+        "n1": NodeSchedule(True, jobs=(job,), responding=True),
+        "n2": NodeSchedule(False, held_by="inc-000007", jobs=(job,), responding=True),
+        "n3": NodeSchedule(False, foreign_reason="by hand; State=IDLE, Reason=none [me] 100 %", responding=True),
+        "n4": NodeSchedule(True, responding=True),
     } == await slurm.observe()
 
 
@@ -422,7 +422,7 @@ async def test_our_hold_outlives_a_reboot(slurm: SlurmScheduler, hold: Hold, res
     await slurm.cordon("n4", hold)
     restarted("n4")
 
-    assert (await slurm.observe())["n4"] == NodeSchedule(False, held_by="inc-000007")
+    assert (await slurm.observe())["n4"] == NodeSchedule(False, held_by="inc-000007", responding=True)
 
     await slurm.uncordon("n4", hold)
     assert (await slurm.observe())["n4"].held_by == ""

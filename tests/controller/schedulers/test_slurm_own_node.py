@@ -68,11 +68,11 @@ async def test_an_incident_takes_over_what_a_node_did_to_itself(
     cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
 ) -> None:
     await OwnNode("n1", slurm, ONE).take_out(LOST)
-    assert (await slurm.observe())["n1"] == NodeSchedule(schedulable=False)
+    assert (await slurm.observe())["n1"] == NodeSchedule(schedulable=False, responding=True)
     with pytest.raises(Refused, match=r"^n1 is not held in Slurm for inc-000007: it is IDLE\+DRAIN$"):
         await slurm.uncordon("n1", hold)
     assert await slurm.cordon("n1", hold) == "n1 is drained in Slurm for inc-000007."
-    assert (await slurm.observe())["n1"] == NodeSchedule(schedulable=False, held_by="inc-000007")
+    assert (await slurm.observe())["n1"] == NodeSchedule(schedulable=False, held_by="inc-000007", responding=True)
     await slurm.uncordon("n1", hold)
     cluster.wait_for("n1", state="idle")
 
