@@ -117,7 +117,7 @@ class Cell:
         return decided
 
 
-_QUIET = frozenset({"checks.changed", "node.seen", "schedule.observed"})
+_QUIET = frozenset({"checks.changed", "node.placed", "node.seen", "schedule.observed"})
 
 
 def _tell(entry: Logged) -> None:

@@ -24,6 +24,18 @@ class NodeSeen(msgspec.Struct, frozen=True, tag="node.seen"):
     facts: NodeFacts
 
 
+class NodePlaced(msgspec.Struct, frozen=True, tag="node.placed"):
+    """Where a source says that a node stands, kind → names; it replaces what that source said before.
+
+    `source`: `file`, `netbox`, `slurm`, `kubernetes` or `ib_fabric`. No places: it says nothing of the node any more.
+    What a node says of itself comes with its facts.
+    """
+
+    node: str
+    places: dict[str, list[str]]
+    source: str
+
+
 class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
     """A fault began or changed. `origin`: `edge` as it happened, `level` healed from a status, `controller` our own."""
 
@@ -240,6 +252,7 @@ class IncidentClosed(msgspec.Struct, frozen=True, tag="incident.closed"):
 
 Event = (
     NodeSeen
+    | NodePlaced
     | FindingRaised
     | FindingCleared
     | CheckLevelsChanged

@@ -68,6 +68,12 @@ def _(event: events.NodeSeen) -> str:
 
 
 @headline.register
+def _(event: events.NodePlaced) -> str:
+    places = ", ".join(f"{kind} {', '.join(names)}" for kind, names in sorted(event.places.items()))
+    return f"{event.source} places {event.node} in {places or 'nothing any more'}"
+
+
+@headline.register
 def _(event: events.FindingRaised) -> str:
     return f"Found {event.finding.verdict}: {_key(event.finding.key)}"
 

@@ -10,6 +10,7 @@ from functools import singledispatchmethod
 
 from checks.finding import Finding, FindingKey, Verdict
 from controller import events
+from controller.policy import places
 from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import Verb
 from wire.messages import CheckLevel, NodeFacts
@@ -35,6 +36,8 @@ class NodeBelief:
         hold_id: incident under whose name the node is held out, from the moment that is intended; empty when free.
         held_since: when the cordon was confirmed, 0 while it is only intended.
         hold_changed_at: when our own cordon or uncordon last ended; an older look at the scheduler says nothing.
+        claims: source → what it says of where the node stands.
+        places: kind → names, merged from `claims`; `controller.policy.places.places_of` adds what is derived.
         edges: per finding key, the node's clock of the newest edge, so that a late, older edge changes nothing.
     """
 
@@ -56,6 +59,8 @@ class NodeBelief:
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
     paused: str = ""
+    claims: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    places: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,6 +75,8 @@ class Belief:
         agents_lost: nodes on which the controller itself raised a finding about that.
         orders: order id → incident id, for orders under way.
         cordons_asked: node → a person's wish to take it out.
+        residents: (kind, name) of a place, derived ones included → the nodes there, in no order: sort before you
+            decide by it.
         paused: why nothing new may be begun, empty when it may.
     """
 
@@ -81,6 +88,7 @@ class Belief:
     agents_lost: set[str] = field(default_factory=set)
     orders: dict[str, str] = field(default_factory=dict)
     cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
+    residents: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     paused: str = ""
     last_event_id: int = 0
     last_at: float = 0.0
@@ -116,7 +124,23 @@ class Belief:
     @_apply.register
     def _(self, event: events.NodeSeen, _at: float) -> None:
         node = self.node(event.node)
+        before = places.places_of(node)
         node.boot_id, node.facts = event.boot_id, event.facts
+        self._claim(node, places.ITSELF, event.facts.places)
+        places.move(self.residents, node.name, before=before, after=places.places_of(node))
+
+    @_apply.register
+    def _(self, event: events.NodePlaced, _at: float) -> None:
+        node = self.node(event.node)
+        before = places.places_of(node)
+        self._claim(node, event.source, event.places)
+        places.move(self.residents, node.name, before=before, after=places.places_of(node))
+
+    def _claim(self, node: NodeBelief, source: str, claim: dict[str, list[str]]) -> None:
+        node.claims.pop(source, None)
+        if kept := places.claimed(claim):
+            node.claims[source] = kept
+        node.places = places.merged(node.claims)
 
     @_apply.register
     def _(self, event: events.FindingRaised, at: float) -> None:
@@ -190,8 +214,10 @@ class Belief:
         node = self.node(event.node)
         if event.observed_at < node.hold_changed_at:
             return
+        before = places.places_of(node)
         node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
         node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
+        places.move(self.residents, node.name, before=before, after=places.places_of(node))
         if node.held_since and event.held_by != node.hold_id and not self._uncordoning(event.node):
             for incident in self.open_on(event.node):
                 _lose_hold(incident, event.foreign_reason)
