@@ -11,18 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from wire.messages import NodeFacts
+from wire.places import DERIVED, DRIVER, JOB, LEAF, NVLINK_DOMAIN, POOL, RACK, SKU, UPLINK
 
-POOL: Final = "pool"
-RACK: Final = "rack"
-LEAF: Final = "leaf"
-NVLINK_DOMAIN: Final = "nvlink_domain"
-"""The kinds that the policy knows; a source may name others, e.g. `site`, `row`, `pdu`."""
-
-SKU: Final = "sku"
-DRIVER: Final = "driver"
-JOB: Final = "job"
-DERIVED: Final = frozenset({SKU, DRIVER, JOB})
-"""Kinds that no source may claim."""
+__all__ = ["DERIVED", "DRIVER", "JOB", "LEAF", "NVLINK_DOMAIN", "POOL", "RACK", "SKU", "UPLINK"]
 
 ITSELF: Final = "node"
 """The source of what a node says of itself."""
