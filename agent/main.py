@@ -232,6 +232,7 @@ def _facts(settings: Settings, node: Node, version: str) -> NodeFacts:
         kernel=platform.release(),
         serial=node.serial,
         orders_allowed=sorted(settings.orders_allowed),
+        places={kind: [names] if isinstance(names, str) else sorted(names) for kind, names in settings.places.items()},
     )
 
 

@@ -20,7 +20,7 @@ import structlog
 from agent.clock import Clock
 from agent.desk import Desk
 from agent.sources.source import PolledSource, StreamedSource, Timing
-from agent.status import Unsent, build_status, learn_gpus, learn_ports
+from agent.status import Unsent, build_status, learn_gpus, learn_ports, learn_switches, place
 from checks.check import Check, LatchedCheck, LevelCheck
 from checks.errors import CannotObserve
 from checks.kernel_log import believed
@@ -31,6 +31,7 @@ from checks.readings import (
     KernelLogState,
     KernelRecord,
     LastEnd,
+    LldpReading,
     NvmlReading,
     RdmaReading,
     Reading,
@@ -135,6 +136,7 @@ class Runner:
         self.first_look = asyncio.Event()
         self._parts_seen = asyncio.Event()
         self._desk, self._outbox, self._facts = desk, outbox, facts
+        self._told = facts.places
         self._clock = clock or Clock()
         self._phase = phase
         self._started_at = self._clock.wall()
@@ -295,6 +297,9 @@ class Runner:
             self._facts = learn_gpus(self._facts, reading)
         elif isinstance(reading, RdmaReading):
             self._facts = learn_ports(self._facts, reading)
+        elif isinstance(reading, LldpReading):
+            self._facts = learn_switches(self._facts, reading)
+        self._facts = place(self._facts, self._told)
 
     def _answer(self, feed: Feed) -> None:
         feed.answered_at, feed.answered, feed.overdue = self._clock.monotonic(), True, False

@@ -24,6 +24,7 @@ from checks.check import LatchedCheck
 from checks.readings.site import ID
 from checks.registry import CHECKS
 from wire.orders import OrderAction
+from wire.places import why_no_kind, why_no_place
 from wire.topics import NAME
 from wire.transport import BrokerAddress
 
@@ -62,6 +63,12 @@ def _why_unreadable(path: Path) -> str:
     except OSError as error:
         return f"cannot read {path}: {error.strerror}"
     return ""
+
+
+def _why_no_places(places: dict[str, str | list[str]]) -> str:
+    kinds = [why_no_kind(kind) for kind in places]
+    names = [name for each in places.values() for name in ([each] if isinstance(each, str) else each)]
+    return "; ".join(filter(None, (*kinds, *map(why_no_place, names))))
 
 
 class _Section(msgspec.Struct, frozen=True):
@@ -318,9 +325,16 @@ class Settings(Watch, frozen=True, kw_only=True):
     Attributes:
         orders_allowed: what this node lets a controller ask of it; anything else is refused.
         trusted_keys: key id → public key of a controller. Without any, every order is refused.
+        places: kind → name or names of where the node stands (`rack`, `pool`), where whoever set it up knows; it
+            wins over what the node finds out.
     """
 
-    RULES: ClassVar[Rules] = {**Watch.RULES, "node": _why_no_name, "cell": _why_no_name}
+    RULES: ClassVar[Rules] = {
+        **Watch.RULES,
+        "node": _why_no_name,
+        "cell": _why_no_name,
+        "places": _why_no_places,
+    }
 
     cell: str = "main"
     broker: Broker
@@ -328,6 +342,7 @@ class Settings(Watch, frozen=True, kw_only=True):
     orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
     trusted_keys: dict[str, TrustedKey] = {}
     recording: Recording = Recording()
+    places: dict[str, str | list[str]] = {}
 
 
 def load_settings(path: Path) -> Settings:

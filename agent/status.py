@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
 from agent.book import Book
 from agent.plain_text import plain
 from checks.finding import WORST_FIRST, Finding, FindingKey, Verdict
-from checks.readings import GpuReading, NvmlReading, RdmaReading
+from checks.readings import FabricReading, GpuReading, LldpReading, NvmlReading, RdmaReading
 from wire.messages import CheckLevel, NodeFacts, Status
+from wire.places import LEAF, NVLINK_DOMAIN, UPLINK
 
 MAX_EVIDENCE_BYTES: Final = 65_536
 """A level whose findings hold more evidence than this leaves it out: the edges carried it, the level must arrive."""
+
+REGISTERED: Final = 3
+"""State of a GPU that the NVLink fabric has taken in. Source: nvml.h, NVML_GPU_FABRIC_STATE_COMPLETED."""
+
+_GUID = re.compile(r"(?!0{16})[0-9a-f]{16}", re.ASCII)
+_CLUSTER = re.compile(r"(?!0{32})[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ def learn_gpus(facts: NodeFacts, reading: NvmlReading) -> NodeFacts:
         gpu_model=next((gpu.name for gpu in reading.gpus if gpu.name), facts.gpu_model),
         gpu_count=max(len(reading.gpus), len(reading.known_gpus)),
         devices=devices,
+        places=_placed(facts, NVLINK_DOMAIN, filter(None, (_domain_of(gpu.fabric) for gpu in reading.gpus))),
     )
 
 
@@ -76,12 +86,40 @@ def learn_ports(facts: NodeFacts, reading: RdmaReading) -> NodeFacts:
         plain(port.name): plain(f"rdma {port.link_layer} guid {port.node_guid} firmware {port.firmware}")
         for port in reading.ports
     }
-    return msgspec.structs.replace(facts, devices=devices)
+    guids = {port.node_guid.replace(":", "").lower() for port in reading.ports}
+    return msgspec.structs.replace(facts, devices=devices, guids=sorted(filter(_GUID.fullmatch, guids)) or facts.guids)
+
+
+def learn_switches(facts: NodeFacts, reading: LldpReading) -> NodeFacts:
+    """Return the facts with the leaves: the switches of RDMA ports, those of all ports where RDMA ports tell none."""
+    rdma = {each.switch for each in reading.neighbours if each.is_rdma}
+    others = {each.switch for each in reading.neighbours if not each.is_rdma}
+    facts = msgspec.structs.replace(facts, places=_placed(facts, LEAF, rdma or others))
+    return msgspec.structs.replace(facts, places=_placed(facts, UPLINK, others)) if rdma else facts
+
+
+def place(facts: NodeFacts, told: Mapping[str, Iterable[str]]) -> NodeFacts:
+    """Return the facts with the places that the node was told, which win over what it learns."""
+    places = {**facts.places, **{kind: sorted(names) for kind, names in told.items()}}
+    return facts if places == facts.places else msgspec.structs.replace(facts, places=places)
 
 
 def text_of(key: FindingKey) -> str:
     """Return the key as the level spells it."""
     return f"{key.check}|{key.device}|{key.code}"
+
+
+def _placed(facts: NodeFacts, kind: str, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the places with these of one kind. What says nothing now, as a fabric that is down, unsays nothing."""
+    known = sorted(set(names))
+    return {**facts.places, kind: known} if known else facts.places
+
+
+def _domain_of(fabric: FabricReading | None) -> str:
+    """Return `<cluster>.<clique>`, as the label nvidia.com/gpu.clique spells it; empty of a GPU in no domain."""
+    if fabric is None or fabric.state != REGISTERED or fabric.status or not _CLUSTER.fullmatch(fabric.cluster_uuid):
+        return ""
+    return f"{UUID(fabric.cluster_uuid)}.{fabric.clique_id}"
 
 
 def _describe(gpu: GpuReading) -> str:

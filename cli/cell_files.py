@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ class ControllerPlan:
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
-    """What one embedded agent is told. `simulation`: directory of its simulated machine, `None` for this host."""
+    """What one embedded agent is told.
+
+    Attributes:
+        simulation: directory of its simulated machine, `None` for this host.
+        places: kind → name of where it stands.
+    """
 
     node: str
     state: Path
@@ -48,6 +54,7 @@ class AgentPlan:
     public_key: str
     simulation: Path | None = None
     accept_userspace_records: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_controller(plan: ControllerPlan, access: Access) -> Path:
@@ -77,6 +84,8 @@ def write_agent(plan: AgentPlan, access: Access) -> Path:
         "trusted_keys": {plan.key_id: {"public_key": plan.public_key}},
         "kernel_log": {"accept_userspace_records": plan.accept_userspace_records},
     }
+    if plan.places:
+        table["places"] = dict(plan.places)
     if plan.simulation is not None:
         table["simulation_directory"] = str(plan.simulation)
     return _write(plan.state / "agent.toml", table)

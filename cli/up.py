@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from agent.simulation.machine import SimulatedMachine
+from agent.simulation.neighbours import rack_of
 from cli.broker import CONTROLLER, BrokerError, Mosquitto
 from cli.cell_files import (
     HOST_ORDERS,
@@ -206,7 +207,10 @@ class Cell:
         for node in simulated:
             machine = state / "machines" / node
             SimulatedMachine.create(machine, name=node, seed=self.wishes.seed, speedup=self.wishes.speed)
-            plans.append(AgentPlan(node, state / "agents" / node, SIMULATED_ORDERS, *trust, simulation=machine))
+            where = {"rack": rack_of(node)}
+            plans.append(
+                AgentPlan(node, state / "agents" / node, SIMULATED_ORDERS, *trust, simulation=machine, places=where)
+            )
         for plan in plans:
             config = write_agent(plan, self._access(plan.node))
             child = self._child(f"agent-{plan.node}", "agent", ("--config", str(config)))

@@ -25,16 +25,15 @@ class NodeSeen(msgspec.Struct, frozen=True, tag="node.seen"):
 
 
 class NodePlaced(msgspec.Struct, frozen=True, tag="node.placed"):
-    """Where a node stands, whole, when it is first known and whenever it changes.
+    """Where a source says that a node stands, kind → names; it replaces what that source said before.
 
-    Attributes:
-        places: kind (`pool, rack, leaf, nvlink_domain`, or another word) → names; a node may hang on several leaves.
-        source: who says so.
+    `source`: `file`, `netbox`, `slurm`, `kubernetes` or `ib_fabric`. No places: it says nothing of the node any more.
+    What a node says of itself comes with its facts.
     """
 
     node: str
     places: dict[str, list[str]]
-    source: str = ""
+    source: str = "file"
 
 
 class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):

@@ -78,7 +78,13 @@ class CheckLevel(msgspec.Struct, frozen=True):
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
-    """What the node is, as it knows itself. `devices`: device → kind and serial, for people and for history."""
+    """What the node is, as it knows itself.
+
+    Attributes:
+        devices: device → kind and serial, for people and for history.
+        places: kind (`leaf`, `nvlink_domain`, ...) → names, as far as the node can tell where it stands.
+        guids: node GUIDs of its RDMA adapters, 16 hexadecimal digits each, for who knows the fabric.
+    """
 
     simulated: bool = False
     agent_version: str = ""
@@ -89,6 +95,8 @@ class NodeFacts(msgspec.Struct, frozen=True):
     serial: str = ""
     devices: dict[str, str] = {}
     orders_allowed: list[str] = []
+    places: dict[str, list[str]] = {}
+    guids: list[str] = []
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):

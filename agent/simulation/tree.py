@@ -31,6 +31,7 @@ from agent.simulation.hardware import (
     SimulatedPort,
 )
 from agent.simulation.links import write_links
+from agent.simulation.neighbours import write_neighbours
 from agent.simulation.rdma_devices import write_rdma_devices
 from agent.simulation.services import write_services
 from agent.simulation.states import KERNEL_RELEASE, MachineState, draw, replace_file, replace_link
@@ -157,6 +158,7 @@ def write_tree(directory: Path, state: MachineState, hardware: Hardware) -> None
     for address in SWITCHES:
         replace_link(directory / SYSFS / "bus/pci/devices" / f"{address}.0", f"../../../devices/{address}.0")
     write_links(directory, directory / TOOLS)
+    write_neighbours(directory, directory / SYSFS, directory / TOOLS, state.name)
     write_services(directory, directory / SYSFS, directory / TOOLS, hardware.host)
     write_rdma_devices(directory, directory / SYSFS, hardware.ports)
     for port in hardware.ports:

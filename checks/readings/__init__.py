@@ -28,6 +28,7 @@ from checks.readings.gpfs import GpfsReading
 from checks.readings.host import HostReading
 from checks.readings.inventory import InventoryReading
 from checks.readings.kernel import KernelLogState, KernelRecord
+from checks.readings.lldp import LldpNeighbour, LldpReading
 from checks.readings.lustre import (
     LustreReading,
     LustreTarget,
@@ -102,6 +103,8 @@ __all__ = [
     "KernelLogState",
     "KernelRecord",
     "LastEnd",
+    "LldpNeighbour",
+    "LldpReading",
     "LustreReading",
     "LustreTarget",
     "ModuleMeasure",
@@ -152,6 +155,7 @@ READINGS: tuple[type[Reading], ...] = (
     RdmaCongestionReading,
     CableReading,
     DevlinkReading,
+    LldpReading,
     HostReading,
     PlatformReading,
     MountsReading,

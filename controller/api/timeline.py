@@ -69,8 +69,8 @@ def _(event: events.NodeSeen) -> str:
 
 @headline.register
 def _(event: events.NodePlaced) -> str:
-    places = "; ".join(f"{kind} {', '.join(names)}" for kind, names in event.places.items())
-    return f"{event.node} stands in {places or 'no known place'}"
+    places = ", ".join(f"{kind} {', '.join(names)}" for kind, names in sorted(event.places.items()))
+    return f"{event.source} places {event.node} in {places or 'nothing any more'}"
 
 
 @headline.register

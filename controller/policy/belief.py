@@ -13,10 +13,10 @@ from typing import Any, ClassVar, get_type_hints
 
 from checks.finding import Finding, FindingKey, Verdict
 from controller import events
+from controller.policy import places
 from controller.policy.incident import Incident, Phase
 from controller.policy.ledger import ScopeLedger
 from controller.policy.outbreaks import Outbreaks
-from controller.policy.places import Places, places_of
 from controller.policy.playbook import BREAKER_CLASS, Verb
 from controller.policy.presence import OURS
 from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope, parse
@@ -65,6 +65,8 @@ class NodeBelief:
         held_since: when the cordon was confirmed, 0 while it is only intended.
         hold_changed_at: when our own cordon or uncordon last ended; an older look at the scheduler says nothing.
         responding: whether the scheduler's own daemon on it answers, `None` when nobody can say.
+        claims: source → what it says of where the node stands.
+        places: kind → names, merged from `claims`; `controller.policy.places.places_of` adds what is derived.
         scopes: the fleet, the node itself, and every place that it stands in.
         edges: per finding key, the node's clock of the newest edge, so that a late, older edge changes nothing.
     """
@@ -87,7 +89,8 @@ class NodeBelief:
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
     responding: bool | None = None
-    places: Places = field(default_factory=dict)
+    claims: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = ()
 
 
@@ -102,7 +105,8 @@ class Belief:
         open_by_node: the open incidents of each node, oldest first; "" has those of the whole fleet.
         ledger: nodes that fleetmend holds out or is about to, and those taken out lately, per scope.
         outbreaks: which nodes failed lately, for shared causes.
-        residents: (kind, name) of a place → the nodes that stand in it.
+        residents: (kind, name) of a place, derived ones included → the nodes there, in no order: sort before you
+            decide by it.
         unanswered: findings that stand and that nobody decided about yet, so that deciding costs what is open, not what
             exists.
         left: findings that stand and that no playbook answers, by node.
@@ -192,28 +196,25 @@ class Belief:
         node = self.node(event.node)
         with self._moving(node):
             node.boot_id, node.facts = event.boot_id, event.facts
+            _claim(node, places.ITSELF, event.facts.places)
 
     @_apply.register
     def _(self, event: events.NodePlaced, _at: float) -> None:
         node = self.node(event.node)
         with self._moving(node):
-            node.places = {kind: tuple(names) for kind, names in event.places.items()}
+            _claim(node, event.source, event.places)
 
     @contextlib.contextmanager
     def _moving(self, node: NodeBelief) -> Iterator[None]:
         """Keep the index of residents true over a change of a node's places, facts or jobs."""
-        before = places_of(node)
+        before = places.places_of(node)
         yield
-        after = places_of(node)
+        after = places.places_of(node)
         if before == after:
             return
-        for place in _each(before):
-            self.residents[place].discard(node.name)
-            if not self.residents[place]:
-                del self.residents[place]
-        for place in _each(after):
-            self.residents.setdefault(place, set()).add(node.name)
-        node.scopes = (FLEET, Scope(NODE_KIND, node.name), *(Scope(*place) for place in _each(after)))
+        places.move(self.residents, node.name, before=before, after=after)
+        standing = (Scope(kind, name) for kind, names in after.items() for name in names)
+        node.scopes = (FLEET, Scope(NODE_KIND, node.name), *standing)
 
     @_apply.register
     def _(self, event: events.FindingRaised, at: float) -> None:
@@ -569,8 +570,11 @@ class Belief:
             del self.incidents[self.closed.popleft()]
 
 
-def _each(places: Places) -> Iterator[tuple[str, str]]:
-    return ((kind, name) for kind, names in places.items() for name in names)
+def _claim(node: NodeBelief, source: str, claim: dict[str, list[str]]) -> None:
+    node.claims.pop(source, None)
+    if kept := places.claimed(claim):
+        node.claims[source] = kept
+    node.places = places.merged(node.claims)
 
 
 def incident_in(entries: Iterable[events.Logged], incident_id: str) -> Incident | None:
