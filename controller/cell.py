@@ -18,7 +18,8 @@ from controller.events import Event, Logged, incident_of, kind_of, node_of
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.rules import Rules
-from controller.store.sqlite import Receipt, SqliteLog
+from controller.store.log import EventLog, Receipt
+from controller.store.snapshot import restore
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class Cell:
         clock: Unix seconds.
     """
 
-    log: SqliteLog
+    log: EventLog
     rules: Rules
     act: Callable[[Logged], None] = lambda _: None
     clock: Callable[[], float] = time.time
@@ -54,11 +55,13 @@ class Cell:
     _inbox: asyncio.Queue[_Pending] = field(default_factory=asyncio.Queue)
 
     def recall(self) -> int:
-        """Fold the whole log into belief; return how many entries there were."""
-        before = self.belief.last_event_id
-        for entry in self.log.read(after=before):
-            self.belief.apply(entry)
-        return self.belief.last_event_id - before
+        """Believe what the log says: its newest snapshot and all that came after; return how many entries those were.
+
+        Raises:
+            StoreError: the log cannot be read, or not by this version.
+        """
+        self.belief, count = restore(self.log)
+        return count
 
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
         """Queue events; the future ends when they are committed, with their log entries."""

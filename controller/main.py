@@ -14,7 +14,7 @@ from controller.keys import KeyFileError
 from controller.playbooks import PlaybookErrors
 from controller.service import AlreadyRunning, Controller, lock_state
 from controller.settings import SettingsError, load
-from controller.store.sqlite import StoreError
+from controller.store.log import StoreError
 from wire.logs import configure_logging
 
 EX_CONFIG = 78

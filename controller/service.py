@@ -30,7 +30,7 @@ from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
 from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.settings import ControllerSettings, NoticeSection, SchedulerSection
-from controller.store.sqlite import SqliteLog
+from controller.store.choosing import open_store
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -121,7 +121,7 @@ class Controller:
     def build(cls, settings: ControllerSettings) -> Controller:
         """Open the log, recall what is believed, and put the parts together; nothing runs yet."""
         state = settings.state
-        event_log = SqliteLog(state / "events.sqlite")
+        event_log = open_store(settings.store, state)
         term = event_log.begin_term()
         cell = Cell(event_log, rules_of(settings))
         recalled = cell.recall()

@@ -25,7 +25,8 @@ from controller.events import Logged
 from controller.intake import Intake
 from controller.policy.rules import Rules
 from controller.receipts import Receipts
-from controller.store.sqlite import Receipt, SqliteLog
+from controller.store.log import Receipt
+from controller.store.sqlite import SqliteLog
 from wire import messages, topics
 from wire.orders import Order, OrderAction
 from wire.signatures import verify

@@ -1,0 +1,27 @@
+"""Opens the log that the settings name. PostgreSQL's driver (0.2 s, 26 MB) is loaded only where it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from controller.settings import StoreSection
+from controller.store.log import EventLog
+from controller.store.sqlite import SqliteLog
+
+FILE = "events.sqlite"
+
+
+def open_store(section: StoreSection, state: Path) -> EventLog:
+    """Return the log that the settings name, made or migrated as needed.
+
+    Raises:
+        StoreError: it cannot be opened.
+        OSError: the password file cannot be read.
+    """
+    if not section.url:
+        return SqliteLog(state / FILE)
+    postgresql: Any = import_module("controller.store.postgresql")
+    opened: EventLog = postgresql.open_log(section.url, section.password)
+    return opened
