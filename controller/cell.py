@@ -63,6 +63,19 @@ class Cell:
         self.belief, count = restore(self.log)
         return count
 
+    async def catch_up(self) -> None:
+        """Believe what another controller has put into the log since.
+
+        Raises:
+            StoreError: the log cannot be read now.
+        """
+        while entries := await self.log.follow(after=self.belief.last_event_id):
+            if entries[0].event_id != self.belief.last_event_id + 1:
+                self.recall()
+                continue
+            for entry in entries:
+                self.belief.apply(entry)
+
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
         """Queue events; the future ends when they are committed, with their log entries."""
         committed: asyncio.Future[list[Logged]] = asyncio.get_running_loop().create_future()

@@ -186,15 +186,6 @@ class Intake:
         except NotPublished as error:
             log.warning("acknowledgement.failed", node=node, because=str(error))
 
-    async def forget_old_boots(self, *, every_s: float = 3600.0) -> None:
-        """Forget boots of which no message can come again, until cancelled."""
-        while True:
-            await asyncio.sleep(every_s)
-            over = self.receipts.over(self.clock())
-            if over:
-                await self.cell.log.forget_boots(over)
-                log.info("boots.forgotten", boots=len(over))
-
     async def watch_silence(self, *, every_s: float = 1.0) -> None:
         """Note nodes that said nothing for too long, until cancelled."""
         began = self.clock()

@@ -1,4 +1,7 @@
-"""Opens the log that the settings name. PostgreSQL's driver (0.2 s, 26 MB) is loaded only where it is used."""
+"""Opens the log that the settings name, and says how its controllers agree on who leads.
+
+PostgreSQL's driver (0.2 s, 26 MB) is loaded only where it is used.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from controller.leadership import Alone, Leadership
 from controller.settings import StoreSection
 from controller.store.log import EventLog
 from controller.store.sqlite import SqliteLog
@@ -25,3 +29,17 @@ def open_store(section: StoreSection, state: Path) -> EventLog:
     postgresql: Any = import_module("controller.store.postgresql")
     opened: EventLog = postgresql.open_log(section.url, section.password)
     return opened
+
+
+def leadership_of(event_log: EventLog, holder: str, url: str) -> Leadership:
+    """Return the part of a controller in the leadership of the log's cell.
+
+    Args:
+        holder: the controller's name for people.
+        url: where it answers.
+    """
+    if isinstance(event_log, SqliteLog):
+        return Alone(event_log, url)
+    postgresql: Any = import_module("controller.store.postgresql_leadership")
+    part: Leadership = postgresql.PostgresqlLeadership(event_log, holder, url)
+    return part

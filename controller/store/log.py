@@ -92,6 +92,14 @@ class EventLog(Protocol):
         """
         ...
 
+    async def follow(self, *, after: int, limit: int = 5_000) -> list[Logged]:
+        """Return the next entries after an id, beside whoever writes; empty when there are none yet.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        ...
+
     def recall_taken(self) -> dict[tuple[str, str], Taken]:
         """Read which messages were taken in, and return `taken`."""
         ...

@@ -115,6 +115,12 @@ class PostgresqlLog:
         self.term = int(row[0])
         return self.term
 
+    def begin_writing(self, term: int) -> None:
+        """Write under a term that was begun on another session, on a connection that is surely fresh."""
+        self._connection.close()
+        self._connection = self.server.connect()
+        self.term = term
+
     def read(self, *, after: int = 0) -> Iterator[Logged]:
         """Yield the entries after an id, in order.
 
@@ -186,6 +192,15 @@ class PostgresqlLog:
         rows = await self._beside(query, (*values, limit))
         return [logged_of(self.name, *row) for row in reversed(rows)]
 
+    async def follow(self, *, after: int, limit: int = 5_000) -> list[Logged]:
+        """Return the next entries after an id, beside whoever writes; empty when there are none yet.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        query = "SELECT event_id, at, body FROM events WHERE event_id > %s ORDER BY 1 LIMIT %s"
+        return [logged_of(self.name, *row) for row in await self._beside(query, (after, limit))]
+
     async def size(self) -> StoreSize:
         """Return how large the log is."""
         rows = await self._beside(SIZE, ())
@@ -227,6 +242,8 @@ class PostgresqlLog:
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshots that are whole, newest first."""
         with self._told("read"):
+            if self._connection.closed:
+                self._connection = self.server.connect()
             rows = self._connection.execute("SELECT event_id, at, version, parts FROM snapshots ORDER BY 1 DESC")
             return [Snapshot(*row) for row in rows]
 

@@ -23,8 +23,10 @@ from controller.store.log import EventLog, Snapshot, StoreError
 log = structlog.get_logger()
 
 SNAPSHOT_VERSION = 1
-"""Of the shape of belief. A test holds it to the code: whoever changes what belief is made of, or what the fold makes
-of an event, raises it, and says in `UPGRADES` how an older snapshot becomes a newer one."""
+"""Raised when a snapshot of before would read as another belief; `belief_of` must then read the older one too."""
+
+BELIEF_SHAPE = "e521d34ae538c1b4"
+"""A digest of what belief is made of, so that a test can ask whoever changes it about older snapshots."""
 
 PIECE = 500
 LEVEL = 1

@@ -142,6 +142,18 @@ class SqliteLog:
         rows = self._reading.execute(query, [*values, limit]).fetchall()
         return [logged_of(self.name, *row) for row in reversed(rows)]
 
+    async def follow(self, *, after: int, limit: int = 5_000) -> list[Logged]:
+        """Return the next entries after an id, beside whoever writes; empty when there are none yet.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._follow, after, limit)
+
+    def _follow(self, after: int, limit: int) -> list[Logged]:
+        query = "SELECT event_id, at, body FROM events WHERE event_id > ? ORDER BY 1 LIMIT ?"
+        return [logged_of(self.name, *row) for row in self._reading.execute(query, (after, limit))]
+
     async def size(self) -> StoreSize:
         """Return how large the log is."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._size)
