@@ -6,9 +6,10 @@ is the same bytes in every store (I12).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import LiteralString, Protocol
 
 import msgspec
 
@@ -163,10 +164,35 @@ class EventLog(Protocol):
         """
         ...
 
+    def frozen(self) -> AbstractContextManager[None]:
+        """Have everything that is read inside be of one moment, while others write on."""
+        ...
+
+    def dump(self, table: str) -> Iterator[tuple[object, ...]]:
+        """Yield the rows of a table, in the order and with the types of SQLite's columns."""
+        ...
+
+    def load(self, tables: Iterable[tuple[str, Iterable[tuple[object, ...]]]]) -> None:
+        """Fill tables of an empty log with rows as `dump` yields them, in one transaction."""
+        ...
+
+    def raise_term(self, least: int) -> None:
+        """Have the next term be above `least`."""
+        ...
+
     def close(self) -> None:
         """Finish what is being written and close."""
         ...
 
+
+COLUMNS: dict[str, LiteralString] = {
+    "events": "event_id, at, kind, node, incident_id, body",
+    "taken": "node, boot_id, numbers, heard_at",
+    "snapshots": "event_id, at, version, parts",
+    "snapshot_parts": "event_id, part, body",
+    "facts": "name, value",
+}
+"""Every table, with its columns in the order of its rows."""
 
 Row = tuple[int, float, str, str, str, bytes]
 """event_id, at, kind, node, incident_id, body: a row of `events`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ import psycopg
 
 from controller.events import Logged
 from controller.store.log import (
+    COLUMNS,
     Fenced,
     Receipt,
     Snapshot,
@@ -292,6 +293,38 @@ class PostgresqlLog:
                 self._connection.execute(NOTE_DELETED, {"last": str(last)})
         return last if last > after else 0
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have everything that is read inside be of one moment, while others write on."""
+        with self._told("read"), self._connection.transaction():
+            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
+    def dump(self, table: str) -> Iterator[tuple[object, ...]]:
+        """Yield the rows of a table, in the order and with the types of SQLite's columns."""
+        for row in self._stream(f"SELECT {COLUMNS[table]} FROM {table}", ()):  # noqa: S608 - names of our own
+            yield (*row[:-1], row[-1].encode()) if table == "events" else row
+
+    def load(self, tables: Iterable[tuple[str, Iterable[tuple[object, ...]]]]) -> None:
+        """Fill tables of an empty log with rows as `dump` yields them, in one transaction."""
+        with self._told("fill"), self._connection.transaction():
+            for table, rows in tables:
+                if table == "facts":
+                    self._connection.cursor().executemany(PUT_FACT, rows)
+                else:
+                    self._copy_in(table, rows)
+
+    def _copy_in(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+        statement = f"COPY {table} ({COLUMNS[table]}) FROM STDIN"
+        with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            for row in rows:
+                copy.write_row((*row[:-1], row[-1].decode()) if table == "events" else row)  # type: ignore[attr-defined]
+
+    def raise_term(self, least: int) -> None:
+        """Have the next term be above `least`."""
+        with self._told("raise the term of"):
+            self._connection.execute(RAISE_TERM, (least,))
+
     def close(self) -> None:
         """Finish what is being written and disconnect."""
         self._thread.shutdown(wait=True)
@@ -307,6 +340,8 @@ def open_log(url: str, password: str) -> PostgresqlLog:
 
 
 NEXT_TERM = "UPDATE facts SET value = (value::bigint + 1)::text WHERE name = 'term' RETURNING value"
+RAISE_TERM = "UPDATE facts SET value = greatest(value::bigint, %s)::text WHERE name = 'term'"
+PUT_FACT = "INSERT INTO facts VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 NAME_LEADER = """
     INSERT INTO facts VALUES ('holder', %(holder)s), ('url', %(url)s)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from controller.events import Logged
 from controller.store.log import (
+    COLUMNS,
     Fenced,
     Receipt,
     Snapshot,
@@ -223,6 +224,43 @@ class SqliteLog:
             self._connection.executemany("DELETE FROM events WHERE event_id = ?", gone)
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('deleted_through', ?)", (str(last),))
         return last
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have everything that is read inside be of one moment, while others write on."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
+    def dump(self, table: str) -> Iterator[tuple[object, ...]]:
+        """Yield the rows of a table."""
+        yield from self._connection.execute(f"SELECT {COLUMNS[table]} FROM {table}")  # noqa: S608 - names of our own
+
+    def load(self, tables: Iterable[tuple[str, Iterable[tuple[object, ...]]]]) -> None:
+        """Fill tables of an empty log with rows as `dump` yields them, in one transaction."""
+        with self._transaction("fill"):
+            for table, rows in tables:
+                places = ", ".join("?" for _ in COLUMNS[table].split(","))
+                statement = f"INSERT OR REPLACE INTO {table} ({COLUMNS[table]}) VALUES ({places})"  # noqa: S608
+                self._connection.executemany(statement, rows)
+
+    def raise_term(self, least: int) -> None:
+        """Have the next term be above `least`."""
+        with self._transaction("raise the term of"):
+            term = max(least, self._stored_term())
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('term', ?)", (str(term),))
+
+    def settle(self) -> None:
+        """Make the file one that needs no other beside it."""
+        self._reading.close()
+        self._connection.execute("PRAGMA journal_mode=DELETE")
+
+    def damage(self) -> str:
+        """Return what is broken in the file, empty when nothing is."""
+        found = str(self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
 
     def close(self) -> None:
         """Finish what is being written and close the file."""
