@@ -212,6 +212,8 @@ class Controller:
             if leading:
                 break
             await asyncio.sleep(STAND_BY_S)
+        if self.cell.log.deleted_through() > self.cell.belief.last_event_id:
+            self.cell.recall()
         self.desk.term = self.cell.log.term
         self.cell.log.recall_taken()
         log.info("leadership.taken", term=self.desk.term, event_id=self.cell.belief.last_event_id)

@@ -364,7 +364,7 @@ DELETE_OLD = """
 SIZE = """
     SELECT (pg_total_relation_size('events') + pg_total_relation_size('taken')
             + pg_total_relation_size('snapshot_parts'))::bigint,
-        coalesce((SELECT max(event_id) FROM events), 0) - deleted, deleted,
+        greatest(coalesce((SELECT max(event_id) FROM events), 0) - deleted, 0), deleted,
         coalesce((SELECT max(event_id) FROM snapshots), 0), coalesce((SELECT max(at) FROM snapshots), 0)
     FROM (SELECT coalesce((SELECT value::bigint FROM facts WHERE name = 'deleted_through'), 0) AS deleted) AS facts
 """

@@ -164,7 +164,8 @@ class SqliteLog:
         last = self._reading.execute("SELECT coalesce(max(event_id), 0) FROM events").fetchone()[0]
         deleted = _deleted_through(self._reading)
         newest = next(iter(_snapshots(self._reading)), Snapshot(0, 0.0, 0, 0))
-        return StoreSize(int(pages.fetchone()[0]), last - deleted, deleted, newest.event_id, newest.at)
+        events = max(0, last - deleted)
+        return StoreSize(int(pages.fetchone()[0]), events, deleted, newest.event_id, newest.at)
 
     async def forget_boots(self, boots: list[tuple[str, str]]) -> None:
         """Forget which messages of these (node, boot id) were taken in; none of them may ever come again."""
