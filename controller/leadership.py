@@ -22,9 +22,11 @@ class Leadership(Protocol):
 
     Attributes:
         leader_url: where the controller answers that leads, as it was last seen; empty while nobody is known to.
+        took_over: whether another controller led before this one.
     """
 
     leader_url: str
+    took_over: bool
 
     async def try_to_lead(self) -> bool:
         """Begin a term if nobody leads; return whether this controller leads now.
@@ -58,6 +60,7 @@ class Alone:
     log: EventLog
     url: str
     leader_url: str = ""
+    took_over: bool = False
 
     async def try_to_lead(self) -> bool:
         """Begin a term."""

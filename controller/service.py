@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from controller import keys, playbooks
-from controller.adapters import Notifier, Scheduler
+from controller.adapters import NodeSchedule, Notifier, Scheduler
 from controller.api.app import create_app
 from controller.cell import Cell
 from controller.desk import FrontDesk
@@ -27,6 +27,7 @@ from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
+from controller.policy.belief import Belief
 from controller.policy.rules import Rules
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
@@ -216,6 +217,8 @@ class Controller:
             self.cell.recall()
         self.desk.term = self.cell.log.term
         self.cell.log.recall_taken()
+        if self.leadership.took_over and isinstance(self.watch.scheduler, NoScheduler):
+            await self.watch.scheduler.adopt(_holds(self.cell.belief))
         log.info("leadership.taken", term=self.desk.term, event_id=self.cell.belief.last_event_id)
 
     async def _serve(self) -> None:
@@ -238,6 +241,15 @@ class Controller:
 
     async def _connected(self) -> None:
         log.info("broker.connected", url=self.settings.broker.url)
+
+
+def _holds(belief: Belief) -> dict[str, NodeSchedule]:
+    """Return the nodes that are out, as the last look at the scheduler and our own acts since have it."""
+    return {
+        name: NodeSchedule(False, node.hold_id if node.held_since else "", node.foreign_reason)
+        for name, node in belief.nodes.items()
+        if node.held_since or node.foreign_reason
+    }
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

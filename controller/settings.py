@@ -129,11 +129,6 @@ class StoreSection(_Section):
         return self
 
     @property
-    def shared(self) -> bool:
-        """Whether several controllers can use it."""
-        return bool(self.url)
-
-    @property
     def password(self) -> str:
         """What the password file holds, empty without one."""
         return self.password_file.read_text("utf-8").strip() if self.password_file else ""

@@ -48,6 +48,7 @@ class PostgresqlLeadership:
     url: str
     monotonic: Callable[[], float] = time.monotonic
     leader_url: str = ""
+    took_over: bool = False
     _session: psycopg.AsyncConnection[Any] | None = None
     _renewed_at: float = float("-inf")
     _leading: bool = False
@@ -76,9 +77,12 @@ class PostgresqlLeadership:
         """Take the lock and the next term in one transaction; return the term, `None` when another has the lock."""
         session = await self._connected()
         async with session.transaction():
-            if not await _one(session, TRY_LOCK, LOCK_CLASS):
-                self.leader_url = str(await _one(session, LEADER_URL) or "")
+            is_free = await _one(session, TRY_LOCK, LOCK_CLASS)
+            before = str(await _one(session, LEADER_URL) or "")
+            if not is_free:
+                self.leader_url = before
                 return None
+            self.took_over = before not in {"", self.url}
             term = int(await _one(session, NEXT_TERM))
             await session.execute(NAME_LEADER, {"holder": self.holder, "url": self.url})
             return term

@@ -78,6 +78,7 @@ async def test_one_leads_and_another_follows_when_it_lets_go(rivals: Rivals) -> 
         while not await second.try_to_lead():  # noqa: ASYNC110 - the database is asked
             await asyncio.sleep(0.01)
     assert (first.event_log.term, second.event_log.term, second.leader_url) == (1, 2, "http://c2")
+    assert (first.took_over, second.took_over) == (False, True)
     with pytest.raises(Fenced):
         await first.event_log.append([], [])
     await second.event_log.append([], [])
