@@ -102,6 +102,8 @@ async def test_a_standby_shows_everything_and_changes_nothing(tmp_path: Path, po
         assert no.value.code is ExitCode.REFUSED_NOW
         assert (await cell.first.status())["store"]["name"].startswith("postgresql://127.0.0.1:")
         cell.first.signal(signal.SIGTERM)
+        took_s = await until(lambda: cell.second.said("leadership.taken"), limit_s=5)
+        print(f"taken over after {took_s:.2f} s")
         await cell.second.is_role("leader", limit_s=5)
         assert await cell.first.ended() == 0
 
@@ -200,11 +202,11 @@ class Namespace:
 
 
 def need_namespaces() -> None:
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("a network namespace needs root and iproute2")
+    if shutil.which("ip") is None:
+        missing("iproute2")
     tried = subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True)
     if tried.returncode != 0:
-        missing("the right to make a network namespace")
+        pytest.skip("this user may not make a network namespace")
 
 
 @contextlib.asynccontextmanager

@@ -166,3 +166,51 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over_while_the_log_is_wh
     log.delete_events(through=last, before=1e12, keep_incidents=frozenset(), limit=10)
     with pytest.raises(StoreError, match=r"entries up to 10 were deleted .* can read no snapshot \(the one of event"):
         restore(log)
+
+
+class Killed(BaseException):
+    """The process that compacts was killed here."""
+
+
+class Dying:
+    """A log whose user dies before or after its n-th write."""
+
+    WRITES = frozenset({"put_part", "finish_snapshot", "drop_parts_before", "delete_events"})
+
+    def __init__(self, log: EventLog, burns_at: int) -> None:
+        self._log, self._left = log, burns_at
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._log, name)
+        return (lambda *args, **kwargs: self._write(method, args, kwargs)) if name in self.WRITES else method
+
+    def _write(self, method: Any, args: Any, kwargs: Any) -> Any:
+        self._burn()
+        result = method(*args, **kwargs)
+        self._burn()
+        return result
+
+    def _burn(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise Killed
+
+
+async def test_i7_a_compaction_may_be_killed_anywhere(log: EventLog) -> None:
+    """Enumerated over every write of compactions that write a snapshot, drop the one before, and delete entries."""
+    run = await fill(log, 150)
+    died, burns_at = True, 0
+    while died:
+        burns_at += 1
+        before = len(run.log)
+        run.say(*(events.PresenceChanged(f"n{number}", "stopped", str(burns_at)) for number in range(30)))
+        await log.append(run.log[before:], [])
+        dying: Any = Dying(log, burns_at)
+        try:
+            compact(dying, snapshot_every=10, keep_s=1.0, now=run.now + 100, batch=50)
+            died = False
+        except Killed:
+            assert restore(log)[0] == run.belief, f"boundary {burns_at}"
+    assert restore(log) == (run.belief, 0)
+    assert log.deleted_through() == len(run.log)
+    assert burns_at > 15

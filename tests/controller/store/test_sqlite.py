@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from controller import events
-from controller.store.log import StoreError, row_of
+from controller.store.log import Receipt, StoreError, row_of
 from controller.store.migrations import SCHEMA_VERSION
 from controller.store.sqlite import SqliteLog
 from wire.messages import NodeFacts
@@ -105,4 +105,27 @@ async def test_an_entry_that_cannot_be_understood_is_named_by_its_id(tmp_path: P
     again = SqliteLog(path)
     with pytest.raises(StoreError, match="event 1 is no event of this version"):
         list(again.read())
+    again.close()
+
+
+async def test_i7_a_full_disk_takes_nothing_half(tmp_path: Path) -> None:
+    """SQLite's own limit on pages fails as a full disk does."""
+    path = tmp_path / "events.sqlite"
+    log = SqliteLog(path)
+    pages = log._connection.execute("PRAGMA page_count").fetchone()[0]
+    log._connection.execute(f"PRAGMA max_page_count={pages + 3}")
+    committed = 0
+    with pytest.raises(StoreError, match=r"cannot write to the event log .*: database or disk is full"):
+        while True:
+            number = committed + 1
+            fact = events.NodeSeen("n1", "boot-1", NodeFacts(devices={"GPU-0": "x" * 200}))
+            await log.append([events.Logged(number, 1.0, fact)], [Receipt("n1", "boot-1", number)])
+            committed = number
+    assert (committed, [f"1-{committed}"]) == (len(list(log.read())), [str(each) for each in log.taken.values()])
+    log._connection.execute(f"PRAGMA max_page_count={pages + 100}")
+    await log.append([events.Logged(committed + 1, 1.0, fact)], [Receipt("n1", "boot-1", committed + 1)])
+    log.close()
+    again = SqliteLog(path)
+    assert len(list(again.read())) == committed + 1
+    assert str(again.recall_taken()["n1", "boot-1"]) == f"1-{committed + 1}"
     again.close()
