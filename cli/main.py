@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inventory": ("cli.commands.inventory:inventory", "Capture, compare and approve what this host is made of."),
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks."),
+    "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
 }
 """Command → where it is, and its one-line help, so that `--help` imports none of them."""

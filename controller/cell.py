@@ -19,7 +19,8 @@ from controller.events import Event, Logged, RulesLoaded, incident_of, kind_of, 
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.rules import Rules
-from controller.store.sqlite import Receipt, SqliteLog
+from controller.store.log import EventLog, Receipt
+from controller.store.snapshot import restore
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ class Cell:
         clock: Unix seconds.
     """
 
-    log: SqliteLog
+    log: EventLog
     rules: Rules
     act: Callable[[Logged], None] = lambda _: None
     clock: Callable[[], float] = time.time
@@ -58,14 +59,30 @@ class Cell:
     _inbox: deque[_Pending] = field(default_factory=deque)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
     _thought_about: list[_Pending] = field(default_factory=list)
+    _committing: asyncio.Future[None] | None = None
     _last_lag_s: float = 0.0
 
     def recall(self) -> int:
-        """Fold the log into belief, from where it is; return how many entries that were."""
-        before = self.belief.last_event_id
-        for entry in self.log.read(after=before):
-            self.belief.apply(entry)
-        return self.belief.last_event_id - before
+        """Believe what the log says: its newest snapshot and all that came after; return how many entries those were.
+
+        Raises:
+            StoreError: the log cannot be read, or not by this version.
+        """
+        self.belief, count = restore(self.log)
+        return count
+
+    async def catch_up(self) -> None:
+        """Believe what another controller has put into the log since.
+
+        Raises:
+            StoreError: the log cannot be read now.
+        """
+        while entries := await self.log.follow(after=self.belief.last_event_id):
+            if entries[0].event_id != self.belief.last_event_id + 1:
+                self.recall()
+                continue
+            for entry in entries:
+                self.belief.apply(entry)
 
     def load_rules(self) -> None:
         """Put it into the log when other rules decide from here on than before."""
@@ -84,6 +101,11 @@ class Cell:
         """Return how long the oldest thing waits that is not decided yet, or how long the last one did."""
         waiting = self._thought_about or self._inbox
         return max(now - waiting[0].since, self._last_lag_s) if waiting else self._last_lag_s
+
+    async def caught_up(self) -> None:
+        """Wait until what is believed at this moment is in the log: belief is ahead of it while a batch is committed."""
+        if self._committing is not None and not self._committing.done():
+            await asyncio.shield(self._committing)
 
     async def run(self) -> None:
         """Think until cancelled.
@@ -109,12 +131,14 @@ class Cell:
 
     async def _think(self, batch: list[_Pending]) -> None:
         now = self.clock()
+        self._committing = asyncio.get_running_loop().create_future()
         answers = [(pending, [self._believe(event, now) for event in pending.events]) for pending in batch]
         entries = [entry for _, believed in answers for entry in believed]
         entries += self._decide(now)
         receipts = [receipt for pending in batch for receipt in pending.receipts]
         if entries or receipts:
             await self.log.append(entries, receipts)
+        self._committing.set_result(None)
         self._last_lag_s = self.clock() - min((pending.since for pending in batch), default=now)
         for pending, believed in answers:
             if not pending.committed.done():

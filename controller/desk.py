@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
-from controller.errors import Refused
+from controller.errors import NotLeading, Refused
 from controller.events import DrillStarted, Event, Logged, OrderEnded
 from controller.intake import Intake
 from controller.policy.belief import Belief
@@ -33,6 +33,9 @@ class FrontDesk:
     transport: Transport
     clock: Callable[[], float]
     cell_name: str
+    leads: Callable[[], bool] = lambda: True
+    leader_url: Callable[[], str] = lambda: ""
+    store_use: Callable[[], dict[str, object]] = dict
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -55,6 +58,7 @@ class FrontDesk:
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         """Return the newest log entries about a node or an incident, newest last."""
+        await self.cell.caught_up()
         return await self.cell.log.timeline(node=node, incident_id=incident_id, limit=limit)
 
     async def submit(self, event: Event) -> Logged:
@@ -74,6 +78,15 @@ class FrontDesk:
         foreign = self.belief.nodes[node].foreign_reason
         if foreign:
             raise Refused(f"{node} is already held by somebody else: {foreign}")
+
+    def check_leading(self) -> None:
+        """Return if this controller may change anything.
+
+        Raises:
+            NotLeading: it stands by, and another one leads.
+        """
+        if not self.leads():
+            raise NotLeading(self.leader_url())
 
     async def start_drill(self, node: str, fault: str, parameters: dict[str, str], by: str) -> str:
         """Have a fault injected into a node; return the id of the order.
@@ -145,4 +158,7 @@ class FrontDesk:
             "rejected_messages": dict(self.intake.rejected),
             "lag_s": round(self.intake.lag_s(self.clock()), 3),
             "term": self.orders.term,
+            "role": "leader" if self.leads() else "standby",
+            "leader_url": self.leader_url(),
+            "store": self.store_use(),
         }

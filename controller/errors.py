@@ -17,3 +17,11 @@ class Permanent(Exception):
 
 class Refused(Exception):
     """A guard said no, which is an answer, not a failure: e.g. the node is cordoned by somebody else."""
+
+
+class NotLeading(Exception):
+    """This controller stands by; `leader_url` says where the one answers that leads, empty while nobody is known to."""
+
+    def __init__(self, leader_url: str) -> None:
+        super().__init__("this controller stands by and changes nothing")
+        self.leader_url = leader_url

@@ -20,13 +20,19 @@ from controller.cell import Cell
 from controller.lag import Hearing
 from controller.policy.belief import NodeBelief
 from controller.receipts import Receipts
-from controller.store.sqlite import Receipt
+from controller.store.log import Receipt
 from wire import messages, topics
 from wire.transport import NotPublished, Received, Transport
 
 log = structlog.get_logger()
 
 LOG_EVERY_S = 60.0
+MAX_SEQ = 2**53
+"""What every reader of JSON keeps exactly."""
+
+MAX_BOOT_ID = 128
+"""Source: our choice; a Linux boot id has 36 letters, and a log must be able to store and index whatever comes."""
+
 MAX_CLOCK_AHEAD_S = 300.0
 """How far ahead of ours a node's clock may be before its stamps are taken as our own time instead."""
 
@@ -90,8 +96,10 @@ class Intake:
             raise messages.Refused(f"misplaced: for cell {address.cell!r}, this is {self.cell_name!r}")
         if not isinstance(envelope.body, _SPOKEN_ON[address.channel]):
             raise messages.Refused(f"misplaced: {type(envelope.body).__name__} on channel {address.channel}")
-        if isinstance(envelope.body, messages.EventBody) and envelope.seq < 1:
+        if isinstance(envelope.body, messages.EventBody) and not 1 <= envelope.seq <= MAX_SEQ:
             raise messages.Refused(f"malformed: event with seq {envelope.seq}")
+        if len(envelope.boot_id) > MAX_BOOT_ID or not envelope.boot_id.isprintable():
+            raise messages.Refused(f"malformed: boot id {envelope.boot_id[:MAX_BOOT_ID]!r}")
         if 0.0 < envelope.expires_at <= self.clock():
             raise messages.Refused("expired")
 
@@ -109,6 +117,8 @@ class Intake:
     def _dispatch(self, received: Received, envelope: messages.Envelope) -> None:
         match envelope.body:
             case messages.Status() as status:
+                if status.outbox_depth == 0 and not received.retained:
+                    self.receipts.emptied[envelope.node] = envelope.boot_id
                 self._submit(received, list(self._heal(envelope, status)))
             case messages.Presence() as presence:
                 self._submit(received, list(self._presence(envelope.node, presence)))

@@ -11,10 +11,11 @@ import click
 import structlog
 
 from controller.keys import KeyFileError
+from controller.leadership import LeadershipLost
 from controller.playbooks import PlaybookErrors
 from controller.service import AlreadyRunning, Controller, lock_state
 from controller.settings import SettingsError, load
-from controller.store.sqlite import StoreError
+from controller.store.log import Fenced, StoreError
 from wire.logs import configure_logging
 
 EX_CONFIG = 78
@@ -61,10 +62,25 @@ async def _run(controller: Controller) -> int:
         log.error("controller.failed", because=str(error))
         return EX_TEMPFAIL
     except BaseExceptionGroup as group:
-        broken_log, others = group.split(StoreError)
-        if broken_log is None or others is not None:
-            raise
-        log.error("log.failed", because=str(broken_log.exceptions[0]))
+        return _code_of(group)
+    return EX_IOERR
+
+
+def _code_of(group: BaseExceptionGroup[BaseException]) -> int:
+    """Return the exit code for what ended the controller, and say it.
+
+    Raises:
+        BaseExceptionGroup: something else did, too.
+    """
+    expected, others = group.split((StoreError, LeadershipLost))
+    if expected is None or others is not None:
+        raise group
+    ends = expected.exceptions
+    lost = next((error for error in ends if isinstance(error, LeadershipLost | Fenced)), None)
+    if lost is not None:
+        log.error("leadership.lost", because=str(lost))
+        return EX_TEMPFAIL
+    log.error("log.failed", because=str(ends[0]))
     return EX_IOERR
 
 

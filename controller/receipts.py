@@ -1,43 +1,39 @@
-"""Which messages were taken in before: (node, boot id, sequence), kept small because sequences hardly have gaps."""
+"""Which messages were taken in before: (node, boot id, sequence), and which boots may be forgotten.
+
+What is committed is the log's own book (`EventLog.taken`), so that it is kept once. A boot that is over is forgotten
+when nothing of it can come again: its node has since said, under another boot, that its outbox is empty, and what the
+broker may still hold for an absent controller has expired.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controller.store.sqlite import Receipt, SqliteLog
+from controller.store.log import EventLog, Receipt
+from controller.store.taken import Taken
 
+FORGET_AFTER_S = 2 * 86_400.0
+"""Source: our choice; twice the time for which the broker keeps messages for an absent controller (one day)."""
 
-@dataclass(slots=True)
-class _Boot:
-    """Everything up to `floor` was seen, and so was what `above` holds."""
-
-    floor: int = 0
-    above: set[int] = field(default_factory=set)
-
-    def add(self, seq: int) -> None:
-        self.above.add(seq)
-        while self.floor + 1 in self.above:
-            self.floor += 1
-            self.above.discard(self.floor)
-
-    def __contains__(self, seq: int) -> bool:
-        return seq <= self.floor or seq in self.above
+_NONE = Taken()
 
 
 @dataclass(slots=True)
 class Receipts:
-    """What is committed, and what is on its way to be."""
+    """What is committed, and what is on its way to be.
 
-    _committed: dict[tuple[str, str], _Boot] = field(default_factory=dict)
+    Attributes:
+        emptied: node → boot id under which it last said that its outbox was empty.
+    """
+
+    _committed: dict[tuple[str, str], Taken] = field(default_factory=dict)
     _under_way: set[Receipt] = field(default_factory=set)
+    emptied: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def recall(cls, log: SqliteLog) -> Receipts:
-        """Return the receipts that the log holds."""
-        receipts = cls()
-        for receipt in log.receipts():
-            receipts.commit(receipt)
-        return receipts
+    def recall(cls, log: EventLog) -> Receipts:
+        """Return the receipts that the log holds, kept up by its commits."""
+        return cls(log.recall_taken())
 
     def first(self, receipt: Receipt) -> bool:
         """Return whether this message is new, and remember that it is on its way."""
@@ -48,10 +44,16 @@ class Receipts:
 
     def committed(self, receipt: Receipt) -> bool:
         """Return whether this message is in the log."""
-        boot = self._committed.get((receipt.node, receipt.boot_id))
-        return boot is not None and receipt.seq in boot
+        return receipt.seq in self._committed.get((receipt.node, receipt.boot_id), _NONE)
 
     def commit(self, receipt: Receipt) -> None:
         """The message is in the log now."""
         self._under_way.discard(receipt)
-        self._committed.setdefault((receipt.node, receipt.boot_id), _Boot()).add(receipt.seq)
+
+    def over(self, now: float) -> list[tuple[str, str]]:
+        """Return the (node, boot id) of which no message can come again."""
+        return [
+            (node, boot_id)
+            for (node, boot_id), taken in self._committed.items()
+            if self.emptied.get(node, boot_id) != boot_id and now - taken.heard_at > FORGET_AFTER_S
+        ]

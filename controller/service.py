@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +16,26 @@ import structlog
 from aiohttp import web
 
 from controller import keys, playbooks
-from controller.adapters import Notifier, Scheduler
+from controller.adapters import NodeSchedule, Notifier, Scheduler
 from controller.api.app import create_app
 from controller.cell import Cell
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
+from controller.housekeeping import Housekeeping
 from controller.intake import Intake
+from controller.leadership import Leadership
 from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
+from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, Rules
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
 from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.settings import ControllerSettings, NoticeSection, SchedulerSection
-from controller.store.sqlite import SqliteLog
+from controller.store.choosing import leadership_of, open_store
+from controller.store.log import StoreError
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -40,6 +45,9 @@ log = structlog.get_logger()
 
 SHUTDOWN_LIMIT_S = 2.0
 """A request that waits for a node's answer must not hold up the end of the controller."""
+
+STAND_BY_S = 0.5
+"""How often a standby reads on and tries to lead."""
 
 
 class AlreadyRunning(Exception):
@@ -117,6 +125,8 @@ class Controller:
     desk: OrderDesk
     watch: ScheduleWatch
     front: FrontDesk
+    leadership: Leadership
+    housekeeping: Housekeeping
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -124,14 +134,15 @@ class Controller:
     def build(cls, settings: ControllerSettings) -> Controller:
         """Open the log, recall what is believed, and put the parts together; nothing runs yet."""
         state = settings.state
-        event_log = SqliteLog(state / "events.sqlite")
-        term = event_log.begin_term()
+        event_log = open_store(settings.store, state)
         cell = Cell(event_log, rules_of(settings))
         recalled = cell.recall()
-        log.info("log.recalled", events=recalled, nodes=len(cell.belief.nodes), term=term)
+        log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+        page_url = settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+        leadership = leadership_of(event_log, socket.gethostname(), page_url)
         key = keys.load_or_make(settings.signing_key or state / "signing-key.pem")
         transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
-        desk = OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time)
+        desk = OrderDesk(transport, settings.cell, keys.key_id(key), key, event_log.term, time.time, leadership.leads)
         scheduler = scheduler_of(settings.scheduler, state)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
         effects = Effects(
@@ -141,22 +152,35 @@ class Controller:
             notifier_of(settings.pages, state / "pages.jsonl"),
             desk,
             time.time,
-            page_url=settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}",
+            page_url=page_url,
             observe_now=watch.look_now,
+            leads=leadership.leads,
         )
-        intake = Intake(
-            cell, transport, Receipts.recall(event_log), settings.cell, settings.silence.silent_after_s, time.time
+        receipts = Receipts.recall(event_log)
+        intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
+        housekeeping = Housekeeping(cell, receipts, settings, time.time)
+        front = FrontDesk(
+            cell,
+            intake,
+            desk,
+            watch,
+            transport,
+            time.time,
+            settings.cell,
+            leads=leadership.leads,
+            leader_url=lambda: leadership.leader_url,
+            store_use=housekeeping.use,
         )
-        front = FrontDesk(cell, intake, desk, watch, transport, time.time, settings.cell)
         intake.on_order_ended = front.order_ended
         cell.act = effects.act
-        return cls(settings, cell, transport, intake, effects, desk, watch, front)
+        return cls(settings, cell, transport, intake, effects, desk, watch, front, leadership, housekeeping)
 
     async def run(self) -> None:
         """Serve until cancelled.
 
         Raises:
             StoreError: the event log cannot be written.
+            LeadershipLost: another controller may lead from now on; this one has stopped acting.
             OSError: the HTTP port is taken.
         """
         hosts = {self.settings.http.host, urlsplit(self.settings.http.public_url).hostname or ""} - {""}
@@ -168,16 +192,44 @@ class Controller:
             host, port = runner.addresses[0][:2]
             self.url = f"http://{host}:{port}"
             log.info("controller.started", url=self.url, cell=self.settings.cell)
+            await self._stand_by()
             await self._serve()
         finally:
             await self.effects.close()
             await runner.cleanup()
+            await self.leadership.close()
             self.cell.log.close()
+
+    async def _stand_by(self) -> None:
+        """Follow the log until this controller leads, and then to its end: nobody else can write any more."""
+        troubled = False
+        while True:
+            try:
+                leading = await self.leadership.try_to_lead()
+                await self.cell.catch_up()
+                troubled = False
+            except StoreError as error:
+                leading = False
+                if not troubled:
+                    log.warning("store.unreachable", because=str(error))
+                troubled = True
+            if leading:
+                break
+            await asyncio.sleep(STAND_BY_S)
+        if self.cell.log.deleted_through() > self.cell.belief.last_event_id:
+            self.cell.recall()
+        self.desk.term = self.cell.log.term
+        self.cell.log.recall_taken()
+        if self.leadership.took_over and isinstance(self.watch.scheduler, NoScheduler):
+            await self.watch.scheduler.adopt(_holds(self.cell.belief))
+        log.info("leadership.taken", term=self.desk.term, event_id=self.cell.belief.last_event_id)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             self.cell.load_rules()
+            group.create_task(self.leadership.keep(), name="leadership")
             group.create_task(self.cell.run(), name="cell")
+            group.create_task(self.housekeeping.run(), name="housekeeping")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):
                     await self.watch.look()
@@ -193,6 +245,15 @@ class Controller:
 
     async def _connected(self) -> None:
         log.info("broker.connected", url=self.settings.broker.url)
+
+
+def _holds(belief: Belief) -> dict[str, NodeSchedule]:
+    """Return the nodes that are out, as the last look at the scheduler and our own acts since have it."""
+    return {
+        name: NodeSchedule(False, node.hold_id if node.held_since else "", node.foreign_reason)
+        for name, node in belief.nodes.items()
+        if node.held_since or node.foreign_reason
+    }
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

@@ -31,7 +31,8 @@ def healthy(answer: dict[str, Any]) -> bool:
     """Return whether nothing is broken, frozen, cut off or in people's hands. Paused is somebody's wish, not ill."""
     counts = answer["counts"]
     unwell = counts["failed"] + counts["degraded"] + counts["incidents_open"]
-    return not unwell and not answer["frozen"] and not answer["scheduler_error"] and bool(answer["broker_connected"])
+    hears = answer["broker_connected"] or answer["role"] == "standby"
+    return not unwell and not answer["frozen"] and not answer["scheduler_error"] and bool(hears)
 
 
 def _show(client: Client, answer: dict[str, Any]) -> None:
@@ -45,12 +46,15 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "cell": f"{answer['cell']} at {client.url}, up {seconds(answer['uptime_s'])}",
                 "nodes": nodes,
                 "held out": f"{answer['budget']['held']} nodes; the budget is {answer['budget']['text']}",
-                "broker": "connected" if answer["broker_connected"] else cell("not connected", "red"),
+                "role": f"{answer['role']}, term {answer['term']}" if answer["role"] == "leader" else _standby(answer),
+                "broker": _broker(answer),
                 "scheduler": answer["scheduler"] or "none",
                 "scheduler error": cell(answer["scheduler_error"], "red"),
                 "frozen": cell(answer["frozen"], "red"),
                 "paused": cell("; ".join(f"{scope} by {by}" for scope, by in answer["pauses"].items()), "yellow"),
                 "rejected": ", ".join(f"{reason} {count}" for reason, count in answer["rejected_messages"].items()),
+                "event log": _store(answer["store"]),
+                "event log error": cell(answer["store"]["error"], "red"),
                 "incidents": f"{counts['incidents_open']} open, {counts['incidents_waiting']} waiting, "
                 f"{counts['incidents_handed_over']} with people",
             }
@@ -58,3 +62,22 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
     )
     if counts["incidents_open"]:
         out.print(incident_table(client.get("incidents", state="open")))
+
+
+def _standby(answer: dict[str, Any]) -> str:
+    leader = answer["leader_url"]
+    return f"standby; {leader} leads" if leader else "standby; nobody leads"
+
+
+def _broker(answer: dict[str, Any]) -> Any:
+    if answer["broker_connected"]:
+        return "connected"
+    return "only the leader listens to it" if answer["role"] == "standby" else cell("not connected", "red")
+
+
+def _store(store: dict[str, Any]) -> str:
+    if not store["name"]:
+        return ""
+    age_s = store["snapshot_age_s"]
+    snapshot = "no snapshot yet" if age_s is None else f"snapshot {seconds(age_s)} old"
+    return f"{store['events']} entries, {store['used_bytes'] / 1e6:.1f} MB, {snapshot}; {store['name']}"

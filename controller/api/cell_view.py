@@ -55,3 +55,11 @@ class CellView(Protocol):
             Refused: the budget is used up, or somebody else holds the node.
         """
         ...
+
+    def check_leading(self) -> None:
+        """Return if this controller may change anything.
+
+        Raises:
+            NotLeading: it stands by, and another one leads.
+        """
+        ...

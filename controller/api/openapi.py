@@ -21,6 +21,7 @@ _STATUS_TEXT = {
     413: "The body is too large.",
     415: "The body is not declared as application/json.",
     422: "The request is well formed but cannot be meant; `field` names where.",
+    503: "This controller stands by; `hint` names the one that leads.",
 }
 
 
@@ -63,7 +64,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def statuses(route: Route) -> list[int]:
     """Return every status besides 200 with which a route can answer."""
-    always = {400, 403} | ({413, 415} if route.body is not None else set())
+    always = {400, 403} | ({413, 415, 503} if route.body is not None else set())
     return sorted(always | set(route.refusals))
 
 

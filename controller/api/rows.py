@@ -118,6 +118,9 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         overview.rejected_messages,
         overview.lag_s,
         overview.term,
+        overview.role,
+        overview.leader_url,
+        overview.store,
         counts(belief.nodes.values(), belief.open_incidents.values()),
     )
 

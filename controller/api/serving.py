@@ -16,7 +16,7 @@ from controller.api.cell_view import CellView
 from controller.api.problems import Problem
 from controller.api.routes import Route
 from controller.api.shapes import Failure
-from controller.errors import Refused
+from controller.errors import NotLeading, Refused
 
 log = structlog.get_logger()
 
@@ -34,6 +34,8 @@ def serve(route: Route, cell: CellView) -> HttpHandler:
         call = Call(
             cell, request.match_info, _query(request, route), await _body(request, route), _user(request, route)
         )
+        if route.body is not None:
+            cell.check_leading()
         return json_response(await route.handler(call))
 
     return answer
@@ -93,6 +95,8 @@ def problem_of(error: Exception) -> Problem:
             return error
         case Refused():
             return Problem(409, str(error), "try again when the reason is gone")
+        case NotLeading(leader_url=url):
+            return Problem(503, str(error), f"the leader answers at {url}" if url else "wait until one leads")
         case web.HTTPRequestEntityTooLarge():
             return Problem(413, "the body is too large", f"at most {guards.MAX_BODY_BYTES} bytes")
         case web.HTTPNotFound():
@@ -109,7 +113,7 @@ def problem_of(error: Exception) -> Problem:
 def told(error: Exception, request: web.Request) -> Problem:
     """Return what an exception means, and put what nobody expected into the log."""
     problem = problem_of(error)
-    if problem.status >= 500:
+    if problem.status >= 500 and not isinstance(error, NotLeading):
         log.error("request.failed", path=request.path, error=repr(error), exc_info=error)
     return problem
 

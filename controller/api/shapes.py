@@ -183,11 +183,24 @@ class BudgetUse(msgspec.Struct, frozen=True):
     text: str
 
 
+class StoreUse(msgspec.Struct, frozen=True):
+    """How large the event log is: entries that are there, and how old what it restores from is (null without one)."""
+
+    name: str = ""
+    used_bytes: int = 0
+    events: int = 0
+    deleted_through: int = 0
+    snapshot_event_id: int = 0
+    snapshot_age_s: float | None = None
+    error: str = ""
+
+
 class Overview(msgspec.Struct, frozen=True):
     """The cell's own state. `paused` and `frozen` hold the reason, empty when it is neither.
 
     Attributes:
         pauses: scope (`rack=r12`, a node) → by whom and why; `paused` is that of the whole fleet.
+        role: `leader`, or `standby` for a controller that only shows what another one, at `leader_url`, decides.
     """
 
     cell: str
@@ -202,6 +215,9 @@ class Overview(msgspec.Struct, frozen=True):
     rejected_messages: dict[str, int] = {}
     lag_s: float = 0.0
     term: int = 0
+    role: str = "leader"
+    leader_url: str = ""
+    store: StoreUse = StoreUse()
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -235,6 +251,9 @@ class CellStatus(msgspec.Struct, frozen=True):
     rejected_messages: dict[str, int]
     lag_s: float
     term: int
+    role: str
+    leader_url: str
+    store: StoreUse
     counts: Counts
 
 

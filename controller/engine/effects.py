@@ -34,6 +34,7 @@ class Effects:
 
     Attributes:
         page_url: where people find the status page.
+        leads: whether this controller may act at this moment (I8); asked before each effect.
     """
 
     cell: Cell
@@ -44,6 +45,7 @@ class Effects:
     clock: Callable[[], float]
     page_url: str
     observe_now: Callable[[], None] = lambda: None
+    leads: Callable[[], bool] = lambda: True
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def act(self, entry: Logged) -> None:
@@ -106,7 +108,7 @@ class Effects:
         self, intent: StepIntended, effect: Callable[[], Awaitable[Outcome | None]]
     ) -> Outcome | None:
         """Try until it is done, refused, hopeless or too late. Only what an adapter calls retryable is retried."""
-        while True:
+        while self.leads():
             try:
                 return await effect()
             except Refused as refusal:
@@ -121,6 +123,8 @@ class Effects:
             except Exception as error:
                 log.exception("step.crashed", key=intent.key)
                 return "failed", f"The adapter for {intent.verb} crashed: {type(error).__name__}: {error}"
+        log.error("step.withheld", key=intent.key, because="This controller leads no more.")
+        return None
 
     def _hold(self, intent: StepIntended) -> Hold:
         incident = self.cell.belief.incidents[intent.incident_id]
@@ -142,7 +146,9 @@ class Effects:
         return None
 
     def _current(self, intent: StepIntended) -> bool:
-        """Whether the policy still wants this step: it may have timed out or been aborted meanwhile."""
+        """Whether the policy still wants this step of us: it may have timed out or been aborted meanwhile."""
+        if not self.leads():
+            return False
         incident = self.cell.belief.open_incidents.get(intent.incident_id)
         return incident is not None and incident.intent is not None and incident.intent.key == intent.key
 

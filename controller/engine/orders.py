@@ -28,6 +28,7 @@ class OrderDesk:
 
     Attributes:
         term: fencing token of this controller.
+        leads: whether this controller may act at this moment (I8).
     """
 
     transport: Transport
@@ -36,6 +37,7 @@ class OrderDesk:
     key: Ed25519PrivateKey
     term: int
     clock: Callable[[], float]
+    leads: Callable[[], bool] = lambda: True
     _open: dict[str, tuple[Order, bytes]] = field(default_factory=dict)
 
     async def send(self, order: Order) -> None:
@@ -76,7 +78,7 @@ class OrderDesk:
 
     async def _publish(self, order_id: str) -> None:
         found = self._open.get(order_id)
-        if found is None:
+        if found is None or not self.leads():
             return
         order, payload = found
         topic = topics.Address(self.cell_name, order.node, topics.Channel.ORDER).topic

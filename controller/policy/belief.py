@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, get_type_hints
@@ -136,7 +135,7 @@ class Belief:
     orders: dict[str, str] = field(default_factory=dict)
     cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
     pauses: dict[Scope, str] = field(default_factory=dict)
-    closed: deque[str] = field(default_factory=deque)
+    closed: dict[str, None] = field(default_factory=dict)
     closed_kept: int = CLOSED_KEPT
     rules_digest: str = ""
     last_event_id: int = 0
@@ -565,9 +564,10 @@ class Belief:
         del here[incident.id]
         if not here:
             del self.open_by_node[incident.node]
-        self.closed.append(incident.id)
+        self.closed[incident.id] = None
         if len(self.closed) > self.closed_kept:
-            del self.incidents[self.closed.popleft()]
+            oldest = next(iter(self.closed))
+            del self.closed[oldest], self.incidents[oldest]
 
 
 def _claim(node: NodeBelief, source: str, claim: dict[str, list[str]]) -> None:

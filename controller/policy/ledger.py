@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 from controller.policy.scopes import Scope
@@ -23,7 +23,7 @@ class ScopeLedger:
 
     held_in: dict[Scope, set[str]] = field(default_factory=dict)
     scopes_held: dict[str, tuple[Scope, ...]] = field(default_factory=dict)
-    taken: dict[Scope, deque[float]] = field(default_factory=dict)
+    taken: dict[Scope, list[float]] = field(default_factory=dict)
 
     def hold(self, node: str, scopes: tuple[Scope, ...]) -> None:
         """Count a node in exactly these scopes; in none when it is held out no more."""
@@ -48,10 +48,9 @@ class ScopeLedger:
     def take(self, scopes: tuple[Scope, ...], at: float) -> None:
         """A node is being taken out of these scopes."""
         for scope in scopes:
-            times = self.taken.setdefault(scope, deque())
+            times = self.taken.setdefault(scope, [])
             times.append(at)
-            while times[0] < at - KEPT_S:
-                times.popleft()
+            del times[: bisect_left(times, at - KEPT_S)]
 
     def forget(self, scope: Scope) -> None:
         """What was taken out of a scope before is settled: its breaker closed."""
@@ -59,4 +58,5 @@ class ScopeLedger:
 
     def taken_since(self, scope: Scope, after: float) -> int:
         """Return how many nodes were taken out of a scope after a moment."""
-        return sum(time > after for time in reversed(self.taken.get(scope, ())))
+        times = self.taken.get(scope, [])
+        return len(times) - bisect_right(times, after)

@@ -96,15 +96,31 @@ class NoScheduler:
             await self._write(ledger, node, LedgerEntry())
         return f"{node} is given back."
 
+    async def adopt(self, holds: Mapping[str, NodeSchedule]) -> None:
+        """Make the file say what the log says: the holds so far may stand in the file of another controller.
+
+        A hold of somebody else's that stands in this file already is left.
+        """
+        async with self._writing:
+            ledger = await self._ledger()
+            nodes = {name: entry for name, entry in ledger.nodes.items() if entry.foreign_reason}
+            for name, hold in holds.items():
+                nodes.setdefault(name, LedgerEntry(held_by=hold.held_by, foreign_reason=hold.foreign_reason))
+            free = dict.fromkeys(ledger.nodes, LedgerEntry())
+            await self._replace(Ledger({**free, **nodes}))
+
     async def _ledger(self) -> Ledger:
         ledger = await asyncio.to_thread(_read, self.path)
         self._seen.update(ledger.nodes)
         return ledger
 
     async def _write(self, ledger: Ledger, node: str, entry: LedgerEntry) -> None:
-        content = msgspec.json.encode(Ledger({**ledger.nodes, node: entry}))
+        await self._replace(Ledger({**ledger.nodes, node: entry}))
+
+    async def _replace(self, ledger: Ledger) -> None:
+        content = msgspec.json.encode(ledger)
         await asyncio.to_thread(_write, self.path, msgspec.json.format(content, indent=1) + b"\n")
-        self._seen.add(node)
+        self._seen.update(ledger.nodes)
 
 
 def _schedule(entry: LedgerEntry) -> NodeSchedule:

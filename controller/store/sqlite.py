@@ -7,87 +7,73 @@ event that came meanwhile. `synchronous=FULL`: what was acknowledged survives a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from controller.events import Event, Logged, incident_of, kind_of, node_of
-
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    event_id INTEGER PRIMARY KEY,
-    at REAL NOT NULL,
-    kind TEXT NOT NULL,
-    node TEXT NOT NULL,
-    incident_id TEXT NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS events_by_node ON events (node, event_id) WHERE node != '';
-CREATE INDEX IF NOT EXISTS events_by_incident ON events (incident_id, event_id) WHERE incident_id != '';
-CREATE TABLE IF NOT EXISTS receipts (
-    node TEXT NOT NULL,
-    boot_id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    PRIMARY KEY (node, boot_id, seq)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-
-
-class StoreError(Exception):
-    """The log cannot be opened or written; nothing may be decided without it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The identity of a message that was taken in: it is committed with the events it became."""
-
-    node: str
-    boot_id: str
-    seq: int
+from controller.events import Logged
+from controller.store.log import (
+    COLUMNS,
+    Fenced,
+    Receipt,
+    Snapshot,
+    StoreError,
+    StoreSize,
+    changes_of,
+    logged_of,
+    row_of,
+)
+from controller.store.migrations import SCHEMA_VERSION, Migration, pending
+from controller.store.taken import Taken
 
 
 class SqliteLog:
-    """The append-only log of one cell."""
+    """The append-only log of one cell, in one file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        """Open the file, making or migrating it as needed.
+
+        Raises:
+            StoreError: it cannot be opened, or is of a newer version.
+        """
+        self.path = path
+        self.name = str(path)
+        self.taken: dict[tuple[str, str], Taken] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log-reader")
-        self._encoder = msgspec.json.Encoder(order="deterministic")
-        self._decoder = msgspec.json.Decoder(Event)
         self._connection = self._open()
         self._reading = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self.term = self._stored_term()
 
     def _open(self) -> sqlite3.Connection:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            connection.execute("PRAGMA busy_timeout=5000")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA busy_timeout=5000")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            version = _version(connection)
             if version > SCHEMA_VERSION:
-                raise StoreError(f"{self._path} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade")
-            connection.executescript(SCHEMA)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                raise StoreError(f"{self.path} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade")
+            for migration in pending(version):
+                _migrate(connection, migration)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"cannot open the event log {self._path}: {error}") from error
+            raise StoreError(f"cannot open the event log {self.path}: {error}") from error
         return connection
 
-    def begin_term(self) -> int:
+    def _stored_term(self) -> int:
+        return int(self._connection.execute("SELECT value FROM facts WHERE name = 'term'").fetchone()[0])
+
+    def begin_term(self, holder: str = "", url: str = "") -> int:
         """Return the fencing token of this controller's term: one more than any before it (I8)."""
-        with self._connection as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            row = connection.execute("SELECT value FROM facts WHERE name = 'term'").fetchone()
-            term = int(row[0]) + 1 if row else 1
-            connection.execute("INSERT OR REPLACE INTO facts VALUES ('term', ?)", (str(term),))
-        return term
+        with self._transaction("begin a term in"):
+            self.term = self._stored_term() + 1
+            for fact, value in (("term", str(self.term)), ("holder", holder), ("url", url)):
+                self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (fact, value))
+        return self.term
 
     def read(self, *, after: int = 0) -> Iterator[Logged]:
         """Yield the entries after an id, in order.
@@ -95,43 +81,49 @@ class SqliteLog:
         Raises:
             StoreError: an entry cannot be understood, named by its id.
         """
-        rows = self._connection.execute("SELECT event_id, at, body FROM events WHERE event_id > ? ORDER BY 1", (after,))
-        for event_id, at, body in rows:
-            yield self._logged(event_id, at, body)
+        query = "SELECT event_id, at, body FROM events WHERE event_id > ? ORDER BY 1"
+        for event_id, at, body in self._connection.execute(query, (after,)):
+            yield logged_of(self.name, event_id, at, body)
 
-    def _logged(self, event_id: int, at: float, body: bytes) -> Logged:
-        try:
-            return Logged(event_id, at, self._decoder.decode(body))
-        except msgspec.DecodeError as error:
-            raise StoreError(f"{self._path}: event {event_id} is no event of this version: {error}") from error
-
-    def receipts(self) -> Iterator[Receipt]:
-        """Yield every message identity that was ever taken in, in order of sequence."""
-        for row in self._connection.execute("SELECT node, boot_id, seq FROM receipts ORDER BY node, boot_id, seq"):
-            yield Receipt(*row)
+    def recall_taken(self) -> dict[tuple[str, str], Taken]:
+        """Read which messages were taken in, and return `taken`."""
+        self.taken.clear()
+        for node, boot_id, numbers, heard_at in self._connection.execute("SELECT * FROM taken"):
+            self.taken[node, boot_id] = Taken.parse(numbers, heard_at=heard_at)
+        return self.taken
 
     async def append(self, entries: list[Logged], receipts: list[Receipt]) -> None:
         """Commit entries and receipts together.
 
         Raises:
+            Fenced: another controller began a later term.
             StoreError: nothing of it is in the log.
         """
+        changes = changes_of(self.taken, receipts)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._commit, entries, receipts)
+        await loop.run_in_executor(self._thread, self._commit, entries, changes)
+        self.taken.update(changes)
 
-    def _commit(self, entries: list[Logged], receipts: list[Receipt]) -> None:
-        rows = [
-            (e.event_id, e.at, kind_of(e.event), node_of(e.event), incident_of(e.event), self._encoder.encode(e.event))
-            for e in entries
-        ]
-        seen = [(receipt.node, receipt.boot_id, receipt.seq) for receipt in receipts]
+    def _commit(self, entries: list[Logged], changes: dict[tuple[str, str], Taken]) -> None:
+        rows = [row_of(entry) for entry in entries]
+        now = time.time()
+        for taken in changes.values():
+            taken.heard_at = now
+        seen = [(node, boot_id, str(taken), now) for (node, boot_id), taken in changes.items()]
+        with self._transaction("write to"):
+            if self._stored_term() != self.term:
+                raise Fenced(f"{self.name}: term {self.term} is over, another controller leads")
+            self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO taken VALUES (?, ?, ?, ?)", seen)
+
+    @contextlib.contextmanager
+    def _transaction(self, what: str) -> Iterator[None]:
         try:
             with self._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
-                connection.executemany("INSERT OR IGNORE INTO receipts VALUES (?, ?, ?)", seen)
+                yield
         except sqlite3.Error as error:
-            raise StoreError(f"cannot write to the event log {self._path}: {error}") from error
+            raise StoreError(f"cannot {what} the event log {self.path}: {error}") from error
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         """Return the newest entries about a node, an incident, or everything; newest last.
@@ -149,7 +141,127 @@ class SqliteLog:
             where, values = "node = ?", [node]
         query = f"SELECT event_id, at, body FROM events WHERE {where} ORDER BY event_id DESC LIMIT ?"  # noqa: S608
         rows = self._reading.execute(query, [*values, limit]).fetchall()
-        return [self._logged(*row) for row in reversed(rows)]
+        return [logged_of(self.name, *row) for row in reversed(rows)]
+
+    async def follow(self, *, after: int, limit: int = 5_000) -> list[Logged]:
+        """Return the next entries after an id, beside whoever writes; empty when there are none yet.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._follow, after, limit)
+
+    def _follow(self, after: int, limit: int) -> list[Logged]:
+        query = "SELECT event_id, at, body FROM events WHERE event_id > ? ORDER BY 1 LIMIT ?"
+        return [logged_of(self.name, *row) for row in self._reading.execute(query, (after, limit))]
+
+    async def size(self) -> StoreSize:
+        """Return how large the log is."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._size)
+
+    def _size(self) -> StoreSize:
+        pages = self._reading.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+        last = self._reading.execute("SELECT coalesce(max(event_id), 0) FROM events").fetchone()[0]
+        deleted = _deleted_through(self._reading)
+        newest = next(iter(_snapshots(self._reading)), Snapshot(0, 0.0, 0, 0))
+        events = max(0, last - deleted)
+        return StoreSize(int(pages.fetchone()[0]), events, deleted, newest.event_id, newest.at)
+
+    async def forget_boots(self, boots: list[tuple[str, str]]) -> None:
+        """Forget which messages of these (node, boot id) were taken in; none of them may ever come again."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._forget, boots)
+        for boot in boots:
+            self.taken.pop(boot, None)
+
+    def _forget(self, boots: list[tuple[str, str]]) -> None:
+        with self._transaction("forget old boots in"):
+            self._connection.executemany("DELETE FROM taken WHERE node = ? AND boot_id = ?", boots)
+
+    def deleted_through(self) -> int:
+        """Return the last id up to which entries may be gone, 0 when the whole log is there."""
+        return _deleted_through(self._connection)
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return the snapshots that are whole, newest first."""
+        return _snapshots(self._connection)
+
+    def snapshot_parts(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the pieces of a snapshot in order."""
+        query = "SELECT body FROM snapshot_parts WHERE event_id = ? ORDER BY part"
+        for (body,) in self._connection.execute(query, (snapshot.event_id,)):
+            yield body
+
+    def put_part(self, event_id: int, part: int, body: bytes) -> None:
+        """Store a piece of a snapshot that is being written."""
+        with self._transaction("write a snapshot to"):
+            self._connection.execute("INSERT OR REPLACE INTO snapshot_parts VALUES (?, ?, ?)", (event_id, part, body))
+
+    def finish_snapshot(self, snapshot: Snapshot) -> None:
+        """Make a snapshot count: all its pieces are stored."""
+        values = (snapshot.event_id, snapshot.at, snapshot.version, snapshot.parts)
+        with self._transaction("finish a snapshot in"):
+            self._connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", values)
+
+    def drop_parts_before(self, event_id: int, limit: int) -> int:
+        """Drop pieces of older snapshots, at most `limit`; return how many."""
+        older = "SELECT event_id, part FROM snapshot_parts WHERE event_id < ? ORDER BY event_id, part LIMIT ?"
+        with self._transaction("drop old snapshots of"):
+            self._connection.execute("DELETE FROM snapshots WHERE event_id < ?", (event_id,))
+            rows = self._connection.execute(older, (event_id, limit)).fetchall()
+            self._connection.executemany("DELETE FROM snapshot_parts WHERE event_id = ? AND part = ?", rows)
+        return len(rows)
+
+    def delete_events(self, *, through: int, before: float, keep_incidents: frozenset[str], limit: int) -> int:
+        """Delete a batch of entries and return the last id looked at, 0 when there is nothing to delete any more."""
+        query = "SELECT event_id, at, incident_id FROM events WHERE event_id > ? AND event_id <= ? ORDER BY 1 LIMIT ?"
+        looked_at = _old_enough(
+            self._connection.execute(query, (self.deleted_through(), through, limit)).fetchall(), before
+        )
+        if not looked_at:
+            return 0
+        gone = [(event_id,) for event_id, _, incident_id in looked_at if incident_id not in keep_incidents]
+        last = looked_at[-1][0]
+        with self._transaction("delete old entries of"):
+            self._connection.executemany("DELETE FROM events WHERE event_id = ?", gone)
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('deleted_through', ?)", (str(last),))
+        return last
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have everything that is read inside be of one moment, while others write on."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
+    def dump(self, table: str) -> Iterator[tuple[object, ...]]:
+        """Yield the rows of a table."""
+        yield from self._connection.execute(f"SELECT {COLUMNS[table]} FROM {table}")  # noqa: S608 - names of our own
+
+    def load(self, tables: Iterable[tuple[str, Iterable[tuple[object, ...]]]]) -> None:
+        """Fill tables of an empty log with rows as `dump` yields them, in one transaction."""
+        with self._transaction("fill"):
+            for table, rows in tables:
+                places = ", ".join("?" for _ in COLUMNS[table].split(","))
+                statement = f"INSERT OR REPLACE INTO {table} ({COLUMNS[table]}) VALUES ({places})"  # noqa: S608
+                self._connection.executemany(statement, rows)
+
+    def raise_term(self, least: int) -> None:
+        """Have the next term be above `least`."""
+        with self._transaction("raise the term of"):
+            term = max(least, self._stored_term())
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('term', ?)", (str(term),))
+
+    def settle(self) -> None:
+        """Make the file one that needs no other beside it."""
+        self._reading.close()
+        self._connection.execute("PRAGMA journal_mode=DELETE")
+
+    def damage(self) -> str:
+        """Return what is broken in the file, empty when nothing is."""
+        found = str(self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
 
     def close(self) -> None:
         """Finish what is being written and close the file."""
@@ -157,3 +269,35 @@ class SqliteLog:
         self._readers.shutdown(wait=True)
         self._reading.close()
         self._connection.close()
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(connection: sqlite3.Connection, migration: Migration) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if _version(connection) >= migration.number:
+            return
+        for statement in migration.sqlite:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={migration.number}")
+
+
+def _deleted_through(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT value FROM facts WHERE name = 'deleted_through'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _snapshots(connection: sqlite3.Connection) -> list[Snapshot]:
+    rows = connection.execute("SELECT event_id, at, version, parts FROM snapshots ORDER BY 1 DESC")
+    return [Snapshot(*row) for row in rows]
+
+
+def _old_enough(rows: list[tuple[int, float, str]], before: float) -> list[tuple[int, float, str]]:
+    """Return the rows in front of the first one that is too young: the log's clock may have been set back."""
+    for index, (_, at, _) in enumerate(rows):
+        if at >= before:
+            return rows[:index]
+    return rows

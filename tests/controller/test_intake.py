@@ -16,7 +16,8 @@ from controller.cell import Cell
 from controller.intake import Intake
 from controller.policy.rules import Budget, Rules
 from controller.receipts import Receipts
-from controller.store.sqlite import Receipt, SqliteLog
+from controller.store.log import Receipt
+from controller.store.sqlite import SqliteLog
 from wire import messages, topics
 from wire.topics import Address, Channel
 from wire.transport import Received

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from checks.finding import Action, Finding, Verdict
 from controller.policy.playbook import Playbook, Step, Verb
 from controller.policy.rules import Budget, Rules
+from tests.controller.conftest import NewStore, Store
 from tests.support.interrupted import Died, Fuse, World, live
 from tests.support.policy import playbook
 from wire.messages import AgentStarted, FindingRaised
@@ -53,8 +53,8 @@ def rules(book: Playbook) -> Rules:
     return Rules((book,), Budget(nodes=1))
 
 
-async def one_life(tmp_path: Path, world: World, book: Playbook, fuse: Fuse) -> str:
-    cell = await live(tmp_path, world, rules(book), FINDING, fuse, until=time.monotonic() + 20)
+async def one_life(store: Store, world: World, book: Playbook, fuse: Fuse) -> str:
+    cell = await live(store, world, rules(book), FINDING, fuse, until=time.monotonic() + 20)
     outcomes = [incident.outcome for incident in cell.belief.incidents.values()]
     return ",".join(outcomes)
 
@@ -66,15 +66,15 @@ def new_world() -> World:
     return world
 
 
-async def whole_story(tmp_path: Path, book: Playbook, burns_at: int) -> tuple[World, str, bool]:
+async def whole_story(store: Store, book: Playbook, burns_at: int) -> tuple[World, str, bool]:
     """Run to the end, dying once; return the world, the outcome, and whether it died at all."""
     world, fuse = new_world(), Fuse(burns_at)
     try:
-        outcome = await one_life(tmp_path, world, book, fuse)
+        outcome = await one_life(store, world, book, fuse)
     except Died:
         outcome = ""
     if fuse.died.is_set():
-        outcome = await one_life(tmp_path, world, book, Fuse(NO_FUSE))
+        outcome = await one_life(store, world, book, Fuse(NO_FUSE))
     return world, outcome, fuse.died.is_set()
 
 
@@ -87,28 +87,28 @@ async def whole_story(tmp_path: Path, book: Playbook, burns_at: int) -> tuple[Wo
     ],
     ids=["returned", "handed-over"],
 )
-async def test_i4_killed_at_every_boundary(tmp_path: Path, book: Playbook, end: str, expected: list[str]) -> None:
-    world, outcome, _ = await whole_story(tmp_path / "whole", book, NO_FUSE)
+async def test_i4_killed_at_every_boundary(new_store: NewStore, book: Playbook, end: str, expected: list[str]) -> None:
+    world, outcome, _ = await whole_story(new_store(), book, NO_FUSE)
     assert (outcome, world.in_order) == (end, expected)
     died, burns_at = True, 0
     while died:
         burns_at += 1
-        world, outcome, died = await whole_story(tmp_path / str(burns_at), book, burns_at)
+        world, outcome, died = await whole_story(new_store(), book, burns_at)
         assert outcome == end, f"boundary {burns_at}"
         assert set(world.effects.values()) == {1}, f"boundary {burns_at}: {world.effects}"
         assert list(dict.fromkeys(world.in_order)) == expected, f"boundary {burns_at}"
     assert burns_at > 10
 
 
-async def test_i7_what_was_acknowledged_is_in_the_log(tmp_path: Path) -> None:
+async def test_i7_what_was_acknowledged_is_in_the_log(new_store: NewStore) -> None:
     """A node's event leaves its outbox only when the log has it, wherever the controller dies."""
     for burns_at in range(1, 12):
         world, fuse = new_world(), Fuse(burns_at)
-        state = tmp_path / str(burns_at)
+        store = new_store()
         with contextlib.suppress(Died):
-            await one_life(state, world, RETURNED, fuse)
+            await one_life(store, world, RETURNED, fuse)
         missing = {1, 2} - set(world.outbox)
-        cell = await live(state, World("n1"), rules(RETURNED), FINDING, Fuse(NO_FUSE), until=time.monotonic() + 0.05)
+        cell = await live(store, World("n1"), rules(RETURNED), FINDING, Fuse(NO_FUSE), until=time.monotonic() + 0.05)
         if 2 in missing:
             assert cell.belief.incidents or cell.belief.nodes["n1"].findings
         await asyncio.sleep(0)

@@ -126,3 +126,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_a_share_is_rounded_down_but_leaves_one(budget: Budget, fleet: int, limit: int) -> None:
     assert budget.limit(fleet) == limit
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('url = "mysql://host/db"', "url must be postgresql://user@host:port/database"),
+        ('url = "postgresql://host"', "url must be postgresql://user@host:port/database"),
+        ('url = "postgresql://me:hunter2@host/db"', "url must not hold the password"),
+        ('url = "postgresql://host/db?password=hunter2"', "url must not hold the password"),
+        ("keep_days = 0", "store.keep_days"),
+        ("snapshot_every = 10", "store.snapshot_every"),
+    ],
+)
+def test_a_store_that_cannot_be_meant_is_refused_without_repeating_a_password(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(written(tmp_path, f'state = "{tmp_path}"\n[store]\n{text}'))
+    assert why in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -62,6 +62,7 @@ class Listener:
 
     Attributes:
         heard: every message, oldest first.
+        on_heard: called with every message.
         connections: how many there were.
         errors: what the event loop's exception handler was told meanwhile.
     """
@@ -69,12 +70,14 @@ class Listener:
     def __init__(self, transport: MqttTransport, *, acknowledge: bool = True) -> None:
         self.transport, self._acknowledge = transport, acknowledge
         self.heard: list[Received] = []
+        self.on_heard: Callable[[Received], None] = lambda _: None
         self.connections = 0
         self.errors: list[str] = []
 
     async def take(self, received: Received) -> None:
         """Keep a message."""
         self.heard.append(received)
+        self.on_heard(received)
         if self._acknowledge:
             received.acknowledge()
 

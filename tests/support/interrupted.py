@@ -1,6 +1,6 @@
 """A controller that dies where it is told to, in a world that remembers every effect.
 
-The log is the real SQLite one, messages are really encoded, signed and checked. The world outside (scheduler, node,
+The log is a real one, messages are really encoded, signed and checked. The world outside (scheduler, node,
 ticket and page receivers) lives on when the controller dies and counts what was done to it.
 """
 
@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -25,7 +24,7 @@ from controller.events import Logged
 from controller.intake import Intake
 from controller.policy.rules import Rules
 from controller.receipts import Receipts
-from controller.store.sqlite import Receipt, SqliteLog
+from controller.store.log import EventLog, Receipt
 from wire import messages, topics
 from wire.orders import Order, OrderAction
 from wire.signatures import verify
@@ -146,7 +145,7 @@ class Receiver:
 class Log:
     """The real log between two boundaries."""
 
-    real: SqliteLog
+    real: EventLog
     fuse: Fuse
 
     async def append(self, entries: list[Logged], receipts: list[Receipt]) -> None:
@@ -178,9 +177,11 @@ class Wire:
         self.fuse.cross(f"after {address.channel}")
 
 
-async def live(state: Path, world: World, rules: Rules, finding: Finding, fuse: Fuse, *, until: float) -> Cell:
-    """Run a controller on `state` until its incident closed or handed over, or until it dies; return its cell."""
-    real = SqliteLog(state / "events.sqlite")
+async def live(
+    store: Callable[[], EventLog], world: World, rules: Rules, finding: Finding, fuse: Fuse, *, until: float
+) -> Cell:
+    """Run a controller on a store until its incident closed or handed over, or until it dies; return its cell."""
+    real = store()
     term = real.begin_term()
     cell = Cell(Log(real, fuse), rules)  # type: ignore[arg-type]
     for entry in real.read():

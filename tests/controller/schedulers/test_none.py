@@ -177,3 +177,19 @@ async def test_a_kill_at_any_moment_leaves_a_whole_file(ledger: Path, hold: Hold
 
         assert seen["n2"].held_by == "inc-000007"
         assert seen["n1"].held_by in {"", "inc-000007"}
+
+
+async def test_who_takes_over_writes_the_holds_of_the_log_into_a_file_of_its_own(ledger: Path, hold: Hold) -> None:
+    write(ledger, n1={"held_by": "inc-000001"}, n2={"foreign_reason": "memory test by hand"})
+    log_says = {"n2": NodeSchedule(False, "inc-000002"), "n3": NodeSchedule(False, "inc-000003")}
+    scheduler = NoScheduler(ledger)
+
+    await scheduler.adopt({**log_says, "n4": NodeSchedule(False, foreign_reason="reserved")})
+
+    assert await NoScheduler(ledger).observe() == {
+        "n1": NodeSchedule(True),
+        "n2": NodeSchedule(False, foreign_reason="memory test by hand"),
+        "n3": NodeSchedule(False, "inc-000003"),
+        "n4": NodeSchedule(False, foreign_reason="reserved"),
+    }
+    assert await scheduler.uncordon("n3", replace(hold, incident_id="inc-000003")) == "n3 is given back."

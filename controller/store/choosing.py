@@ -1,0 +1,45 @@
+"""Opens the log that the settings name, and says how its controllers agree on who leads.
+
+PostgreSQL's driver (0.2 s, 26 MB) is loaded only where it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from controller.leadership import Alone, Leadership
+from controller.settings import StoreSection
+from controller.store.log import EventLog
+from controller.store.sqlite import SqliteLog
+
+FILE = "events.sqlite"
+
+
+def open_store(section: StoreSection, state: Path) -> EventLog:
+    """Return the log that the settings name, made or migrated as needed.
+
+    Raises:
+        StoreError: it cannot be opened.
+        OSError: the password file cannot be read.
+    """
+    if not section.url:
+        return SqliteLog(state / FILE)
+    postgresql: Any = import_module("controller.store.postgresql")
+    opened: EventLog = postgresql.open_log(section.url, section.password)
+    return opened
+
+
+def leadership_of(event_log: EventLog, holder: str, url: str) -> Leadership:
+    """Return the part of a controller in the leadership of the log's cell.
+
+    Args:
+        holder: the controller's name for people.
+        url: where it answers.
+    """
+    if isinstance(event_log, SqliteLog):
+        return Alone(event_log, url)
+    postgresql: Any = import_module("controller.store.postgresql_leadership")
+    part: Leadership = postgresql.PostgresqlLeadership(event_log, holder, url)
+    return part
