@@ -242,6 +242,7 @@ def test_two_gpus_of_one_node_are_repaired_one_after_the_other_under_one_hold() 
     run.order_ended(next(i for i in run.under_way() if i.incident_id == run.incident(0).id))
     run.wait(61)
     assert run.incident(0).outcome == "returned"
+    assert run.incident(0).because.startswith(f"n1 stays out for {second.id};")
     assert "uncordon" not in run.verbs("n1")
     assert run.belief.held_nodes() == {"n1"}
     assert run.belief.nodes["n1"].hold_id == run.incident(0).id
