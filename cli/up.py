@@ -300,7 +300,7 @@ async def _ask(url: str, *path: str) -> Any:
 
 
 def _own_name() -> str:
-    """Return what a person in this folder types to call this fleetmend: a path where its name alone does not find it."""
+    """Return what a person in this folder types to call this fleetmend: a path where its name does not find it."""
     own = Path(sys.argv[0])
     found = shutil.which("fleetmend")
     return "fleetmend" if found and Path(found).resolve() == own.resolve() else str(own)
