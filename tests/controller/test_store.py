@@ -27,6 +27,22 @@ async def test_what_is_committed_is_read_back_in_order(tmp_path: Path) -> None:
     again.close()
 
 
+async def test_the_timeline_of_a_node_holds_what_its_incidents_came_to(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "events.sqlite")
+    begun = events.StepIntended(
+        "inc-1", "automatic", "cordon", "cordon", 1, "k", "n1", "", {}, 9.0, events.Reason("why")
+    )
+    ended = events.StepEnded("inc-1", "cordon", 1, "done", "n1 is held.", "k")
+    other = events.StepEnded("inc-2", "cordon", 1, "done", "n2 is held.", "k2")
+    happened: tuple[events.Event, ...] = (begun, other, ended)
+    logged = [events.Logged(number, float(number), event) for number, event in enumerate(happened, 1)]
+    await log.append([*logged, entry(4, "n2")], [])
+    assert [logged[0], logged[2]] == await log.timeline(node="n1")
+    assert [entry(4, "n2")] == await log.timeline(node="n2")
+    assert logged[2:] == await log.timeline(node="n1", limit=1)
+    log.close()
+
+
 async def test_entries_and_receipts_are_one_transaction(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "events.sqlite")
     await log.append([entry(1)], [])
