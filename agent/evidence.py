@@ -31,6 +31,13 @@ def describe(status: Status, readings: Mapping[str, Any], kernel_lines: Sequence
     }
 
 
+def contents(evidence: Mapping[str, str]) -> str:
+    """Return what there is, in words: a host has some thirty sources, and nobody reads thirty names."""
+    readings = [name for name in evidence if name.startswith("reading-")]
+    others = [name for name in evidence if name not in readings]
+    return f"{', '.join(others)} and the readings of {len(readings)} sources"
+
+
 def bound(evidence: Mapping[str, str], *, most_bytes: int = MAX_BYTES) -> dict[str, str]:
     """Return the evidence within `most_bytes`.
 

@@ -19,7 +19,7 @@ import structlog
 from agent import ledger as ledgers
 from agent.clock import Clock
 from agent.desk import Desk, Journal
-from agent.evidence import bound, describe, report
+from agent.evidence import bound, contents, describe, report
 from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused, Done, Machine
 from agent.plain_text import plain
@@ -244,7 +244,7 @@ class Orders:
         if not self._machine.simulated:
             said = await report(self._nvidia_smi, "-q")
             evidence |= {"nvidia-smi.txt": said} if said else {}
-        return Done(f"collected {', '.join(evidence)}", evidence)
+        return Done(f"collected {contents(evidence)}", evidence)
 
     async def _reboot(self, order: Order, started_at: float) -> Done:
         """Say that the node goes down, and begin to. The order stays open: the next boot ends it."""

@@ -245,7 +245,7 @@ class Mosquitto:
         except OSError as error:
             os.close(lock)
             raise BrokerError(
-                f"Another running fleetmend uses {self.directory}: stop it or name another one."
+                f"Another running fleetmend uses {self.directory}: stop it, or name another folder with --state."
             ) from error
         self._lock = lock
 

@@ -40,6 +40,7 @@ class Child:
     process: asyncio.subprocess.Process | None = None
     _stopping: bool = False
     _task: asyncio.Task[None] | None = field(default=None)
+    _log_before: int = 0
 
     async def start(self) -> None:
         """Start it and watch over it."""
@@ -49,6 +50,7 @@ class Child:
     async def _spawn(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
+            self._log_before = output.tell()
             self.process = await asyncio.create_subprocess_exec(
                 *_ended_with_us(),
                 sys.executable,
@@ -99,9 +101,10 @@ class Child:
             await self.process.wait()
 
     def last_words(self, *, lines: int = 5) -> str:
-        """Return the end of its log, for an error message."""
+        """Return the end of what it has logged since its newest start, for an error message."""
         with contextlib.suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+            written = self.log.read_bytes()[self._log_before :].decode(errors="replace")
+            return "\n".join(written.splitlines()[-lines:])
         return ""
 
 

@@ -103,6 +103,11 @@ def entry_text(entry: Mapping[str, Any]) -> Text:
     return text
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things, in words: `1 node`, `2 nodes`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def moment(at: str) -> str:
     """Return date and time, UTC."""
     return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

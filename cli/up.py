@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -36,6 +37,7 @@ from cli.client import Client, Failed
 from cli.ports import free_port, why_taken
 from controller import keys
 from controller.playbooks import PlaybookErrors, load_directory
+from wire.transport import BrokerAddress
 
 START_LIMIT_S = 60.0
 
@@ -92,6 +94,8 @@ def up(**options: Any) -> None:
     wishes = Wishes(**options)
     _check_budget(wishes.budget)
     _check_playbooks(wishes.playbooks)
+    _check_broker(wishes.broker_url)
+    _check_hook(wishes.scheduler, wishes.hook)
     try:
         asyncio.run(Cell(wishes).run())
     except (CannotStart, BrokerError) as error:
@@ -117,6 +121,19 @@ def _check_playbooks(directory: Path | None) -> None:
             load_directory(directory)
     except PlaybookErrors as errors:
         raise click.BadParameter(f"no playbooks that can be used:\n{errors}", param_hint="--playbooks") from errors
+
+
+def _check_broker(url: str) -> None:
+    try:
+        if url:
+            BrokerAddress.parse(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--broker") from error
+
+
+def _check_hook(scheduler: str, hook: Path | None) -> None:
+    if (scheduler == "command") != (hook is not None):
+        raise click.UsageError("--scheduler command and --hook PROGRAM belong together: give both or neither")
 
 
 @dataclass(slots=True)
@@ -245,7 +262,7 @@ class Cell:
         click.echo(f"Status page: {self.url}")
         if simulated:
             again = "" if self.wishes.port == 8642 else f" --url {self.url}"
-            click.echo(f"Try:         fleetmend drill gpu-off-bus --node {simulated[-1]}{again}")
+            click.echo(f"Try:         {_own_name()} drill gpu-off-bus --node {simulated[-1]}{again}")
         click.echo("Stop:        Ctrl-C")
 
     async def _supervise(self, waiting: asyncio.Task[bool]) -> None:
@@ -284,6 +301,13 @@ async def _ask(url: str, *path: str) -> Any:
         return await asyncio.to_thread(Client(url, timeout_s=5.0).get, *path)
     except Failed:
         return None
+
+
+def _own_name() -> str:
+    """Return what a person in this folder types to call this fleetmend: a path where its name does not find it."""
+    own = Path(sys.argv[0])
+    found = shutil.which("fleetmend")
+    return "fleetmend" if found and Path(found).resolve() == own.resolve() else str(own)
 
 
 def _switched_on(machine: Path) -> Callable[[], bool]:

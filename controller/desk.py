@@ -100,7 +100,7 @@ class FrontDesk:
         if known.presence != "online":
             raise Refused(f"{node} is {known.presence}, so no fault can be injected")
         if known.facts.orders_allowed and OrderAction.INJECT_FAULT not in known.facts.orders_allowed:
-            raise Refused(f"{node} does not take part in drills: inject_fault is not on its allow-list")
+            raise Refused(f"{node} does not take part in drills: inject_fault is not among its orders_allowed")
         self._drills += 1
         now = self.clock()
         order_id = f"drill/{self.orders.term}/{self._drills}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 FIRST_LINE = "<!-- Written by `make docs` from the code; a test fails when the two differ. -->"
 
@@ -17,7 +18,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return a text as a cell; what is set as code is shown letter by letter, so `<` stays there."""
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    marked = zip(parts, cycle((False, True)), strict=False)
+    return "`".join(part if is_code else part.replace("<", "&lt;") for part, is_code in marked)
 
 
 def code(text: str) -> str:

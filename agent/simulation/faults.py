@@ -349,7 +349,7 @@ FAULTS: Final[tuple[DrillFault, ...]] = (
         what_happens="Library and kernel module of the driver are of different versions; NVML refuses to work.",
         fault_class="none: no hardware is at fault, and a reboot loads the new module",
         seam="NVML",
-        expected="Nothing in a hurry: the node needs a reboot, which nobody does to a node that still serves its jobs.",
+        expected="No hurry: cordon, let the jobs end, reboot, verify, return. Jobs are never put back for it.",
         target=Target.HOST,
         reboot_fixes=1.0,
         effect=Effect(part={"driver_returns": VERSION_MISMATCH}),
@@ -361,7 +361,7 @@ FAULTS: Final[tuple[DrillFault, ...]] = (
         what_happens="A port loses its signal and keeps polling: cable, transceiver or far end.",
         fault_class="F9",
         seam="sysfs and kernel log",
-        expected="After 10 s: cordon, drain, ticket to the network team with port and GUID.",
+        expected="After 10 s: cordon, drain, reboot once; ticket to the network team when the port stays down.",
         target=Target.PORT,
         reboot_fixes=0.40,
         effect=Effect(

@@ -21,7 +21,7 @@ from agent.sources.infiniband import (
     parse_state,
     pci_of,
 )
-from agent.sources.remembered import learn_ports, numbers
+from agent.sources.remembered import learn_ports, numbers, texts
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
 from agent.sources.sparing import SparingReader
 from checks.manifest import Section
@@ -46,7 +46,8 @@ class RdmaSource:
         self.timing = timing
         self._sysfs, self._monotonic = surroundings.sysfs, surroundings.monotonic
         self._store, self._approved = surroundings.store(self.name), surroundings.approved
-        self._known = numbers(self._store.load().get("known_ports"))
+        remembered = self._store.load()
+        self._known, self._pci = numbers(remembered.get("known_ports")), texts(remembered.get("known_pci"))
         self._before: tuple[RdmaPort, ...] = ()
         self._reader = SparingReader(FileReader(surroundings.find("grep")), surroundings.monotonic)
 
@@ -59,15 +60,20 @@ class RdmaSource:
         always, spared = port_files(self._sysfs), downed_files(self._sysfs)
         contents = await self._reader.read(always, spared, deadline_s=self.timing.deadline_s)
         self._before = ports = shared(self._before, tuple(read_ports(self._sysfs, contents)))
-        known = self._wanted(learn_ports(self._known, ports))
-        if known != self._known:
-            self._known = known
-            self._store.save({"known_ports": known})
-        return RdmaReading(self._monotonic(), ports, self._known)
+        self._remember(ports)
+        return RdmaReading(self._monotonic(), ports, self._known, self._pci)
 
     async def close(self) -> None:
         """End the process that reads."""
         await self._reader.close()
+
+    def _remember(self, ports: tuple[RdmaPort, ...]) -> None:
+        known = self._wanted(learn_ports(self._known, ports))
+        seen = self._pci | {port.name: port.pci for port in ports if port.pci}
+        pci = {name: address for name, address in seen.items() if name in known}
+        if (known, pci) != (self._known, self._pci):
+            self._known, self._pci = known, pci
+            self._store.save({"known_ports": known, "known_pci": pci})
 
     def _wanted(self, learnt: dict[str, float]) -> dict[str, float]:
         """Return port → rate of those that have to be up: what was approved wins over what was learnt."""

@@ -66,7 +66,7 @@ def _judge_port(name: str, known_gbit_per_s: float, readings: Sequence[RdmaReadi
             verdict=fault.verdict,
             action=fault.action,
             because=f"{fault.because}, for at least {stood_s:.0f} s" if stood_s else fault.because,
-            pci=port.pci if port else "",
+            pci=port.pci if port else readings[-1].known_pci.get(name, ""),
             serial=port.node_guid if port else "",
             evidence=_evidence(port) if port else {},
         ),

@@ -49,6 +49,8 @@ class RdmaReading:
     Attributes:
         known_ports: name → rate in Gb/s that was approved for it, else the highest ever seen on this host while ACTIVE,
             so that a port that vanished or came up slow is seen.
+        known_pci: name → PCI address at which a known port was last seen, so that one that vanished can be told by its
+            adapter, also after a reboot.
     """
 
     SOURCE: ClassVar[str] = "rdma"
@@ -57,3 +59,4 @@ class RdmaReading:
     at_s: float
     ports: tuple[RdmaPort, ...] = ()
     known_ports: dict[str, float] = field(default_factory=dict)
+    known_pci: dict[str, str] = field(default_factory=dict)

@@ -147,7 +147,7 @@ def choose_checks(only: str, known: Sequence[str]) -> list[str]:
     families = {name.partition(".")[0] for name in known}
     strange = [name for name in names if name not in known and name not in families]
     if strange:
-        there_are = f"{', '.join(sorted(families))} and their checks (fleetmend checks)"
+        there_are = f"{', '.join(sorted(families))} and their checks: fleetmend checks"
         raise click.BadParameter(f"no check is called {', '.join(strange)}; there are {there_are}", param_hint="--only")
     return [name for name in known if not names or name in names or name.partition(".")[0] in names]
 

@@ -65,11 +65,12 @@ def drill(client: Client, fault: str | None, listing: bool, as_json: bool, **wis
         fault=chosen.name,
         parameters=_parameters(wishes["device"], wishes["repair"], wishes["extra"]),
     )
+    if not as_json:
+        click.echo(f"{plain(answer['node'])}: {plain(answer['because'])}")
+        click.echo(f"Expected: {chosen.expected}")
     if not wishes["wait"]:
         _tell(answer, as_json=as_json)
         return
-    if not as_json:
-        click.echo(f"Expected: {chosen.expected}")
     _follow(client, answer, timeout_s=wishes["timeout"], as_json=as_json)
 
 
@@ -109,15 +110,11 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        done = "was injected into" if answer["outcome"] else "was ordered for"
-        click.echo(f"{plain(answer['fault'])} {done} {plain(answer['node'])}: {plain(answer['because'])}")
         click.echo(f"Watch it: fleetmend incidents --node {plain(answer['node'])}")
 
 
 def _follow(client: Client, answer: dict[str, Any], *, timeout_s: float, as_json: bool) -> None:
     following = Following(client, answer["node"], answer["started_at"], to_stderr=as_json)
-    if not as_json:
-        click.echo(f"{plain(answer['fault'])} on {plain(answer['node'])}: {plain(answer['because'])}")
     incidents = following.until_over(timeout_s)
     if as_json:
         print_json([following.row(incident) for incident in incidents])

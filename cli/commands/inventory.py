@@ -17,7 +17,7 @@ from checks.manifest import Manifest
 from cli.client import Failed
 from cli.exit_codes import ExitCode
 from cli.inventory_file import print_differences, put_in_force, read_file, render, unwritable
-from cli.printing import plain, print_json
+from cli.printing import counted, plain, print_json
 from cli.watching import config_option, load_watch, needs_machine
 
 DEFAULT_LIMIT_S = 120.0
@@ -107,11 +107,22 @@ def approve(ctx: click.Context, file: Path | None, yes: bool, limit_s: float, co
     content, manifest = read_file(file) if file is not None else _fresh(watch, limit_s)
     if not yes:
         _print_changes(watch, manifest)
-        if not click.confirm(f"Approve this for {watch.node}?"):
+        if not _is_confirmed(watch.node):
             click.echo("not approved", err=True)
             ctx.exit(ExitCode.NO)
     put_in_force(watch.approved_inventory, content)
     click.echo(f"approved: {plain(watch.approved_inventory)} ({_summary(manifest)})")
+
+
+def _is_confirmed(node: str) -> bool:
+    """Return what the person says; an input that has ended, as a job of cron has it, is nobody's yes."""
+    try:
+        return click.confirm(f"Approve this for {node}?")
+    except click.Abort as abort:
+        if not isinstance(abort.__context__, EOFError):
+            raise
+        click.echo()
+        return False
 
 
 def _captured(watch: Watch, limit_s: float) -> Manifest:
@@ -149,13 +160,13 @@ def _print_changes(watch: Watch, manifest: Manifest) -> None:
 
 def _summary(manifest: Manifest) -> str:
     counts = {
-        "GPUs": len(manifest.gpus),
-        "other accelerators": len(manifest.accelerators),
-        "RDMA ports": len(manifest.ports),
-        "disks": len(manifest.disks),
-        "file systems": len(manifest.mounts),
+        "GPU": len(manifest.gpus),
+        "other accelerator": len(manifest.accelerators),
+        "RDMA port": len(manifest.ports),
+        "disk": len(manifest.disks),
+        "file system": len(manifest.mounts),
     }
-    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no parts"
+    said = ", ".join(counted(count, name) for name, count in counts.items() if count) or "no parts"
     return f"{said}; not read: {', '.join(map(plain, manifest.unread))}" if manifest.unread else said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +17,7 @@ from agent.replay import replay
 from agent.watched import watched
 from checks.check import Check
 from checks.errors import CannotJudge
-from checks.judge import judge_lines
+from checks.judge import Judged, judge_lines
 from checks.recording import MAX_LINE_BYTES as MAX_ENTRY_BYTES
 from checks.recording import read
 from cli.client import Failed
@@ -55,18 +55,31 @@ def judge(recording: str | None, log: str | None, accept_userspace: bool, config
 
 def _judge_log(source: str, accept_userspace: bool) -> None:
     with _opened(source) as log:
-        for judged in judge_lines(_lines(log, source), accept_userspace):
-            click.echo(judged.as_json())
+        said = _print(judge_lines(_lines(log, source), accept_userspace))
+    _say_nothing_found(said)
 
 
 def _judge_recording(source: str, checks: Sequence[Check], *, accept_userspace: bool) -> None:
     with _opened(source) as file:
         try:
             header, taken = read(_entries(file, source), name=source)
-            for judged in replay(header, taken, checks=checks, accept_userspace=accept_userspace):
-                click.echo(judged.as_json())
+            said = _print(replay(header, taken, checks=checks, accept_userspace=accept_userspace))
         except CannotJudge as error:
             raise Failed(f"no recording: {error}", ExitCode.BAD_DATA) from error
+    _say_nothing_found(said)
+
+
+def _print(findings: Iterable[Judged]) -> int:
+    said = 0
+    for said, judged in enumerate(findings, start=1):  # noqa: B007 - how many there were is the answer
+        click.echo(judged.as_json())
+    return said
+
+
+def _say_nothing_found(said: int) -> None:
+    """Say so on standard error: silence alone would leave open whether anything was judged."""
+    if not said:
+        click.echo("nothing found", err=True)
 
 
 def _opened(source: str) -> AbstractContextManager[BinaryIO]:

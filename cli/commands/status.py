@@ -9,7 +9,7 @@ import click
 from cli.client import Client, with_client
 from cli.commands.incidents import incident_table
 from cli.exit_codes import ExitCode
-from cli.printing import SHAPES, cell, console, pairs, print_json, seconds, state
+from cli.printing import SHAPES, cell, console, counted, pairs, print_json, seconds, state
 
 
 @click.command()
@@ -45,7 +45,7 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
             {
                 "cell": f"{answer['cell']} at {client.url}, up {seconds(answer['uptime_s'])}",
                 "nodes": nodes,
-                "held out": f"{answer['budget']['held']} nodes; the budget is {answer['budget']['text']}",
+                "held out": f"{counted(answer['budget']['held'], 'node')}; the budget is {answer['budget']['text']}",
                 "role": f"{answer['role']}, term {answer['term']}" if answer["role"] == "leader" else _standby(answer),
                 "broker": _broker(answer),
                 "scheduler": answer["scheduler"] or "none",

@@ -6,7 +6,6 @@ from controller.api import plan, shapes
 from controller.api.call import Call, known_node, refused
 from controller.api.moments import iso
 from controller.api.problems import Problem, nearest
-from controller.errors import Refused
 from controller.events import OperatorActed
 from controller.policy.belief import Belief, NodeBelief
 from controller.policy.incident import Incident
@@ -144,7 +143,7 @@ async def approve(call: Call) -> shapes.Acted:
     incident = await call.incident()
     why_not = plan.why_not_approve(incident)
     if why_not:
-        raise refused(why_not, f"GET /api/v1/incidents/{incident.id} says what it does now")
+        raise refused(why_not, f"`fleetmend incident {incident.id}` says what it does now")
     mended = bool(incident.outcome)
     event_id, at = await _record(call, "approve", incident.id, call.said(shapes.Because).because)
     text = f"{incident.node} is verified now, and returned if it passes." if mended else f"{incident.id} goes on."
@@ -160,7 +159,7 @@ async def abort(call: Call) -> shapes.Acted:
     incident = await call.incident()
     why_not = plan.why_not_abort(incident)
     if why_not:
-        raise refused(why_not, f"GET /api/v1/incidents/{incident.id} says what it does now")
+        raise refused(why_not, f"`fleetmend incident {incident.id}` says what it does now")
     held = incident.holding
     event_id, at = await _record(call, "abort", incident.id, call.said(shapes.Because).because)
     stays = f"{incident.node} stays out until a person returns it." if held else f"{incident.node} was not taken out."
@@ -186,5 +185,5 @@ async def drill(call: Call) -> shapes.DrillStartedAnswer:
         waiting = f"{said.node} has not answered within {DRILL_ANSWER_S:g} s; the order stands until it expires."
         return shapes.DrillStartedAnswer(order_id, said.node, said.fault, iso(started_at), None, waiting)
     if ended.outcome not in {"done", "accepted"}:
-        raise Refused(f"{said.node} did not inject {said.fault}: {ended.because}")
+        raise refused(f"{said.node} did not inject {said.fault}: {ended.because}", "put that right and try again")
     return shapes.DrillStartedAnswer(order_id, said.node, said.fault, iso(started_at), ended.outcome, ended.because)

@@ -28,7 +28,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Problem:
         kind: `node` or `incident`, as people read it.
     """
     near = nearest(name, known)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"GET /api/v1/{kind}s lists every {kind}"
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"`fleetmend {kind}s` (GET /api/v1/{kind}s) lists every {kind}"
+    )
     return Problem(404, f"no {kind} is called {name[:80]!r}", hint)
 
 

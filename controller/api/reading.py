@@ -7,7 +7,7 @@ from itertools import islice
 import msgspec
 
 from controller.api import plan, rows, shapes
-from controller.api.call import Call
+from controller.api.call import Call, known_node
 from controller.api.cell_view import CellView
 from controller.api.moments import iso_or_none
 from controller.api.problems import Problem
@@ -86,11 +86,13 @@ async def incidents(call: Call) -> list[shapes.IncidentRow]:
     """Return incidents, newest first; `state` and `node` narrow them.
 
     Raises:
-        Problem: 422, the state is neither open nor closed.
+        Problem: 422, the state is neither open nor closed; 404, no such node.
     """
     state, node = call.query.get("state", ""), call.query.get("node", "")
     if state and state not in STATES:
         raise Problem(422, f"{state[:40]!r} is no state to ask for", "open or closed", field="state")
+    if node:
+        known_node(call.cell, node)
     belief = call.cell.belief
     chosen = belief.open_incidents if state == "open" else belief.incidents
     return [

@@ -102,7 +102,9 @@ def _finish(belief: Belief, incident: Incident) -> events.Event | None:
             incident.id, "shadowed", Reason("Shadow mode: decided and recorded, nothing done.")
         )
     if incident.ever_held:
-        reason = Reason(f"{incident.node} is back in service; fresh readings pass and probation is over.")
+        others = ", ".join(_other_holders(belief, incident))
+        where = f"stays out for {others}" if others else "is back in service"
+        reason = Reason(f"{incident.node} {where}; fresh readings pass and probation is over.")
         return events.IncidentClosed(incident.id, "returned", reason)
     still = standing(belief, incident)
     if still:
@@ -110,6 +112,10 @@ def _finish(belief: Belief, incident: Incident) -> events.Event | None:
             incident.id, "handed_over", Reason(f"The playbook ends; still: {still[0].because}")
         )
     return events.IncidentClosed(incident.id, "recovered", Reason("It is over; no node was taken out for it."))
+
+
+def _other_holders(belief: Belief, incident: Incident) -> list[str]:
+    return [i.id for i in belief.open_on(incident.node) if i.holding and i.id != incident.id]
 
 
 def _recovered_untouched(belief: Belief, incident: Incident) -> bool:
@@ -154,7 +160,7 @@ def _needless(belief: Belief, incident: Incident, step: Step) -> str:
     if step.verb in REPAIRS and incident.phase is Phase.AUTOMATIC and not standing(belief, incident):
         return "Nothing is left to mend: every finding of this incident has cleared."
     if step.verb is Verb.UNCORDON:
-        others = [i.id for i in belief.open_on(incident.node) if i.holding and i.id != incident.id]
+        others = _other_holders(belief, incident)
         if others and incident.phase is not Phase.RELEASING:
             return f"{incident.node} stays out for {', '.join(others)}."
         if not incident.holding:

@@ -1,7 +1,8 @@
 """From findings to incidents: who answers a finding, and whether it belongs to something already open.
 
 Findings of one device are one burst: the playbook of lowest precedence answers for all of them, so that 48 + 63 + 94
-on one GPU is one memory incident and not three.
+on one GPU is one memory incident and not three. One part may have two names, an adapter its PCI function and its ports:
+what one playbook answers at one PCI address is one burst, too.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def answer_findings(belief: Belief, rules: Rules, now: float) -> Iterator[events
 def _answer(belief: Belief, rules: Rules, node: str, raised: Raised, now: float) -> events.Event | None:
     finding = raised.finding
     playbook = rules.answering(finding)
-    open_here = next((i for i in belief.open_on(node) if i.device == finding.device), None)
+    open_here = _open_here(belief, node, finding, playbook)
     if open_here is not None:
         return _join(open_here, finding, playbook)
     if playbook is None:
@@ -60,6 +61,20 @@ def _answer(belief: Belief, rules: Rules, node: str, raised: Raised, now: float)
         [finding],
         _why_opened(finding, playbook),
     )
+
+
+def _open_here(belief: Belief, node: str, finding: Finding, playbook: Playbook | None) -> Incident | None:
+    """Return the open incident to which a finding belongs: that of its device, else of its part under another name."""
+    open_incidents = belief.open_on(node)
+    same_device = (i for i in open_incidents if i.device == finding.device)
+    same_part = (i for i in open_incidents if _is_same_part(belief, i, finding, playbook))
+    return next(same_device, None) or next(same_part, None)
+
+
+def _is_same_part(belief: Belief, incident: Incident, finding: Finding, playbook: Playbook | None) -> bool:
+    if not finding.pci or playbook is None or playbook.name != incident.playbook.name:
+        return False
+    return any(finding.pci == other.pci for other in standing(belief, incident))
 
 
 def _why_opened(finding: Finding, playbook: Playbook) -> events.Reason:
@@ -89,7 +104,8 @@ def _join(incident: Incident, finding: Finding, playbook: Playbook | None) -> ev
             "a repair had already begun",
         )
         return events.IncidentReclassified(incident.id, playbook.fault_class, playbook, finding, reason)
-    reason = events.Reason(f"Same device as {incident.id}: {finding.because}")
+    same = "device" if finding.device == incident.device else f"part ({finding.pci})"
+    reason = events.Reason(f"Same {same} as {incident.id}: {finding.because}")
     return events.IncidentJoined(incident.id, finding, reason)
 
 

@@ -53,6 +53,11 @@ UPSERT_TAKEN = """
 Answer = TypeVar("Answer")
 
 
+_ABOUT_NODE = """((node = %s AND node <> '') OR (node = '' AND incident_id <> '' AND incident_id IN (
+    SELECT incident_id FROM events WHERE node = %s AND node <> '' AND incident_id <> '')))"""
+"""As in SQLite: what a step came to names its incident alone."""
+
+
 class PostgresqlLog:
     """The append-only log of one cell, in one schema of one database."""
 
@@ -191,7 +196,7 @@ class PostgresqlLog:
         if incident_id:
             where, values = "WHERE incident_id = %s AND incident_id <> ''", [incident_id]
         elif node:
-            where, values = "WHERE node = %s AND node <> ''", [node]
+            where, values = f"WHERE {_ABOUT_NODE}", [node, node]
         query = f"SELECT event_id, at, body FROM events {where} ORDER BY event_id DESC LIMIT %s"  # noqa: S608
         rows = await self._beside(query, (*values, limit))
         return [logged_of(self.name, *row) for row in reversed(rows)]

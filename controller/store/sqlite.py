@@ -29,6 +29,11 @@ from controller.store.log import (
 from controller.store.migrations import SCHEMA_VERSION, Migration, pending
 from controller.store.taken import Taken
 
+_ABOUT_NODE = """(node != '' AND node = ?) OR (node = '' AND incident_id != '' AND incident_id IN (
+    SELECT incident_id FROM events WHERE node != '' AND node = ? AND incident_id != ''))"""
+"""What a step came to names its incident alone: without it a node's steps would all begin and none would end. The
+inequalities are those of the indexes, which SQLite uses only where it sees them."""
+
 
 class SqliteLog:
     """The append-only log of one cell, in one file."""
@@ -138,7 +143,7 @@ class SqliteLog:
         if incident_id:
             where, values = "incident_id = ?", [incident_id]
         elif node:
-            where, values = "node = ?", [node]
+            where, values = _ABOUT_NODE, [node, node]
         query = f"SELECT event_id, at, body FROM events WHERE {where} ORDER BY event_id DESC LIMIT ?"  # noqa: S608
         rows = self._reading.execute(query, [*values, limit]).fetchall()
         return [logged_of(self.name, *row) for row in reversed(rows)]

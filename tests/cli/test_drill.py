@@ -30,7 +30,11 @@ def test_a_drill_injects_under_the_faults_own_name(run: Run, served: ServedCell)
     order = served.cell.nodes.orders[0]
     assert order.parameters == {"fault": "gpu-off-bus", "repair": "fails", "device": "3", "seed": "4"}
     assert (order.device, order.node) == ("3", "n2")
-    assert "gpu-off-bus was injected into n2: A kernel-log record was written." in result.stdout
+    assert result.stdout.splitlines() == [
+        "n2: A kernel-log record was written.",
+        "Expected: Cordon at once, drain, reboot once; hand it to a person when the GPU is still missing afterwards.",
+        "Watch it: fleetmend incidents --node n2",
+    ]
 
 
 def test_the_answer_as_json(run: Run) -> None:

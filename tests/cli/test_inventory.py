@@ -147,7 +147,8 @@ def test_a_person_is_asked_and_shown_what_changes(approved: Host) -> None:
 
 
 def test_nobody_answers_and_nothing_is_approved(host: Host) -> None:
-    assert host.run("inventory", "approve", stdin="").returncode == 130
+    result = host.run("inventory", "approve", stdin="")
+    assert (result.returncode, result.stderr) == (1, "not approved\n")
     assert not host.approved.exists()
 
 

@@ -41,7 +41,7 @@ def test_lines_that_mean_nothing_give_nothing(tmp_path: Path) -> None:
     log = tmp_path / "noise"
     log.write_bytes(b"\xff\xfe\x00\n\n" + b"x" * 3_000_000 + b"\n[1.0] hello\n")
     result = run_cli("judge", "--kernel-log", str(log))
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "nothing found\n")
 
 
 def test_an_overlong_line_counts_as_one(tmp_path: Path) -> None:

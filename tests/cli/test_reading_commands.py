@@ -65,6 +65,11 @@ def test_incidents_as_json(run: Run) -> None:
         ("n2", "running", None, None),
     ]
     assert read(run, "incidents", "--node", "n2") == rows[1:]
+    nowhere = run("incidents", "--node", "nowhere")
+    assert (nowhere.returncode, nowhere.stdout) == (ExitCode.NO, "")
+    assert nowhere.stderr == (
+        "fleetmend: no node is called 'nowhere'; `fleetmend nodes` (GET /api/v1/nodes) lists every node\n"
+    )
     assert read(run, "incidents", "--closed") == []
 
 
@@ -79,7 +84,7 @@ def test_one_node_one_incident_and_the_status_as_json(run: Run) -> None:
 def test_tables_for_people(run: Run) -> None:
     assert "■ failed" in run("nodes").stdout and "held out by fleetmend" in run("nodes").stdout
     status = run("status").stdout
-    assert "1 nodes; the budget is 2 nodes" in status and "inc-000002" in status
+    assert "1 node; the budget is 2 nodes" in status and "inc-000002" in status
     node = run("node", "n2").stdout
     assert "gpu.xid 79" in node and "8 × NVIDIA H100 80GB HBM3" in node
     incident = run("incident", "inc-000001").stdout

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from cli.children import Child
+from cli.exit_codes import ExitCode
 from tests.cli.conftest import run_cli
 from tests.support.broker import require_mosquitto
 from tests.support.embedded import EmbeddedCell, until
@@ -32,6 +36,33 @@ def test_playbooks_that_cannot_be_used_are_refused_at_once(tmp_path: Path) -> No
     assert result.returncode == 2
     assert f"{tmp_path}/hold.yaml:9: answers[0].check: there is no check `gpu.xdi`" in result.stderr
     assert not (tmp_path / "cell").exists()
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (("--broker", "broker.example"), "'broker.example' is not mqtt://host:port or mqtts://host:port"),
+        (("--scheduler", "command"), "--scheduler command and --hook PROGRAM belong together"),
+        (("--hook", "/bin/true"), "--scheduler command and --hook PROGRAM belong together"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(tmp_path: Path, wish: tuple[str, ...], said: str) -> None:
+    result = run_cli("up", "--state", str(tmp_path / "cell"), *wish)
+    assert result.returncode == ExitCode.USAGE
+    assert said in result.stderr
+    assert not (tmp_path / "cell").exists()
+
+
+async def test_the_last_words_of_a_child_are_not_those_of_one_before(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    log.write_text("an earlier start\n")
+    child = Child("child", "this", (), log)
+    await child.start()
+    assert child.process is not None
+    await child.process.wait()
+    await child.stop()
+    assert "The Zen of Python" in child.last_words(lines=30)
+    assert "an earlier start" not in child.last_words(lines=30)
 
 
 def test_playbooks_of_ones_own_answer_in_place_of_fleetmends(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ LEVELS = [
     ("fabric.nvlink_errors", "recovery", Verdict.FAILED, Action.REBOOT, "nvswitch"),
     ("fabric.nvlink_errors", "replay", Verdict.DEGRADED, Action.NONE, "nvlink_watch"),
     ("fabric.nvlink_errors", "fec", Verdict.DEGRADED, Action.REBOOT, "nvlink_watch"),
-    ("fabric.rdma_port", "missing", Verdict.FAILED, Action.REBOOT, "rdma_port"),
+    ("fabric.rdma_port", "missing", Verdict.FAILED, Action.REBOOT, "rdma_adapter"),
     ("fabric.rdma_port", "down", Verdict.FAILED, Action.CHECK_CABLING, "rdma_port"),
     ("fabric.rdma_port", "down", Verdict.FAILED, Action.CONTACT_SUPPORT, "rdma_port_disabled"),
     ("fabric.rdma_port", "interface", Verdict.FAILED, Action.CONTACT_SUPPORT, "rdma_port_disabled"),

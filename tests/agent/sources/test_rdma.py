@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from agent.sources.infiniband import parse_hexadecimal, parse_lanes, parse_rate, parse_state
 from agent.sources.rdma import RdmaSource
 from checks.errors import CannotObserve
+from checks.fabric.rdma_port import STOOD_S, judge
 from checks.manifest import Manifest, Port
 from checks.readings import RdmaPort
 from tests.support.memory_store import MemoryStore
@@ -172,7 +174,17 @@ async def test_the_best_rate_of_a_port_is_remembered_when_it_vanishes(tmp_path: 
     known = {"mlx5_9/1": 200.0, "mlx5_0/1": 400.0}
     assert [known] * 3 == [reading.known_ports for reading in (first, second, third)]
     assert [len(reading.ports) for reading in (first, second, third)] == [1, 1, 0]
-    assert (3.0, 1, {"known_ports": known}) == (first.at_s, store.saves, store.value)
+    assert (first.at_s, store.saves) == (3.0, 1)
+    assert store.value == {"known_ports": known, "known_pci": {"mlx5_0/1": "0000:3b:00"}}
+
+
+async def test_a_port_that_is_missing_since_a_restart_is_still_known_by_its_adapter(tmp_path: Path) -> None:
+    known = {"known_ports": {"mlx5_9/1": 400.0}, "known_pci": {"mlx5_9/1": "0000:ce:00", "broken": 7}}
+    reading = await RdmaSource(surroundings_at(tmp_path, MemoryStore(known)), SOON).read()
+    assert reading.known_pci == {"mlx5_9/1": "0000:ce:00"}
+    later = replace(reading, at_s=reading.at_s + STOOD_S)
+    (finding,) = judge([reading, later])
+    assert (finding.code, finding.pci) == ("missing", "0000:ce:00")
 
 
 async def test_a_port_that_never_was_active_is_not_expected(tmp_path: Path) -> None:
@@ -235,7 +247,7 @@ async def test_ports_that_were_approved_are_known_before_they_were_ever_up(tmp_p
     reading = await source.read()
     await source.close()
     assert reading.known_ports == {"mlx5_0/1": 400.0}
-    assert store.value == {"known_ports": {"mlx5_0/1": 400.0}}
+    assert store.value == {"known_ports": {"mlx5_0/1": 400.0}, "known_pci": {"mlx5_0/1": "0000:3b:00"}}
 
 
 async def test_ports_that_nobody_could_read_on_approval_are_learnt(tmp_path: Path) -> None:

@@ -190,7 +190,9 @@ async def test_a_node_page_holds_findings_checks_facts_incidents_and_timeline(
     assert (node["facts"]["gpu_count"], node["facts"]["serial"]) == (8, "S-4711-n2")
     assert [incident["id"] for incident in node["incidents"]] == ["inc-000001"]
     kinds = [entry["kind"] for entry in node["timeline"]]
-    assert kinds[0] == "node.seen" and {"finding.raised", "finding.cleared", "step.intended"} <= set(kinds)
+    assert kinds[0] == "node.seen" and {"finding.raised", "finding.cleared", "step.intended", "step.ended"} <= set(
+        kinds
+    )
 
 
 async def test_the_status_counts_nodes_and_incidents(cell: OpenCell, http: aiohttp.ClientSession) -> None:

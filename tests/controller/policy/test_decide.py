@@ -233,6 +233,49 @@ def test_i11_one_burst_on_one_gpu_is_one_incident_with_the_root_in_charge() -> N
     assert len(run.incident().condemned_by) == 3
 
 
+def adapter(check: str, device: str, code: str, *, pci: str = "0000:ce:00") -> Finding:
+    return Finding(check, device, code, Verdict.FAILED, Action.REBOOT, f"{code} on {device}", pci=pci)
+
+
+OF_ADAPTERS = (Answers("fabric.rdma_kernel"), Answers("fabric.rdma_port", frozenset({"missing"})))
+OF_PORTS = (Answers("fabric.rdma_port", frozenset({"down"})),)
+RDMA = Rules(
+    (
+        replace(playbook("rdma_adapter", Verb.CORDON, Verb.DRAIN), answers=OF_ADAPTERS, precedence=71),
+        replace(playbook("rdma_port", Verb.CORDON, Verb.DRAIN), answers=OF_PORTS, precedence=70),
+    ),
+    Budget(nodes=2),
+)
+
+
+def test_i11_an_adapter_and_its_port_are_one_incident_whichever_is_seen_first() -> None:
+    firmware = adapter("fabric.rdma_kernel", "0000:ce:00.0", "firmware")
+    port = adapter("fabric.rdma_port", "mlx5_6/1", "missing")
+    for first, second in ((firmware, port), (port, firmware)):
+        run = PolicyRun(RDMA).nodes("n1", "n2")
+        run.raise_on("n1", first)
+        decided = run.raise_on("n1", second)
+        assert [first.key, second.key] == list(run.incident().condemned_by)
+        (joined,) = (event for event in decided if isinstance(event, events.IncidentJoined))
+        assert joined.reason.because == f"Same part (0000:ce:00) as inc-000001: {second.because}"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        adapter("fabric.rdma_port", "mlx5_7/1", "missing", pci="0000:df:00"),
+        adapter("fabric.rdma_port", "mlx5_7/1", "missing", pci=""),
+        adapter("fabric.rdma_port", "mlx5_6/1", "down"),
+    ],
+    ids=["another adapter", "an unknown address", "another playbook"],
+)
+def test_i11_what_another_part_or_another_playbook_has_is_another_incident(other: Finding) -> None:
+    run = PolicyRun(RDMA).nodes("n1", "n2")
+    run.raise_on("n1", adapter("fabric.rdma_kernel", "0000:ce:00.0", "firmware"))
+    run.raise_on("n1", other)
+    assert ["0000:ce:00.0", other.device] == [incident.device for incident in run.belief.incidents.values()]
+
+
 def test_two_gpus_of_one_node_are_repaired_one_after_the_other_under_one_hold() -> None:
     run = PolicyRun().nodes("n1")
     run.raise_on("n1", xid("79", device="GPU-0"))
@@ -251,6 +294,7 @@ def test_two_gpus_of_one_node_are_repaired_one_after_the_other_under_one_hold() 
     run.order_ended(next(i for i in run.under_way() if i.incident_id == run.incident(0).id))
     run.wait(61)
     assert run.incident(0).outcome == "returned"
+    assert run.incident(0).because.startswith(f"n1 stays out for {second.id};")
     assert "uncordon" not in run.verbs("n1")
     assert run.belief.held == {"n1"}
     assert run.belief.nodes["n1"].hold_id == run.incident(0).id

@@ -48,6 +48,20 @@ async def test_the_newest_entries_of_a_node_or_an_incident_are_shown(log: EventL
     assert [waiting(3, "inc-1"), entry(4)] == await log.timeline(limit=2)
 
 
+async def test_the_timeline_of_a_node_holds_what_its_incidents_came_to(log: EventLog) -> None:
+    begun = events.StepIntended(
+        "inc-1", "automatic", "cordon", "cordon", 1, "k", "n1", "", {}, 9.0, events.Reason("why")
+    )
+    ended = events.StepEnded("inc-1", "cordon", 1, "done", "n1 is held.", "k")
+    other = events.StepEnded("inc-2", "cordon", 1, "done", "n2 is held.", "k2")
+    happened: tuple[events.Event, ...] = (begun, other, ended)
+    logged = [events.Logged(number, float(number), event) for number, event in enumerate(happened, 1)]
+    await log.append([*logged, entry(4, "n2")], [])
+    assert [logged[0], logged[2]] == await log.timeline(node="n1")
+    assert [entry(4, "n2")] == await log.timeline(node="n2")
+    assert logged[2:] == await log.timeline(node="n1", limit=1)
+
+
 async def test_entries_and_receipts_are_one_transaction(log: EventLog) -> None:
     await log.append([entry(1)], [])
     with pytest.raises(StoreError, match="cannot write to the event log"):
