@@ -103,7 +103,7 @@ class Cell:
         return max(now - waiting[0].since, self._last_lag_s) if waiting else self._last_lag_s
 
     async def caught_up(self) -> None:
-        """Wait until what is believed at this moment is in the log: belief is ahead of it while a batch is committed."""
+        """Wait until what is believed now is in the log: belief is ahead of it while a batch is committed."""
         if self._committing is not None and not self._committing.done():
             await asyncio.shield(self._committing)
 
