@@ -400,7 +400,7 @@ async def test_a_hang_is_cut_off_at_the_deadline_and_over_when_the_driver_answer
 
 async def test_a_child_that_cannot_be_killed_is_stuck_and_none_is_started_behind_it(library: Library) -> None:
     groups: list[int] = []
-    slot = Slot(kill=lambda group, _: groups.append(group), kill_limit_s=0.05)
+    slot = Slot(kill=lambda group, _: groups.append(abs(group)), kill_limit_s=0.05)
     source = Source(library, slot=slot)
     library.say("hang *")
     source.timing = deadline(SHORT_S)
