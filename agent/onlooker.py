@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from agent.clock import Clock
 from agent.desk import Desk
@@ -120,8 +120,8 @@ async def look(watch: Watch, ours: Watched, *, ids: Sequence[str], limit_s: floa
     try:
         try:
             async with asyncio.timeout(span_s):
-                await runner.first_look.wait()
-                await runner.run_checks(ids)
+                await _while_running(running, runner.first_look.wait())
+                await _while_running(running, runner.run_checks(ids))
         except TimeoutError:
             _blind_late(desk, span_s)
         levels = desk.levels(ids)
@@ -130,6 +130,22 @@ async def look(watch: Watch, ours: Watched, *, ids: Sequence[str], limit_s: floa
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await eyes.close()
+
+
+async def _while_running(running: asyncio.Task[None], work: Coroutine[Any, Any, object]) -> None:
+    """Wait for the work. A runner that ends before that has crashed, and its silence must not pass for a slow source.
+
+    Raises:
+        Exception: what the runner ended with.
+    """
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.wait({running, working}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        await working
+    finally:
+        working.cancel()
 
 
 def _blind_late(desk: Desk, span_s: float) -> None:
@@ -158,7 +174,7 @@ async def take_stock(watch: Watch, *, limit_s: float) -> Manifest:
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(limit_s / 2, limit_s - LEAVE_S)):
-                await runner.first_look.wait()
+                await _while_running(running, runner.first_look.wait())
         readings = runner.last_readings
         stock = readings.get(InventoryReading.SOURCE, InventoryReading(0.0))
         now = datetime.now(UTC).replace(microsecond=0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from agent.desk import Desk
-from agent.onlooker import _blind_late
+from agent.onlooker import _blind_late, _while_running
 from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.policy import Policy
@@ -42,3 +45,11 @@ def test_a_fault_that_hysteresis_still_holds_back_does_not_pass_as_ok() -> None:
 
 def test_what_was_judged_in_time_stays() -> None:
     assert late(raise_after=2, readings=2) == ("failed", "busy")
+
+
+async def test_a_runner_that_crashed_is_not_taken_for_a_slow_source() -> None:
+    async def crash() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await _while_running(asyncio.create_task(crash()), asyncio.Event().wait())

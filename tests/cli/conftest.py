@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -70,8 +71,17 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "USER": "alice", "LOGNAME": "alice", "PYTHONWARNINGS": "error", **variables}
 
 
-def run_cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
-    """Run `fleetmend` as a user does, in a process of its own."""
+def run_cli(*arguments: str, stdin: str = "", file_limit_bytes: int = 0, **variables: str) -> Result:
+    """Run `fleetmend` as a user does, in a process of its own.
+
+    Args:
+        file_limit_bytes: no file that it writes gets longer, as on a disk that is full; 0 for no limit.
+    """
+
+    def limit() -> None:
+        if file_limit_bytes:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
+
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         input=stdin,
@@ -80,6 +90,7 @@ def run_cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
         timeout=60,
         env=environment(**variables),
         check=False,
+        preexec_fn=limit,
     )
 
 
