@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.simulation.machine import SimulatedMachine
-from tests.cli.conftest import Result, run_cli
+from tests.cli.conftest import Result, run_cli, run_limited
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,9 @@ class Host:
         """Where its approved manifest is."""
         return self.folder / "state/inventory.toml"
 
-    def run(self, *arguments: str, stdin: str = "", file_limit_bytes: int = 0) -> Result:
-        """Run a command on it. With a limit no file gets longer, as on a disk that is full."""
-        config = str(self.folder / "agent.toml")
-        return run_cli(*arguments, "--config", config, stdin=stdin, file_limit_bytes=file_limit_bytes)
+    def run(self, *arguments: str, stdin: str = "") -> Result:
+        """Run a command on it."""
+        return run_cli(*arguments, "--config", str(self.folder / "agent.toml"), stdin=stdin)
 
     def inject(self, fault: str) -> None:
         """Break something of it."""
@@ -229,7 +228,8 @@ def test_a_capture_that_cannot_be_written_leaves_what_was_there(host: Host, tmp_
     output = tmp_path / "host.toml"
     assert host.run("inventory", "capture", "-o", str(output)).returncode == 0
     before = output.read_bytes()
-    result = host.run("inventory", "capture", "-o", str(output), file_limit_bytes=64)
+    config = str(host.folder / "agent.toml")
+    result = run_limited("inventory", "capture", "-o", str(output), "--config", config, file_limit_bytes=64)
     assert (result.returncode, "host.toml cannot be written: File too large" in result.stderr) == (74, True)
     assert output.read_bytes() == before
     assert list(tmp_path.glob("*.new")) == []
