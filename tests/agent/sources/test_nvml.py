@@ -424,6 +424,22 @@ async def test_a_crash_of_the_child_is_an_error_and_over_at_the_next_reading(lib
     assert (again.failure, len(again.gpus)) == ("", 2)
 
 
+def test_a_child_whose_agent_is_gone_ends_without_a_word() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent.sources.nvml_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        child.stdin.write(b"read 1.0\n")
+        child.stdin.close()
+        assert (child.stderr.read(), child.wait(timeout=20)) == (b"", 0)
+
+
 async def test_a_host_without_gpus_is_asked_again_after_five_minutes_only(tmp_path: Path) -> None:
     starts, now = tmp_path / "starts", 1000.0
     script = f"echo start >> {starts}; exec {sys.executable} -m agent.sources.nvml_child"
