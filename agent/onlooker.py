@@ -28,7 +28,7 @@ from agent.sources.registry import make_sources
 from agent.sources.site import Program, site_sources
 from agent.sources.source import PolledSource, StreamedSource, Surroundings, Timing
 from agent.watched import Watched
-from checks.check import Check, LevelCheck
+from checks.check import Check, LatchedCheck, LevelCheck
 from checks.finding import Finding
 from checks.manifest import Manifest
 from checks.readings import AgentReading, InventoryReading, KernelLogState
@@ -120,8 +120,7 @@ async def look(watch: Watch, ours: Watched, *, ids: Sequence[str], limit_s: floa
     try:
         try:
             async with asyncio.timeout(span_s):
-                await _while_running(running, runner.first_look.wait())
-                await _while_running(running, runner.run_checks(ids))
+                await _while_running(running, _look(runner, checks))
         except TimeoutError:
             _blind_late(desk, span_s)
         levels = desk.levels(ids)
@@ -130,6 +129,14 @@ async def look(watch: Watch, ours: Watched, *, ids: Sequence[str], limit_s: floa
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await eyes.close()
+
+
+async def _look(runner: Runner, checks: Sequence[Check]) -> None:
+    """Read each source as often as its checks need, beside those that hang; then judge what the kernel log came to."""
+    by_lines = [check.id for check in checks if isinstance(check, LatchedCheck)]
+    by_level = [check.id for check in checks if isinstance(check, LevelCheck)]
+    await asyncio.gather(runner.first_look.wait(), runner.run_checks(by_level))
+    await runner.run_checks(by_lines)
 
 
 async def _while_running(running: asyncio.Task[None], work: Coroutine[Any, Any, object]) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from agent.desk import Desk
-from agent.onlooker import _blind_late, _while_running
+from agent.onlooker import _blind_late, _while_running, look
+from agent.settings import Site, Watch
+from agent.watched import watched
 from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.policy import Policy
 from checks.readings import HostReading
 from tests.support.agent_node import EPOCH, ManualClock, MemoryJournal
+from tests.support.surroundings import write_program
 
 
 def busy(_readings: Sequence[HostReading]) -> tuple[Finding, ...]:
@@ -53,3 +57,14 @@ async def test_a_runner_that_crashed_is_not_taken_for_a_slow_source() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await _while_running(asyncio.create_task(crash()), asyncio.Event().wait())
+
+
+async def test_a_source_that_hangs_keeps_no_other_from_being_seen_to_fail(tmp_path: Path) -> None:
+    write_program(tmp_path, "bad", "echo broken; exit 2")
+    write_program(tmp_path, "hangs", "sleep 600")
+    watch = Watch(node="n1", site=Site(folder=tmp_path, interval_s=60, fast_interval_s=60))
+    seen = await look(watch, watched(watch), ids=["site.bad", "site.hangs"], limit_s=6.0)
+    assert {name: level.verdict for name, level in seen.levels.items()} == {
+        "site.bad": "failed",
+        "site.hangs": "unknown",
+    }
