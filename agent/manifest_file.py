@@ -6,12 +6,12 @@ nothing out of force: what was approved before stands until a person mends it.
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from agent.small_file import NoToml, parse_toml, read_file
 from agent.strict import Reader
 from checks.manifest import SCHEMA, Manifest, Section
 
@@ -30,8 +30,7 @@ def load_manifest(path: Path) -> Manifest:
         ManifestError: with every problem at once.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        return parse_manifest(file.read(MAX_BYTES + 1), name=str(path))
+    return parse_manifest(read_file(path, most_bytes=MAX_BYTES + 1), name=str(path))
 
 
 def parse_manifest(content: bytes, *, name: str) -> Manifest:
@@ -43,14 +42,10 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
     Raises:
         ManifestError: with every problem at once.
     """
-    if len(content) > MAX_BYTES:
-        raise ManifestError(f"{name}: longer than {MAX_BYTES} bytes: that is no manifest")
     try:
-        document = tomllib.loads(content.decode())
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{name}: not UTF-8: {error.reason} at byte {error.start}") from error
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{name}: not TOML: {error}") from error
+        document = parse_toml(content, most_bytes=MAX_BYTES)
+    except NoToml as error:
+        raise ManifestError(f"{name}: {error}") from error
     reader = Reader()
     manifest = reader.table(document, Manifest)
     problems = reader.problems if manifest is None else [*_contradictions(manifest)]

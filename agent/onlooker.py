@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from agent.clock import Clock
 from agent.desk import Desk
@@ -28,7 +28,7 @@ from agent.sources.registry import make_sources
 from agent.sources.site import Program, site_sources
 from agent.sources.source import PolledSource, StreamedSource, Surroundings, Timing
 from agent.watched import Watched
-from checks.check import Check, LevelCheck
+from checks.check import Check, LatchedCheck, LevelCheck
 from checks.finding import Finding
 from checks.manifest import Manifest
 from checks.readings import AgentReading, InventoryReading, KernelLogState
@@ -120,8 +120,7 @@ async def look(watch: Watch, ours: Watched, *, ids: Sequence[str], limit_s: floa
     try:
         try:
             async with asyncio.timeout(span_s):
-                await runner.first_look.wait()
-                await runner.run_checks(ids)
+                await _while_running(running, _look(runner, checks))
         except TimeoutError:
             _blind_late(desk, span_s)
         levels = desk.levels(ids)
@@ -130,6 +129,30 @@ async def look(watch: Watch, ours: Watched, *, ids: Sequence[str], limit_s: floa
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await eyes.close()
+
+
+async def _look(runner: Runner, checks: Sequence[Check]) -> None:
+    """Read each source as often as its checks need, beside those that hang; then judge what the kernel log came to."""
+    by_lines = [check.id for check in checks if isinstance(check, LatchedCheck)]
+    by_level = [check.id for check in checks if isinstance(check, LevelCheck)]
+    await asyncio.gather(runner.first_look.wait(), runner.run_checks(by_level))
+    await runner.run_checks(by_lines)
+
+
+async def _while_running(running: asyncio.Task[None], work: Coroutine[Any, Any, object]) -> None:
+    """Wait for the work. A runner that ends before that has crashed, and its silence must not pass for a slow source.
+
+    Raises:
+        Exception: what the runner ended with.
+    """
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.wait({running, working}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        await working
+    finally:
+        working.cancel()
 
 
 def _blind_late(desk: Desk, span_s: float) -> None:
@@ -158,7 +181,7 @@ async def take_stock(watch: Watch, *, limit_s: float) -> Manifest:
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(limit_s / 2, limit_s - LEAVE_S)):
-                await runner.first_look.wait()
+                await _while_running(running, runner.first_look.wait())
         readings = runner.last_readings
         stock = readings.get(InventoryReading.SOURCE, InventoryReading(0.0))
         now = datetime.now(UTC).replace(microsecond=0)

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from agent.database_file import OpenFile, set_aside, why_no_file
 from wire.messages import EventBody
 
 log = structlog.get_logger()
@@ -32,9 +33,6 @@ MAX_IN_MEMORY: Final = 10_000
 """So many events at most while the disk takes nothing."""
 
 SCHEMA_VERSION: Final = 1
-SET_ASIDE_KEPT: Final = 3
-"""So many damaged files are kept for a person to look at, the newest ones."""
-
 _SCHEMA: Final = """
 PRAGMA user_version = 1;
 CREATE TABLE IF NOT EXISTS boots (boot_id TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
@@ -45,9 +43,10 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
+_INSERT: Final = "INSERT OR IGNORE INTO events (boot_id, seq, observed_at, body) VALUES (?, ?, ?, ?)"
+"""One that is there already is the same: no number is ever given twice."""
+
 _DROPPED: Final = "outbox.dropped"
-_SIDES: Final = ("", "-wal", "-shm")
-"""The files of one SQLite database."""
 
 _encoder = msgspec.json.Encoder()
 _body_decoder = msgspec.json.Decoder(EventBody)
@@ -107,6 +106,7 @@ class Outbox:
         self._path, self._boot_id, self._clock = path, boot_id, clock
         self._max_rows, self._max_bytes = max_rows, max_bytes
         self._connection: sqlite3.Connection | None = None
+        self._file = OpenFile(path)
         self._last_seq = 0
         self._rows = self._bytes = 0
         self._memory = _Memory()
@@ -170,6 +170,8 @@ class Outbox:
     def flush(self) -> bool:
         """Write what is in memory only, and return whether everything is on disk now. A disk that took nothing is asked
         again after RETRY_S."""
+        if self._connection is not None and self._file.is_gone():
+            self._rescue(self._connection)
         if self._connection is not None and not self._memory:
             return True
         if self.problem and abs(self._clock() - self._tried_at) < RETRY_S:
@@ -182,6 +184,21 @@ class Outbox:
         if self._memory:
             self._write(self._insert_memory)
         self._close()
+
+    def _rescue(self, database: sqlite3.Connection) -> None:
+        """Take what an open file still holds that was deleted, replaced or cut short, to write it into another."""
+        log.error("outbox.replaced", path=str(self._path), because="its file is another than was opened, or shorter")
+        try:
+            rows = database.execute("SELECT boot_id, seq, observed_at, body FROM events ORDER BY number").fetchall()
+            state = dict(database.execute("SELECT key, value FROM state").fetchall())
+        except sqlite3.Error as error:
+            self._note_problem(error)
+            return
+        events = [event for event in map(self._decoded, rows) if event is not None]
+        self._memory.events = [*events, *self._memory.events]
+        self._memory.state = {**state, **self._memory.state}
+        self._close()
+        self._rows = self._bytes = 0
 
     def _keep_in_memory(self, event: Pending) -> Pending:
         """Keep the event under a number that the disk need not know of: were the agent killed now, numbers would go on
@@ -203,14 +220,12 @@ class Outbox:
     def _insert(self, database: sqlite3.Connection, events: Iterable[Pending]) -> None:
         for event in events:
             body = _encoder.encode(event.body)
-            database.execute(
-                "INSERT INTO events (boot_id, seq, observed_at, body) VALUES (?, ?, ?, ?)",
-                (event.boot_id, event.seq, event.observed_at, body),
-            )
+            values = (event.boot_id, event.seq, event.observed_at, body)
+            added = database.execute(_INSERT, values).rowcount
             database.execute(
                 "UPDATE boots SET last_seq = max(last_seq, ?) WHERE boot_id = ?", (event.seq, event.boot_id)
             )
-            self._rows, self._bytes = self._rows + 1, self._bytes + len(body)
+            self._rows, self._bytes = self._rows + added, self._bytes + added * len(body)
 
     def _delete(self, database: sqlite3.Connection, names: Iterable[tuple[str, int]]) -> None:
         here = "FROM events WHERE boot_id = ? AND seq = ?"
@@ -284,7 +299,8 @@ class Outbox:
     def _note_problem(self, error: sqlite3.Error | OSError) -> None:
         if _is_damage(error):
             self._close()
-            self._set_aside(error)
+            with contextlib.suppress(OSError):
+                self._set_aside(error)
         self.problem = f"{self._path}: {error}"
         self._log_sometimes("outbox.unwritable", path=str(self._path), because=str(error))
 
@@ -304,6 +320,9 @@ class Outbox:
     def _open(self) -> sqlite3.Connection:
         """Open the file, look whether it is sound, and learn what is in it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if flaw := why_no_file(self._path):
+            raise _Damaged(flaw)
+        self._file = OpenFile(self._path)
         database = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
         try:
             _check_sound(database)
@@ -334,15 +353,9 @@ class Outbox:
 
     def _set_aside(self, error: Exception) -> None:
         """Move the damaged file out of the way, with what belongs to it."""
-        aside = self._path.with_name(f"{self._path.name}.damaged-{self._fresh_seq()}")
-        for side in _SIDES:
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{self._path}{side}").replace(f"{aside}{side}")
+        aside = set_aside(self._path, self._fresh_seq())
         self._rows = self._bytes = 0
         log.error("outbox.damaged", path=str(self._path), set_aside=str(aside), because=str(error))
-        for old in sorted(self._path.parent.glob(f"{self._path.name}.damaged-*[0-9]"))[:-SET_ASIDE_KEPT]:
-            for side in _SIDES:
-                Path(f"{old}{side}").unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -6,12 +6,13 @@ A recorder never stands in the way of what it records: a disk that takes no more
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import importlib.metadata
 import sys
 from collections.abc import Collection
 from datetime import UTC, datetime
+from errno import EINVAL
+from os import SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, cast
 
@@ -23,6 +24,10 @@ log = structlog.get_logger()
 
 STANDARD_OUTPUT: Final = "-"
 GZIP_SUFFIX: Final = ".gz"
+HEAD: Final = b'{"fleetmend_recording":'
+"""What the first line of every recording begins with (checks/recording.py)."""
+
+PIECE_BYTES: Final = 1 << 16
 
 
 class Observer(Protocol):
@@ -91,9 +96,12 @@ class Recorder:
     def close(self) -> None:
         """End the recording, whole."""
         self.ended.set()
-        if self._out is not sys.stdout.buffer:
-            with contextlib.suppress(OSError):
-                self._out.close()
+        if self._out is sys.stdout.buffer:
+            return
+        try:
+            self._out.close()
+        except OSError as error:
+            self.failure = self.failure or error.strerror or str(error)
 
     def _write(self, line: Header | Entry) -> None:
         text = encode(line)
@@ -130,7 +138,7 @@ def record_beside(path: Path, header: Header, *, most_bytes: int, now: float) ->
     A recording that is there already goes on; it is plain text, so that its size is what was written.
     """
     try:
-        out = path.open("ab")
+        out = _at_end(path)
     except OSError as error:
         log.error("recording.refused", path=str(path), because=error.strerror)
         return NOBODY
@@ -140,6 +148,36 @@ def record_beside(path: Path, header: Header, *, most_bytes: int, now: float) ->
     else:
         recorder.begin(header)
     return recorder
+
+
+def _at_end(path: Path) -> BinaryIO:
+    """Return a recording, open behind its last whole line: a kill, or a disk that was full, may have left half of one.
+
+    Raises:
+        OSError: it cannot be written, or is something else.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(EINVAL, "it is there already, and is no file")
+    file = path.open("a+b")
+    file.seek(0)
+    if not HEAD.startswith(file.read(len(HEAD))):
+        file.close()
+        raise OSError(EINVAL, "it is there already, and is no recording")
+    file.truncate(_end_of_lines(file))
+    file.seek(0, SEEK_END)
+    return file
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """Return where the last whole line ends, 0 when there is none."""
+    end = file.seek(0, SEEK_END)
+    while end > 0:
+        begin = max(0, end - PIECE_BYTES)
+        file.seek(begin)
+        if (place := file.read(end - begin).rfind(b"\n")) >= 0:
+            return begin + place + 1
+        end = begin
+    return 0
 
 
 def reader_of(path: Path) -> Any:

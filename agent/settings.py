@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import difflib
 import socket
-import tomllib
+import ssl
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from agent.small_file import NoToml, parse_toml, read_file
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
 from agent.strict import Reader, Rule, Wrong
@@ -36,6 +37,12 @@ INVENTORY_FILE: Final = "inventory.toml"
 KEY_BYTES: Final = 32
 ED25519_HEAD: Final = bytes.fromhex("302a300506032b6570032100")
 """What an Ed25519 public key in PEM begins with, before its 32 bytes. Source: RFC 8410, sections 4 and 10.1."""
+
+MAX_BYTES: Final = 1 << 20
+"""Of the file. Source: our choice; one with every key takes some 20 KiB."""
+
+MAX_SECRET_BYTES: Final = 64 << 10
+"""Of a password or a key. Source: our choice; neither takes more than some hundred."""
 
 Rules = dict[str, Rule]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -59,7 +66,20 @@ def _why_no_broker(url: str) -> str:
 
 def _why_unreadable(path: Path) -> str:
     try:
-        path.read_bytes()
+        _text_of(path)
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror}"
+    except UnicodeDecodeError as error:
+        return f"{path} is not UTF-8: {error.reason} at byte {error.start}"
+    return ""
+
+
+def _why_no_authority(path: Path) -> str:
+    try:
+        read_file(path, most_bytes=1)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError as error:
+        return f"{path} holds no certificate in PEM: {error.reason or error}"
     except OSError as error:
         return f"cannot read {path}: {error.strerror}"
     return ""
@@ -71,6 +91,10 @@ def _why_no_places(places: dict[str, str | list[str]]) -> str:
     return "; ".join(filter(None, (*kinds, *map(why_no_place, names))))
 
 
+def _text_of(path: Path) -> str:
+    return read_file(path, most_bytes=MAX_SECRET_BYTES).decode()
+
+
 class _Section(msgspec.Struct, frozen=True):
     pass
 
@@ -78,7 +102,7 @@ class _Section(msgspec.Struct, frozen=True):
 class Broker(_Section, frozen=True):
     """How to reach the MQTT broker. `url` ends in `?v=3` for a broker that speaks MQTT 3.1.1 only."""
 
-    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": _why_unreadable}
+    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": _why_no_authority}
 
     url: str
     username: str = ""
@@ -87,7 +111,7 @@ class Broker(_Section, frozen=True):
 
     def password(self) -> str:
         """Return the password, read anew from its file; empty when no file is named."""
-        return self.password_file.read_text().strip() if self.password_file else ""
+        return _text_of(self.password_file).strip() if self.password_file else ""
 
 
 class TrustedKey(_Section, frozen=True):
@@ -113,7 +137,7 @@ class TrustedKey(_Section, frozen=True):
         Raises:
             ValueError: the text is no Ed25519 public key.
         """
-        return parse_public_key(self.file.read_text(errors="replace") if self.file else self.public_key)
+        return parse_public_key(_text_of(self.file) if self.file else self.public_key)
 
 
 def parse_public_key(text: str) -> bytes:
@@ -265,7 +289,8 @@ BY_ID: Final = {check.id: check for check in CHECKS}
 
 
 def _why_no_checks(checks: dict[str, CheckSettings | None]) -> str:
-    return "; ".join(flaw for name, setting in checks.items() if setting and (flaw := _why_no_check(name, setting)))
+    named = ((name, setting or CheckSettings()) for name, setting in checks.items())
+    return "; ".join(flaw for name, setting in named if (flaw := _why_no_check(name, setting)))
 
 
 def _why_no_check(name: str, setting: CheckSettings) -> str:
@@ -352,11 +377,11 @@ def load_settings(path: Path) -> Settings:
         SettingsError: with every problem at once.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = parse_toml(read_file(path, most_bytes=MAX_BYTES + 1), most_bytes=MAX_BYTES)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from error
+    except NoToml as error:
+        raise SettingsError(f"{path}: {error}") from error
     reader = Reader()
     settings = reader.table(document, Settings)
     if settings is None:

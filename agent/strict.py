@@ -80,7 +80,7 @@ class Reader:
         return value
 
     def _note(self, path: str, problem: str) -> None:
-        self.problems.append(f"{path or 'file'}: {problem}")
+        self.problems.append(f"{_in_one_line(path) or 'file'}: {problem}")
 
 
 def _table_in(kind: Any) -> type[Any] | None:
@@ -96,8 +96,15 @@ def _keys_of(kind: type[Any]) -> dict[str, bool]:
 
 def _decode(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
+        if "\0" in value:
+            raise ValueError(f"{value!r} is no path: it holds a NUL")
         return Path(value)
     raise ValueError(f"{value!r} is no {kind.__name__}")
+
+
+def _in_one_line(path: str) -> str:
+    """Return the path; a key may hold line ends, in quotes."""
+    return path if path.isprintable() else repr(path)
 
 
 def _join(path: str, name: str) -> str:

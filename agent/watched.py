@@ -8,7 +8,6 @@ be used is no error of the agent: its check stands as `unknown` and says why.
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,13 +17,13 @@ from typing import Final
 
 import structlog
 
+from agent.foreign import guarded, why_no_check
 from agent.settings import CheckSettings, Watch
 from agent.sources.site import Program
 from agent.sources.site_probe import GROUP as PROBES
 from agent.sources.source import Timing
 from agent.time_limit import limited
 from checks.check import Check, LatchedCheck, LevelCheck
-from checks.readings import READINGS
 from checks.readings.site import FAMILY, ID
 from checks.registry import CHECKS
 from checks.site import site_check
@@ -34,9 +33,8 @@ log = structlog.get_logger()
 CHECK_GROUP: Final = "fleetmend.checks"
 """Entry points of checks (checks/check.py) that judge what the agent's own sources read."""
 
-JUDGE_LIMIT_S: Final = 1.0
-"""Of one judgement by a site's own check. Source: our choice; ours take microseconds, and the agent does nothing else
-meanwhile."""
+LOAD_LIMIT_S: Final = 5.0
+"""For the import of a site's own check. Source: our choice; nothing is watched before all of them are loaded."""
 
 LEFT_OVER: Final = ("~", ".bak", ".orig", ".rpmnew", ".rpmsave", ".rpmorig", ".dpkg-new", ".dpkg-old", ".dpkg-dist")
 """How files end that editors and package managers leave beside a program."""
@@ -74,22 +72,27 @@ def watched(watch: Watch) -> Watched:
 
 def programs_in(folder: Path) -> Iterator[Program]:
     """Yield the programs of a folder, in the order of names; none where there is no folder."""
-    if not folder.is_dir():
+    try:
+        paths = sorted(path for path in folder.iterdir() if _is_program(path))
+    except (FileNotFoundError, NotADirectoryError):
         return
-    unsafe = _why_unsafe(folder)
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "README")) or path.name.endswith(LEFT_OVER) or not path.is_file():
-            continue
-        if not os.access(path, os.X_OK) and not _is_script(path):
-            continue
+    except OSError as error:
+        yield Program(UNREADABLE, NEVER, refused=f"{folder} cannot be read: {error.strerror}")
+        return
+    for path in paths:
         name = f"{FAMILY}.{path.name.partition('.')[0].replace('-', '_')}"
         if _is_name(name, str(path)):
-            yield _program(name, path, unsafe or _why_unsafe(path) or _why_not_run(path))
+            yield Program(name, NEVER, (str(path),), file=path)
 
 
-def _program(name: str, path: Path, refused: str) -> Program:
-    return Program(name, NEVER, () if refused else (str(path),), refused)
+def _is_program(path: Path) -> bool:
+    if path.name.startswith((".", "README")) or path.name.endswith(LEFT_OVER) or not path.is_file():
+        return False
+    return os.access(path, os.X_OK) or _is_script(path)
 
+
+UNREADABLE: Final = f"{FAMILY}.folder"
+"""The check that stands, as `unknown`, for the programs of a folder that cannot be read."""
 
 NEVER: Final = Timing(0.0, 0.0, 0.0)
 """Of a program whose timing the settings have not given yet."""
@@ -98,7 +101,8 @@ NEVER: Final = Timing(0.0, 0.0, 0.0)
 def _probes() -> Iterator[Program]:
     for point in entry_points(group=PROBES):
         if _is_name(point.name, f"entry point {point.value}"):
-            yield Program(point.name, NEVER, (sys.executable, "-m", "agent.sources.site_probe", point.name))
+            command = (sys.executable, "-m", "agent.sources.site_probe", point.name)
+            yield Program(point.name, NEVER, command, tells_findings=True)
 
 
 def _packaged() -> Iterator[Found]:
@@ -110,26 +114,14 @@ def _packaged() -> Iterator[Found]:
 def _load(point: EntryPoint) -> Found:
     """Return the check of an entry point, as foreign code is trusted with it: with a limit of time."""
     try:
-        check: object = point.load()
+        check: object = limited(point.load, limit_s=LOAD_LIMIT_S)()
+        flaw = why_no_check(check, point.name)
     except Exception as error:
         return Program(point.name, NEVER, refused=f"{point.value} cannot be loaded: {error!r}")
-    if not isinstance(check, LevelCheck | LatchedCheck):
-        because = f"{point.value} is {check!r}, and not a LevelCheck or a LatchedCheck of checks/check.py"
-        return Program(point.name, NEVER, refused=because)
-    if flaw := _flaw(check, point.name):
+    if flaw:
         return Program(point.name, NEVER, refused=f"{point.value} {flaw}")
-    guarded = replace(check, judge=limited(check.judge, limit_s=JUDGE_LIMIT_S))
-    if isinstance(guarded, LatchedCheck):
-        return replace(guarded, released=limited(guarded.released, limit_s=JUDGE_LIMIT_S))
-    return guarded
-
-
-def _flaw(check: Check, name: str) -> str:
-    if check.id != name:
-        return f"is the check {check.id!r}: entry point and check have one name"
-    if isinstance(check, LevelCheck) and check.reading not in READINGS:
-        return f"judges {check.reading.__name__}, which no source of the agent takes"
-    return ""
+    assert isinstance(check, LevelCheck | LatchedCheck)
+    return guarded(check)
 
 
 def _once(found: Iterable[Found]) -> Iterator[Found]:
@@ -163,23 +155,6 @@ def _folder(watch: Watch) -> Path:
     if watch.simulation_directory is None:
         return folder
     return watch.simulation_directory / folder.relative_to(folder.anchor)
-
-
-def _why_unsafe(path: Path) -> str:
-    """Return why the agent does not run what lies here, empty when only root and the agent itself can change it."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        return f"{path} cannot be looked at: {error.strerror}"
-    if status.st_uid not in (0, os.geteuid()):
-        return f"{path} belongs to user {status.st_uid}, and not to root or to the agent: chown root {path}"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"{path} can be changed by others: chmod go-w {path}"
-    return ""
-
-
-def _why_not_run(path: Path) -> str:
-    return "" if os.access(path, os.X_OK) else f"{path} is not executable for the agent: chmod a+x {path}"
 
 
 def _is_script(path: Path) -> bool:

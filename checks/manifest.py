@@ -127,7 +127,7 @@ class Manifest:
     """What a host is made of.
 
     Attributes:
-        node: the host it was captured on; informative, for a part is known by its serial number.
+        node: the host it was captured on, or empty where it is meant for any; approved for no other one.
         unread: section, or `section.part` → why it could not be read. A section that was not read says nothing: its
             parts are neither there nor missing.
     """

@@ -7,9 +7,12 @@ anywhere, also where the program is not.
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -27,6 +30,15 @@ MOST_TEXT: Final = 1000
 
 MOST_FINDINGS: Final = 256
 POLICY: Final = Policy(raise_after=2, because="a program that fails once may itself have failed")
+
+BYTE_ORDER_MARK: Final = "\ufeff"
+
+_STATUS = re.compile(r"(?:[A-Z]\S* )?(WARNING|CRITICAL|UNKNOWN)(?: -|:| *$)")
+"""How a plug-in's first line names a status that is not ok. Source: Monitoring Plugins Development Guidelines, "Plugin
+Output for Nagios": `SERVICE STATUS: Information text`."""
+
+_FINDINGS = re.compile(r"^\s*\[\s*[{\]]|\{\s*\"findings\"\s*:")
+"""Findings in JSON that are not the whole answer, or have no object around them."""
 
 Text = Annotated[str, msgspec.Meta(max_length=MOST_TEXT)]
 Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TEXT)]
@@ -75,16 +87,19 @@ def judge(check_id: str, readings: Sequence[SiteReading]) -> tuple[Finding, ...]
         CannotJudge: it is no answer; with what is wrong and what is right.
     """
     answer = readings[-1]
-    if answer.output.lstrip()[:1] == "{":
-        return tuple(_told(check_id, answer))
-    return tuple(_plugged(check_id, answer))
+    said = answer.output.strip().removeprefix(BYTE_ORDER_MARK).strip()
+    if said.startswith("{"):
+        return tuple(_told(check_id, answer, said))
+    return tuple(_plugged(check_id, answer, said))
 
 
-def _plugged(check_id: str, answer: SiteReading) -> Iterator[Finding]:
+def _plugged(check_id: str, answer: SiteReading, said: str) -> Iterator[Finding]:
     """Judge the answer of a plug-in."""
-    text, _, performance = answer.output.strip().partition("\n")[0].partition("|")
+    text, _, performance = said.partition("\n")[0].partition("|")
     text = text.strip()[:MOST_TEXT]
     if answer.exit_code == OK:
+        if flaw := _why_not_ok(text, said):
+            raise CannotJudge(f"the program {_say_end(answer)}, and {flaw}")
         return
     if answer.exit_code not in (WARNING, CRITICAL, UNKNOWN):
         raise CannotJudge(f"the program {_say_end(answer)}; 0 is ok, 1 degraded, 2 failed, 3 unknown")
@@ -99,13 +114,23 @@ def _plugged(check_id: str, answer: SiteReading) -> Iterator[Finding]:
     yield Finding(check_id, EVERYWHERE, code, verdict, Action.NONE, text, evidence=evidence)
 
 
-def _told(check_id: str, answer: SiteReading) -> Iterator[Finding]:
+def _why_not_ok(text: str, said: str) -> str:
+    """Return what in an answer contradicts its exit code of 0, empty where nothing does."""
+    if status := _STATUS.match(text):
+        return f"its first line says {status[1]}: 0 is ok, 1 degraded, 2 failed, 3 unknown"
+    if _FINDINGS.search(said):
+        return 'told findings in JSON among other text; one object {"findings": [...]} is all that it may print then'
+    return ""
+
+
+def _told(check_id: str, answer: SiteReading, said: str) -> Iterator[Finding]:
     """Judge an answer in JSON."""
     if answer.exit_code != OK:
         raise CannotJudge(f"the program printed JSON and {_say_end(answer)}; who tells findings ends with 0")
     try:
-        told = msgspec.json.decode(answer.output, type=SiteFindings)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        told = msgspec.json.decode(said, type=SiteFindings)
+        json.loads(said, object_pairs_hook=_without_twins)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CannotJudge(f"the program's JSON is none of ours: {error}") from error
     seen = set[tuple[str, str]]()
     for number, each in enumerate(told.findings):
@@ -113,6 +138,17 @@ def _told(check_id: str, answer: SiteReading) -> Iterator[Finding]:
             raise CannotJudge(f"the program's JSON is none of ours: $.findings[{number}]: {flaw}")
         seen.add((each.device, each.code))
         yield _finding(check_id, each)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object; one that gives a key twice may mean either, and an empty list must not win over findings.
+
+    Raises:
+        ValueError: with the keys that are given twice.
+    """
+    if twins := [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]:
+        raise ValueError(f"{', '.join(map(repr, twins))} is given twice in one object, and can be given but once")
+    return dict(pairs)
 
 
 def _flaw(each: SiteFinding, seen: Set[tuple[str, str]]) -> str:

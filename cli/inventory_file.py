@@ -9,7 +9,8 @@ from typing import Any
 
 import tomli_w
 
-from agent.manifest_file import ManifestError, parse_manifest
+from agent import small_file
+from agent.manifest_file import MAX_BYTES, ManifestError, parse_manifest
 from agent.plain_text import plain
 from checks.differences import Difference
 from checks.manifest import SCHEMA, Manifest
@@ -40,7 +41,7 @@ def read_file(path: Path) -> tuple[bytes, Manifest]:
         Failed: it cannot be read, or is no manifest, with every problem.
     """
     try:
-        content = path.read_bytes()
+        content = small_file.read_file(path, most_bytes=MAX_BYTES + 1)
         return content, parse_manifest(content, name=str(path))
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror or error}", ExitCode.NO_INPUT) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cli import output
 from cli.client import Failed
 from cli.exit_codes import ExitCode, epilog
 
@@ -94,6 +95,7 @@ def fleetmend(url: str | None) -> None:
 
 def main() -> None:
     """Run the command; whatever happens, the user sees a sentence and an exit code."""
+    output.ensure()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -113,14 +115,22 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _nobody_reads()
     except Exception as error:
+        if isinstance(error, OSError) and output.is_unwritable(error):
+            return _unwritable(error)
         return _crashed(error)
     return code if isinstance(code, int) else ExitCode.DONE
 
 
 def _nobody_reads() -> int:
     """The reader of our output went away, as `| head` does: that is its right. Nothing more is written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    output.give_up()
     return ExitCode.DONE
+
+
+def _unwritable(error: OSError) -> int:
+    output.give_up()
+    click.echo(f"fleetmend: standard output cannot be written: {error.strerror}", err=True)
+    return ExitCode.NO_OUTPUT
 
 
 def _crashed(error: Exception) -> int:

@@ -15,11 +15,14 @@ from functools import partial
 from typing import Any, Final
 
 import aiomqtt
+import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from wire.read_ahead import ReadAhead
+
+log = structlog.get_logger()
 
 PUBLISH_LIMIT_S: Final = 10.0
 CONNECT_LIMIT_S: Final = 5.0
@@ -200,7 +203,14 @@ class Connection:
         self._received += 1
         self._unacknowledged.add(self._received)
         acknowledge = partial(self._acknowledge, self._received, message.mid, message.qos)
-        self._inbox.put_nowait(Received(message.topic, bytes(message.payload), message.retain, acknowledge))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError as error:
+            # Not acknowledged it would come again on every connection, and end each of them.
+            log.warning("message.rejected", because=f"its topic is not UTF-8: {error}")
+            acknowledge()
+            return
+        self._inbox.put_nowait(Received(topic, bytes(message.payload), message.retain, acknowledge))
         self._pause_when_full()
 
     def let_flow(self) -> None:
@@ -252,6 +262,8 @@ class Connection:
     def _lose(self, error: Exception) -> None:
         if not self._client._disconnected.done():  # noqa: SLF001
             self._client._disconnected.set_exception(error)  # noqa: SLF001
+            # Looked at once: while the connection is being made nobody else does, and asyncio would complain.
+            self._client._disconnected.exception()  # noqa: SLF001
 
     def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
         """Read by `_read` in place of aiomqtt's own reader, which cannot be paused and reads TLS without end."""

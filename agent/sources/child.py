@@ -1,8 +1,9 @@
 """Disposable child processes: whoever asks something that can hang asks it here, with a deadline.
 
-A process that misses its deadline is killed with its whole group. One that even SIGKILL does not end within two seconds
-hangs in the kernel (state D): it is abandoned, and until it is gone nothing is started behind it. No thread and no
-asyncio child watcher is needed for that, so a process that never ends keeps nothing of the agent waiting.
+A process that misses its deadline is killed with its whole group, and with what left the group and holds its pipes. One
+that even SIGKILL does not end within two seconds hangs in the kernel (state D): it is abandoned, and until it is gone
+nothing is started behind it. No thread and no asyncio child watcher is needed for that, so a process that never ends
+keeps nothing of the agent waiting.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
+from agent.sources.pipe_holders import holders_of, names_of
+
 T = TypeVar("T")
 
 KILL_LIMIT_S: Final = 2.0
@@ -27,6 +30,10 @@ and what does not sits in an uninterruptible sleep of the kernel, which may last
 OF_THE_AGENT_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY")
 """Kept from the programs that the agent runs: they neither speak to systemd in its name nor learn where secrets lie.
 Source: systemd, sd_notify(3), systemd.exec(5)."""
+
+FIRST_TO_GO: Final = b"500"
+"""How much more than the agent its children are to blame when memory runs out: one that takes too much is ended, and
+not the agent, nor a job. Source: proc_pid_oom_score_adj(5); our choice, half of what can be said."""
 
 FIRST_LOOK_S: Final = 0.001
 LONGEST_LOOK_S: Final = 0.05
@@ -64,8 +71,8 @@ class Ended:
 class Slot:
     """Room for one process: never a second one behind one that cannot be killed."""
 
-    def __init__(self, *, kill: Callable[[int, int], None] = os.killpg, kill_limit_s: float = KILL_LIMIT_S) -> None:
-        """Start nothing yet. `kill` is given a process group and a signal."""
+    def __init__(self, *, kill: Callable[[int, int], None] = os.kill, kill_limit_s: float = KILL_LIMIT_S) -> None:
+        """Start nothing yet. `kill` is given a process, or a group as a negative number, and a signal."""
         self._kill, self._kill_limit_s = kill, kill_limit_s
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving: subprocess.Popen[bytes] | None = None
@@ -103,6 +110,8 @@ class Slot:
         )
         for pipe in _pipes(self._process):
             os.set_blocking(pipe.fileno(), False)
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self._process.pid}/oom_score_adj").write_bytes(FIRST_TO_GO)
         return self._process
 
     def abandon(self) -> None:
@@ -110,12 +119,17 @@ class Slot:
         process, self._process = self._process, None
         if process is None:
             return
-        for pipe in _pipes(process):
+        pipes = _pipes(process)
+        names = names_of(pipes) if process.returncode is None else frozenset()
+        for pipe in pipes:
             pipe.close()
         self._leaving = process
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._kill(process.pid, signal.SIGKILL)
+                self._kill(-process.pid, signal.SIGKILL)
+        for holder in holders_of(names):
+            with contextlib.suppress(OSError):
+                self._kill(holder, signal.SIGKILL)
 
     async def end(self) -> int:
         """Kill the process and return its exit code (negative: the signal), 0 when there was none.

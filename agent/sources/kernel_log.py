@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -27,6 +28,9 @@ BATCH_RECORDS: Final = 128
 """After so many records the other tasks of the agent get their turn: a flood must not starve them."""
 
 PIPE_BYTES: Final = 65_536
+
+_RECORD = re.compile(rb"\d+,\d+,\d+,")
+"""How every record of the device begins. Source: kernel, Documentation/ABI/testing/dev-kmsg."""
 
 
 class Reader(Protocol):
@@ -66,7 +70,7 @@ class DeviceReader:
 
     def __init__(self, path: Path, *, read: Callable[[int, int], bytes] = os.read) -> None:
         """Open the log at its oldest record. `read` is the system call."""
-        self._read = read
+        self._read, self._is_log = read, False
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def fileno(self) -> int:
@@ -85,6 +89,9 @@ class DeviceReader:
             raise
         if not record:
             raise OSError(errno.ENODEV, "it is no kernel log, it came to an end")
+        if not self._is_log and not _RECORD.match(record):
+            raise OSError(errno.ENODEV, "it is no kernel log, its first record has no number")
+        self._is_log = True
         return record
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import os
 import signal
 import sys
 import time
@@ -169,7 +170,11 @@ def main() -> None:
     if hasattr(libc, "malloc_trim"):
         # Compiling pynvml leaves 12 MiB of free heap behind, which would stay resident for good.
         libc.malloc_trim(0)
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:
+        # Nobody is there any more to hear the answer, nor what Python would say of it when it ends.
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import msgspec
 from agent.onlooker import Look, look
 from agent.watched import watched
 from checks.finding import WORST_FIRST, Verdict
+from cli import output
 from cli.client import Failed
 from cli.printing import cell, console, plain, print_json, state, table
 from cli.slurm_programs import SlurmProgram, answer, own_name
@@ -61,8 +64,23 @@ class PlugIn(click.Command):
         except click.UsageError as error:
             raise WrongUse(error.message, error.ctx) from error
         except Failed as failure:
-            click.echo(f"fleetmend UNKNOWN: {failure}")
-            ctx.exit(BLIND)
+            return _blind(ctx, str(failure))
+        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("FLEETMEND_DEBUG"):
+                traceback.print_exception(error)
+            return _blind(ctx, f"fleetmend itself failed: {type(error).__name__}: {error}")
+
+
+def _blind(ctx: click.Context, because: str) -> Any:
+    """End as a plug-in that could not look does, also where that cannot be written."""
+    try:
+        click.echo(plain(f"fleetmend UNKNOWN: {because}"))
+        sys.stdout.flush()
+    except OSError:
+        output.give_up()
+    ctx.exit(BLIND)
 
 
 @click.command(cls=PlugIn)

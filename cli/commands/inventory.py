@@ -19,6 +19,7 @@ from cli.exit_codes import ExitCode
 from cli.inventory_file import print_differences, put_in_force, read_file, render, unwritable
 from cli.printing import counted, plain, print_json
 from cli.watching import config_option, load_watch, needs_machine
+from controller import durable
 
 DEFAULT_LIMIT_S = 120.0
 """The slowest sources, a BMC and the tools of accelerators, are given 100 s and more."""
@@ -104,7 +105,7 @@ def approve(ctx: click.Context, file: Path | None, yes: bool, limit_s: float, co
     Shows what differs from the manifest in force, and asks. A running agent takes the new one up by itself.
     """
     watch = load_watch(config)
-    content, manifest = read_file(file) if file is not None else _fresh(watch, limit_s)
+    content, manifest = _of_this_host(watch, file) if file is not None else _fresh(watch, limit_s)
     if not yes:
         _print_changes(watch, manifest)
         if not _is_confirmed(watch.node):
@@ -131,6 +132,17 @@ def _captured(watch: Watch, limit_s: float) -> Manifest:
     for name, why in manifest.unread.items():
         click.echo(plain(f"not read: {name}: {why}"), err=True)
     return manifest
+
+
+def _of_this_host(watch: Watch, file: Path) -> tuple[bytes, Manifest]:
+    """Return what is in the file. Held to another host's parts, this one would miss every one of them."""
+    content, manifest = read_file(file)
+    if manifest.node not in ("", watch.node):
+        because = f"{file}: node: captured on {plain(manifest.node)}, and this is {watch.node}"
+        raise Failed(
+            f"{because}: capture here, or leave `node` out of a list that is meant for both", ExitCode.BAD_DATA
+        )
+    return content, manifest
 
 
 def _fresh(watch: Watch, limit_s: float) -> tuple[bytes, Manifest]:
@@ -181,7 +193,12 @@ def _code_of(found: Sequence[Difference]) -> ExitCode:
 
 
 def _write(output: Path, text: str) -> None:
+    """Write the file; one that is there already stays whole until the new one is."""
+    target = output.resolve()
     try:
-        output.write_text(text)
+        if target.exists() and not target.is_file():
+            target.write_text(text)
+        else:
+            durable.replace(target, text.encode())
     except OSError as error:
         raise unwritable(output, error) from error

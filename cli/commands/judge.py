@@ -94,22 +94,23 @@ def _opened(source: str) -> AbstractContextManager[BinaryIO]:
 
 def _entries(file: BinaryIO, source: str) -> Iterator[bytes]:
     """Yield the lines of a recording; of an overlong one as much as shows that it is."""
-    try:
-        while line := file.readline(MAX_ENTRY_BYTES + 1):
-            yield line
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Failed(f"{source} is compressed and damaged: {error}", ExitCode.BAD_DATA) from error
-    except OSError as error:
-        raise _unreadable(source, error) from error
+    while line := _line(file, source, MAX_ENTRY_BYTES + 1):
+        yield line
 
 
 def _lines(log: BinaryIO, source: str) -> Iterator[bytes]:
     """Yield the lines; the rest of an overlong one is dropped, as no more than its beginning is ever judged."""
+    while line := _line(log, source, MAX_LINE_BYTES):
+        yield line
+        while len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            line = _line(log, source, MAX_LINE_BYTES)
+
+
+def _line(file: BinaryIO, source: str, most_bytes: int) -> bytes:
     try:
-        while line := log.readline(MAX_LINE_BYTES):
-            yield line
-            while len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-                line = log.readline(MAX_LINE_BYTES)
+        return file.readline(most_bytes)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Failed(f"{source} is compressed and damaged: {error}", ExitCode.BAD_DATA) from error
     except OSError as error:
         raise _unreadable(source, error) from error
 

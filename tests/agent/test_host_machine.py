@@ -164,7 +164,7 @@ async def test_a_host_whose_nvidia_smi_cannot_be_killed_can_be_rebooted(programs
     slots: list[Slot] = []
 
     def make_slot() -> Slot:
-        slots.append(Slot(kill=lambda group, _signal: groups.append(group), kill_limit_s=0.05))
+        slots.append(Slot(kill=lambda group, _signal: groups.append(abs(group)), kill_limit_s=0.05))
         return slots[-1]
 
     programs.add("nvidia-smi", "exec sleep 600")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_what_contradicts_itself_is_told() -> None:
     [
         (b"schema = 1\nnode =\n", "f: not TOML: Invalid value (at line 2, column 7)"),
         (b"schema = 1\n\xff", "f: not UTF-8: invalid start byte at byte 11"),
-        (b"#" * (MAX_BYTES + 1), f"f: longer than {MAX_BYTES} bytes: that is no manifest"),
+        (b"#" * (MAX_BYTES + 1), f"f: longer than {MAX_BYTES} bytes"),
         (b"schema = 1\ngpus = 4\n", "f: gpus: Expected `array`, got `int`"),
         (b"schema = 1\ngpus = [4]\n", "f: gpus.0: a table is wanted here, and not 4"),
     ],
@@ -188,6 +189,19 @@ def test_a_file_that_cannot_be_read_is_a_problem_until_it_can(tmp_path: Path) ->
     path.rmdir()
     path.write_text(render(WHOLE))
     assert (approved.manifest(), approved.problem) == (WHOLE, "")
+
+
+def test_nobody_waits_for_a_file_that_became_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.toml"
+    path.write_text('schema = 1\nnode = "n1"\n')
+    approved = Approved(path)
+    approved.manifest()
+    path.unlink()
+    os.mkfifo(path)
+    manifest = approved.manifest()
+    assert manifest is not None
+    assert manifest.node == "n1"
+    assert approved.problem == f"{path}: cannot be read: it is a named pipe, and a file is wanted"
 
 
 def test_a_section_that_was_not_read_is_not_in_force(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +21,8 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.outbox import RETRY_S, SET_ASIDE_KEPT, Outbox
+from agent.database_file import LASTING, SET_ASIDE_KEPT, SIDES
+from agent.outbox import RETRY_S, Outbox
 from checks.finding import Action, Finding, FindingKey, Verdict
 from wire.messages import AgentStarted, EventBody, FindingCleared, FindingRaised, OrderEnded
 
@@ -348,6 +351,67 @@ def test_a_file_damaged_while_it_is_open_is_set_aside_and_what_follows_is_kept(p
     assert set(later) <= set(numbers(outbox))
     assert outbox.problem == ""
     outbox.close()
+
+
+def _make_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "something").touch()
+
+
+@pytest.mark.parametrize("put", [_make_folder, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_file_is_set_aside(tmp_path: Path, put: Callable[[Path], object]) -> None:
+    path = tmp_path / "outbox.sqlite"
+    put(path)
+    outbox = Outbox(path, "boot-1")
+    seq = outbox.put(cleared(1), 0.0)
+    assert (outbox.problem, len(list(tmp_path.glob("*.damaged-*")))) == ("", 1)
+    outbox.close()
+    again = Outbox(path, "boot-1")
+    assert numbers(again) == [seq]
+    again.close()
+
+
+def _delete(path: Path) -> None:
+    for side in SIDES:
+        Path(f"{path}{side}").unlink()
+
+
+def _replace_by_folder(path: Path) -> None:
+    _delete(path)
+    path.mkdir()
+
+
+def _restore_a_copy(path: Path) -> None:
+    for side in SIDES:
+        copy = Path(f"{path}{side}.copy")
+        shutil.copyfile(f"{path}{side}", copy)
+        copy.replace(f"{path}{side}")
+
+
+def _cut_short(path: Path) -> None:
+    for side in LASTING:
+        os.truncate(f"{path}{side}", 0)
+
+
+@pytest.mark.parametrize("harm", [_delete, _replace_by_folder, _restore_a_copy, _cut_short])
+def test_a_file_that_goes_while_it_is_open_takes_nothing_with_it(path: Path, harm: Callable[[Path], None]) -> None:
+    outbox = Outbox(path, "boot-1")
+    for number in range(5):
+        outbox.put(cleared(number), 0.0)
+    outbox.stored("boot-1", [1])
+    outbox.save("book", {"raised": 1})
+    harm(path)
+    with structlog.testing.capture_logs() as logs:
+        assert outbox.put(cleared(5), 0.0) > 5
+    assert logs[0]["event"] == "outbox.replaced"
+    assert outbox.problem == ""
+    waiting = numbers(outbox)
+    assert waiting[:4] == [2, 3, 4, 5]
+    outbox.close()
+    again = Outbox(path, "boot-1")
+    assert (numbers(again), again.depth(), again.load("book")) == (waiting, 5, {"raised": 1})
+    assert again.put(cleared(6), 0.0) > waiting[-1]
+    again.close()
 
 
 def test_an_event_that_another_version_wrote_is_given_up_and_counted(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,6 +147,26 @@ def test_a_recording_beside_the_daemon_goes_on_after_a_restart_and_stays_within_
     kinds = [type(taken.what).__name__ for taken in entries(path.read_bytes())]
     assert kinds == [*["HostReading"] * 3, "Started", *["HostReading"] * 3, "Started"]
     assert path.stat().st_size <= most_bytes
+
+
+@pytest.mark.parametrize("kept", [1, 20, 180, 250])
+def test_half_a_line_that_a_kill_left_spoils_nothing_of_what_follows(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "r.jsonl"
+    _record_three(path, now=0.0, most_bytes=10_000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept])
+    _record_three(path, now=1.0, most_bytes=10_000)
+    header, taken = read(path.read_bytes().splitlines(keepends=True), name="r.jsonl")
+    assert header == HEADER
+    assert [type(each.what) for each in taken][-3:] == [HostReading] * 3
+
+
+def test_what_is_no_recording_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("notes", "pipe", "."):
+        assert NOBODY is record_beside(tmp_path / name, HEADER, most_bytes=1_000_000, now=1.0)
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def _record_three(path: Path, *, now: float, most_bytes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
             "sources.nvml: deadline_s 2 is longer than interval_s 1",
         ),
         (LEAST + "[trusted_keys.a]\n", "trusted_keys.a: give exactly one of public_key and file"),
+        ('state_directory = "a\\u0000b"\n' + LEAST, "state_directory: 'a\\x00b' is no path: it holds a NUL"),
         ('cell = "a/b"\n' + LEAST, "cell: 'a/b' is not a name of letters, digits, '.', '_' and '-'"),
         ("", "broker: it must be given"),
         (
@@ -172,8 +174,34 @@ def test_what_is_no_toml_or_no_file_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="not TOML"):
+    with pytest.raises(SettingsError, match="not UTF-8: invalid start byte at byte 0"):
         load_settings(tmp_path / "agent.toml")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 50_000, "status_interval_s = " + "9" * 5_000, "#" * (1 << 20) + "\n"])
+def test_what_breaks_a_parser_is_refused(tmp_path: Path, text: str) -> None:
+    (found,) = problems(tmp_path, text)
+    assert found.startswith(("not TOML: ", "longer than 1048576 bytes"))
+
+
+def test_nobody_waits_for_a_pipe_or_a_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match=r"pipe: cannot be read: it is a named pipe, and a file is wanted$"):
+        load_settings(tmp_path / "pipe")
+    secrets = f'password_file = "{tmp_path}/pipe"\nca_file = "/dev/zero"\n[trusted_keys.a]\nfile = "/dev/zero"\n'
+    assert problems(tmp_path, LEAST + secrets) == [
+        f"broker.password_file: cannot read {tmp_path}/pipe: it is a named pipe, and a file is wanted",
+        "broker.ca_file: cannot read /dev/zero: it is a device, and a file is wanted",
+        "trusted_keys.a.file: cannot read /dev/zero: it is a device, and a file is wanted",
+    ]
+
+
+def test_secrets_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"p\xe4ssword")
+    assert problems(tmp_path, LEAST + f'password_file = "{tmp_path}/latin"\nca_file = "{tmp_path}/latin"\n') == [
+        f"broker.password_file: {tmp_path}/latin is not UTF-8: invalid continuation byte at byte 1",
+        f"broker.ca_file: {tmp_path}/latin holds no certificate in PEM: NO_CERTIFICATE_OR_CRL_FOUND",
+    ]
 
 
 def test_settings_never_change(tmp_path: Path) -> None:

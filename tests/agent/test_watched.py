@@ -20,7 +20,7 @@ from checks.site import site_check
 from tests.support.surroundings import write_program
 
 MODULE = """
-import time
+import os, sys, time
 from checks.check import LevelCheck, Outcome
 from checks.finding import Action, Finding, Verdict
 from checks.readings import HostReading
@@ -38,18 +38,61 @@ def check(check_id, judge=find, reading=HostReading):
 class Other:
     SOURCE = "other"
 
+def hang_for_ever_and_catch(readings):
+    while True:
+        try:
+            time.sleep(60)
+        except Exception:
+            pass
+
+def count(readings):
+    number = 0
+    while True:
+        number += 1
+        yield Finding(ID, "host", str(number), Verdict.DEGRADED, Action.NONE, "seen")
+
+def said(**changed):
+    right = {"check": ID, "device": "host", "code": "", "verdict": Verdict.DEGRADED, "action": Action.NONE}
+    return check(ID, lambda readings: (Finding(**{**right, "because": "seen", **changed}),))
+
 ID = "site.load"
 GOOD = check(ID)
 HANGS = check("site.hangs", hang)
 MISNAMED = check("site.other")
 ALIEN = check("site.alien", reading=Other)
 NO_CHECK = "x"
+CATCHES = check(ID, hang_for_ever_and_catch)
+COUNTS = check(ID, count)
+FEW = check(ID, lambda readings: (each for each in find(readings)))
+LEAVES = check(ID, lambda readings: sys.exit(3))
+NOTHING = check(ID, lambda readings: None)
+TEXT = check(ID, lambda readings: ["seen"])
+FOREIGN = said(check="gpu.xid")
+DEVICELESS = said(device=None)
+BAD_VERDICT = said(verdict="bad")
+ALL_WELL = said(verdict=Verdict.OK)
+DOUBTS = said(verdict=Verdict.UNKNOWN, action=Action.REBOOT)
+NO_THRESHOLDS = LevelCheck(ID, "x", HostReading, find, (), thresholds=None)
+NO_OUTCOMES = LevelCheck(ID, "x", HostReading, find, ("",))
 
 def probe():
     return [Finding("site.probe", "host", "few", Verdict.FAILED, Action.REBOOT, "probed", serial="s")]
 
 def wrong():
     return 5
+
+def chatters():
+    print("looking")
+    return probe()
+
+def generates():
+    yield from probe()
+
+def leaves():
+    os._exit(0)
+
+def leaves_in_order():
+    sys.exit(0)
 
 def breaks():
     raise OSError("no seat")
@@ -79,7 +122,7 @@ def ours(seen: Watched) -> list[str]:
 
 
 def refusals(seen: Watched) -> dict[str, str]:
-    return {program.name: program.refused for program in seen.programs}
+    return {program.name: program.why_not() for program in seen.programs}
 
 
 def test_without_a_folder_fleetmends_checks_are_all(tmp_path: Path) -> None:
@@ -94,7 +137,7 @@ def test_each_executable_is_a_check_and_its_source(tmp_path: Path) -> None:
     (folder / "lib").mkdir()
     seen = watched(watch(tmp_path))
     assert ours(seen) == ["site.home_quota", "site.licence"]
-    assert [(each.name, each.command, each.timing, each.refused) for each in seen.programs] == [
+    assert [(each.name, each.command, each.timing, each.why_not()) for each in seen.programs] == [
         ("site.home_quota", (f"{folder}/home-quota",), Timing(60, 10, 5), ""),
         ("site.licence", (f"{folder}/licence.sh",), Timing(60, 10, 5), ""),
     ]
@@ -124,6 +167,14 @@ def test_a_script_that_was_forgotten_to_be_made_executable_is_said(tmp_path: Pat
     assert refusals(watched(watch(tmp_path))) == {
         "site.licence": f"{program} is not executable for the agent: chmod a+x {program}"
     }
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    loop = tmp_path / "checks.d"
+    loop.symlink_to(loop)
+    seen = watched(watch(tmp_path))
+    assert ours(seen) == ["site.folder"]
+    assert refusals(seen) == {"site.folder": f"{loop} cannot be read: Too many levels of symbolic links"}
 
 
 def test_two_of_one_name_are_both_refused(tmp_path: Path) -> None:
@@ -178,11 +229,51 @@ def test_a_packages_check_is_judged_like_ours(tmp_path: Path, monkeypatch: pytes
     assert [finding.because for finding in check.judge([HostReading(1.0)])] == ["seen"]
 
 
-def test_a_packages_check_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, monkeypatch, "[fleetmend.checks]\nsite.hangs = acme_checks:HANGS\n")
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, name: str = "site.load") -> LevelCheck:
+    install(tmp_path, monkeypatch, f"[fleetmend.checks]\n{name} = acme_checks:{value}\n")
     (check,) = watched(watch(tmp_path)).checks[len(CHECKS) :]
+    assert isinstance(check, LevelCheck)
+    return check
+
+
+@pytest.mark.parametrize(("name", "value"), [("site.hangs", "HANGS"), ("site.load", "CATCHES")])
+def test_a_packages_check_that_never_ends_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    check = packaged(tmp_path, monkeypatch, value, name)
     with pytest.raises(TimeoutError, match=r"did not end within 1 s"):
-        check.judge([HostReading(1.0)])  # type: ignore[list-item] # a level check, judging its own reading
+        check.judge([HostReading(1.0)])
+
+
+def test_a_generator_of_a_packages_check_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(packaged(tmp_path, monkeypatch, "FEW").judge([HostReading(1.0)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "because"),
+    [
+        ("COUNTS", "returned more than 256 findings"),
+        ("NOTHING", "returned None, and not findings"),
+        ("TEXT", "returned 'seen' among its findings"),
+        ("FOREIGN", "returned a finding of the check 'gpu.xid'"),
+        ("DEVICELESS", r"Expected `str`, got `null` - at `\$.device`"),
+        ("BAD_VERDICT", r"Invalid enum value 'bad' - at `\$.verdict`"),
+        ("ALL_WELL", "what is ok is left out"),
+        ("DOUBTS", "is unknown and asks for reboot"),
+    ],
+)
+def test_a_packages_check_is_believed_only_what_a_check_may_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, because: str
+) -> None:
+    check = packaged(tmp_path, monkeypatch, value)
+    with pytest.raises(CannotJudge, match=because):
+        check.judge([HostReading(1.0)])
+
+
+def test_a_packages_check_cannot_end_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = packaged(tmp_path, monkeypatch, "LEAVES")
+    with pytest.raises(RuntimeError, match=r"would end the whole agent: sys\.exit\(3\)"):
+        check.judge([HostReading(1.0)])
 
 
 @pytest.mark.parametrize(
@@ -191,6 +282,10 @@ def test_a_packages_check_that_never_ends_is_ended(tmp_path: Path, monkeypatch: 
         ("site.load", "acme_checks:NO_CHECK", "is 'x', and not a LevelCheck or a LatchedCheck"),
         ("site.load", "acme_checks:MISNAMED", "is the check 'site.other': entry point and check have one name"),
         ("site.alien", "acme_checks:ALIEN", "judges Other, which no source of the agent takes"),
+        ("site.load", "acme_checks:NO_THRESHOLDS", "has thresholds None, and a dict is wanted"),
+        ("site.load", "acme_checks:NO_OUTCOMES", "has outcomes ('',), and each must be an Outcome"),
+        ("site.load", "acme_leaves:CHECK", "cannot be loaded: RuntimeError('it would end the whole agent"),
+        ("site.load", "acme_hangs:CHECK", "cannot be loaded: TimeoutError('it did not end within 0.5 s')"),
         ("site.load", "acme_checks:MISSING", "cannot be loaded: AttributeError"),
         ("site.load", "no_such_module:CHECK", "cannot be loaded: ModuleNotFoundError"),
     ],
@@ -198,6 +293,9 @@ def test_a_packages_check_that_never_ends_is_ended(tmp_path: Path, monkeypatch: 
 async def test_a_packages_check_that_cannot_be_used_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, because: str
 ) -> None:
+    monkeypatch.setattr("agent.watched.LOAD_LIMIT_S", 0.5)
+    (tmp_path / "acme_leaves.py").write_text("import sys\nsys.exit(0)")
+    (tmp_path / "acme_hangs.py").write_text("while True:\n    pass")
     install(tmp_path, monkeypatch, f"[fleetmend.checks]\n{name} = {value}\n")
     seen = watched(watch(tmp_path))
     assert ours(seen) == [name]
@@ -215,13 +313,24 @@ async def answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: st
     return [(finding.code, finding.because, finding.serial) for finding in findings]
 
 
-async def test_a_packages_function_is_run_as_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await answered(tmp_path, monkeypatch, "probe") == [("few", "probed", "s")]
+@pytest.mark.parametrize("function", ["probe", "chatters", "generates"])
+async def test_a_packages_function_is_run_as_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    assert await answered(tmp_path, monkeypatch, function) == [("few", "probed", "s")]
 
 
-@pytest.mark.parametrize(("function", "because"), [("wrong", "site.probe returned 5"), ("breaks", "OSError: no seat")])
+@pytest.mark.parametrize(
+    ("function", "because"),
+    [
+        ("wrong", "ended with code 1 and told no findings .*site.probe returned 5"),
+        ("breaks", "ended with code 1 and told no findings .*OSError: no seat"),
+        ("leaves", "ended with code 0 and told no findings"),
+        ("leaves_in_order", "ended with code 0 and told no findings"),
+    ],
+)
 async def test_a_packages_function_that_breaks_has_found_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, because: str
 ) -> None:
-    with pytest.raises(CannotJudge, match=because):
+    with pytest.raises(CannotObserve, match=because):
         await answered(tmp_path, monkeypatch, function)

@@ -26,7 +26,19 @@ def told(*findings: dict[str, Any]) -> tuple[Finding, ...]:
     return answer(0, json.dumps({"findings": list(findings)}))
 
 
-@pytest.mark.parametrize("output", ["", "OK - all well | t=1\nmore", '{"findings": []}', ' \n{"findings": []}\n'])
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "OK - all well | t=1\nmore",
+        "DISK OK: 0 CRITICAL, 0 WARNING",
+        "no CRITICAL: all well",
+        "[seats] all free",
+        '{"findings": []}',
+        ' \n{"findings": []}\n',
+        '\ufeff{"findings": []}',
+    ],
+)
 def test_nothing_is_found(output: str) -> None:
     assert answer(0, output) == ()
 
@@ -53,12 +65,32 @@ def test_an_exit_code_is_a_verdict_and_the_first_line_its_sentence(exit_code: in
         (0, '{"findings": [}', "", "JSON is none of ours: JSON is malformed"),
         (0, "{}", "", "missing required field `findings`"),
         (0, '{"findings": [], "more": 1}', "", "unknown field `more`"),
+        (
+            0,
+            '{"findings": [{"verdict": "failed", "because": "x"}], "findings": []}',
+            "",
+            "'findings' is given twice in",
+        ),
+        (
+            0,
+            'deprecated\n{"findings": [{"verdict": "failed", "because": "x"}]}',
+            "",
+            "told findings in JSON among other",
+        ),
+        (0, '[{"verdict": "failed", "because": "x"}]', "", "told findings in JSON among other text; one object"),
+        (0, "DISK CRITICAL - full", "", "ended with code 0, and its first line says CRITICAL: 0 is ok, 1 degraded,"),
+        (0, "WARNING: few seats | seats=1", "", "its first line says WARNING"),
+        (0, "UNKNOWN", "", "its first line says UNKNOWN"),
     ],
 )
 def test_what_is_no_answer_is_said_to_be_none(exit_code: int, output: str, errors: str, because: str) -> None:
     with pytest.raises(CannotJudge) as caught:
         answer(exit_code, output, errors)
     assert because in str(caught.value)
+
+
+def test_a_byte_order_mark_hides_no_finding() -> None:
+    assert len(answer(0, '\ufeff {"findings": [{"verdict": "failed", "because": "x"}]}')) == 1
 
 
 def test_a_finding_is_told_whole() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pytest
@@ -72,6 +74,13 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run_cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
     """Run `fleetmend` as a user does, in a process of its own."""
+    return run_limited(*arguments, stdin=stdin, file_limit_bytes=resource.RLIM_INFINITY, variables=variables)
+
+
+def run_limited(
+    *arguments: str, file_limit_bytes: int, stdin: str = "", variables: Mapping[str, str] = MappingProxyType({})
+) -> Result:
+    """Run `fleetmend` where no file that it writes gets longer, as on a disk that is full."""
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         input=stdin,
@@ -80,6 +89,7 @@ def run_cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
         timeout=60,
         env=environment(**variables),
         check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes)),
     )
 
 

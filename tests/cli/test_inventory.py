@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.simulation.machine import SimulatedMachine
-from tests.cli.conftest import Result, run_cli
+from tests.cli.conftest import Result, run_cli, run_limited
 
 
 @dataclass(frozen=True)
@@ -216,3 +217,31 @@ def test_this_host_can_be_captured() -> None:
     result = run_cli("inventory", "capture")
     assert result.returncode in (0, 3)
     assert tomllib.loads(result.stdout)["host"]["processors"] > 0
+
+
+def test_no_file_is_waited_for(host: Host, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = host.run("inventory", "approve", "--yes", str(tmp_path / "pipe"))
+    assert (result.returncode, "it is a named pipe, and a file is wanted" in result.stderr) == (66, True)
+
+
+def test_a_capture_that_cannot_be_written_leaves_what_was_there(host: Host, tmp_path: Path) -> None:
+    output = tmp_path / "host.toml"
+    assert host.run("inventory", "capture", "-o", str(output)).returncode == 0
+    before = output.read_bytes()
+    config = str(host.folder / "agent.toml")
+    result = run_limited("inventory", "capture", "-o", str(output), "--config", config, file_limit_bytes=64)
+    assert (result.returncode, "host.toml cannot be written: File too large" in result.stderr) == (74, True)
+    assert output.read_bytes() == before
+    assert list(tmp_path.glob("*.new")) == []
+    assert host.run("inventory", "capture", "-o", "/dev/full").returncode == 74
+
+
+def test_what_was_captured_on_another_host_is_not_approved(host: Host, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.toml"
+    foreign.write_text('schema = 1\nnode = "n2"\n')
+    result = host.run("inventory", "approve", "--yes", str(foreign))
+    assert (result.returncode, "node: captured on n2, and this is n1: capture here" in result.stderr) == (65, True)
+    assert not host.approved.exists()
+    foreign.write_text("schema = 1\n")
+    assert host.run("inventory", "approve", "--yes", str(foreign)).returncode == 0

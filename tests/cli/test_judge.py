@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -62,3 +63,11 @@ def test_an_unreadable_file_is_66_and_named(tmp_path: Path, name: str) -> None:
     result = run_cli("judge", "--kernel-log", str(tmp_path / name))
     assert (result.returncode, result.stdout) == (ExitCode.NO_INPUT, "")
     assert result.stderr.startswith(f"fleetmend: {tmp_path / name} cannot be read: ") and result.stderr.count("\n") == 1
+
+
+def test_a_compressed_log_that_is_damaged_is_65_and_named(tmp_path: Path) -> None:
+    log = tmp_path / "kern.log.gz"
+    log.write_bytes(gzip.compress(LOG.encode())[:-20])
+    result = run_cli("judge", "--kernel-log", str(log))
+    assert result.returncode == ExitCode.BAD_DATA
+    assert "kern.log.gz is compressed and damaged: Compressed file ended before" in result.stderr

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -182,6 +183,22 @@ def test_what_nobody_expected_is_70_and_a_sentence(
     monkeypatch.setenv("FLEETMEND_DEBUG", "1")
     assert run(["nodes"]) == ExitCode.INTERNAL
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(("checks",), 74), (("check", "--only", "host.memory"), 3)])
+def test_an_output_that_is_full_is_a_sentence(arguments: tuple[str, ...], code: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), timeout=60, check=False
+        )
+    assert result.returncode == code
+    assert result.stderr in ("", "fleetmend: standard output cannot be written: No space left on device\n")
+
+
+def test_a_closed_output_is_no_error() -> None:
+    script = f"exec {sys.executable} -m cli.main check --only host.memory >&- 2>&-"
+    assert subprocess.run(["sh", "-c", script], env=environment(), timeout=60, check=False).returncode in (0, 1, 2)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

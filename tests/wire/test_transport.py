@@ -461,3 +461,23 @@ def _parts(url: str) -> tuple[str, int, bool, int]:
 def test_a_bad_url_is_refused_with_what_is_right(url: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         BrokerAddress.parse(url)
+
+
+async def test_a_broken_brokers_message_is_passed_over_and_acknowledged() -> None:
+    """Mosquitto lets no such topic through, so this broker is a few bytes by hand. Source: MQTT 5.0, 2.1 and 3.3."""
+    said: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        connected, poisoned, well = b"\x20\x03\0\0\0", b"\x32\x08\0\x02\xff\xfe\0\x07\0x", b"\x32\x08\0\x02ab\0\x08\0y"
+        writer.write(connected + poisoned + well)
+        while answer := await reader.read(4096):
+            said.append(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with listening(BrokerSettings(address, "n1")) as node:
+            await until(lambda: node.heard and said)
+    assert [(message.topic, message.payload) for message in node.heard] == [("ab", b"y")]
+    assert said[0].startswith(b"\x40\x02\0\x07")

@@ -66,6 +66,23 @@ async def test_a_late_child_is_killed_with_its_whole_group(trap: str, tmp_path: 
     await eventually("the whole group is dead", lambda: not is_alive(pid))
 
 
+async def test_what_left_the_group_and_holds_the_pipes_is_killed_too(tmp_path: Path) -> None:
+    daemon = tmp_path / "pid"
+    command = Command(Slot())
+    script = f"setsid sh -c 'echo $$ > {daemon}; exec sleep 600' & while ! [ -s {daemon} ]; do :; done; echo said"
+    with pytest.raises(DeadlineMissed, match="the process is in state Z"):
+        await command.run(("sh", "-c", script), deadline_s=1.0)
+    pid = int(daemon.read_text())
+    await eventually("the daemon is dead", lambda: not is_alive(pid))
+
+
+async def test_when_memory_runs_out_a_child_is_the_first_to_go() -> None:
+    ended = await Command(Slot()).run(
+        ("sh", "-c", "until grep -qx 500 /proc/self/oom_score_adj; do :; done"), deadline_s=DEADLINE_S
+    )
+    assert ended.code == 0
+
+
 async def test_the_loop_goes_on_while_a_child_hangs() -> None:
     ticks = 0
 

@@ -174,6 +174,14 @@ async def test_an_error_ends_the_stream_and_the_state_says_so(tmp_path: Path) ->
     assert (state.readable, state.because) == (False, "reading failed: Input/output error")
 
 
+@pytest.mark.parametrize("file", ["/dev/zero", "/etc/passwd"])
+async def test_a_file_that_is_no_kernel_log_is_not_taken_for_a_quiet_one(file: str) -> None:
+    source = KernelLogSource(lambda: DeviceReader(Path(file)))
+    with pytest.raises(CannotObserve, match="it is no kernel log, its first record has no number"):
+        await take(source, 1)
+    assert not source.state().readable
+
+
 async def test_a_log_that_is_not_there_is_told() -> None:
     source = KernelLogSource(lambda: DeviceReader(Path("/no/such/log")))
     state = source.state()

@@ -400,7 +400,7 @@ async def test_a_hang_is_cut_off_at_the_deadline_and_over_when_the_driver_answer
 
 async def test_a_child_that_cannot_be_killed_is_stuck_and_none_is_started_behind_it(library: Library) -> None:
     groups: list[int] = []
-    slot = Slot(kill=lambda group, _: groups.append(group), kill_limit_s=0.05)
+    slot = Slot(kill=lambda group, _: groups.append(abs(group)), kill_limit_s=0.05)
     source = Source(library, slot=slot)
     library.say("hang *")
     source.timing = deadline(SHORT_S)
@@ -422,6 +422,22 @@ async def test_a_crash_of_the_child_is_an_error_and_over_at_the_next_reading(lib
     assert (crashed.failure, crashed.missed_deadlines) == ("error", 0)
     assert "ended with code -11" in crashed.detail
     assert (again.failure, len(again.gpus)) == ("", 2)
+
+
+def test_a_child_whose_agent_is_gone_ends_without_a_word() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent.sources.nvml_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        child.stdin.write(b"read 1.0\n")
+        child.stdin.close()
+        assert (child.stderr.read(), child.wait(timeout=20)) == (b"", 0)
 
 
 async def test_a_host_without_gpus_is_asked_again_after_five_minutes_only(tmp_path: Path) -> None:
