@@ -17,6 +17,7 @@ import structlog
 from checks.finding import FindingKey
 from controller import events
 from controller.cell import Cell
+from controller.latest import Latest
 from controller.policy.belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.sqlite import Receipt
@@ -49,6 +50,7 @@ class Intake:
     on_order_ended: Callable[[events.OrderEnded], None] = lambda _: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
+    latest: Latest = field(default_factory=Latest)
     _logged_at: dict[str, float] = field(default_factory=dict)
     _stored: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     _stored_any: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,9 +93,13 @@ class Intake:
         received.acknowledge()
 
     def _dispatch(self, received: Received, envelope: messages.Envelope) -> None:
+        if self.latest.is_late(envelope):
+            self.rejected["late"] += 1
+            received.acknowledge()
+            return
         match envelope.body:
             case messages.Status() as status:
-                self._submit(received, list(self._heal(envelope, status)))
+                self._submit(received, list(self._heal(envelope, status, retained=received.retained)))
             case messages.Presence() as presence:
                 self._submit(received, list(self._presence(envelope.node, presence)))
             case body:
@@ -142,11 +148,13 @@ class Intake:
         if presence.state == "online":
             self.on_online(node)
 
-    def _heal(self, envelope: messages.Envelope, status: messages.Status) -> Iterator[events.Event]:
+    def _heal(self, envelope: messages.Envelope, status: messages.Status, *, retained: bool) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(envelope.node) or NodeBelief(envelope.node)
         if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
             yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
-        if known.presence == "silent":
+        if known.presence == "silent" or (
+            known.presence == "lost" and not retained and envelope.sent_at > known.presence_since
+        ):
             yield events.PresenceChanged(envelope.node, "online", "a status came")
         yield from _missed_edges(known, envelope, status)
         if {name: level.verdict for name, level in status.checks.items()} != {

@@ -188,7 +188,7 @@ class Controller:
             self.started.set()
 
     async def _connected(self) -> None:
-        log.info("broker.connected", url=self.settings.broker.url)
+        log.info("cell.connected", broker=str(self.transport.address), cell=self.settings.cell)
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

@@ -16,7 +16,6 @@ from tests.support.broker import Listener, kill, listening, settings, until
 from wire.topics import Address, Channel, every_node
 from wire.transport import (
     LAST_RETRY_S,
-    BrokerAddress,
     BrokerSettings,
     MqttTransport,
     NotPublished,
@@ -435,28 +434,3 @@ def test_the_delay_grows_is_spread_and_capped() -> None:
     assert [retry_delay_s(attempt, 0.0) for attempt in (1, 2, 3)] == [0.25, 0.5, 1.0]
     assert [retry_delay_s(attempt, 0.5) for attempt in (1, 2)] == [0.375, 0.75]
     assert retry_delay_s(1000, 1.0) == LAST_RETRY_S
-
-
-def test_an_address_is_read_from_a_url() -> None:
-    assert _parts("mqtt://h") == ("h", 1883, False, 5)
-    assert _parts("mqtts://h") == ("h", 8883, True, 5)
-    assert _parts("mqtt://h:77?v=3") == ("h", 77, False, 4)
-
-
-def _parts(url: str) -> tuple[str, int, bool, int]:
-    address = BrokerAddress.parse(url)
-    return address.host, address.port, address.tls, int(address.version)
-
-
-@pytest.mark.parametrize(
-    ("url", "complaint"),
-    [
-        ("http://h", "is not mqtt://host:port or mqtts://host:port"),
-        ("mqtt://", "is not mqtt://host:port or mqtts://host:port"),
-        ("mqtt://h?v=4", "v=4 is neither 3"),
-        ("mqtt://h:99999", "its port is not a number"),
-    ],
-)
-def test_a_bad_url_is_refused_with_what_is_right(url: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        BrokerAddress.parse(url)
