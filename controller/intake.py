@@ -172,8 +172,7 @@ class Intake:
             await self._stored_any.wait()
             self._stored_any.clear()
             batches, self._stored = self._stored, {}
-            for (node, boot_id), seqs in batches.items():
-                await self._tell_stored(node, boot_id, seqs)
+            await asyncio.gather(*(self._tell_stored(*boot, seqs) for boot, seqs in batches.items()))
 
     async def _tell_stored(self, node: str, boot_id: str, seqs: list[int]) -> None:
         body = messages.Stored(boot_id, seqs)

@@ -164,12 +164,18 @@ def _user(name: str, writes: list[str], reads: list[str]) -> str:
 
 
 def _is_whole(server: NatsServer) -> bool:
-    if server.asked("healthz").get("status") != "ok":
+    """Only the leader of a stream or a consumer knows how far the others are. The consumers of what is retained are not
+    looked at: each server has its own, and that of a killed one stays behind for a while."""
+    if server.asked("healthz?js-server-only=true").get("status") != "ok":
         return False
-    accounts = server.asked("jsz?streams=true&accounts=true").get("account_details", [])
+    accounts = server.asked("jsz?streams=true&consumers=true&accounts=true").get("account_details", [])
     streams = [stream for account in accounts for stream in account.get("stream_detail", [])]
-    peers = [peer for stream in streams for peer in stream.get("cluster", {}).get("replicas", [])]
-    return all(peer.get("current") and not peer.get("offline") for peer in peers)
+    consumers = [
+        each for stream in streams if "rmsgs" not in stream["name"] for each in stream.get("consumer_detail", [])
+    ]
+    groups = [each["cluster"] for each in (*streams, *consumers) if "cluster" in each]
+    led = [group["replicas"] for group in groups if group.get("leader") == server.name]
+    return all(group.get("leader") for group in groups) and all(peer["current"] for peers in led for peer in peers)
 
 
 @contextlib.asynccontextmanager
