@@ -23,7 +23,7 @@ from agent.clock import Clock
 from agent.desk import Desk
 from agent.node import Node, node_of
 from agent.orders import Orders, Rules
-from agent.publisher import Identity, Publisher, last_will, subscriptions
+from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscriptions
 from agent.readiness import READY, STOPPING, WATCHDOG, Readiness, of_this_process
 from agent.recorder import NOBODY, Observer, header_of, record_beside
 from agent.runner import KernelLog, Runner
@@ -149,11 +149,11 @@ def assemble(
         notify=bell.ring,
         clock=clock,
     )
-    identity = Identity(settings.cell, settings.node, boot_id)
+    attendance = Attendance(Identity(settings.cell, settings.node, boot_id), clock)
     publisher = Publisher(
-        _transport(settings, identity, now=clock.wall()),
+        _transport(settings, attendance),
         node.outbox,
-        identity,
+        attendance,
         runner.status,
         orders.receive,
         status_interval_s=settings.status_interval_s,
@@ -241,7 +241,7 @@ def _rules(settings: Settings) -> Rules:
     return Rules(settings.node, trusted, settings.orders_allowed)
 
 
-def _transport(settings: Settings, identity: Identity, *, now: float) -> MqttTransport:
+def _transport(settings: Settings, attendance: Attendance) -> MqttTransport:
     broker = settings.broker
     return MqttTransport(
         BrokerSettings(
@@ -251,8 +251,9 @@ def _transport(settings: Settings, identity: Identity, *, now: float) -> MqttTra
             password=broker.password(),
             ca_file=str(broker.ca_file or ""),
         ),
-        subscriptions=subscriptions(identity),
-        will=last_will(identity, now),
+        subscriptions=subscriptions(attendance.identity),
+        will=attendance.last_will,
+        qos=HEARD_AT,
     )
 
 

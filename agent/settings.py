@@ -13,7 +13,6 @@ import ssl
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,7 +26,7 @@ from checks.registry import CHECKS
 from wire.orders import OrderAction
 from wire.places import why_no_kind, why_no_place
 from wire.topics import NAME
-from wire.transport import BrokerAddress
+from wire.url import addresses_of
 
 EX_CONFIG: Final = 78
 """Exit code of a process whose configuration is wrong. Source: sysexits.h."""
@@ -56,12 +55,12 @@ def _why_no_name(text: str) -> str:
     return "" if NAME.fullmatch(text) else f"{text!r} is not a name of letters, digits, '.', '_' and '-'"
 
 
-def _why_no_broker(url: str) -> str:
+def _why_no_broker(url: str | tuple[str, ...]) -> str:
     try:
-        BrokerAddress.parse(url)
+        addresses_of(url)
     except ValueError as error:
         return str(error)
-    return "no password in the address: name a file in password_file" if urlsplit(url).password is not None else ""
+    return ""
 
 
 def _why_unreadable(path: Path) -> str:
@@ -100,11 +99,16 @@ class _Section(msgspec.Struct, frozen=True):
 
 
 class Broker(_Section, frozen=True):
-    """How to reach the MQTT broker. `url` ends in `?v=3` for a broker that speaks MQTT 3.1.1 only."""
+    """How to reach the MQTT broker.
+
+    Attributes:
+        url: mqtt:// or mqtts://, host and port; a list names the nodes of a clustered broker, which are tried in turn.
+            ?v=3 speaks MQTT 3.1.1, ?dots=tilde writes ~ for dots (docs/how-to/clustered-broker.md).
+    """
 
     RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": _why_no_authority}
 
-    url: str
+    url: str | tuple[str, ...]
     username: str = ""
     password_file: Path | None = None
     ca_file: Path | None = None

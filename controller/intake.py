@@ -18,6 +18,7 @@ from checks.finding import FindingKey
 from controller import events
 from controller.cell import Cell
 from controller.lag import Hearing
+from controller.latest import Latest
 from controller.policy.belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.log import Receipt
@@ -58,6 +59,7 @@ class Intake:
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
     hearing: Hearing = field(init=False)
+    latest: Latest = field(default_factory=Latest)
     _logged_at: dict[str, float] = field(default_factory=dict)
     _stored: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     _stored_any: asyncio.Event = field(default_factory=asyncio.Event)
@@ -115,11 +117,15 @@ class Intake:
         received.acknowledge()
 
     def _dispatch(self, received: Received, envelope: messages.Envelope) -> None:
+        if self.latest.is_late(envelope):
+            self.rejected["late"] += 1
+            received.acknowledge()
+            return
         match envelope.body:
             case messages.Status() as status:
                 if status.outbox_depth == 0 and not received.retained:
                     self.receipts.emptied[envelope.node] = envelope.boot_id
-                self._submit(received, list(self._heal(envelope, status)))
+                self._submit(received, list(self._heal(envelope, status, retained=received.retained)))
             case messages.Presence() as presence:
                 self._submit(received, list(self._presence(envelope.node, presence)))
             case body:
@@ -168,11 +174,13 @@ class Intake:
         if presence.state == "online":
             self.on_online(node)
 
-    def _heal(self, envelope: messages.Envelope, status: messages.Status) -> Iterator[events.Event]:
+    def _heal(self, envelope: messages.Envelope, status: messages.Status, *, retained: bool) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(envelope.node) or NodeBelief(envelope.node)
         if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
             yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
-        if known.presence == "silent":
+        if known.presence == "silent" or (
+            known.presence == "lost" and not retained and envelope.sent_at > known.presence_since
+        ):
             yield events.PresenceChanged(envelope.node, "online", "a status came")
         yield from _missed_edges(known, envelope, status)
         if {name: level.verdict for name, level in status.checks.items()} != {
@@ -190,8 +198,7 @@ class Intake:
             await self._stored_any.wait()
             self._stored_any.clear()
             batches, self._stored = self._stored, {}
-            for (node, boot_id), seqs in batches.items():
-                await self._tell_stored(node, boot_id, seqs)
+            await asyncio.gather(*(self._tell_stored(*boot, seqs) for boot, seqs in batches.items()))
 
     async def _tell_stored(self, node: str, boot_id: str, seqs: list[int]) -> None:
         body = messages.Stored(boot_id, seqs)

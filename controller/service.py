@@ -244,7 +244,7 @@ class Controller:
             self.started.set()
 
     async def _connected(self) -> None:
-        log.info("broker.connected", url=self.settings.broker.url)
+        log.info("cell.connected", broker=str(self.transport.address), cell=self.settings.cell)
 
 
 def _holds(belief: Belief) -> dict[str, NodeSchedule]:

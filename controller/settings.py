@@ -16,6 +16,7 @@ from controller.policy.ledger import KEPT_S
 from controller.policy.rules import BreakerRule, Budget, Freeze, Limit
 from controller.policy.scopes import FLEET_KIND, KINDS, Scope
 from wire.topics import NAME
+from wire.url import addresses_of
 
 
 class SettingsError(Exception):
@@ -29,12 +30,20 @@ class _Section(BaseModel):
 class BrokerSection(_Section):
     """How to reach the MQTT broker."""
 
-    url: str = Field(
-        default="mqtt://127.0.0.1:1883", description="mqtt:// or mqtts://, host and port; ?v=3 speaks MQTT 3.1.1"
+    url: str | tuple[str, ...] = Field(
+        default="mqtt://127.0.0.1:1883",
+        description="mqtt:// or mqtts://, host and port; a list names the nodes of a clustered broker, which are tried "
+        "in turn. ?v=3 speaks MQTT 3.1.1, ?dots=tilde writes ~ for dots (docs/how-to/clustered-broker.md)",
     )
     username: str = ""
     password_file: Path | None = Field(default=None, description="file that holds the password and nothing else")
     ca_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, url: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        addresses_of(url)
+        return url
 
 
 class HttpSection(_Section):

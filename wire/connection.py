@@ -143,14 +143,14 @@ class Connection:
         self._paho._sock_close()  # noqa: SLF001
         self._fail_publishing("the connection was closed")
 
-    async def subscribe(self, subscriptions: tuple[str, ...]) -> None:
-        """Subscribe at QoS 1.
+    async def subscribe(self, subscriptions: tuple[str, ...], *, qos: int = 1) -> None:
+        """Subscribe.
 
         Raises:
             ConnectionLost: the connection died, or the broker refuses.
         """
         for subscription in subscriptions:
-            subscribing: asyncio.Future[Any] = asyncio.ensure_future(self._client.subscribe(subscription, qos=1))
+            subscribing: asyncio.Future[Any] = asyncio.ensure_future(self._client.subscribe(subscription, qos=qos))
             lost: asyncio.Future[Any] = self._client._disconnected  # noqa: SLF001
             await asyncio.wait((subscribing, lost), return_when=asyncio.FIRST_COMPLETED)
             if not subscribing.done():

@@ -25,9 +25,9 @@ class Channel(StrEnum):
     PRESENCE = "presence"
     """Node → controller, QoS 1, retained: online, stopped, or (Last Will) lost."""
     ORDER = "order"
-    """Controller → node, QoS 1: signed orders."""
+    """Controller → node, heard at QoS 0: signed orders, until the node says how they ended or they expire."""
     ACK = "ack"
-    """Controller → node, QoS 1: which events are stored."""
+    """Controller → node, heard at QoS 0: which events are stored, again for each that comes again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qs, urlsplit
 
 import aiomqtt
 import structlog
@@ -29,6 +29,7 @@ from wire.connection import (
     NotPublished,
     Received,
 )
+from wire.url import BrokerAddress, addresses_of
 
 __all__ = ["BrokerAddress", "BrokerSettings", "MqttTransport", "NotPublished", "Received", "Transport", "Will"]
 
@@ -45,12 +46,13 @@ class BrokerSettings:
     """How to reach the broker.
 
     Attributes:
-        url: `mqtt://host:port` or `mqtts://host:port`; `?v=3` in the query speaks MQTT 3.1.1 instead of 5.
+        url: `mqtt://host:port` or `mqtts://host:port` with what `wire/url.py` allows behind it, or several of them:
+            the nodes of one clustered broker, tried in turn.
         client_id: stable over restarts, so that the broker keeps the session and its queue.
         session_expiry_s: how long the broker keeps the session of an absent client.
     """
 
-    url: str
+    url: str | tuple[str, ...]
     client_id: str
     username: str = ""
     password: str = ""
@@ -96,44 +98,13 @@ def retry_delay_s(attempt: int, jitter: float) -> float:
     return ceiling * (0.5 + jitter / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """What a broker's URL says."""
-
-    host: str
-    port: int
-    tls: bool
-    version: aiomqtt.ProtocolVersion
-
-    @classmethod
-    def parse(cls, url: str) -> BrokerAddress:
-        """Return what `url` says.
-
-        Raises:
-            ValueError: with what is wrong about it and what is right.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise ValueError(f"broker url {url!r} is not mqtt://host:port or mqtts://host:port")
-        version = parse_qs(parts.query).get("v", ["5"])[-1]
-        if version not in _VERSIONS:
-            raise ValueError(f"broker url {url!r}: v={version} is neither 3 (MQTT 3.1.1) nor 5")
-        tls = parts.scheme == "mqtts"
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise ValueError(f"broker url {url!r}: its port is not a number from 1 to 65535") from error
-        return cls(parts.hostname, port or (8883 if tls else 1883), tls, _VERSIONS[version])
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-_VERSIONS: Final = {"3": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
+def first_of(count: int, client_id: str) -> int:
+    """Return which of so many brokers a client tries first: each its own, so that a fleet spreads over them."""
+    return zlib.crc32(client_id.encode()) % count
 
 
 class MqttTransport:
-    """The real transport: an MQTT 5 or 3.1.1 broker, TCP or TLS.
+    """The real transport: an MQTT 5 or 3.1.1 broker, or a cluster of them, TCP or TLS.
 
     Every connection gets a client of its own: one that is used again would send late what a caller was told had failed.
 
@@ -147,25 +118,30 @@ class MqttTransport:
         settings: BrokerSettings,
         *,
         subscriptions: tuple[str, ...],
-        will: Will | None,
+        will: Will | Callable[[], Will] | None,
+        qos: int = 1,
         max_unacknowledged: int = 1000,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Prepare; nothing is connected before `run`.
 
         Args:
-            subscriptions: topic filters, heard at QoS 1.
+            subscriptions: topic filters, heard at `qos`.
+            will: what is said when we vanish, or what gives it anew for each connection.
+            qos: 1, or 0 where whoever speaks to us says it again until we answer: a cluster keeps a queue of its own,
+                copied to its nodes, for each subscription at QoS 1.
             max_unacknowledged: above so many messages not yet acknowledged, nothing more is read from the broker.
 
         Raises:
-            ValueError: the URL or the certificate file cannot be used.
+            ValueError: a URL or the certificate file cannot be used.
         """
         self.connected = False
         self.session_present = False
-        self._settings, self._subscriptions, self._will = settings, subscriptions, will
+        self._settings, self._subscriptions, self._will, self._qos = settings, subscriptions, will, qos
         self._max_unacknowledged, self._jitter = max_unacknowledged, jitter
-        self._address = BrokerAddress.parse(settings.url)
-        self._tls = _tls_context(settings.ca_file) if self._address.tls else None
+        self._addresses = addresses_of(settings.url)
+        self._place = first_of(len(self._addresses), settings.client_id)
+        self._tls = _tls_context(settings.ca_file) if any(each.tls for each in self._addresses) else None
         self._connection: Connection | None = None
 
     async def run(
@@ -181,12 +157,24 @@ class MqttTransport:
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
-            began = loop.time()
+            began, address = loop.time(), self.address
             because = await self._live(on_message, on_connected)
             attempt = 1 if loop.time() - began >= STEADY_S else attempt + 1
-            delay_s = retry_delay_s(attempt, self._jitter())
-            log.warning("broker.lost", broker=str(self._address), because=because, retry_s=round(delay_s, 2))
+            delay_s = retry_delay_s(self._round(attempt), self._jitter())
+            self._place = (self._place + 1) % len(self._addresses)
+            log.warning(
+                "broker.lost", broker=str(address), because=because, retry_s=round(delay_s, 2), next=str(self.address)
+            )
             await asyncio.sleep(delay_s)
+
+    @property
+    def address(self) -> BrokerAddress:
+        """The broker that is connected, or tried next."""
+        return self._addresses[self._place]
+
+    def _round(self, attempt: int) -> int:
+        """Return how often every broker was tried, from 1 on: that one of them is dead is no reason to wait longer."""
+        return 1 + (attempt - 1) // len(self._addresses)
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1 and return when the broker took it.
@@ -195,31 +183,33 @@ class MqttTransport:
             NotPublished: there is no connection or it died (said at once), the broker refused, or it did not answer.
         """
         if self._connection is None:
-            raise NotPublished(f"{topic}: no connection to the broker at {self._address}")
-        await self._connection.publish(topic, payload, retain=retain)
+            raise NotPublished(f"{topic}: no connection to the broker at {self.address}")
+        await self._connection.publish(self.address.spell(topic), payload, retain=retain)
 
     async def _live(
         self, on_message: Callable[[Received], Awaitable[None]], on_connected: Callable[[], Awaitable[None]]
     ) -> str:
         """Live through one connection, and return why it ended or was not made."""
-        connection = Connection(self._client(), max_unacknowledged=self._max_unacknowledged)
+        address = self.address
+        connection = Connection(self._client(address), max_unacknowledged=self._max_unacknowledged)
         try:
             async with connection.open():
-                await connection.subscribe(self._subscriptions)
+                await connection.subscribe(tuple(map(address.spell, self._subscriptions)), qos=self._qos)
                 self.session_present = connection.session_present
-                log.info("broker.connected", broker=str(self._address), session_present=self.session_present)
+                log.info("broker.connected", broker=str(address), session_present=self.session_present)
                 self._connection, self.connected = connection, True
                 await on_connected()
                 connection.let_flow()
                 while True:
-                    await _hand_over(await connection.next_message(), on_message)
+                    await _hand_over(address.read(await connection.next_message()), on_message)
         except (ConnectionLost, NotPublished) as error:
             return str(error)
         finally:
             self._connection, self.connected = None, False
 
-    def _client(self) -> aiomqtt.Client:
-        settings, address, will = self._settings, self._address, self._will
+    def _client(self, address: BrokerAddress) -> aiomqtt.Client:
+        settings = self._settings
+        will = self._will() if callable(self._will) else self._will
         is_v5 = address.version is aiomqtt.ProtocolVersion.V5
         session: dict[str, Any] = {"clean_session": False}
         if is_v5:
@@ -233,9 +223,9 @@ class MqttTransport:
             protocol=address.version,
             keepalive=settings.keepalive_s,
             timeout=CONNECT_LIMIT_S,
-            tls_context=self._tls,
+            tls_context=self._tls if address.tls else None,
             max_inflight_messages=MAX_IN_FLIGHT,
-            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
+            will=aiomqtt.Will(address.spell(will.topic), will.payload, qos=1, retain=True) if will else None,
             **session,
         )
 

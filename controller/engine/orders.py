@@ -64,11 +64,9 @@ class OrderDesk:
     async def send_again(self, node: str = "") -> None:
         """Send every open order once more, or those of one node that just came back."""
         now = self.clock()
-        for order_id, (order, _) in list(self._open.items()):
-            if order.expires_at <= now:
-                del self._open[order_id]
-            elif node in {"", order.node}:
-                await self._publish(order_id)
+        self._open = {order_id: each for order_id, each in self._open.items() if each[0].expires_at > now}
+        meant = [order_id for order_id, (order, _) in self._open.items() if node in {"", order.node}]
+        await asyncio.gather(*map(self._publish, meant))
 
     async def keep_sending(self) -> None:
         """Send open orders again at intervals until cancelled."""

@@ -17,13 +17,14 @@ import structlog
 from agent.clock import Clock
 from agent.outbox import Outbox
 from agent.publisher import (
+    HEARD_AT,
     LOG_EVERY_S,
     PATIENCE,
     STATUS_INTERVAL_S,
     WINDOW,
+    Attendance,
     Identity,
     Publisher,
-    last_will,
     resend_after_s,
     subscriptions,
 )
@@ -147,10 +148,15 @@ async def scene(
             orders.append((order, envelope))
             on_order(order)
 
+        attendance = Attendance(NODE, hand_time.clock())
         transport = MqttTransport(
-            settings(broker, "n1"), subscriptions=subscriptions(NODE), will=last_will(NODE, 1.0), jitter=lambda: 0.0
+            settings(broker, "n1"),
+            subscriptions=subscriptions(NODE),
+            will=attendance.last_will,
+            qos=HEARD_AT,
+            jitter=lambda: 0.0,
         )
-        publisher = Publisher(transport, outbox, NODE, level, take_order, clock=hand_time.clock())
+        publisher = Publisher(transport, outbox, attendance, level, take_order, clock=hand_time.clock())
         running = asyncio.create_task(publisher.run())
         await until(lambda: controller.bodies(Channel.STATUS))
         try:
@@ -435,3 +441,48 @@ async def test_a_level_that_cannot_be_built_is_logged_and_events_still_go_out(tm
             await until(lambda: any(entry["event"] == "publisher.failed" for entry in logs))
 
         assert not stage.running.done()
+
+
+async def test_the_edges_of_one_finding_go_out_one_after_the_other_and_hold_up_no_others(tmp_path: Path) -> None:
+    """A broker may hand a later edge over first; the next one goes out when the one before it is stored."""
+    allowed: set[int] = set()
+    async with scene(tmp_path, stores=allowed.__contains__) as stage:
+        raised, cleared = (stage.outbox.put(FindingCleared(FindingKey("c", "d", "0"), "", 1.0), 1.0) for _ in range(2))
+        other = stage.outbox.put(FindingCleared(FindingKey("c", "d", "1"), "", 1.0), 1.0)
+        stage.publisher.notify()
+        await until(lambda: len(stage.controller.seqs()) == 2)
+        await asyncio.sleep(0.2)
+        assert stage.controller.seqs() == [raised, other]
+
+        allowed.add(cleared)
+        await stage.controller.say(Channel.ACK, Stored("boot-1", [raised]))
+        await until(lambda: stage.controller.seqs() == [raised, other, cleared])
+        await until(lambda: [event.seq for event in stage.outbox.pending(9)] == [other])
+
+
+async def test_an_edge_that_is_never_stored_holds_up_the_next_of_its_finding_for_minutes_only(tmp_path: Path) -> None:
+    async with scene(tmp_path, stores=lambda seq: seq == 2) as stage:
+        for _ in range(2):
+            stage.outbox.put(FindingCleared(FindingKey("c", "d", "0"), "", 1.0), 1.0)
+        stage.publisher.notify()
+        for attempt in range(1, PATIENCE):
+            await until(partial(_has_heard, stage, attempt))
+            await asyncio.sleep(0.05)
+            assert set(stage.controller.seqs()) == {1}
+            stage.time.advance(resend_after_s(attempt))
+        await until(lambda: 2 in stage.controller.seqs())
+
+
+async def test_the_last_will_carries_the_time_of_the_beginning_of_its_own_connection(tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        began_at = stage.time.now + 1_000.0
+        stage.time.advance(5.0)
+        connection = stage.publisher._transport._connection  # type: ignore[attr-defined] # the real transport
+        connection._paho.socket().shutdown(socket.SHUT_RDWR)
+        await until(lambda: len(stage.controller.bodies(Channel.PRESENCE)) == 3)
+
+        assert stage.controller.bodies(Channel.PRESENCE) == [
+            Presence("online", began_at),
+            Presence("lost", began_at),
+            Presence("online", began_at + 5.0),
+        ]

@@ -113,7 +113,15 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('[broker]\nurl = "mqtt://a:b@c"\n', "broker.url: no password in the address: name a file in password_file"),
+        (
+            '[broker]\nurl = "mqtt://a:b@c"\n',
+            "broker.url: broker c: no password in the address: name a file in password_file",
+        ),
+        (
+            '[broker]\nurl = ["mqtt://a", "mqtt://b:x"]\n',
+            "broker.url: broker url 'mqtt://b:x': its port is not a number from 1 to 65535",
+        ),
+        ("[broker]\nurl = []\n", "broker.url: no broker url: give at least one, like mqtt://host:port"),
         (
             '[broker]\nurl = "mqtt://"\n',
             "broker.url: broker url 'mqtt://' is not mqtt://host:port or mqtts://host:port",

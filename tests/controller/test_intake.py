@@ -219,3 +219,47 @@ async def test_a_silent_node_is_noticed_and_a_word_ends_its_silence(door: Door) 
     await door.event(messages.FindingCleared(FINDING.key, "gone", now), seq=2)
     await door.settle()
     assert door.cell.belief.silent == {}
+
+
+async def presence(door: Door, state: str, observed_at: float) -> str:
+    """Hand in a node's presence and return what is believed then."""
+    envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, messages.Presence(state, observed_at))
+    await door.hand_in(Address("main", "n1", Channel.PRESENCE).topic, messages.encode(envelope))
+    await door.settle()
+    return door.cell.belief.nodes["n1"].presence
+
+
+async def level(door: Door, sent_at: float, *, verdict: str = "ok", retained: bool = False) -> str:
+    """Hand in a node's status and return how its check is believed to stand then."""
+    body = messages.Status(messages.NodeFacts(), [], {"gpu.ecc": messages.CheckLevel(verdict, 1.0)}, 0, NOW, sent_at)
+    envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 0, sent_at, body)
+    address = Address("main", "n1", Channel.STATUS)
+    await door.intake.take(Received(address.topic, messages.encode(envelope), retained, lambda: None))
+    await door.settle()
+    return door.cell.belief.nodes["n1"].checks["gpu.ecc"].verdict
+
+
+async def test_a_last_will_counts_for_its_own_connection_and_not_for_a_later_one(door: Door) -> None:
+    """A cluster may say the end of one connection after the beginning of the next."""
+    assert await presence(door, "online", 10.0) == "online"
+    assert await presence(door, "online", 20.0) == "online"
+    assert await presence(door, "lost", 10.0) == "online"
+    assert await presence(door, "stopped", 15.0) == "online"
+    assert await presence(door, "lost", 20.0) == "lost"
+    assert door.intake.rejected["late"] == 2
+    assert door.acknowledged == 5
+
+
+async def test_a_node_taken_for_lost_is_online_when_it_speaks_later(door: Door) -> None:
+    assert await presence(door, "lost", 10.0) == "lost"
+    for sent_at, retained in ((NOW - 1.0, False), (NOW + 1.0, True)):
+        await level(door, sent_at, retained=retained)
+        assert door.cell.belief.nodes["n1"].presence == "lost"
+    await level(door, NOW + 2.0)
+    assert door.cell.belief.nodes["n1"].presence == "online"
+
+
+async def test_an_older_level_that_comes_late_changes_nothing_unless_the_clock_was_set_back(door: Door) -> None:
+    assert await level(door, NOW, verdict="ok") == "ok"
+    assert await level(door, NOW - 5.0, verdict="failed") == "ok"
+    assert await level(door, NOW - 7_200.0, verdict="failed") == "failed"

@@ -23,6 +23,11 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
     assert (settings.http.port, settings.scheduler.kind, settings.budget.budget()) == (8642, "none", Budget(percent=10))
 
 
+def test_the_nodes_of_a_clustered_broker_are_a_list(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, f'state = "{tmp_path}"\n[broker]\nurl = ["mqtt://a", "mqtt://b"]'))
+    assert settings.broker.url == ("mqtt://a", "mqtt://b")
+
+
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     text = """
     cell = "with space"
@@ -67,6 +72,8 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
             '[[freezes]]\nbecause = "x"\nbegins = "Fri 18:00"\nends = "Mon 08:00"\nzone = "Mars/Olympus"',
             r"freezes\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
         ),
+        ('[broker]\nurl = "http://a"', r"controller\.toml: broker\.url: .*'http://a' is not mqtt://host:port"),
+        ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
     ],
 )
 def test_what_is_right_is_said(tmp_path: Path, text: str, told: str) -> None:

@@ -6,25 +6,29 @@ import asyncio
 import socket
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import aiomqtt
 import pytest
+import structlog
 
 from cli.broker import Mosquitto
-from tests.support.broker import Listener, kill, listening, settings, until
+from cli.ports import free_port
+from tests.support.broker import Listener, kill, listening, running_broker, settings, until
 from wire.read_ahead import ReadAhead
 from wire.topics import Address, Channel, every_node
 from wire.transport import (
     LAST_RETRY_S,
-    BrokerAddress,
     BrokerSettings,
     MqttTransport,
     NotPublished,
     Received,
     Will,
+    first_of,
     retry_delay_s,
 )
+from wire.url import BrokerAddress
 
 pytestmark = pytest.mark.broker
 
@@ -438,29 +442,44 @@ def test_the_delay_grows_is_spread_and_capped() -> None:
     assert retry_delay_s(1000, 1.0) == LAST_RETRY_S
 
 
-def test_an_address_is_read_from_a_url() -> None:
-    assert _parts("mqtt://h") == ("h", 1883, False, 5)
-    assert _parts("mqtts://h") == ("h", 8883, True, 5)
-    assert _parts("mqtt://h:77?v=3") == ("h", 77, False, 4)
+async def test_brokers_are_tried_in_turn_until_one_answers_and_again_when_it_dies(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async with running_broker(tmp_path / "second") as second:
+        username, password = broker.credentials("n1")
+        second_password = second.credentials("n1")[1]
+        urls = f"mqtt://127.0.0.1:{free_port()}", broker.url, second.url
+        client_id = next(f"n{number}" for number in range(99) if first_of(3, f"n{number}") == 0)
+        transport = MqttTransport(
+            BrokerSettings(urls, client_id, username, password), subscriptions=(), will=None, jitter=lambda: 0.0
+        )
+        with structlog.testing.capture_logs() as logs:
+            listener = Listener(transport)
+            running = asyncio.create_task(
+                transport.run(on_message=listener.take, on_connected=listener.note_connection)
+            )
+            await until(lambda: listener.connections == 1)
+            first = str(transport.address)
+            await kill(broker)
+            await until(lambda: len([each for each in logs if each["event"] == "broker.lost"]) == 5)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    lost = [each for each in logs if each["event"] == "broker.lost"]
+    dead, killed, refusing = (str(BrokerAddress.parse(url)) for url in urls)
+    assert (first, second_password != password) == (killed, True)
+    assert [each["broker"] for each in lost] == [dead, killed, refusing, dead, killed]
+    assert [each["next"] for each in lost] == [killed, refusing, dead, killed, refusing]
+    assert "refused" in lost[0]["because"]
+    assert "ot authori" in lost[2]["because"]
+    assert [each["retry_s"] for each in lost[:3]] == [0.25] * 3
+    assert lost[4]["retry_s"] > 0.25
 
 
-def _parts(url: str) -> tuple[str, int, bool, int]:
-    address = BrokerAddress.parse(url)
-    return address.host, address.port, address.tls, int(address.version)
-
-
-@pytest.mark.parametrize(
-    ("url", "complaint"),
-    [
-        ("http://h", "is not mqtt://host:port or mqtts://host:port"),
-        ("mqtt://", "is not mqtt://host:port or mqtts://host:port"),
-        ("mqtt://h?v=4", "v=4 is neither 3"),
-        ("mqtt://h:99999", "its port is not a number"),
-    ],
-)
-def test_a_bad_url_is_refused_with_what_is_right(url: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        BrokerAddress.parse(url)
+def test_a_fleet_spreads_over_the_brokers() -> None:
+    firsts = Counter(first_of(3, f"fleetmend-main-gpu-{number:03}") for number in range(900))
+    assert sorted(firsts) == [0, 1, 2]
+    assert all(250 < count < 350 for count in firsts.values())
 
 
 async def test_a_broken_brokers_message_is_passed_over_and_acknowledged() -> None:
