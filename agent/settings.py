@@ -6,37 +6,30 @@ here.
 
 from __future__ import annotations
 
-import base64
 import difflib
 import socket
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from agent.access import Broker, Redfish, Rules, Section, TrustedKey
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
-from agent.strict import Reader, Rule, Wrong
+from agent.strict import Reader, Wrong
 from checks.check import LatchedCheck
 from checks.readings.site import ID
 from checks.registry import CHECKS
 from wire.orders import OrderAction
 from wire.topics import NAME
-from wire.transport import BrokerAddress
 
 EX_CONFIG: Final = 78
 """Exit code of a process whose configuration is wrong. Source: sysexits.h."""
 
 INVENTORY_FILE: Final = "inventory.toml"
 
-KEY_BYTES: Final = 32
-ED25519_HEAD: Final = bytes.fromhex("302a300506032b6570032100")
-"""What an Ed25519 public key in PEM begins with, before its 32 bytes. Source: RFC 8410, sections 4 and 10.1."""
-
-Rules = dict[str, Rule]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
@@ -48,88 +41,7 @@ def _why_no_name(text: str) -> str:
     return "" if NAME.fullmatch(text) else f"{text!r} is not a name of letters, digits, '.', '_' and '-'"
 
 
-def _why_no_broker(url: str) -> str:
-    try:
-        BrokerAddress.parse(url)
-    except ValueError as error:
-        return str(error)
-    return "no password in the address: name a file in password_file" if urlsplit(url).password is not None else ""
-
-
-def _why_unreadable(path: Path) -> str:
-    try:
-        path.read_bytes()
-    except OSError as error:
-        return f"cannot read {path}: {error.strerror}"
-    return ""
-
-
-class _Section(msgspec.Struct, frozen=True):
-    pass
-
-
-class Broker(_Section, frozen=True):
-    """How to reach the MQTT broker. `url` ends in `?v=3` for a broker that speaks MQTT 3.1.1 only."""
-
-    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": _why_unreadable}
-
-    url: str
-    username: str = ""
-    password_file: Path | None = None
-    ca_file: Path | None = None
-
-    def password(self) -> str:
-        """Return the password, read anew from its file; empty when no file is named."""
-        return self.password_file.read_text().strip() if self.password_file else ""
-
-
-class TrustedKey(_Section, frozen=True):
-    """One controller's Ed25519 public key: `public_key` (base64 of its 32 bytes) or `file` (the same text, or PEM)."""
-
-    RULES: ClassVar[Rules] = {"file": _why_unreadable}
-
-    public_key: str = ""
-    file: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse anything but one key."""
-        if bool(self.public_key) == bool(self.file):
-            raise Wrong("give exactly one of public_key and file")
-        try:
-            self.load()
-        except ValueError as error:
-            raise Wrong(str(error)) from error
-
-    def load(self) -> bytes:
-        """Return the key's 32 bytes.
-
-        Raises:
-            ValueError: the text is no Ed25519 public key.
-        """
-        return parse_public_key(self.file.read_text(errors="replace") if self.file else self.public_key)
-
-
-def parse_public_key(text: str) -> bytes:
-    """Return the 32 bytes of the Ed25519 public key that `text` holds as PEM or as base64 of them.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    is_pem = "BEGIN" in text
-    body = "".join(line for line in text.splitlines() if "-----" not in line) if is_pem else text.strip()
-    try:
-        key = base64.b64decode(body, validate=True)
-    except ValueError as error:
-        raise ValueError(f"not an Ed25519 public key (PEM, or base64 of {KEY_BYTES} bytes): {error}") from error
-    if is_pem and not key.startswith(ED25519_HEAD):
-        raise ValueError("a public key in PEM, but of another kind than Ed25519")
-    key = key.removeprefix(ED25519_HEAD)
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"not an Ed25519 public key: {len(key)} bytes in place of {KEY_BYTES}")
-    return key
-
-
-class Source(_Section, frozen=True, kw_only=True):
+class Source(Section, frozen=True, kw_only=True):
     """When one source is read, and when a reading is late.
 
     Attributes:
@@ -169,11 +81,11 @@ def _section_of(declared: Declaration) -> tuple[str, Any, Any]:
     return declared.name, section, section()
 
 
-Sources = msgspec.defstruct("Sources", [_section_of(each) for each in SOURCES], bases=(_Section,), frozen=True)
+Sources = msgspec.defstruct("Sources", [_section_of(each) for each in SOURCES], bases=(Section,), frozen=True)
 Sources.__doc__ = "Every polled source, by its name."
 
 
-class KernelLog(_Section, frozen=True):
+class KernelLog(Section, frozen=True):
     """Where kernel records come from.
 
     `accept_userspace_records` believes lines that any privileged container can write; it is for trying things out.
@@ -184,7 +96,7 @@ class KernelLog(_Section, frozen=True):
     accept_userspace_records: bool = False
 
 
-class Recording(_Section, frozen=True):
+class Recording(Section, frozen=True):
     """What the agent itself records, for `fleetmend judge`.
 
     Attributes:
@@ -196,7 +108,7 @@ class Recording(_Section, frozen=True):
     most_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 1_000_000_000
 
 
-class Site(_Section, frozen=True, kw_only=True):
+class Site(Section, frozen=True, kw_only=True):
     """The site's own programs: executables in a folder, and functions of its packages (docs/how-to/write-a-check.md).
 
     Attributes:
@@ -219,7 +131,7 @@ class Site(_Section, frozen=True, kw_only=True):
             raise Wrong(f"folder {self.folder} is not an absolute path")
 
 
-class CheckSettings(_Section, frozen=True, kw_only=True):
+class CheckSettings(Section, frozen=True, kw_only=True):
     """What this node changes about one check; what is left out stays as the check declares it.
 
     Attributes:
@@ -278,7 +190,7 @@ def _nearest(name: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else " (`fleetmend checks` lists them)"
 
 
-class Watch(_Section, frozen=True, kw_only=True):
+class Watch(Section, frozen=True, kw_only=True):
     """What is watched, and how: all that who looks at a node needs to know. Every key has a default.
 
     Attributes:
@@ -298,8 +210,9 @@ class Watch(_Section, frozen=True, kw_only=True):
     simulation_directory: Path | None = None
     kernel_log: KernelLog = KernelLog()
     sources: Sources = Sources()  # type: ignore[valid-type] # made from the registry, which mypy cannot follow
+    redfish: Redfish = Redfish()
     site: Site = Site()
-    checks: dict[str, CheckSettings] = {}
+    checks: dict[str, CheckSettings] = msgspec.field(default_factory=dict)
 
     @property
     def approved_inventory(self) -> Path:
@@ -326,7 +239,7 @@ class Settings(Watch, frozen=True, kw_only=True):
     broker: Broker
     status_interval_s: Seconds = 60
     orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
-    trusted_keys: dict[str, TrustedKey] = {}
+    trusted_keys: dict[str, TrustedKey] = msgspec.field(default_factory=dict)
     recording: Recording = Recording()
 
 
