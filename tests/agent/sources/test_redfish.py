@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.bmc import BmcSource
+from agent.sources.child import Slot
+from agent.sources.redfish import RedfishBmc
 from agent.sources.redfish_access import RedfishAccess
 from agent.sources.redfish_documents import Document, Flawed
 from agent.sources.redfish_walk import MOST_ENTRIES, MOST_QUESTIONS, Walk
@@ -21,6 +25,7 @@ from checks.host.bmc import judge
 from checks.readings import BmcReading
 from checks.readings.bmc import BmcEvent, BmcSensor
 from cli.ports import free_ports
+from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
 from tests.support.redfish import (
     CHASSIS,
@@ -42,6 +47,7 @@ from tests.support.redfish import (
     write_certificate,
 )
 from tests.support.surroundings import SOON, deadline, surroundings_at, write_files, write_program
+from tests.support.sushy import running_emulator
 
 
 @pytest.fixture
@@ -215,6 +221,19 @@ async def test_a_bmc_that_never_answers_is_left_at_the_deadline(tmp_path: Path, 
     assert [sensor.name for sensor in reading.sensors][:2] == ["Self PSU1", "Self PSU2"]
 
 
+async def test_nothing_is_started_behind_a_process_that_does_not_die(tmp_path: Path, bmc: Bmc) -> None:
+    bmc.documents[f"{CHASSIS}/Power"] = HANG
+    killed: list[int] = []
+    slot = Slot(kill=lambda pid, _: killed.append(pid), kill_limit_s=0.05)
+    source = RedfishBmc(surroundings_at(tmp_path), bmc.access(), make_slot=lambda: slot)
+    for deadline_s in (1.0, 30.0):
+        with pytest.raises(CannotObserve, match="does not die of SIGKILL") as caught:
+            await source.read(deadline_s)
+        assert caught.value.stuck
+    os.killpg(killed[0], signal.SIGKILL)
+    await eventually("the process is gone", lambda: not slot.stuck)
+
+
 async def test_a_server_that_says_nothing_in_tls_is_left_at_the_deadline(tmp_path: Path, bmc: Bmc) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         access = bmc.access(url=f"https://127.0.0.1:{silent.getsockname()[1]}")
@@ -255,6 +274,14 @@ async def test_a_tree_without_any_health_is_unknown(tmp_path: Path) -> None:
     }
     with running_bmc(tmp_path / "bmc", tree) as bmc:
         assert "no part there tells its health" in (await read(tmp_path, bmc.access())).failure
+
+
+async def test_an_emulator_that_others_wrote_gives_no_false_finding(tmp_path: Path) -> None:
+    with running_emulator(tmp_path / "emulator") as access:
+        reading = await read(tmp_path, access)
+    assert reading.failure == ""
+    assert {sensor.kind for sensor in reading.sensors} == {"fan", "temperature", "system"}
+    assert judge([reading]) == ()
 
 
 async def test_ipmi_is_not_asked_beside_redfish(tmp_path: Path, bmc: Bmc) -> None:
