@@ -43,6 +43,10 @@ def _why_no_redfish(url: str) -> str:
     return "no user and password in the address: give user and password_file" if "@" in parts.netloc else ""
 
 
+def _why_no_user(name: str) -> str:
+    return f"{name!r} has a colon in it, which HTTP takes for the end of the name" if ":" in name else ""
+
+
 def _why_no_fingerprint(text: str) -> str:
     try:
         parse_fingerprint(text)
@@ -141,7 +145,7 @@ class Redfish(Section, frozen=True, kw_only=True):
         verify: false for believing any certificate: whoever answers in the BMC's place learns the password.
     """
 
-    RULES: ClassVar[Rules] = {"url": _why_no_redfish, "fingerprint": _why_no_fingerprint}
+    RULES: ClassVar[Rules] = {"url": _why_no_redfish, "user": _why_no_user, "fingerprint": _why_no_fingerprint}
 
     url: str = ""
     user: str = ""

@@ -31,6 +31,9 @@ ONE_S: Final = 30.0
 MOST_FLAWS: Final = 3
 """That are told, of those that were found."""
 
+MOST_LOGS: Final = 32
+"""That are remembered. Source: our choice; a BMC that names its logs anew each time would else fill the disk."""
+
 REFUSED: Final = (401, 403)
 """Source: RFC 9110; DMTF DSP0266, "Privilege model"."""
 
@@ -107,6 +110,8 @@ class RedfishBmc:
         saved = self._store.load()
         kept = {path: held for path, each in saved.items() if (held := kept_of(each)) is not None}
         now: dict[str, Kept] = kept | {path: with_news(kept.get(path), found, at_s) for path, found in logs.items()}
+        if len(now) > MOST_LOGS:
+            now = {path: now[path] for path in logs}
         if now != kept:
             self._store.save(msgspec.to_builtins(now))
         return tuple(event for path in sorted(now) for event in now[path].told)

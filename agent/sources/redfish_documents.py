@@ -24,7 +24,7 @@ INPUT: Final = {"LossOfInput": "input lost", "OutOfRange": "input out of range"}
 
 SEVERITY: Final = {"OK": "ok", "Warning": "warning", "Critical": "critical"}
 
-MOST_TEXT: Final = 120
+MOST_TEXT: Final = 200
 MOST_RECORD: Final = 1 << 62
 
 _NUMBER = re.compile(r"(\d{1,12})(?:_(\d{1,4}))?$", re.ASCII)

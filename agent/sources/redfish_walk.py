@@ -6,8 +6,10 @@ is remembered as a flaw, and the rest is read all the same.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from agent.sources.redfish_documents import (
@@ -133,11 +135,11 @@ class Walk:
         except Flawed as flaw:
             self.flaws.append(f"{owner}: {flaw}")
             return
-        taken = {known.name for known in self._sensors.values()}
         path = part.get("@odata.id")
-        key = path if isinstance(path, str) and path else f"{kind} {sensor.name}"
-        if key not in self._sensors and sensor.name in taken:
-            sensor = BmcSensor(f"{sensor.name} ({len(taken)})", sensor.status, sensor.text, kind, sensor.serial)
+        key = path if isinstance(path, str) and path else f"{kind} {sensor.name} {text_of(part.get('MemberId'))}"
+        if key not in self._sensors and any(known.name == sensor.name for known in self.sensors):
+            # By its id, not by its place: the name has to be the same when another part is not read.
+            sensor = replace(sensor, name=f"{sensor.name} ({text_of(part.get('MemberId')) or id_of(part) or kind})")
         self._sensors.setdefault(key, sensor)
 
     async def _system(self, system: Document) -> None:
@@ -162,12 +164,12 @@ class Walk:
         page = await self._get(path)
         entries = _members_of(page, path)
         count = whole_number(page.get("Members@odata.count"))
-        if self._can_skip and count > len(entries) and _is_ascending(entries):
+        if self._can_skip and count > len(entries) and not _is_descending(entries):
             page = await self._get(f"{path}?$skip={max(0, count - MOST_ENTRIES)}")
             entries = _members_of(page, path)
         for _ in range(MOST_PAGES):
             following = page.get("Members@odata.nextLink")
-            if following is None or (len(entries) >= MOST_ENTRIES and not _is_ascending(entries)):
+            if following is None or (len(entries) >= MOST_ENTRIES and _is_descending(entries)):
                 return await self._whole(entries)
             page = await self._get(str(following))
             entries = [*entries, *_members_of(page, path)]
@@ -192,19 +194,26 @@ class Walk:
         return listed if len(listed) > 1 else await self._followed(listed.get("@odata.id"))
 
     async def _refs(self, path: str) -> Sequence[Document]:
-        found: list[Document] = []
-        following: object = f"{path}?$expand=.($levels=1)" if self._can_expand else path
+        """Return a collection's members, whole ones where the BMC expands them: it may say that it can and fail."""
+        if self._can_expand:
+            with contextlib.suppress(Flawed):
+                return await self._pages(path, f"{path}?$expand=.")
         try:
-            for _ in range(MOST_PAGES):
-                page = await self._get(str(following))
-                found += _members_of(page, path)
-                following = page.get("Members@odata.nextLink")
-                if following is None:
-                    return found
-            raise Flawed(f"{path} is longer than {MOST_PAGES} pages")
+            return await self._pages(path, path)
         except Flawed as flaw:
             self.flaws.append(str(flaw))
-        return found
+            return ()
+
+    async def _pages(self, path: str, first: str) -> Sequence[Document]:
+        found: list[Document] = []
+        following: object = first
+        for _ in range(MOST_PAGES):
+            page = await self._get(str(following))
+            found += _members_of(page, path)
+            following = page.get("Members@odata.nextLink")
+            if following is None:
+                return found
+        raise Flawed(f"{path} is longer than {MOST_PAGES} pages")
 
     async def _linked(self, document: Document, key: str) -> Document:
         link = link_in(document, key)
@@ -240,8 +249,8 @@ def _is_event_log(service: Document) -> bool:
     return not is_other and service.get("ServiceEnabled") is not False
 
 
-def _is_ascending(entries: Sequence[Document]) -> bool:
-    return len(entries) < 2 or _number(entries[0]) < _number(entries[-1])
+def _is_descending(entries: Sequence[Document]) -> bool:
+    return len(entries) > 1 and _number(entries[0]) > _number(entries[-1])
 
 
 def _number(entry: Document) -> int:

@@ -208,6 +208,10 @@ ACCOUNT = 'user = "a"\npassword_file = "/b"\n'
             'url = "https://bmc"',
             "redfish: url needs user and password_file, of an account of the BMC with the role ReadOnly",
         ),
+        (
+            'url = "https://bmc"\nuser = "a:b"\npassword_file = "/c"',
+            "redfish.user: 'a:b' has a colon in it, which HTTP takes for the end of the name",
+        ),
         (ACCOUNT, "redfish: user and password_file are of no use without url"),
         (
             f'url = "https://bmc"\n{ACCOUNT}ca_file = "/c"\nverify = false',

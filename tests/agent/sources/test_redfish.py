@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +163,19 @@ async def test_a_bmc_that_can_expands_its_collections(tmp_path: Path, bmc: Bmc) 
     tree = bmc.documents
     for path, document in [(path, each) for path, each in tree.items() if "Members" in each]:
         members = [tree[each["@odata.id"]] for each in document["Members"] if each["@odata.id"] in tree]
-        tree[f"{path}?$expand=.($levels=1)"] = collection(*members)
+        tree[f"{path}?$expand=."] = collection(*members)
     plain = await read(tmp_path, bmc.access())
     tree[ROOT] |= expand
     bmc.asked.clear()
     assert (await read(tmp_path, bmc.access())).sensors == plain.sensors
     assert CHASSIS not in bmc.asked
+
+
+async def test_a_bmc_that_fails_to_expand_is_asked_plainly(tmp_path: Path, bmc: Bmc) -> None:
+    plain = await read(tmp_path, bmc.access())
+    bmc.documents[ROOT] |= {"ProtocolFeaturesSupported": {"ExpandQuery": {"NoLinks": True}}}
+    assert replace(await read(tmp_path, bmc.access()), at_s=plain.at_s) == plain
+    assert "/redfish/v1/Chassis?$expand=." in bmc.asked
 
 
 async def test_a_log_that_grows_without_end_is_unknown(tmp_path: Path, bmc: Bmc) -> None:
@@ -290,6 +298,24 @@ async def test_ipmi_is_not_asked_beside_redfish(tmp_path: Path, bmc: Bmc) -> Non
     surroundings = surroundings_at(tmp_path, tools=tools, redfish=bmc.access())
     assert (await BmcSource(surroundings, SOON).read()).failure == ""
     assert not (tmp_path / "asked").exists()
+
+
+def test_parts_of_one_name_are_told_apart_by_their_ids() -> None:
+    fans = [{"Name": "Fan", "MemberId": str(number), "Status": WELL} for number in range(3)]
+    walk = walked({f"{CHASSIS}/Thermal": {"Fans": fans}})
+    assert [each.name for each in walk.sensors if each.kind == "fan"] == ["Self Fan", "Self Fan (1)", "Self Fan (2)"]
+
+
+def test_a_log_without_an_order_is_read_to_its_end() -> None:
+    first = collection(*({"Id": f"a{number}b", "Created": "2026-11-02T00:00:00Z"} for number in range(MOST_ENTRIES)))
+    last = collection({"Id": "new", "Created": "2026-11-03T00:00:00Z", "Message": "news"})
+    walk = walked({LOG: first | {"Members@odata.nextLink": f"{LOG}?page=2"}, f"{LOG}?page=2": last})
+    assert walk.logs[LOG][-1].event == "news"
+
+
+def test_a_log_of_links_alone_is_asked_entry_by_entry() -> None:
+    walk = walked({LOG: collection(f"{LOG}/1", f"{LOG}/2"), f"{LOG}/1": entry(1, "a"), f"{LOG}/2": entry(2, "b")})
+    assert [event.event for event in walk.logs[LOG]] == ["a", "b"]
 
 
 def test_entries_that_are_named_by_their_time_keep_their_order() -> None:
