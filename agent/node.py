@@ -86,7 +86,8 @@ def _host(settings: Settings, programs: Sequence[Program]) -> Node:
     log = settings.kernel_log
     boot_id = HostMachine().boot_id()
     outbox = Outbox(settings.state_directory / OUTBOX_FILE, boot_id)
-    surroundings = Surroundings(partial(_shelf, outbox), approved=Approved(settings.approved_inventory))
+    shelf, approved = partial(_shelf, outbox), Approved(settings.approved_inventory)
+    surroundings = Surroundings(shelf, approved=approved, redfish=settings.redfish.access())
     sources = make_sources(surroundings, settings.timings())
     let_go = [source.let_go for source in sources if isinstance(source, NvmlSource)]
     return Node(

@@ -69,7 +69,7 @@ def open_eyes(watch: Watch, *, programs: Sequence[Program] = (), only: Collectio
     if watch.simulation_directory is not None:
         return _simulated(SimulatedMachine.open(watch.simulation_directory), timings, wanted, approved)
     scratch = Scratch()
-    surroundings = Surroundings(partial(Drawer, scratch), approved=approved)
+    surroundings = Surroundings(partial(Drawer, scratch), approved=approved, redfish=watch.redfish.access())
     return Eyes(
         boot_id=HostMachine().boot_id(),
         sources=(*make_sources(surroundings, timings), *site_sources(wanted, surroundings)),

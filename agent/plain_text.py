@@ -12,6 +12,11 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def printable(text: str) -> str:
+    """Return what of the text can be printed, without the blanks around it."""
+    return "".join(character for character in text if character.isprintable()).strip()
+
+
 def plain_finding(finding: Finding) -> Finding:
     """Return the finding, with all of its texts plain."""
     texts = (finding.device, finding.code, finding.because, finding.pci, finding.serial)

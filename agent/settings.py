@@ -6,44 +6,34 @@ here.
 
 from __future__ import annotations
 
-import base64
 import difflib
 import socket
-import ssl
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
+from agent.access import Broker, Redfish, Rules, Section, TrustedKey
 from agent.small_file import NoToml, parse_toml, read_file
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
-from agent.strict import Reader, Rule, Wrong
+from agent.strict import Reader, Wrong
 from checks.check import LatchedCheck
 from checks.readings.site import ID
 from checks.registry import CHECKS
 from wire.orders import OrderAction
 from wire.places import why_no_kind, why_no_place
 from wire.topics import NAME
-from wire.url import addresses_of
 
 EX_CONFIG: Final = 78
 """Exit code of a process whose configuration is wrong. Source: sysexits.h."""
 
 INVENTORY_FILE: Final = "inventory.toml"
 
-KEY_BYTES: Final = 32
-ED25519_HEAD: Final = bytes.fromhex("302a300506032b6570032100")
-"""What an Ed25519 public key in PEM begins with, before its 32 bytes. Source: RFC 8410, sections 4 and 10.1."""
-
 MAX_BYTES: Final = 1 << 20
 """Of the file. Source: our choice; one with every key takes some 20 KiB."""
 
-MAX_SECRET_BYTES: Final = 64 << 10
-"""Of a password or a key. Source: our choice; neither takes more than some hundred."""
-
-Rules = dict[str, Rule]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
@@ -55,116 +45,13 @@ def _why_no_name(text: str) -> str:
     return "" if NAME.fullmatch(text) else f"{text!r} is not a name of letters, digits, '.', '_' and '-'"
 
 
-def _why_no_broker(url: str | tuple[str, ...]) -> str:
-    try:
-        addresses_of(url)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _why_unreadable(path: Path) -> str:
-    try:
-        _text_of(path)
-    except OSError as error:
-        return f"cannot read {path}: {error.strerror}"
-    except UnicodeDecodeError as error:
-        return f"{path} is not UTF-8: {error.reason} at byte {error.start}"
-    return ""
-
-
-def _why_no_authority(path: Path) -> str:
-    try:
-        read_file(path, most_bytes=1)
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except ssl.SSLError as error:
-        return f"{path} holds no certificate in PEM: {error.reason or error}"
-    except OSError as error:
-        return f"cannot read {path}: {error.strerror}"
-    return ""
-
-
 def _why_no_places(places: dict[str, str | list[str]]) -> str:
     kinds = [why_no_kind(kind) for kind in places]
     names = [name for each in places.values() for name in ([each] if isinstance(each, str) else each)]
     return "; ".join(filter(None, (*kinds, *map(why_no_place, names))))
 
 
-def _text_of(path: Path) -> str:
-    return read_file(path, most_bytes=MAX_SECRET_BYTES).decode()
-
-
-class _Section(msgspec.Struct, frozen=True):
-    pass
-
-
-class Broker(_Section, frozen=True):
-    """How to reach the MQTT broker.
-
-    Attributes:
-        url: mqtt:// or mqtts://, host and port; a list names the nodes of a clustered broker, which are tried in turn.
-            ?v=3 speaks MQTT 3.1.1, ?dots=tilde writes ~ for dots (docs/how-to/clustered-broker.md).
-    """
-
-    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": _why_no_authority}
-
-    url: str | tuple[str, ...]
-    username: str = ""
-    password_file: Path | None = None
-    ca_file: Path | None = None
-
-    def password(self) -> str:
-        """Return the password, read anew from its file; empty when no file is named."""
-        return _text_of(self.password_file).strip() if self.password_file else ""
-
-
-class TrustedKey(_Section, frozen=True):
-    """One controller's Ed25519 public key: `public_key` (base64 of its 32 bytes) or `file` (the same text, or PEM)."""
-
-    RULES: ClassVar[Rules] = {"file": _why_unreadable}
-
-    public_key: str = ""
-    file: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse anything but one key."""
-        if bool(self.public_key) == bool(self.file):
-            raise Wrong("give exactly one of public_key and file")
-        try:
-            self.load()
-        except ValueError as error:
-            raise Wrong(str(error)) from error
-
-    def load(self) -> bytes:
-        """Return the key's 32 bytes.
-
-        Raises:
-            ValueError: the text is no Ed25519 public key.
-        """
-        return parse_public_key(_text_of(self.file) if self.file else self.public_key)
-
-
-def parse_public_key(text: str) -> bytes:
-    """Return the 32 bytes of the Ed25519 public key that `text` holds as PEM or as base64 of them.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    is_pem = "BEGIN" in text
-    body = "".join(line for line in text.splitlines() if "-----" not in line) if is_pem else text.strip()
-    try:
-        key = base64.b64decode(body, validate=True)
-    except ValueError as error:
-        raise ValueError(f"not an Ed25519 public key (PEM, or base64 of {KEY_BYTES} bytes): {error}") from error
-    if is_pem and not key.startswith(ED25519_HEAD):
-        raise ValueError("a public key in PEM, but of another kind than Ed25519")
-    key = key.removeprefix(ED25519_HEAD)
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"not an Ed25519 public key: {len(key)} bytes in place of {KEY_BYTES}")
-    return key
-
-
-class Source(_Section, frozen=True, kw_only=True):
+class Source(Section, frozen=True, kw_only=True):
     """When one source is read, and when a reading is late.
 
     Attributes:
@@ -204,11 +91,11 @@ def _section_of(declared: Declaration) -> tuple[str, Any, Any]:
     return declared.name, section, section()
 
 
-Sources = msgspec.defstruct("Sources", [_section_of(each) for each in SOURCES], bases=(_Section,), frozen=True)
+Sources = msgspec.defstruct("Sources", [_section_of(each) for each in SOURCES], bases=(Section,), frozen=True)
 Sources.__doc__ = "Every polled source, by its name."
 
 
-class KernelLog(_Section, frozen=True):
+class KernelLog(Section, frozen=True):
     """Where kernel records come from.
 
     `accept_userspace_records` believes lines that any privileged container can write; it is for trying things out.
@@ -219,7 +106,7 @@ class KernelLog(_Section, frozen=True):
     accept_userspace_records: bool = False
 
 
-class Recording(_Section, frozen=True):
+class Recording(Section, frozen=True):
     """What the agent itself records, for `fleetmend judge`.
 
     Attributes:
@@ -231,7 +118,7 @@ class Recording(_Section, frozen=True):
     most_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 1_000_000_000
 
 
-class Site(_Section, frozen=True, kw_only=True):
+class Site(Section, frozen=True, kw_only=True):
     """The site's own programs: executables in a folder, and functions of its packages (docs/how-to/write-a-check.md).
 
     Attributes:
@@ -254,7 +141,7 @@ class Site(_Section, frozen=True, kw_only=True):
             raise Wrong(f"folder {self.folder} is not an absolute path")
 
 
-class CheckSettings(_Section, frozen=True, kw_only=True):
+class CheckSettings(Section, frozen=True, kw_only=True):
     """What this node changes about one check; what is left out stays as the check declares it.
 
     Attributes:
@@ -314,7 +201,7 @@ def _nearest(name: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else " (`fleetmend checks` lists them)"
 
 
-class Watch(_Section, frozen=True, kw_only=True):
+class Watch(Section, frozen=True, kw_only=True):
     """What is watched, and how: all that who looks at a node needs to know. Every key has a default.
 
     Attributes:
@@ -334,8 +221,9 @@ class Watch(_Section, frozen=True, kw_only=True):
     simulation_directory: Path | None = None
     kernel_log: KernelLog = KernelLog()
     sources: Sources = Sources()  # type: ignore[valid-type] # made from the registry, which mypy cannot follow
+    redfish: Redfish = Redfish()
     site: Site = Site()
-    checks: dict[str, CheckSettings] = {}
+    checks: dict[str, CheckSettings] = msgspec.field(default_factory=dict)
 
     @property
     def approved_inventory(self) -> Path:
@@ -369,9 +257,9 @@ class Settings(Watch, frozen=True, kw_only=True):
     broker: Broker
     status_interval_s: Seconds = 60
     orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
-    trusted_keys: dict[str, TrustedKey] = {}
+    trusted_keys: dict[str, TrustedKey] = msgspec.field(default_factory=dict)
     recording: Recording = Recording()
-    places: dict[str, str | list[str]] = {}
+    places: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
 
 
 def load_settings(path: Path) -> Settings:

@@ -1,52 +1,35 @@
-"""The baseboard management controller, asked in band by `ipmitool` through the kernel's IPMI driver.
+"""The host's baseboard management controller, asked in one of two ways: by Redfish where the settings name it, by IPMI
+otherwise.
 
-A sick BMC answers after minutes or never, so it is asked seldom and by processes that can be killed. Its event log is
-read and never cleared: it is evidence, and others read it too.
+Never both: the same sensors and the same log stand behind them, so that every fault would be told twice, and a BMC is
+slow enough with one who asks. Redfish wins because somebody wrote it down; it also names the part that failed, with its
+serial number. When it fails, IPMI does not take its place in silence: the check is `unknown` until that is mended.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Protocol
 
-import msgspec
-
+from agent.sources.ipmi import IpmiBmc
+from agent.sources.redfish import RedfishBmc
 from agent.sources.source import Cost, Declaration, Privilege, Surroundings, Timing
-from agent.sources.tool import Time, Tool
-from checks.errors import CannotObserve
 from checks.readings import BmcReading
-from checks.readings.bmc import BmcEvent, BmcSensor
-
-DEVICES: Final = ("dev/ipmi0", "dev/ipmi/0", "dev/ipmidev/0")
-"""Source: ipmitool(1), `open` interface."""
-
-SENSORS: Final = ("sdr", "elist")
-EVENTS: Final = ("-c", "sel", "elist", "last", "100")
-"""Source: ipmitool(1). A BMC logs some events a day; a hundred within one interval are a fault of its own."""
-
-DAY_S: Final = 86_400.0
-"""For so long an event is told. Source: our choice: whoever has to look at it works within a day."""
-
-MOST_KEPT: Final = 200
-
-ONE_S: Final = 45.0
-"""For one question. Source: our choice; a repository of 200 sensors takes a slow BMC some 20 s over KCS."""
-
-STATUSES: Final = frozenset({"ok", "nc", "cr", "nr", "ns", "us"})
-"""Source: ipmitool 1.8.19, lib/ipmi_sdr.c, `ipmi_sdr_get_status`."""
-
-_SENSOR = re.compile(r"(.{1,32}?)\s*\| [0-9A-Fa-f]{1,3}h \| (\w\w) {1,2}\| {0,2}\d{1,3}\.\d{1,3} \| ?(.{0,200})")
-_EVENT = re.compile(r"([0-9a-f]{1,4}),[^,]{0,40},[^,]{0,40},([^,]{1,80}),([^,]{0,120}),(Asserted|Deasserted)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is remembered of the event log: its newest number, and the last day's events with when they were seen."""
+class Way(Protocol):
+    """One way to ask a BMC."""
 
-    last_record: int
-    events: tuple[tuple[float, BmcEvent], ...] = ()
+    async def read(self, deadline_s: float) -> BmcReading:
+        """Return one reading, which says so where there is no BMC to ask, or why it did not answer.
+
+        Raises:
+            CannotObserve: a process that asked cannot be killed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End what still runs."""
+        ...
 
 
 class BmcSource:
@@ -57,9 +40,8 @@ class BmcSource:
     def __init__(self, surroundings: Surroundings, timing: Timing) -> None:
         """Ask nothing yet."""
         self.timing = timing
-        self._root, self._monotonic = surroundings.root, surroundings.monotonic
-        self._store = surroundings.store(self.name)
-        self._ipmitool = Tool(surroundings.find("ipmitool"))
+        access = surroundings.redfish
+        self._way: Way = IpmiBmc(surroundings) if access is None else RedfishBmc(surroundings, access)
 
     async def read(self) -> BmcReading:
         """Return one reading, which says so where there is no BMC to ask.
@@ -67,51 +49,17 @@ class BmcSource:
         Raises:
             CannotObserve: a process that asked cannot be killed.
         """
-        at_s = self._monotonic()
-        if not self._ipmitool.is_installed or not any((self._root / device).exists() for device in DEVICES):
-            return BmcReading(at_s)
-        time = Time(self.timing.deadline_s, ONE_S, monotonic=self._monotonic)
-        try:
-            sensors = tuple(parse_sensors(await self._ask(time, *SENSORS)))
-            events = tuple(parse_events(await self._ask(time, *EVENTS)))
-        except CannotObserve as error:
-            if error.stuck:
-                raise
-            return BmcReading(at_s, present=True, failure=str(error))
-        return BmcReading(at_s, present=True, sensors=sensors, events=self._recent(events, at_s))
+        return await self._way.read(self.timing.deadline_s)
 
     async def close(self) -> None:
         """End what still runs."""
-        await self._ipmitool.close()
-
-    async def _ask(self, time: Time, *arguments: str) -> str:
-        ended = await self._ipmitool.run(*arguments, deadline_s=time.left_s())
-        if ended.code:
-            said = next((line.strip() for line in ended.text.splitlines() if line.strip()), "it said nothing")
-            raise CannotObserve(f"ipmitool {' '.join(arguments)} ended with code {ended.code}: {said[:200]}")
-        return ended.text
-
-    def _recent(self, events: Iterable[BmcEvent], at_s: float) -> tuple[BmcEvent, ...]:
-        """Return the events of the last day, those included that earlier looks saw and the log no longer holds.
-
-        What the log held at the first look is no news, nor is what it holds after somebody cleared it: numbers begin
-        anew then. An event of the boot before counts as one of now, for nobody can say how long the boot took.
-        """
-        kept = _kept(self._store.load())
-        found = tuple(events)
-        newest = max((event.record for event in found), default=0)
-        news = () if kept is None else [e for e in found if e.record > kept.last_record or newest < kept.last_record]
-        earlier = () if kept is None else [(min(seen_at_s, at_s), event) for seen_at_s, event in kept.events]
-        recent = [*earlier, *((at_s, event) for event in news)][-MOST_KEPT:]
-        now = Kept(newest, tuple((seen_at_s, event) for seen_at_s, event in recent if at_s - seen_at_s < DAY_S))
-        if now != kept:
-            self._store.save(msgspec.to_builtins(now))
-        return tuple(event for _, event in now.events)
+        await self._way.close()
 
 
 SOURCE: Final = Declaration(
     name=BmcSource.name,
-    summary="Sensors and event log of the baseboard management controller, from `ipmitool`.",
+    summary="Sensors and event log of the baseboard management controller, by Redfish where `[redfish]` names it, else "
+    "from `ipmitool`.",
     reading=BmcReading,
     timing=Timing(interval_s=600.0, fast_interval_s=300.0, deadline_s=100.0),
     cost=Cost.HIGH,
@@ -119,31 +67,3 @@ SOURCE: Final = Declaration(
     hangs_with="the BMC",
     make=BmcSource,
 )
-
-
-def _kept(saved: Mapping[str, Any]) -> Kept | None:
-    try:
-        return msgspec.convert(saved, type=Kept)
-    except msgspec.ValidationError:
-        return None
-
-
-def parse_sensors(text: str) -> Iterator[BmcSensor]:
-    """Yield every sensor of `ipmitool sdr elist`; a line of another form is left out."""
-    for line in text.splitlines():
-        match = _SENSOR.fullmatch(line.rstrip())
-        if match is not None and match[2] in STATUSES:
-            yield BmcSensor(_printable(match[1]), match[2], _printable(match[3]))
-
-
-def parse_events(text: str) -> Iterator[BmcEvent]:
-    """Yield every entry of `ipmitool -c sel elist`; a line of another form is left out."""
-    for line in text.splitlines():
-        match = _EVENT.fullmatch(line.strip())
-        if match is not None:
-            is_asserted = match[4] == "Asserted"
-            yield BmcEvent(int(match[1], 16), _printable(match[2]), _printable(match[3]), is_asserted)
-
-
-def _printable(text: str) -> str:
-    return "".join(character for character in text if character.isprintable()).strip()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from agent.manifest_file import Approved
+from agent.sources.redfish_access import RedfishAccess
 from agent.sources.remembered import Store
 from checks.readings import KernelLogState, KernelRecord, Reading
 
@@ -70,6 +71,7 @@ class Surroundings:
         nvml_command: starts the process that asks NVML.
         monotonic: seconds since the machine's boot; they never jump.
         approved: what a person approved for the machine; it wins over what was learnt.
+        redfish: how its BMC is asked over the network, `None` when it is not.
     """
 
     store: Callable[[str], Store]
@@ -78,6 +80,7 @@ class Surroundings:
     nvml_command: tuple[str, ...] = NVML_CHILD
     monotonic: Callable[[], float] = time.monotonic
     approved: Approved = field(default_factory=Approved)
+    redfish: RedfishAccess | None = None
 
     @property
     def sysfs(self) -> Path:

@@ -88,11 +88,27 @@ RULES = (
 """Source: Meta gcm, check-ipmitool check-sel, whose patterns these cover; wording of ipmitool 1.8.19,
 include/ipmitool/ipmi_sel.h, and of the IPMI specification 2.0, table 42-3."""
 
+LOGGED = Rule(
+    "logged",
+    re.compile(""),
+    Verdict.DEGRADED,
+    Action.CONTACT_SUPPORT,
+    "the BMC calls it critical",
+)
+"""What an entry means that no rule knows and that the BMC itself grades: vendors word them each in their own way.
+Source: Redfish, LogEntry, `Severity`; our choice: one entry alone does not take a node out."""
+
+_LIMIT = re.compile(r"^(?:Lower|Upper) (?:Non-critical|Critical|Non-recoverable) going")
+"""A limit that was crossed: the sensor shows whether it still is. Source: IPMI 2.0, table 42-2."""
+
 STATUS = {
     "cr": (Verdict.DEGRADED, "critical"),
     "nr": (Verdict.FAILED, "beyond what it recovers from"),
 }
 """`nc`, non-critical, is where a fan speeds up by itself: no finding."""
+
+WARNED = frozenset({"supply", "fan"})
+"""Kinds of parts with nothing that could speed up for them: for these, a warning is one. Source: our choice."""
 
 _BROKEN_SUPPLY = re.compile(r"Failure detected|AC lost|input lost|Redundancy Lost", re.IGNORECASE)
 
@@ -102,20 +118,39 @@ def judge(readings: Sequence[BmcReading]) -> tuple[Finding, ...]:
     reading = readings[-1]
     if not reading.present:
         return ()
+    return (*_judge_answer(reading), *_judge_sensors(reading), *_judge_log(reading))
+
+
+def _judge_answer(reading: BmcReading) -> Iterator[Finding]:
     if reading.failure:
         because = f"the BMC could not be asked: {reading.failure}"
-        return (Finding(ID, "host", "unreadable", Verdict.UNKNOWN, Action.NONE, because), *_judge_log(reading))
-    return (*(finding for sensor in reading.sensors for finding in _judge_sensor(sensor)), *_judge_log(reading))
+        yield Finding(ID, "host", "unreadable", Verdict.UNKNOWN, Action.NONE, because)
+
+
+def _judge_sensors(reading: BmcReading) -> Iterator[Finding]:
+    """Yield what is wrong with the parts, and with the system as a whole only where no part explains it."""
+    parts = [sensor for sensor in reading.sensors if sensor.kind != "system"]
+    found = [finding for sensor in parts for finding in _judge_sensor(sensor)]
+    wholes = [sensor for sensor in reading.sensors if sensor.kind == "system"]
+    yield from found or (finding for sensor in wholes for finding in _judge_sensor(sensor))
 
 
 def _judge_sensor(sensor: BmcSensor) -> Iterator[Finding]:
     if sensor.status in STATUS:
         verdict, words = STATUS[sensor.status]
         because = f"sensor {sensor.name} is {words}: {sensor.text or 'no reading'}"
-        yield Finding(ID, sensor.name, "sensor", verdict, Action.CONTACT_SUPPORT, because)
+        yield Finding(ID, sensor.name, "sensor", verdict, Action.CONTACT_SUPPORT, because, serial=sensor.serial)
     elif _BROKEN_SUPPLY.search(sensor.text):
         because = f"sensor {sensor.name} says: {sensor.text}"
-        yield Finding(ID, sensor.name, "supply", Verdict.DEGRADED, Action.CONTACT_SUPPORT, because)
+        yield _asking(sensor, "supply", because)
+    elif sensor.status == "nc" and sensor.kind in WARNED:
+        because = f"{sensor.kind} {sensor.name} has a warning: {sensor.text or 'no reading'}"
+        yield _asking(sensor, "sensor", because)
+
+
+def _asking(sensor: BmcSensor, code: str, because: str) -> Finding:
+    verdict, action = Verdict.DEGRADED, Action.CONTACT_SUPPORT
+    return Finding(ID, sensor.name, code, verdict, action, because, serial=sensor.serial)
 
 
 def _judge_log(reading: BmcReading) -> Iterator[Finding]:
@@ -130,7 +165,10 @@ def _judge_log(reading: BmcReading) -> Iterator[Finding]:
 
 def _rule_of(event: BmcEvent) -> Rule | None:
     text = f"{event.sensor} | {event.event}"
-    return next((rule for rule in RULES if event.asserted and rule.pattern.search(text)), None)
+    if not event.asserted:
+        return None
+    graded = LOGGED if event.severity == "critical" and not _LIMIT.match(event.event) else None
+    return next((rule for rule in RULES if rule.pattern.search(text)), graded)
 
 
 def _logged(event: BmcEvent, rule: Rule) -> Finding:
@@ -145,14 +183,15 @@ CHECK = LevelCheck(
     reading=BmcReading,
     judge=judge,
     outcomes=(
-        *(Outcome(rule.code, rule.verdict, rule.action) for rule in RULES),
+        *(Outcome(rule.code, rule.verdict, rule.action) for rule in (*RULES, LOGGED)),
         *(Outcome("sensor", verdict, Action.CONTACT_SUPPORT) for verdict, _ in STATUS.values()),
         Outcome("supply", Verdict.DEGRADED, Action.CONTACT_SUPPORT),
         Outcome("unreadable", Verdict.UNKNOWN),
     ),
     policy=Policy(clear_after=2, because="a sensor that is read at the edge of its limit goes to and fro"),
     thresholds={
-        "sensor": "the BMC's own limits: critical degraded, non-recoverable failed",
+        "sensor": "the BMC's own limits: critical degraded, non-recoverable failed; of a supply or fan by Redfish, a "
+        "warning, too (our choice)",
         "log": "entries that came within a day and whose end was not logged (our choice)",
     },
 )

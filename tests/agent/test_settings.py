@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.settings import Settings, SettingsError, load_settings
+from agent.sources.redfish_access import RedfishAccess
 from agent.sources.source import Timing
 from wire.orders import OrderAction
 
@@ -216,3 +217,47 @@ def test_settings_never_change(tmp_path: Path) -> None:
     settings = load(tmp_path, LEAST)
     with pytest.raises(AttributeError, match="immutable"):
         settings.cell = "other"  # type: ignore[misc] # what mypy forbids is what is tried here
+
+
+def test_a_bmc_is_asked_by_redfish_where_it_is_named(tmp_path: Path) -> None:
+    assert load(tmp_path, LEAST).redfish.access() is None
+    fingerprint = ":".join(["AB"] * 32)
+    account = f'url = "https://169.254.0.17/"\nuser = "fleetmend"\npassword_file = "{tmp_path}/none"\n'
+    access = load(tmp_path, f'{LEAST}[redfish]\n{account}fingerprint = "{fingerprint}"').redfish.access()
+    assert access == RedfishAccess("https://169.254.0.17", "fleetmend", tmp_path / "none", None, "ab" * 32)
+
+
+ACCOUNT = 'user = "a"\npassword_file = "/b"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f'url = "http://bmc"\n{ACCOUNT}', "redfish.url: it is not https://host or https://host:port"),
+        (f'url = "https://bmc:99999"\n{ACCOUNT}', "redfish.url: it is not https://host or https://host:port"),
+        (f'url = "https://bmc/redfish"\n{ACCOUNT}', "redfish.url: it is not https://host or https://host:port"),
+        (
+            f'url = "https://a:b@bmc"\n{ACCOUNT}',
+            "redfish.url: no user and password in the address: give user and password_file",
+        ),
+        (
+            'url = "https://bmc"',
+            "redfish: url needs user and password_file, of an account of the BMC with the role ReadOnly",
+        ),
+        (
+            'url = "https://bmc"\nuser = "a:b"\npassword_file = "/c"',
+            "redfish.user: 'a:b' has a colon in it, which HTTP takes for the end of the name",
+        ),
+        (ACCOUNT, "redfish: user and password_file are of no use without url"),
+        (
+            f'url = "https://bmc"\n{ACCOUNT}ca_file = "/c"\nverify = false',
+            "redfish: give one of ca_file, fingerprint and verify = false",
+        ),
+        (
+            f'url = "https://bmc"\n{ACCOUNT}fingerprint = "ab"',
+            "redfish.fingerprint: 'ab' is no SHA-256 of a certificate: 64 hexadecimal digits",
+        ),
+    ],
+)
+def test_half_a_bmc_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, f"{LEAST}[redfish]\n{text}") == [problem]

@@ -261,6 +261,7 @@ LEVELS = [
     ("host.inventory", "replaced", Verdict.DEGRADED, Action.NONE, ""),
     ("host.bmc", "power_supply", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "host_part_watch"),
     ("host.bmc", "fan", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "host_part_watch"),
+    ("host.bmc", "logged", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "host_part_watch"),
     ("host.bmc", "throttled", Verdict.DEGRADED, Action.NONE, ""),
     ("host.bmc", "memory", Verdict.FAILED, Action.CONTACT_SUPPORT, "host_part_failed"),
     ("host.time", "offset", Verdict.DEGRADED, Action.NONE, ""),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.manifest_file import Approved
+from agent.sources.redfish_access import RedfishAccess
 from agent.sources.source import NVML_CHILD, Surroundings, Timing
 from checks.manifest import Manifest
 from cli.inventory_file import render
@@ -30,6 +31,7 @@ def surroundings_at(
     tools: Path | None = None,
     nvml_command: tuple[str, ...] = NVML_CHILD,
     monotonic: Callable[[], float] = lambda: 5.0,
+    redfish: RedfishAccess | None = None,
 ) -> Surroundings:
     """Return the surroundings below a folder. `tools`: where programs are, those of this host when not given."""
     kept = store or MemoryStore()
@@ -41,6 +43,7 @@ def surroundings_at(
         nvml_command=nvml_command,
         monotonic=monotonic,
         approved=Approved(root / INVENTORY),
+        redfish=redfish,
     )
 
 

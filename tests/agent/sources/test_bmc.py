@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sources.bmc import DAY_S, BmcSource, parse_events, parse_sensors
+from agent.sources.bmc import BmcSource
+from agent.sources.bmc_log import DAY_S
+from agent.sources.ipmi import parse_events, parse_sensors
 from checks.readings import BmcReading
 from checks.readings.bmc import BmcEvent, BmcSensor
 from tests.support.ipmi import log_events, running_bmc
