@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controller.cell import Cell
@@ -32,6 +32,7 @@ class FrontDesk:
     transport: Transport
     clock: Callable[[], float]
     cell_name: str
+    topology_errors: Mapping[str, str] = field(default_factory=dict)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -138,6 +139,7 @@ class FrontDesk:
             "broker_connected": self.transport.connected,
             "scheduler": self.watch.scheduler.name,
             "scheduler_error": self.watch.error,
+            "topology_errors": dict(self.topology_errors),
             "paused": self.belief.paused,
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from controller.cell import Cell
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
+from controller.events import Logged
 from controller.intake import Intake
 from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
@@ -31,6 +33,8 @@ from controller.schedulers.none import NoScheduler
 from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.settings import ControllerSettings, NoticeSection, SchedulerSection
 from controller.store.sqlite import SqliteLog
+from controller.topology.configured import sources_of
+from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -114,13 +118,22 @@ class Controller:
     desk: OrderDesk
     watch: ScheduleWatch
     front: FrontDesk
+    topology: TopologyWatch
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def build(cls, settings: ControllerSettings) -> Controller:
-        """Open the log, recall what is believed, and put the parts together; nothing runs yet."""
+        """Open the log, recall what is believed, and put the parts together; nothing runs yet.
+
+        Raises:
+            PlaybookErrors: with every problem of every playbook.
+            Unreadable: with every problem of every file that says where nodes stand.
+            KeyFileError: the signing key cannot be used.
+            StoreError: the event log cannot be opened.
+        """
         state = settings.state
+        places = sources_of(settings.topology)
         event_log = SqliteLog(state / "events.sqlite")
         term = event_log.begin_term()
         cell = Cell(event_log, rules_of(settings))
@@ -144,10 +157,11 @@ class Controller:
         intake = Intake(
             cell, transport, Receipts.recall(event_log), settings.cell, settings.silence.silent_after_s, time.time
         )
-        front = FrontDesk(cell, intake, desk, watch, transport, time.time, settings.cell)
+        topology = TopologyWatch(cell, places, settings.topology.interval_s)
+        front = FrontDesk(cell, intake, desk, watch, transport, time.time, settings.cell, topology.errors)
         intake.on_order_ended = front.order_ended
-        cell.act = effects.act
-        return cls(settings, cell, transport, intake, effects, desk, watch, front)
+        cell.act = _each(effects.act, topology.note)
+        return cls(settings, cell, transport, intake, effects, desk, watch, front, topology)
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -179,6 +193,7 @@ class Controller:
                     await self.watch.look()
             self.effects.resume()
             group.create_task(self.watch.run(), name="schedule-watch")
+            group.create_task(self.topology.run(), name="topology-watch")
             group.create_task(
                 self.transport.run(on_message=self.intake.take, on_connected=self._connected), name="mqtt"
             )
@@ -189,6 +204,16 @@ class Controller:
 
     async def _connected(self) -> None:
         log.info("broker.connected", url=self.settings.broker.url)
+
+
+def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:
+    """Return what tells each of them."""
+
+    def tell(entry: Logged) -> None:
+        for listener in listeners:
+            listener(entry)
+
+    return tell
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

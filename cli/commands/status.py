@@ -48,6 +48,9 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "broker": "connected" if answer["broker_connected"] else cell("not connected", "red"),
                 "scheduler": answer["scheduler"] or "none",
                 "scheduler error": cell(answer["scheduler_error"], "red"),
+                "places unreadable": cell(
+                    "; ".join(f"{source}: {why}" for source, why in answer["topology_errors"].items()), "yellow"
+                ),
                 "frozen": cell(answer["frozen"], "red"),
                 "paused by": cell(answer["paused"], "yellow"),
                 "rejected": ", ".join(f"{reason} {count}" for reason, count in answer["rejected_messages"].items()),
