@@ -157,7 +157,7 @@ class Controller:
         intake = Intake(
             cell, transport, Receipts.recall(event_log), settings.cell, settings.silence.silent_after_s, time.time
         )
-        topology = TopologyWatch(cell, places, settings.topology.interval_s)
+        topology = TopologyWatch(cell, places)
         front = FrontDesk(cell, intake, desk, watch, transport, time.time, settings.cell, topology.errors)
         intake.on_order_ended = front.order_ended
         cell.act = _each(effects.act, topology.note)

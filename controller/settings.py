@@ -117,6 +117,9 @@ class NetBoxSection(_Section):
         description="kind of place → field of a device: site, location, rack, role, cluster, tenant, platform, "
         "device_type, custom_fields.NAME, or tags.PREFIX for tags like PREFIX:name",
     )
+    interval_s: Annotated[float, Field(ge=10)] = Field(
+        default=600.0, description="between two readings of all devices, which are work for it"
+    )
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> NetBoxSection:
@@ -136,7 +139,7 @@ class TopologySection(_Section):
     netbox: NetBoxSection | None = None
     slurm: Path | None = Field(default=None, description="Slurm's topology.conf")
     ib_fabric: Path | None = Field(default=None, description="file into which ibnetdiscover wrote")
-    interval_s: Annotated[float, Field(ge=1)] = Field(default=60.0, description="between two looks at each of them")
+    interval_s: Annotated[float, Field(ge=1)] = Field(default=60.0, description="between two looks at each file")
 
 
 class ControllerSettings(_Section):

@@ -17,7 +17,7 @@ def sources_of(section: TopologySection) -> tuple[Source, ...]:
         Unreadable: with every problem of every file.
     """
     makers = ((file.source, section.file), (slurm.source, section.slurm), (ib_fabric.source, section.ib_fabric))
-    files = [make(path) for make, path in makers if path is not None]
+    files = [make(path, section.interval_s) for make, path in makers if path is not None]
     problems: Problems = []
     for each in files:
         try:
@@ -38,4 +38,4 @@ def _netbox(section: NetBoxSection | None, problems: Problems) -> tuple[NetBox, 
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{section.token_file}: topology.netbox.token_file cannot be read: {error}")
         return ()
-    return (NetBox(section.url, token, section.query, section.places, section.ca_file),)
+    return (NetBox(section.url, token, section.query, section.places, section.ca_file, section.interval_s),)

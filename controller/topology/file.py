@@ -25,9 +25,9 @@ _RANGES = re.compile(r"\[[0-9,\-]*\]")
 _SPARED = "\x1f"
 
 
-def source(path: Path) -> FileSource[ByName]:
+def source(path: Path, interval_s: float = 60.0) -> FileSource[ByName]:
     """Return the file as a source."""
-    return FileSource("file", path, parse)
+    return FileSource("file", path, parse, interval_s)
 
 
 def parse(text: str, path: Path) -> ByName:

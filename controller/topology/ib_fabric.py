@@ -37,9 +37,9 @@ class ByGuid:
         return {LEAF: tuple(found)} if found else {}
 
 
-def source(path: Path) -> FileSource[ByGuid]:
+def source(path: Path, interval_s: float = 60.0) -> FileSource[ByGuid]:
     """Return the file as a source."""
-    return FileSource("ib_fabric", path, parse)
+    return FileSource("ib_fabric", path, parse, interval_s)
 
 
 def parse(text: str, path: Path) -> ByGuid:

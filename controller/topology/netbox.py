@@ -57,6 +57,7 @@ class NetBox:
     query: str
     fields: Mapping[str, str]
     ca_file: Path | None = None
+    interval_s: float = 600.0
     name: str = "netbox"
 
     async def read(self) -> ByName:

@@ -25,9 +25,9 @@ KEYS = frozenset({"switchname", "switches", "nodes", "linkspeed", "blockname", "
 _PAIR = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|\S+)")
 
 
-def source(path: Path) -> FileSource[ByName]:
+def source(path: Path, interval_s: float = 60.0) -> FileSource[ByName]:
     """Return the file as a source."""
-    return FileSource("slurm", path, parse)
+    return FileSource("slurm", path, parse, interval_s)
 
 
 @dataclass(frozen=True, slots=True)

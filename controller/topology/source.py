@@ -45,8 +45,13 @@ class Source(Protocol):
         """As in `controller.policy.places.PRECEDENCE`."""
         ...
 
+    @property
+    def interval_s(self) -> float:
+        """Between two readings."""
+        ...
+
     async def read(self) -> Map:
-        """Return what it says now; the very same object when nothing has changed.
+        """Return what it says now.
 
         Raises:
             Unreadable: it cannot be asked, or says what cannot be.
@@ -109,6 +114,7 @@ class FileSource(Generic[M]):
     name: str
     path: Path
     parse: Parse[M]
+    interval_s: float = 60.0
     _seen: tuple[int, int, int] | None = None
     _map: M | None = None
 

@@ -52,6 +52,11 @@ async def hear(cell: Cell, *nodes: str, facts: NodeFacts | None = None) -> None:
     await cell.submit([NodeSeen(node, "boot-1", facts or NodeFacts()) for node in nodes])
 
 
+async def read(watch: TopologyWatch) -> None:
+    for source in watch.sources:
+        await watch.read(source)
+
+
 async def until_taken_back(cell: Cell, node: str, source: str) -> None:
     async with asyncio.timeout(10):
         while True:
@@ -69,7 +74,7 @@ async def test_nodes_are_placed_when_they_are_heard_of_and_only_what_changed_is_
     path.write_text("node,rack\nn[1-3],r1\n")
     async with running(tmp_path) as cell:
         watch = watch_of(cell, file.source(path))
-        await watch.read()
+        await read(watch)
         await watch.place()
         assert told(cell) == []
         await hear(cell, "n1", "n9")
@@ -78,7 +83,7 @@ async def test_nodes_are_placed_when_they_are_heard_of_and_only_what_changed_is_
         await watch.place()
         assert [NodePlaced("n1", {"rack": ["r1"]}, "file"), NodePlaced("n2", {"rack": ["r1"]}, "file")] == told(cell)
         path.write_text("node,rack\nn[1,3],r1\nn2,r22\n")
-        await watch.read()
+        await read(watch)
         await watch.place()
         assert [NodePlaced("n2", {"rack": ["r22"]}, "file")] == told(cell)[2:]
         assert {"n2"} == cell.belief.residents["rack", "r22"]
@@ -90,16 +95,16 @@ async def test_a_bad_file_keeps_what_it_said_last_and_is_logged_once(tmp_path: P
     async with running(tmp_path) as cell:
         watch = watch_of(cell, slurm.source(path))
         await hear(cell, "n1", "n2")
-        await watch.read()
+        await read(watch)
         path.write_text("SwitchName=s0 Nodes=n[1-\n")
         with capture_logs() as logged:
-            await watch.read()
-            await watch.read()
+            await read(watch)
+            await read(watch)
             await watch.place()
             assert cell.belief.nodes["n1"].places["leaf"] == ("s0",)
             assert watch.errors["slurm"].startswith(f"{path}:1: Nodes: hostlist")
             path.write_text("SwitchName=s10 Nodes=n1\n")
-            await watch.read()
+            await read(watch)
             await watch.place()
         assert watch.errors == {}
         assert cell.belief.nodes["n1"].places["leaf"] == ("s10",)
@@ -112,7 +117,7 @@ async def test_a_bad_file_keeps_what_it_said_last_and_is_logged_once(tmp_path: P
 async def test_a_fabric_finds_nodes_by_the_guids_that_they_tell(tmp_path: Path) -> None:
     async with running(tmp_path) as cell:
         watch = watch_of(cell, ib_fabric.source(DUMP))
-        await watch.read()
+        await read(watch)
         await hear(cell, "n1")
         await watch.place()
         assert told(cell) == []
@@ -148,14 +153,14 @@ async def test_a_fleet_is_placed_in_batches_and_a_restart_tells_nothing_again(tm
     async with running(tmp_path) as cell:
         watch = watch_of(cell, file.source(path))
         await hear(cell, *(f"n{number}" for number in range(2000)))
-        await watch.read()
+        await read(watch)
         await watch.place()
         assert len(told(cell)) == 2000
         assert {f"n{number}" for number in range(32, 64)} == cell.belief.residents["leaf", "leaf-1"]
         before: Belief = cell.belief
     async with running(tmp_path) as again:
         watch = watch_of(again, file.source(path))
-        await watch.read()
+        await read(watch)
         await watch.place()
         assert len(told(again)) == 2000
         assert before.residents == again.belief.residents
@@ -182,7 +187,7 @@ def test_sources_come_with_their_settings(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("abc\n")
     section = TopologySection(netbox=NetBoxSection(url="https://netbox.example", token_file=tmp_path / "token"))
     (netbox,) = sources_of(section)
-    assert (netbox.name, getattr(netbox, "token", "")) == ("netbox", "abc")
+    assert (netbox.name, netbox.interval_s, getattr(netbox, "token", "")) == ("netbox", 600.0, "abc")
     assert sources_of(TopologySection()) == ()
 
 
