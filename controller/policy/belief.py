@@ -137,8 +137,11 @@ class Belief:
         places.move(self.residents, node.name, before=before, after=places.places_of(node))
 
     def _claim(self, node: NodeBelief, source: str, claim: dict[str, list[str]]) -> None:
+        kept = places.claimed(claim)
+        if kept == node.claims.get(source, {}):
+            return
         node.claims.pop(source, None)
-        if kept := places.claimed(claim):
+        if kept:
             node.claims[source] = kept
         node.places = places.merged(node.claims)
 

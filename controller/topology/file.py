@@ -61,6 +61,7 @@ class _Table:
         self.placing = Placing()
         self.problems: list[Problem] = []
         self._lines: dict[tuple[str, str], int] = {}
+        self._cells: dict[str, list[str]] = {}
 
     def take(self, line: int, cells: Sequence[str]) -> None:
         """Take one row in."""
@@ -74,6 +75,8 @@ class _Table:
                 self._put(line, nodes, kind, names)
 
     def _nodes(self, line: int, text: str) -> list[str]:
+        if NAME.fullmatch(text):
+            return [text]
         try:
             nodes = expand(text)
         except ValueError as error:
@@ -86,10 +89,15 @@ class _Table:
         return nodes
 
     def _names(self, line: int, kind: str, cell: str) -> list[str]:
+        if cell in self._cells:
+            return self._cells[cell]
         names = [name.strip() for name in cell.split(SEVERAL)] if cell else []
         flaws = list(filter(None, map(why_no_place, names)))
         self.problems += [Problem(line, kind, flaw) for flaw in flaws]
-        return [] if flaws else names
+        if flaws:
+            return []
+        self._cells[cell] = names
+        return names
 
     def _put(self, line: int, nodes: Sequence[str], kind: str, names: Sequence[str]) -> None:
         for node in nodes:

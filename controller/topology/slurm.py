@@ -1,7 +1,7 @@
 """Slurm's `topology.conf`: the tree of switches, and the blocks, of its topology plugins.
 
-The switch that lists a node is its leaf, and the switches above that one are its spines; a block is a place of its own
-kind, since sites use it for racks as well as for NVLink domains. Source: topology.conf(5), Slurm 24.11.
+The lowest switch that lists a node is its leaf, and the switches above that one are its spines; a block is a place of
+its own kind, since sites use it for racks as well as for NVLink domains. Source: topology.conf(5), Slurm 24.11.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from wire.topics import NAME
 
 SPINE = "spine"
 BLOCK = "block"
-KEYS = frozenset({"switchname", "switches", "nodes", "linkspeed", "blockname", "blocksizes"})
-"""In any case of letters."""
+KEYS = frozenset({"switchname", "switches", "nodes", "linkspeed", "level", "blockname", "blocksizes"})
+"""In any case of letters. `Level` is in what `scontrol show topology` prints, which is as good as the file."""
 
 _PAIR = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|\S+)")
 
@@ -66,7 +66,8 @@ class _Tree:
             self.problems.append(Problem(switch.line, "SwitchName", wrong))
             return
         self.switches[switch.name] = switch
-        self._place(switch.line, LEAF, switch.name, switch.nodes)
+        if not switch.below:
+            self._place(switch.line, LEAF, switch.name, switch.nodes)
 
     def _place(self, line: int, kind: str, name: str, nodes: tuple[str, ...]) -> None:
         if flaw := why_no_place(name):
@@ -97,7 +98,7 @@ class _Tree:
             for name in switch.below:
                 above.setdefault(name, []).append(switch.name)
         for switch in self.switches.values():
-            spines = _all_above(switch.name, above) if switch.nodes else []
+            spines = _all_above(switch.name, above) if switch.nodes and not switch.below else []
             for spine in spines:
                 self._place(switch.line, SPINE, spine, switch.nodes)
 

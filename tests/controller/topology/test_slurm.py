@@ -1,6 +1,7 @@
 """Slurm's topology.conf, tree and blocks.
 
-TREE and BLOCKS have the syntax of the examples in topology.conf(5) of Slurm 24.11.
+TREE was taken by slurmctld 22.05 as it stands, and SHOWN is what its `scontrol show topology` then printed; BLOCKS has
+the syntax of the example in topology.conf(5) of Slurm 24.11.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ SwitchName=core0 Switches=s[0-1]
 SwitchName=core1 Switches=s2
 SwitchName=top Switches=core[0-1]
 """
+SHOWN = """\
+SwitchName=s0 Level=0 LinkSpeed=1 Nodes=tux[0-1]
+SwitchName=s1 Level=0 LinkSpeed=900 Nodes=tux[2-3]
+SwitchName=s2 Level=0 LinkSpeed=1 Nodes=tux4,tux5
+SwitchName=core0 Level=1 LinkSpeed=1 Nodes=tux[0-3] Switches=s[0-1]
+SwitchName=core1 Level=1 LinkSpeed=1 Nodes=tux[4-5] Switches=s2
+SwitchName=top Level=2 LinkSpeed=1 Nodes=tux[0-5] Switches=core[0-1]
+"""
 BLOCKS = """\
 BlockName=block01 Nodes=tux[01-18]
 BlockName=block02 Nodes=tux[19-36]
@@ -38,6 +47,10 @@ def test_the_switch_that_lists_a_node_is_its_leaf_and_those_above_are_its_spines
     assert read.places_of("tux3") == {"leaf": ("s1",), "spine": ("core0", "top")}
     assert read.places_of("tux5") == {"leaf": ("s2",), "spine": ("core1", "top")}
     assert read.places_of("tux6") == {}
+
+
+def test_slurm_and_we_understand_the_file_alike() -> None:
+    assert parse(SHOWN, PATH) == parse(TREE, PATH)
 
 
 def test_a_block_is_a_place_of_its_own_kind() -> None:
@@ -66,8 +79,8 @@ def test_each_mistake_is_told_with_line_and_key(text: str, told: str) -> None:
 
 
 def test_switches_in_a_circle_end() -> None:
-    read = parse("SwitchName=a Switches=b Nodes=n1\nSwitchName=b Switches=a\n", PATH)
-    assert read.places_of("n1") == {"leaf": ("a",), "spine": ("b",)}
+    read = parse("SwitchName=a Switches=b\nSwitchName=b Switches=a,leaf\nSwitchName=leaf Nodes=n1\n", PATH)
+    assert read.places_of("n1") == {"leaf": ("leaf",), "spine": ("b", "a")}
 
 
 async def test_it_is_a_source(tmp_path: Path) -> None:
