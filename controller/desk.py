@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controller.cell import Cell
@@ -36,6 +36,7 @@ class FrontDesk:
     leads: Callable[[], bool] = lambda: True
     leader_url: Callable[[], str] = lambda: ""
     store_use: Callable[[], dict[str, object]] = dict
+    topology_errors: Mapping[str, str] = field(default_factory=dict)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -154,6 +155,7 @@ class FrontDesk:
             "scheduler_error": self.watch.error,
             "paused": self.belief.pauses.get(FLEET, ""),
             "pauses": {str(scope): by for scope, by in self.belief.pauses.items()},
+            "topology_errors": dict(self.topology_errors),
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),
             "lag_s": round(self.intake.lag_s(self.clock()), 3),

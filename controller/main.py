@@ -16,6 +16,7 @@ from controller.playbooks import PlaybookErrors
 from controller.service import AlreadyRunning, Controller, lock_state
 from controller.settings import SettingsError, load
 from controller.store.log import Fenced, StoreError
+from controller.topology.source import Unreadable
 from wire.logs import configure_logging
 
 EX_CONFIG = 78
@@ -35,7 +36,7 @@ def main(config: Path, check: bool) -> None:
         settings = load(config)
         lock_state(settings.state)
         controller = Controller.build(settings)
-    except (SettingsError, PlaybookErrors, KeyFileError) as error:
+    except (SettingsError, PlaybookErrors, KeyFileError, Unreadable) as error:
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)
     except (AlreadyRunning, OSError) as error:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from controller.cell import Cell
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
+from controller.events import Logged
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
@@ -36,6 +38,8 @@ from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.settings import ControllerSettings, NoticeSection, SchedulerSection
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import StoreError
+from controller.topology.configured import sources_of
+from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -127,13 +131,22 @@ class Controller:
     front: FrontDesk
     leadership: Leadership
     housekeeping: Housekeeping
+    topology: TopologyWatch
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def build(cls, settings: ControllerSettings) -> Controller:
-        """Open the log, recall what is believed, and put the parts together; nothing runs yet."""
+        """Open the log, recall what is believed, and put the parts together; nothing runs yet.
+
+        Raises:
+            PlaybookErrors: with every problem of every playbook.
+            Unreadable: with every problem of every file that says where nodes stand.
+            KeyFileError: the signing key cannot be used.
+            StoreError: the event log cannot be opened.
+        """
         state = settings.state
+        places = sources_of(settings.topology)
         event_log = open_store(settings.store, state)
         cell = Cell(event_log, rules_of(settings))
         recalled = cell.recall()
@@ -159,6 +172,7 @@ class Controller:
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
         housekeeping = Housekeeping(cell, receipts, settings, time.time)
+        topology = TopologyWatch(cell, places)
         front = FrontDesk(
             cell,
             intake,
@@ -170,10 +184,11 @@ class Controller:
             leads=leadership.leads,
             leader_url=lambda: leadership.leader_url,
             store_use=housekeeping.use,
+            topology_errors=topology.errors,
         )
         intake.on_order_ended = front.order_ended
-        cell.act = effects.act
-        return cls(settings, cell, transport, intake, effects, desk, watch, front, leadership, housekeeping)
+        cell.act = _each(effects.act, topology.note)
+        return cls(settings, cell, transport, intake, effects, desk, watch, front, leadership, housekeeping, topology)
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -235,6 +250,7 @@ class Controller:
                     await self.watch.look()
             self.effects.resume()
             group.create_task(self.watch.run(), name="schedule-watch")
+            group.create_task(self.topology.run(), name="topology-watch")
             group.create_task(
                 self.transport.run(on_message=self.intake.take, on_connected=self._connected), name="mqtt"
             )
@@ -254,6 +270,16 @@ def _holds(belief: Belief) -> dict[str, NodeSchedule]:
         for name, node in belief.nodes.items()
         if node.held_since or node.foreign_reason
     }
+
+
+def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:
+    """Return what tells each of them."""
+
+    def tell(entry: Logged) -> None:
+        for listener in listeners:
+            listener(entry)
+
+    return tell
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

@@ -15,6 +15,8 @@ from controller.policy.freezes import minute_of_week, moment_in
 from controller.policy.ledger import KEPT_S
 from controller.policy.rules import BreakerRule, Budget, Freeze, Limit
 from controller.policy.scopes import FLEET_KIND, KINDS, Scope
+from controller.topology.netbox import why_no_field
+from wire.places import why_no_kind
 from wire.topics import NAME
 from wire.url import addresses_of
 
@@ -245,6 +247,45 @@ class StoreSection(_Section):
         return self.password_file.read_text("utf-8").strip() if self.password_file else ""
 
 
+class NetBoxSection(_Section):
+    """NetBox as a source of where nodes stand: its devices have the names of nodes."""
+
+    url: str = Field(description="of its root, https://netbox.example")
+    token_file: Path | None = Field(default=None, description="file that holds an API token and nothing else")
+    ca_file: Path | None = None
+    query: str = Field(
+        default="status=active", description="which devices, as in NetBox's address line, e.g. role=gpu-server"
+    )
+    places: dict[str, str] = Field(
+        default={"site": "site", "rack": "rack"},
+        description="kind of place → field of a device: site, location, rack, role, cluster, tenant, platform, "
+        "device_type, custom_fields.NAME, or tags.PREFIX for tags like PREFIX:name",
+    )
+    interval_s: Annotated[float, Field(ge=10)] = Field(
+        default=600.0, description="between two readings of all devices, which are work for it"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> NetBoxSection:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError("url must begin with https:// or http://")
+        flaws = [flaw for kind, field in self.places.items() for flaw in (why_no_kind(kind), why_no_field(field))]
+        if any(flaws):
+            raise ValueError("; ".join(filter(None, flaws)))
+        return self
+
+
+class TopologySection(_Section):
+    """Who says where nodes stand, besides the nodes themselves. For each kind of place the file wins over NetBox, that
+    over Slurm, that over the InfiniBand fabric, and that over what a node says of itself."""
+
+    file: Path | None = Field(default=None, description="the operator's own CSV of nodes and places")
+    netbox: NetBoxSection | None = None
+    slurm: Path | None = Field(default=None, description="Slurm's topology.conf")
+    ib_fabric: Path | None = Field(default=None, description="file into which ibnetdiscover wrote")
+    interval_s: Annotated[float, Field(ge=1)] = Field(default=60.0, description="between two looks at each file")
+
+
 class ControllerSettings(_Section):
     """The whole file."""
 
@@ -272,6 +313,7 @@ class ControllerSettings(_Section):
     pages: NoticeSection = NoticeSection()
     silence: SilenceSection = SilenceSection()
     store: StoreSection = StoreSection()
+    topology: TopologySection = TopologySection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

@@ -176,7 +176,7 @@ def _sections(model: Model, path: str, defaults: Mapping[str, Any] = MappingProx
             keys.append((code(name), _kind(value, definitions), default, said[name]))
         else:
             where = f"{path}{name}{'.<name>' if get_origin(types[name]) is dict else ''}"
-            inner.append((nested, where, value.get("default", {})))
+            inner.append((nested, where, value.get("default") or {}))
     if path:
         yield f"### `[{path.removesuffix('.')}]`\n\n{doc(model)}"
     if keys:

@@ -13,20 +13,30 @@ from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, moment, pairs, plain, print_json, seconds, state, table, timeline
 
+SOURCES = {"node": "the node", "file": "the file", "netbox": "NetBox", "slurm": "Slurm", "ib_fabric": "the IB fabric"}
+"""Sources of places in words."""
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.option("--unwell", is_flag=True, help="Only nodes that are not ok, or not in service.")
+@click.option("--in", "place", metavar="KIND=NAME", default="", help="Only nodes of a place, e.g. leaf=leaf-3.")
 @with_client
-def nodes(client: Client, as_json: bool, unwell: bool) -> None:
+def nodes(client: Client, as_json: bool, unwell: bool, place: str) -> None:
     """List every node."""
-    rows = client.get("nodes")
+    rows = client.get("nodes", **{"in": place})
     if unwell:
         rows = [row for row in rows if row["health"] != "ok" or not row["schedulable"]]
     if as_json:
         print_json(rows)
     else:
-        console().print(_node_table(rows) if rows else "No node." if unwell else "No node has been heard yet.")
+        console().print(_node_table(rows) if rows else _none(unwell, place))
+
+
+def _none(unwell: bool, place: str) -> str:
+    if place:
+        return f"No node stands in {plain(place)}." if not unwell else f"No such node stands in {plain(place)}."
+    return "No node." if unwell else "No node has been heard yet."
 
 
 def _node_table(rows: list[dict[str, Any]]) -> Table:
@@ -73,6 +83,7 @@ def _show(node: dict[str, Any]) -> None:
                 if node["last_seen_s"] is not None
                 else node["presence"],
                 "jobs": ", ".join(node["jobs"]),
+                "stands in": _places(node),
                 "GPUs": f"{facts['gpu_count']} × {facts['gpu_model']}" if facts["gpu_count"] else "",
                 "driver": facts["driver_version"],
                 "kernel": facts["kernel"],
@@ -81,6 +92,12 @@ def _show(node: dict[str, Any]) -> None:
         )
     )
     _sections(node)
+
+
+def _places(node: dict[str, Any]) -> str:
+    """Return what its sources say; what is derived has lines of its own."""
+    said = ((kind, ", ".join(node["places"][kind]), source) for kind, source in node["placed_by"].items())
+    return "; ".join(plain(f"{kind} {names} (by {SOURCES.get(source, source)})") for kind, names, source in said)
 
 
 def _sections(node: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
@@ -15,6 +16,7 @@ from controller.api.timeline import entry_of
 from controller.events import Logged
 from controller.policy.belief import NodeBelief, health
 from controller.policy.incident import Incident
+from controller.policy.places import sources_of
 from controller.policy.scopes import NODE_KIND, Scope
 
 RECENT_INCIDENTS = 20
@@ -36,8 +38,18 @@ def cell_status(cell: CellView) -> shapes.CellStatus:
 
 
 async def nodes(call: Call) -> list[shapes.NodeRow]:
-    """Return every node, n2 before n10."""
-    known = sorted(call.cell.belief.nodes.values(), key=lambda node: rows.natural(node.name))
+    """Return every node, n2 before n10; `in` narrows them to those of a place, `leaf=leaf-3`.
+
+    Raises:
+        Problem: 422, that is not a kind and a name.
+    """
+    chosen: Iterable[NodeBelief] = call.cell.belief.nodes.values()
+    if asked := call.query.get("in", ""):
+        kind, is_pair, name = asked.partition("=")
+        if not (kind and is_pair and name):
+            raise Problem(422, f"{asked[:80]!r} is not a place", "kind=name, e.g. leaf=leaf-3", field="in")
+        chosen = [call.cell.belief.nodes[each] for each in call.cell.belief.residents.get((kind, name), ())]
+    known = sorted(chosen, key=lambda node: rows.natural(node.name))
     return [rows.node_row(node, last_seen_s=last_seen_s(call.cell, node.name)) for node in known]
 
 
@@ -68,6 +80,8 @@ async def node_detail(cell: CellView, node: NodeBelief) -> shapes.NodeDetail:
         node.foreign_reason,
         cell.belief.pauses.get(Scope(NODE_KIND, node.name), ""),
         list(node.jobs),
+        rows.places_shown(node),
+        sources_of(node.claims),
         rows.facts_shown(node.facts),
         [rows.finding_detail(raised.finding, raised=raised) for raised in node.findings.values()],
         rows.check_rows(node),

@@ -52,7 +52,15 @@ _FILTERS = (
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", f"{ROOT}/status", reading.status, "The cell at a glance.", shapes.CellStatus),
-    Route("GET", f"{ROOT}/nodes", reading.nodes, "Every node.", list[shapes.NodeRow]),
+    Route(
+        "GET",
+        f"{ROOT}/nodes",
+        reading.nodes,
+        "Every node.",
+        list[shapes.NodeRow],
+        query=(Query("in", "Only nodes of this place, e.g. `leaf=leaf-3`, `rack=r12` or `job=4711`."),),
+        refusals=(422,),
+    ),
     Route("GET", f"{ROOT}/nodes/{{name}}", reading.node, "One node.", shapes.NodeDetail, refusals=(404,)),
     Route(
         "GET",

@@ -23,6 +23,7 @@ from controller.api.shapes import (
 )
 from controller.policy.belief import Belief, NodeBelief, Raised, health
 from controller.policy.incident import Incident
+from controller.policy.places import places_of
 from wire.messages import NodeFacts
 
 _DIGITS = re.compile(r"(\d+)")
@@ -65,7 +66,13 @@ def node_row(node: NodeBelief, *, last_seen_s: float | None) -> NodeRow:
         bool(node.hold_id),
         [finding_row(raised.finding) for raised in node.findings.values()],
         last_seen_s,
+        places_shown(node),
     )
+
+
+def places_shown(node: NodeBelief) -> dict[str, list[str]]:
+    """Return where a node stands."""
+    return {kind: list(names) for kind, names in places_of(node).items()}
 
 
 def seconds_since(last_seen: float, now: float) -> float | None:
@@ -115,6 +122,7 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         overview.frozen,
         overview.scheduler,
         overview.scheduler_error,
+        overview.topology_errors,
         overview.rejected_messages,
         overview.lag_s,
         overview.term,

@@ -42,7 +42,10 @@ class FindingDetail(msgspec.Struct, frozen=True):
 
 
 class NodeRow(msgspec.Struct, frozen=True):
-    """One node. `last_seen_s`: seconds since any message of it came, null when none did."""
+    """One node. `last_seen_s`: seconds since any message of it came, null when none did.
+
+    `places`: kind (`rack`, `leaf`, `pool`, ...) → names of where it stands, with `sku`, `driver` and `job`.
+    """
 
     name: str
     health: str
@@ -50,6 +53,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     held_by_us: bool
     findings: list[FindingRow]
     last_seen_s: float | None
+    places: dict[str, list[str]]
 
 
 class IncidentRow(msgspec.Struct, frozen=True):
@@ -102,10 +106,14 @@ class NodeFactsShown(msgspec.Struct, frozen=True):
     serial: str
     devices: dict[str, str]
     orders_allowed: list[str]
+    guids: list[str]
 
 
 class NodeDetail(msgspec.Struct, frozen=True):
-    """Everything about one node. `foreign_reason`: why somebody else holds it out, empty when nobody does."""
+    """Everything about one node. `foreign_reason`: why somebody else holds it out, empty when nobody does.
+
+    `places`: as in a list of nodes; `placed_by`: kind → the source that it was taken from, `node` for the node itself.
+    """
 
     name: str
     health: str
@@ -120,6 +128,8 @@ class NodeDetail(msgspec.Struct, frozen=True):
     foreign_reason: str
     paused: str
     jobs: list[str]
+    places: dict[str, list[str]]
+    placed_by: dict[str, str]
     facts: NodeFactsShown
     findings: list[FindingDetail]
     checks: list[CheckRow]
@@ -201,6 +211,7 @@ class Overview(msgspec.Struct, frozen=True):
     Attributes:
         pauses: scope (`rack=r12`, a node) → by whom and why; `paused` is that of the whole fleet.
         role: `leader`, or `standby` for a controller that only shows what another one, at `leader_url`, decides.
+        topology_errors: source of places → why it cannot be read; what it said last stands.
     """
 
     cell: str
@@ -212,6 +223,7 @@ class Overview(msgspec.Struct, frozen=True):
     frozen: str = ""
     scheduler: str = ""
     scheduler_error: str = ""
+    topology_errors: dict[str, str] = {}
     rejected_messages: dict[str, int] = {}
     lag_s: float = 0.0
     term: int = 0
@@ -248,6 +260,7 @@ class CellStatus(msgspec.Struct, frozen=True):
     frozen: str
     scheduler: str
     scheduler_error: str
+    topology_errors: dict[str, str]
     rejected_messages: dict[str, int]
     lag_s: float
     term: int

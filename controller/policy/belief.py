@@ -571,8 +571,11 @@ class Belief:
 
 
 def _claim(node: NodeBelief, source: str, claim: dict[str, list[str]]) -> None:
+    kept = places.claimed(claim)
+    if kept == node.claims.get(source, {}):
+        return
     node.claims.pop(source, None)
-    if kept := places.claimed(claim):
+    if kept:
         node.claims[source] = kept
     node.places = places.merged(node.claims)
 

@@ -22,6 +22,8 @@ PRECEDENCE: Final = ("file", "netbox", "slurm", "kubernetes", "ib_fabric", ITSEL
 """Sources, the best first. Source: our choice; what people wrote down for this purpose outranks what was written for
 another, and that outranks what was found out. One that is not listed comes last, by its name."""
 
+_RANKS: Final = {source: rank for rank, source in enumerate(PRECEDENCE)}
+
 Places = Mapping[str, tuple[str, ...]]
 Place = tuple[str, str]
 """Kind and name."""
@@ -48,8 +50,14 @@ class Standing(Protocol):
 
 def places_of(node: Standing) -> dict[str, tuple[str, ...]]:
     """Return every place of a node, kind → names, the derived ones included. A kind without a name is left out."""
-    derived = {SKU: (node.facts.gpu_model,), DRIVER: (node.facts.driver_version,), JOB: node.jobs}
-    return {**node.places, **{kind: names for kind, names in derived.items() if any(names)}}
+    places = dict(node.places)
+    if node.facts.gpu_model:
+        places[SKU] = (node.facts.gpu_model,)
+    if node.facts.driver_version:
+        places[DRIVER] = (node.facts.driver_version,)
+    if node.jobs:
+        places[JOB] = node.jobs
+    return places
 
 
 def claimed(places: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
@@ -60,6 +68,8 @@ def claimed(places: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 def merged(claims: Mapping[str, Places]) -> dict[str, tuple[str, ...]]:
     """Return kind → names, for each kind those of the best source that claims any."""
+    if len(claims) == 1:
+        return dict(*claims.values())
     places: dict[str, tuple[str, ...]] = {}
     for source in sorted(claims, key=_rank):
         for kind, names in claims[source].items():
@@ -75,6 +85,8 @@ def sources_of(claims: Mapping[str, Places]) -> dict[str, str]:
 
 def move(residents: dict[Place, set[str]], node: str, *, before: Places, after: Places) -> None:
     """Take a node out of the places it left and into those it came to; a place without nodes is forgotten."""
+    if before == after:
+        return
     was, now = set(_each(before)), set(_each(after))
     for place in was - now:
         residents[place].discard(node)
@@ -89,4 +101,4 @@ def _each(places: Places) -> Iterator[Place]:
 
 
 def _rank(source: str) -> tuple[int, str]:
-    return (PRECEDENCE.index(source) if source in PRECEDENCE else len(PRECEDENCE), source)
+    return _RANKS.get(source, len(_RANKS)), source

@@ -9,7 +9,7 @@ import pytest
 
 from checks.finding import Action, Finding, Verdict
 from cli.exit_codes import ExitCode
-from controller.events import FindingRaised, NodeSeen, PresenceChanged
+from controller.events import FindingRaised, NodePlaced, NodeSeen, PresenceChanged
 from tests.cli.conftest import Run, ServedCell
 from tests.support.open_cell import disk_full, off_the_bus
 from wire.messages import NodeFacts
@@ -39,9 +39,21 @@ def read(run: Run, *arguments: str) -> Any:
 def test_nodes_as_json(run: Run) -> None:
     rows = read(run, "nodes")
     assert [f"n{number}" for number in range(1, 11)] == [row["name"] for row in rows]
-    assert {"name", "health", "schedulable", "held_by_us", "findings", "last_seen_s"} == set(rows[0])
+    assert {"name", "health", "schedulable", "held_by_us", "findings", "last_seen_s", "places"} == set(rows[0])
     assert (rows[1]["health"], rows[1]["held_by_us"], rows[1]["findings"][0]["code"]) == ("failed", True, "79")
     assert [row["name"] for row in read(run, "nodes", "--unwell")] == ["n2", "n3"]
+
+
+def test_nodes_of_a_place(served: ServedCell, run: Run) -> None:
+    for node in ("n3", "n4"):
+        served.do(served.cell.tell(NodePlaced(node, {"leaf": ["leaf-3"], "rack": [ESCAPE]}, "slurm")))
+    assert [row["name"] for row in read(run, "nodes", "--in", "leaf=leaf-3")] == ["n3", "n4"]
+    assert run("nodes", "--in", "leaf=leaf-9").stdout.strip() == "No node stands in leaf=leaf-9."
+    refused = run("nodes", "--in", "leaf-3")
+    assert refused.returncode and "'leaf-3' is not a place (in); kind=name, e.g. leaf=leaf-3" in refused.stderr
+    shown = run("node", "n3").stdout
+    assert "leaf leaf-3 (by Slurm); rack " in " ".join(shown.split())
+    assert "\x1b" not in shown and "\x07" not in shown
 
 
 @pytest.mark.usefixtures("broken")

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 import pytest
 
-from controller.events import DrillStarted, FindingRaised, NodeSeen, OperatorActed, PresenceChanged, ScheduleObserved
+from controller.events import (
+    DrillStarted,
+    FindingRaised,
+    NodePlaced,
+    NodeSeen,
+    OperatorActed,
+    PresenceChanged,
+    ScheduleObserved,
+)
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
 from wire.messages import NodeFacts
 
@@ -211,3 +219,15 @@ async def test_nothing_anybody_says_becomes_markup(cell: OpenCell, http: aiohttp
         assert not {name for name in attributes if name.startswith("on")}, address
         assert not [link for link in shown.all("a") if str(link.get("href")).startswith("javascript:")], address
     assert "alert(1)" in (await page(http, path)).text
+
+
+async def test_a_node_shows_where_it_stands_and_a_source_that_cannot_be_read(
+    cell: OpenCell, http: aiohttp.ClientSession
+) -> None:
+    await cell.tell(NodePlaced("n3", {"nvlink_domain": ["c.1"], "leaf": ["leaf-1", HOSTILE]}, "slurm"))
+    cell.front.topology_errors = {"slurm": f"topology.conf:3: {HOSTILE}"}
+    shown = await page(http, "/nodes/n3")
+    assert "leaf-1 by slurm" in shown.text and "Nvlink domain c.1 by slurm" in shown.text
+    assert "Where nodes stand cannot be read from slurm. What it said last stands. topology.conf:3:" in shown.text
+    assert HOSTILE in shown.text
+    assert all(image["src"] != "x" for image in shown.all("img"))

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from controller.events import PresenceChanged
+from controller.events import NodePlaced, PresenceChanged
 from tests.support.open_cell import GPU, OpenCell, disk_full, off_the_bus
 
 
@@ -32,7 +32,37 @@ async def test_nodes_are_listed_in_natural_order_with_exactly_these_fields(
         "held_by_us": False,
         "findings": [],
         "last_seen_s": 3.0,
+        "places": {"sku": ["NVIDIA H100 80GB HBM3"], "driver": ["580.65.06"]},
     }
+
+
+async def test_nodes_of_a_place_are_listed(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    for node in ("n10", "n2"):
+        await cell.tell(NodePlaced(node, {"leaf": ["leaf 1", "leaf-2"], "rack": ["r=1"]}, "slurm"))
+    for place in ("leaf=leaf%201", "rack=r=1"):
+        rows = await get(http, f"/api/v1/nodes?in={place}")
+        assert [row["name"] for row in rows] == ["n2", "n10"]
+        assert rows[0]["places"]["leaf"] == ["leaf 1", "leaf-2"]
+    assert len(await get(http, "/api/v1/nodes?in=driver=580.65.06")) == 10
+    assert await get(http, "/api/v1/nodes?in=leaf=leaf-3") == []
+
+
+@pytest.mark.parametrize("place", ["leaf", "leaf=", "=leaf-1"])
+async def test_what_is_no_place_is_refused(place: str, http: aiohttp.ClientSession) -> None:
+    refusal = await get(http, f"/api/v1/nodes?in={place}", status=422)
+    assert (refusal["field"], refusal["hint"]) == ("in", "kind=name, e.g. leaf=leaf-3")
+
+
+async def test_a_node_says_where_it_stands_and_who_says_so(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.tell(NodePlaced("n2", {"rack": ["r1"]}, "netbox"), NodePlaced("n2", {"rack": ["r2"]}, "file"))
+    node = await get(http, "/api/v1/nodes/n2")
+    assert (node["places"]["rack"], node["placed_by"]) == (["r2"], {"rack": "file"})
+    assert node["timeline"][-1]["text"] == "file places n2 in rack r2"
+
+
+async def test_a_source_of_places_that_cannot_be_read_is_shown(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.front.topology_errors = {"slurm": "topology.conf:3: Nodes: hostlist"}
+    assert (await get(http, "/api/v1/status"))["topology_errors"] == {"slurm": "topology.conf:3: Nodes: hostlist"}
 
 
 async def test_a_node_nobody_heard_has_no_last_seen(cell: OpenCell, http: aiohttp.ClientSession) -> None:
