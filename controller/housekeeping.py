@@ -12,7 +12,7 @@ import structlog
 from controller.cell import Cell
 from controller.receipts import Receipts
 from controller.settings import ControllerSettings
-from controller.store.log import StoreSize
+from controller.store.log import StoreError, StoreSize
 
 log = structlog.get_logger()
 
@@ -40,12 +40,18 @@ class Housekeeping:
     async def run(self, *, every_s: float = LOOK_EVERY_S) -> None:
         """Look at intervals until cancelled."""
         while True:
-            self.size = await self.cell.log.size()
-            if self._grown() >= self.settings.store.snapshot_every:
-                await self.compact()
-            if self.clock() - self._forgot_at >= FORGET_EVERY_S:
-                await self._forget_boots()
+            try:
+                await self._look()
+            except StoreError as error:
+                log.warning("housekeeping.delayed", because=str(error))
             await asyncio.sleep(every_s)
+
+    async def _look(self) -> None:
+        self.size = await self.cell.log.size()
+        if self._grown() >= self.settings.store.snapshot_every:
+            await self.compact()
+        if self.clock() - self._forgot_at >= FORGET_EVERY_S:
+            await self._forget_boots()
 
     def _grown(self) -> int:
         return self.cell.belief.last_event_id - self.size.snapshot_event_id

@@ -29,8 +29,10 @@ import agent.settings
 import checks.errors
 import checks.finding
 import controller.errors
+import controller.leadership
 import controller.main
 import controller.settings
+import controller.store.log
 import wire.messages
 import wire.orders
 import wire.topics
@@ -460,7 +462,10 @@ def errors_page() -> str:
     codes = [(str(int(code_)), meaning) for code_, meaning in MEANINGS.items()]
     daemon = [
         (str(controller.main.EX_IOERR), "controller: the event log cannot be read or written"),
-        (str(controller.main.EX_TEMPFAIL), "controller: another one has the state directory, or the port is taken"),
+        (
+            str(controller.main.EX_TEMPFAIL),
+            "controller: another one has the state directory or leads now, or the port is taken",
+        ),
         (str(agent.settings.EX_CONFIG), "both: the configuration, a playbook or the key cannot be used; not retried"),
     ]
     refusals = (
@@ -473,6 +478,10 @@ def errors_page() -> str:
         controller.errors.Retryable,
         controller.errors.Permanent,
         controller.errors.Refused,
+        controller.errors.NotLeading,
+        controller.leadership.LeadershipLost,
+        controller.store.log.StoreError,
+        controller.store.log.Fenced,
     )
     rows = [(code(f"{kind.__module__}.{kind.__name__}"), doc(kind)) for kind in refusals]
     return page(

@@ -100,12 +100,12 @@ def restore(event_log: EventLog) -> tuple[Belief, int]:
     Raises:
         StoreError: the log is not whole any more, and no snapshot of it can be read by this version.
     """
-    belief = _newest(event_log)
-    before = belief.last_event_id
-    count = 0
-    for entry in event_log.read(after=before):
-        belief.apply(entry)
-        count += 1
+    with event_log.frozen():
+        belief = _newest(event_log)
+        count = 0
+        for entry in event_log.read(after=belief.last_event_id):
+            belief.apply(entry)
+            count += 1
     return belief, count
 
 

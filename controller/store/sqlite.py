@@ -33,6 +33,7 @@ _ABOUT_NODE = """(node != '' AND node = ?) OR (node = '' AND incident_id != '' A
     SELECT incident_id FROM events WHERE node != '' AND node = ? AND incident_id != ''))"""
 """What a step came to names its incident alone: without it a node's steps would all begin and none would end. The
 inequalities are those of the indexes, which SQLite uses only where it sees them."""
+USED = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
 
 
 class SqliteLog:
@@ -123,10 +124,14 @@ class SqliteLog:
 
     @contextlib.contextmanager
     def _transaction(self, what: str) -> Iterator[None]:
+        with self._told(what), self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
         try:
-            with self._connection as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield
+            yield
         except sqlite3.Error as error:
             raise StoreError(f"cannot {what} the event log {self.path}: {error}") from error
 
@@ -145,7 +150,8 @@ class SqliteLog:
         elif node:
             where, values = _ABOUT_NODE, [node, node]
         query = f"SELECT event_id, at, body FROM events WHERE {where} ORDER BY event_id DESC LIMIT ?"  # noqa: S608
-        rows = self._reading.execute(query, [*values, limit]).fetchall()
+        with self._told("read"):
+            rows = self._reading.execute(query, [*values, limit]).fetchall()
         return [logged_of(self.name, *row) for row in reversed(rows)]
 
     async def follow(self, *, after: int, limit: int = 5_000) -> list[Logged]:
@@ -158,19 +164,21 @@ class SqliteLog:
 
     def _follow(self, after: int, limit: int) -> list[Logged]:
         query = "SELECT event_id, at, body FROM events WHERE event_id > ? ORDER BY 1 LIMIT ?"
-        return [logged_of(self.name, *row) for row in self._reading.execute(query, (after, limit))]
+        with self._told("read"):
+            rows = self._reading.execute(query, (after, limit)).fetchall()
+        return [logged_of(self.name, *row) for row in rows]
 
     async def size(self) -> StoreSize:
         """Return how large the log is."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._size)
 
     def _size(self) -> StoreSize:
-        pages = self._reading.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
-        last = self._reading.execute("SELECT coalesce(max(event_id), 0) FROM events").fetchone()[0]
-        deleted = _deleted_through(self._reading)
-        newest = next(iter(_snapshots(self._reading)), Snapshot(0, 0.0, 0, 0))
-        events = max(0, last - deleted)
-        return StoreSize(int(pages.fetchone()[0]), events, deleted, newest.event_id, newest.at)
+        with self._told("read"):
+            used = self._reading.execute(USED).fetchone()[0]
+            last = self._reading.execute("SELECT coalesce(max(event_id), 0) FROM events").fetchone()[0]
+            deleted = _deleted_through(self._reading)
+            newest = next(iter(_snapshots(self._reading)), Snapshot(0, 0.0, 0, 0))
+        return StoreSize(used, max(0, last - deleted), deleted, newest.event_id, newest.at)
 
     async def forget_boots(self, boots: list[tuple[str, str]]) -> None:
         """Forget which messages of these (node, boot id) were taken in; none of them may ever come again."""

@@ -67,6 +67,22 @@ class Postgres:
         )
         assert told.returncode == 0, told.stderr
 
+    def copy_of(self, primary: Postgres) -> None:
+        """Make a replica that follows another server."""
+        secret = {**os.environ, "PGPASSWORD": PASSWORD}
+        if os.geteuid() == 0:
+            shutil.chown(self.directory, "nobody")
+        copy = [find_program("pg_basebackup"), "-D", str(self.directory / "data"), "--write-recovery-conf", "--no-sync"]
+        told = subprocess.run(
+            [*_as_somebody(), *copy, "--checkpoint=fast", "-h", "127.0.0.1", "-p", str(primary.port), "-U", USER],
+            cwd="/",
+            env=secret,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+
     def start(self) -> None:
         """Start it, and return when it answers."""
         settings = [f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.directory}"]
@@ -117,6 +133,22 @@ class Postgres:
         with psycopg.connect(server.url, password=PASSWORD, autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {name}".encode())
         return Server(f"{server.url}?options=-csearch_path%3D{name}", PASSWORD)
+
+
+@contextlib.contextmanager
+def running_replica(primary: Postgres) -> Iterator[Postgres]:
+    """Give a synchronous replica: what the primary acknowledges is on both."""
+    with tempfile.TemporaryDirectory(prefix="fleetmend-replica-", ignore_cleanup_errors=True) as directory:
+        replica = Postgres(Path(directory))
+        replica.copy_of(primary)
+        replica.start()
+        try:
+            primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.execute("SELECT pg_reload_conf()")
+            yield replica
+        finally:
+            if replica.process is not None and replica.process.poll() is None:
+                replica.stop(signal.SIGQUIT)
 
 
 def _as_somebody() -> list[str]:
