@@ -30,7 +30,7 @@ from controller.leadership import Leadership
 from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
-from controller.policy.rules import DEFAULT_BREAKERS, Rules
+from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, Rules
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
@@ -86,6 +86,7 @@ def rules_of(settings: ControllerSettings) -> Rules:
         budget=settings.budget.budget(),
         limits=tuple(section.limit() for section in settings.limits),
         breakers=DEFAULT_BREAKERS if settings.breakers is None else tuple(s.rule() for s in settings.breakers),
+        domains=DEFAULT_DOMAINS if settings.domains is None else tuple(s.rule() for s in settings.domains),
         freezes=tuple(section.freeze() for section in settings.freezes),
         agent_lost_after_s=settings.silence.agent_lost_after_s,
         mass_silence_nodes=settings.silence.freeze_nodes,

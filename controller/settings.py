@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from controller.policy.freezes import minute_of_week, moment_in
 from controller.policy.ledger import KEPT_S
-from controller.policy.rules import BreakerRule, Budget, Freeze, Limit
+from controller.policy.rules import FAMILIES, BreakerRule, Budget, DomainRule, Freeze, Limit
 from controller.policy.scopes import FLEET_KIND, KINDS, Scope
 from controller.topology.netbox import why_no_field
 from wire.places import why_no_kind
@@ -112,6 +112,49 @@ class BreakerSection(_Scoped):
         """Return the breaker for the policy."""
         scope = _rule_scope(self.scope)
         return BreakerRule(scope, self.budget(), self.window_s, self.cooldown_s, self.at_least, self.because)
+
+
+class DomainSection(_Section):
+    """When failures of several nodes are put down to something that they share."""
+
+    kind: str = Field(description="of what is suspected: leaf, rack, pdu, row, site, nvlink_domain, driver, check, ...")
+    families: Annotated[list[str], Field(min_length=1)] = Field(
+        description="first words of the checks whose failures may have such a cause, e.g. gpu, fabric, node"
+    )
+    team: str = Field(min_length=1, description="who gets the ticket")
+    least_nodes: Annotated[int, Field(ge=2)] = Field(default=3, description="so many must have failed together")
+    least_share: Annotated[float, Field(ge=0, le=1)] = Field(default=0.0, description="and this share of its nodes")
+    wait_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=0.0, description="how long a single failure waits for others before its node is acted on"
+    )
+    because: str = Field(min_length=1, description="what is suspected, as the incident says it")
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, text: str) -> str:
+        if text not in KINDS or text == FLEET_KIND:
+            raise ValueError(f"{text!r} is no kind of domain; kinds: {', '.join(k for k in KINDS if k != FLEET_KIND)}")
+        return text
+
+    @field_validator("families")
+    @classmethod
+    def _known_families(cls, names: list[str]) -> list[str]:
+        unknown = sorted(set(names) - FAMILIES)
+        if unknown:
+            raise ValueError(f"no checks are of {', '.join(unknown)}; families: {', '.join(sorted(FAMILIES))}")
+        return names
+
+    def rule(self) -> DomainRule:
+        """Return the rule for the policy."""
+        return DomainRule(
+            self.kind,
+            frozenset(self.families),
+            self.team,
+            least_nodes=self.least_nodes,
+            least_share=self.least_share,
+            wait_s=self.wait_s,
+            because=self.because,
+        )
 
 
 class FreezeSection(_Section):
@@ -308,6 +351,9 @@ class ControllerSettings(_Section):
         default=None, description="default: 5 % of the fleet, or 2 % by one check, in ten minutes; [] is none"
     )
     freezes: list[FreezeSection] = []
+    domains: list[DomainSection] | None = Field(
+        default=None, description="default: leaf, NVLink domain, rack, PDU, row, site, driver and check; [] is none"
+    )
     scheduler: SchedulerSection = SchedulerSection()
     tickets: NoticeSection = NoticeSection()
     pages: NoticeSection = NoticeSection()

@@ -114,7 +114,10 @@ class DomainRule:
     because: str = ""
 
 
-_ANY_HARDWARE = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent", "node"})
+FAMILIES = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent", "node", "site"})
+"""The first words of the checks' ids, those of the controller's own checks included."""
+
+_ANY_HARDWARE = FAMILIES - {"site"}
 
 DEFAULT_DOMAINS = (
     DomainRule(
@@ -137,7 +140,7 @@ DEFAULT_DOMAINS = (
     ),
     DomainRule(
         CHECK_KIND,
-        _ANY_HARDWARE | {"site"},
+        FAMILIES,
         "platform",
         least_nodes=10,
         least_share=0.05,

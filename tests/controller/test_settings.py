@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.rules import DEFAULT_BREAKERS, BreakerRule, Budget, Freeze, Limit
+from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, BreakerRule, Budget, DomainRule, Freeze, Limit
 from controller.policy.scopes import FLEET, Scope
 from controller.service import rules_of
 from controller.settings import SettingsError, load
@@ -56,6 +56,11 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ('[[limits]]\nscope = "rack="\nnodes = 1', "'rack=' is no scope"),
         ('[[limits]]\nscope = "rack"', r"limits\.0: .*set nodes or percent"),
         ('[[breakers]]\nscope = "check"\nnodes = 3\nwindow_s = 1e9', r"breakers\.0\.window_s: .*less than or equal"),
+        ('[[domains]]\nkind = "fleet"\nfamilies = ["gpu"]\nteam = "a"\nbecause = "b"', "'fleet' is no kind of domain"),
+        (
+            '[[domains]]\nkind = "row"\nfamilies = ["cpu"]\nteam = "a"\nbecause = "b"',
+            "no checks are of cpu; families: agent",
+        ),
         (
             '[[freezes]]\nbecause = "x"\nbegins = "Fri 18:00"\nends = "Mon 8"',
             "'Mon 8' is no time of the week, such as",
@@ -115,6 +120,21 @@ def test_limits_breakers_and_freezes_become_rules(tmp_path: Path) -> None:
         Freeze(Scope("pool", "train"), "holidays", begins=1798066800.0, ends=1798326000.0, zone="Europe/Berlin"),
         Freeze(FLEET, "nobody is there", weekly_begins=6840, weekly_ends=480),
     )
+
+
+def test_a_sites_own_domains_replace_the_defaults(tmp_path: Path) -> None:
+    text = """
+    [[domains]]
+    kind = "row"
+    families = ["gpu", "node"]
+    team = "facility"
+    least_nodes = 4
+    because = "the row's cooling is suspected"
+    """
+    rules = rules_of(load(written(tmp_path, f'state = "{tmp_path}"\n{text}')))
+    because = "the row's cooling is suspected"
+    assert rules.domains == (DomainRule("row", frozenset({"gpu", "node"}), "facility", 4, because=because),)
+    assert rules_of(load(written(tmp_path, f'state = "{tmp_path}"'))).domains == DEFAULT_DOMAINS
 
 
 def test_without_a_word_the_default_breakers_hold_and_an_empty_list_is_none(tmp_path: Path) -> None:
