@@ -36,7 +36,7 @@ def parse(text: str, path: Path) -> ByName:
     Raises:
         Unreadable: with every problem, its line and column.
     """
-    rows = _rows(text)
+    rows = _rows(text, path)
     first = next(rows, None)
     if first is None:
         raise Unreadable(f"{path}:1: the file is empty: its first line has to name the columns, `node,rack,leaf`")
@@ -108,14 +108,17 @@ class _Table:
             self.placing.put(node, kind, *names)
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of each line that is neither empty nor a comment."""
     lines = text.removeprefix("\ufeff").splitlines()
     header = next((line for line in lines if _counts(line)), "")
     delimiter = next((each for each in DELIMITERS if each in header), ",")
     for number, line in enumerate(lines, 1):
         if _counts(line):
-            row = next(csv.reader([_RANGES.sub(_spare_commas, line)], delimiter=delimiter), [])
+            try:
+                row = next(csv.reader([_RANGES.sub(_spare_commas, line)], delimiter=delimiter), [])
+            except csv.Error as error:
+                raise Unreadable(told(path, [Problem(number, "", f"not a line of CSV: {error}")])) from error
             yield number, [cell.replace(_SPARED, ",") for cell in row]
 
 

@@ -54,6 +54,7 @@ def test_a_node_with_a_domain_is_found_by_its_short_name_unless_it_has_a_line_of
         ("node,rack\n,r1\n", "places.csv:2: node: '' is not the name of a node"),
         ("node,rack\ng$,r1\n", "places.csv:2: node: 'g$' is not the name of a node"),
         ("node,rack\n\ngpu1,r1\ngpu[1-2],r2\n", "places.csv:4: rack: line 3 has placed gpu1 already"),
+        ("node,rack\ngpu1," + "r" * 200_000, "places.csv:2: not a line of CSV: field larger than field limit"),
         ("node,rack\ngpu1,r1|\n", "places.csv:2: rack: '' is not a name"),
         ("node,rack\ngpu1,r\x071\n", "places.csv:2: rack: 'r\\x071' is not a name that can be shown"),
     ],
