@@ -18,6 +18,7 @@ from controller.policy.rules import Budget, Rules
 from controller.receipts import Receipts
 from controller.store.log import Receipt
 from controller.store.sqlite import SqliteLog
+from tests.support.agent_node import settle
 from wire import messages, topics
 from wire.topics import Address, Channel
 from wire.transport import Received
@@ -85,7 +86,7 @@ async def test_an_event_is_committed_before_it_is_acknowledged(door: Door) -> No
     await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
     assert (door.acknowledged, door.link.published) == (0, [])
     await door.settle()
-    await asyncio.sleep(0)
+    await settle()
     assert door.acknowledged == 1
     assert door.link.published == [(Address("main", "n1", Channel.ACK).topic, messages.Stored("boot-1", [1]))]
     assert [FINDING.key] == list(door.cell.belief.nodes["n1"].findings)
@@ -95,7 +96,7 @@ async def test_a_repeat_is_acknowledged_and_changes_nothing(door: Door) -> None:
     for _ in range(3):
         await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
         await door.settle()
-        await asyncio.sleep(0)
+        await settle()
     stored = [entry for entry in door.cell.log.read() if entry.event.__class__.__name__ == "FindingRaised"]
     assert len(stored) == 1
     assert len(door.link.published) == 3
