@@ -30,6 +30,7 @@ from tests.support.interrupted import Fuse, Receiver, Scheduler, Wire, World
 from tests.support.policy import playbook, xid
 from tests.support.postgres import Postgres
 from wire.messages import NodeFacts
+from wire.orders import Order, OrderAction
 
 FINDING = Finding("gpu.xid", "GPU-0", "79", Verdict.FAILED, Action.REBOOT, "so")
 
@@ -186,3 +187,15 @@ async def test_i8_an_intent_without_the_lease_has_no_effect(tmp_path: Path, verb
         assert sum(done.values()) == 1
     with closing(SqliteLog(tmp_path / "lost.sqlite")) as log:
         assert await acted(log, verb, lambda: False) == (Counter(), [])
+
+
+async def test_i8_an_order_is_not_sent_again_without_the_lease() -> None:
+    world, leading = World("n1"), [True]
+    wire = Wire(world, Fuse(10**9), FINDING)
+    desk = OrderDesk(wire, "main", "k1", world.key, 1, time.time, lambda: leading[0])  # type: ignore[arg-type]
+    now = time.time()
+    await desk.send(Order("inc-000001/collect/1", "n1", OrderAction.COLLECT, now, now + 60.0, 1))
+    await desk.send_again()
+    leading[0] = False
+    await desk.send_again()
+    assert wire.fuse.crossed == ["before order", "after order"] * 2

@@ -16,6 +16,7 @@ from controller.store.compaction import compact
 from controller.store.log import EventLog, Receipt, StoreError
 from controller.store.snapshot import restore
 from controller.store.sqlite import SqliteLog
+from controller.store.taken import Taken
 from controller.store.transfer import BackupError, Contents, NotEmpty, back_up, put_back
 from tests.controller.store.conftest import Opener
 from tests.support.policy import PolicyRun, xid
@@ -87,24 +88,31 @@ async def test_a_backup_is_of_one_moment_while_the_controller_writes(open_log: O
     numbers = itertools.count(1)
     stop = threading.Event()
 
-    def entry() -> events.Logged:
-        number = next(numbers)
-        return events.Logged(number, float(number), events.PresenceChanged(f"n{number}", "online", "so"))
+    def commit(count: int) -> None:
+        """Every entry is the one of the message with its own number."""
+        new = [next(numbers) for _ in range(count)]
+        logged = [events.Logged(n, float(n), events.PresenceChanged(f"n{n}", "online", "so")) for n in new]
+        taken = Taken.parse(f"1-{new[-1]}", heard_at=0.0)
+        log._commit(logged, {("n1", "boot-1"): taken})  # type: ignore[attr-defined]
 
     def write() -> None:
         while not stop.is_set():
-            log._commit([entry() for _ in range(20)], {})  # type: ignore[attr-defined]
+            commit(20)
 
     writing = threading.Thread(target=write)
-    log._commit([entry()], {})  # type: ignore[attr-defined]
+    commit(1)
     writing.start()
     try:
-        told = [back_up(other, tmp_path / f"backup{number}") for number in range(5)]
+        files = [tmp_path / f"backup{number}" for number in range(5)]
+        told = [back_up(other, file) for file in files]
     finally:
         stop.set()
         writing.join()
     assert all(contents.events == contents.last_event_id == contents.nodes for contents in told)
     assert told[-1].events > told[0].events
+    for file, contents in zip(files, told, strict=True):
+        with closing(SqliteLog(file)) as copy:
+            assert [str(taken) for taken in copy.recall_taken().values()] == [f"1-{contents.events}"]
 
 
 async def test_what_is_no_backup_changes_nothing(open_log: Opener, tmp_path: Path) -> None:
