@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "uncordon": ("cli.commands.acts:uncordon", "Return a node to service at once and end every plan for it."),
     "pause": ("cli.commands.acts:pause", "Begin nothing disruptive: on a node, in a place, for a check, or anywhere."),
     "resume": ("cli.commands.acts:resume", "End a pause."),
-    "approve": ("cli.commands.acts:approve", "Approve a plan, or the return of a node that is mended."),
+    "approve": ("cli.commands.acts:approve", "Approve a plan or a step, or the return of a node that is mended."),
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
     "drill": ("cli.commands.drill:drill", "Inject a fault into a node and watch it being mended."),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "inventory": ("cli.commands.inventory:inventory", "Capture, compare and approve what this host is made of."),
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
-    "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks."),
+    "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks, and how changed ones are tried."),
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
 }

@@ -83,6 +83,24 @@ class Scheduler(Protocol):
         ...
 
 
+class Power(Protocol):
+    """Who switches nodes off and on.
+
+    `repeatable`: asking again with the same key cannot switch a node off a second time.
+    """
+
+    name: str
+    repeatable: bool
+
+    async def cycle(self, node: str, *, key: str, fencing_token: int) -> str:
+        """Have a node switched off and on, and return a sentence for the timeline once that was taken up.
+
+        Raises:
+            Refused: a guard said no.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A ticket or a page: text that can be acted on at 3 a.m."""

@@ -18,6 +18,7 @@ import structlog
 from controller.events import Event, Logged, RulesLoaded, incident_of, kind_of, node_of
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
+from controller.policy.rollout import loaded
 from controller.policy.rules import Rules
 from controller.store.log import EventLog, Receipt
 from controller.store.snapshot import restore
@@ -85,10 +86,13 @@ class Cell:
                 self.belief.apply(entry)
 
     def load_rules(self) -> None:
-        """Put it into the log when other rules decide from here on than before."""
+        """Put it into the log when other rules decide from here on than before, and which playbooks are other ones."""
+        news: list[Event] = list(loaded(self.belief, self.rules))
         digest = self.rules.digest()
         if digest != self.belief.rules_digest:
-            self.submit([RulesLoaded(digest, "The controller started with other playbooks, budgets or limits.")])
+            news.append(RulesLoaded(digest, "The controller started with other playbooks, budgets or limits."))
+        if news:
+            self.submit(news)
 
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
         """Queue events; the future ends when they are committed, with their log entries."""

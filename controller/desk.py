@@ -13,6 +13,7 @@ from controller.events import DrillStarted, Event, Logged, OrderEnded
 from controller.intake import Intake
 from controller.policy.belief import Belief
 from controller.policy.budget import over_budget
+from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET
 from controller.policy.silence import frozen_by
 from controller.watch import ScheduleWatch
@@ -48,6 +49,11 @@ class FrontDesk:
     def belief(self) -> Belief:
         """What is believed now."""
         return self.cell.belief
+
+    @property
+    def rules(self) -> Rules:
+        """What decisions go by."""
+        return self.cell.rules
 
     def now(self) -> float:
         """Return the controller's time, Unix seconds."""

@@ -64,6 +64,20 @@ class FindingLeft(msgspec.Struct, frozen=True, tag="finding.left"):
     because: str
 
 
+class PlaybooksTrusted(msgspec.Struct, frozen=True, tag="playbooks.trusted"):
+    """These texts answer every incident of theirs from here on."""
+
+    playbooks: list[Playbook]
+    because: str
+
+
+class RolloutBegan(msgspec.Struct, frozen=True, tag="rollout.began"):
+    """A playbook has another text, or is new: it answers few incidents until one of them ended well."""
+
+    playbook: Playbook
+    because: str
+
+
 class RulesLoaded(msgspec.Struct, frozen=True, tag="rules.loaded"):
     """Other rules decide from here on: playbooks, budgets or limits changed. `digest`: of all of them together."""
 
@@ -130,12 +144,21 @@ class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
 
 
 class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
-    """A person did something. `verb`: cordon, uncordon, pause, resume, approve, abort; `subject`: node or incident."""
+    """A person did something.
+
+    Attributes:
+        verb: cordon, uncordon, pause, resume, approve, abort, promote or withdraw.
+        subject: node, scope, incident or playbook.
+        what: exactly what is approved or promoted: a plan, a step's key, a playbook's digest; empty for what is asked.
+        expires_at: until when an approval may be used, Unix seconds, 0 for always.
+    """
 
     verb: str
     subject: str
     by: str
     because: str
+    what: str = ""
+    expires_at: float = 0.0
 
 
 class DrillStarted(msgspec.Struct, frozen=True, tag="drill.started"):
@@ -169,6 +192,8 @@ class IncidentOpened(msgspec.Struct, frozen=True, tag="incident.opened"):
     playbook: Playbook
     findings: list[Finding]
     reason: Reason
+    mode: str = ""
+    """shadow, ask or act, as decided by settings and playbook; empty for what the playbook says."""
 
 
 class IncidentJoined(msgspec.Struct, frozen=True, tag="incident.joined"):
@@ -197,6 +222,7 @@ class IncidentReclassified(msgspec.Struct, frozen=True, tag="incident.reclassifi
     playbook: Playbook
     finding: Finding
     reason: Reason
+    mode: str = ""
 
 
 class IncidentWaiting(msgspec.Struct, frozen=True, tag="incident.waiting"):
@@ -224,8 +250,30 @@ class StepIntended(msgspec.Struct, frozen=True, tag="step.intended"):
     hold_id: str = ""
 
 
+class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
+    """What is known of a step that has not ended.
+
+    Attributes:
+        state: `delayed`: the same attempt is tried again at `retry_at`; `accepted`: it was taken up, and the node must
+            show it; `in_doubt`: nobody knows whether it was.
+        failures: how often this attempt failed so far.
+    """
+
+    incident_id: str
+    step: str
+    attempt: int
+    key: str
+    state: str
+    because: str
+    failures: int = 0
+    retry_at: float = 0.0
+
+
 class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
-    """How a step ended: `done`, `failed`, `refused`, `timed_out`, or `in_doubt` (a crash in between)."""
+    """How a step ended: `done`, `failed`, `refused`, `timed_out`, or `in_doubt` (a crash in between).
+
+    `permanent`: another attempt would fail as well.
+    """
 
     incident_id: str
     step: str
@@ -234,6 +282,7 @@ class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
     because: str
     key: str
     evidence: dict[str, str] = {}
+    permanent: bool = False
 
 
 class StepSkipped(msgspec.Struct, frozen=True, tag="step.skipped"):
@@ -260,10 +309,14 @@ class IncidentReturning(msgspec.Struct, frozen=True, tag="incident.returning"):
 
 
 class IncidentReleasing(msgspec.Struct, frozen=True, tag="incident.releasing"):
-    """A person takes the node back into service: our plan for it ends, and so does our hold (I5)."""
+    """Our plan for the node ends, and so does our hold: a person takes it back (I5), or nothing speaks for it any more.
+
+    `ends_as`: how the incident closes once the hold is lifted.
+    """
 
     incident_id: str
     reason: Reason
+    ends_as: str = "cancelled"
 
 
 class IncidentAborted(msgspec.Struct, frozen=True, tag="incident.aborted"):
@@ -281,12 +334,24 @@ class IncidentClosed(msgspec.Struct, frozen=True, tag="incident.closed"):
     reason: Reason
 
 
+class RolloutSettled(msgspec.Struct, frozen=True, tag="rollout.settled"):
+    """What became of a changed playbook. `outcome`: `trusted`, `stopped` (the old text stays), or `reverted`."""
+
+    name: str
+    digest: str
+    outcome: str
+    reason: Reason
+
+
 Event = (
     NodeSeen
     | NodePlaced
     | FindingRaised
     | FindingCleared
     | FindingLeft
+    | PlaybooksTrusted
+    | RolloutBegan
+    | RolloutSettled
     | RulesLoaded
     | CheckLevelsChanged
     | AgentStarted
@@ -301,6 +366,7 @@ Event = (
     | IncidentReclassified
     | IncidentWaiting
     | StepIntended
+    | StepProgressed
     | StepEnded
     | StepSkipped
     | IncidentHandedOver
@@ -327,7 +393,7 @@ def kind_of(event: Event) -> str:
 def node_of(event: Event) -> str:
     """Return the node an event is about, empty when it is about none by itself."""
     if isinstance(event, OperatorActed):
-        return "" if event.verb in _ON_INCIDENTS or event.subject == "fleet" else event.subject
+        return "" if event.verb in _ON_INCIDENTS | _ON_PLAYBOOKS or event.subject == "fleet" else event.subject
     return str(getattr(event, "node", ""))
 
 
@@ -339,3 +405,4 @@ def incident_of(event: Event) -> str:
 
 
 _ON_INCIDENTS = frozenset({"approve", "abort"})
+_ON_PLAYBOOKS = frozenset({"promote", "withdraw"})

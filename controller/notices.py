@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.adapters import Notice
 from controller.events import StepIntended
 from controller.policy.incident import Incident
-from controller.policy.playbook import BREAKER_CLASS, DOMAIN
+from controller.policy.playbook import BREAKER_CLASS, DOMAIN, ROLLOUT
 from controller.policy.scopes import parse
 from controller.policy.silence import FLEET_SILENCE
 
@@ -51,6 +51,8 @@ _NEXT_OF_FLEET = {
     FLEET_SILENCE.name: "Next: nothing is acted on until agents are heard again. Look at the broker and the network.",
     BREAKER_CLASS: "Next: after the cool-down one node goes first, and how that ends decides. `fleetmend abort {id}` "
     "closes the breaker at once.",
+    ROLLOUT: "Next: incidents are answered by the old text. `fleetmend playbook rollout` shows both and can promote or "
+    "withdraw the new one; another text in its file is tried anew.",
     DOMAIN: "Next: no node is taken out for it, and it ends when the nodes are well again. `fleetmend abort {id}` has "
     "each node answered by itself.",
 }
@@ -59,6 +61,8 @@ _NEXT_OF_FLEET = {
 def _next(incident: Incident) -> str:
     if not incident.node:
         return _NEXT_OF_FLEET[incident.playbook.name].format(id=incident.id, device=incident.device)
+    if incident.holding and not incident.cordoned:
+        return f"Next: whether {incident.node} is out is not known; what may be left of its cordon is undone."
     if incident.holding:
         return (
             f"Next: {incident.node} stays out of service. When it is mended, `fleetmend approve {incident.id}` "

@@ -30,12 +30,12 @@ from controller.leadership import Leadership
 from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
-from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, Rules
+from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
 from controller.schedulers.slurm import READERS, SlurmScheduler
-from controller.settings import ControllerSettings, NoticeSection, SchedulerSection
+from controller.settings import ControllerSettings, NoticeSection, SchedulerSection, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import StoreError
 from controller.topology.configured import sources_of
@@ -79,8 +79,10 @@ def rules_of(settings: ControllerSettings) -> Rules:
 
     Raises:
         PlaybookErrors: with every problem of every playbook file.
+        SettingsError: `[modes]` names a playbook that is not there.
     """
     books = playbooks.load_directory(settings.playbooks) if settings.playbooks else playbooks.load_default()
+    _refuse_unknown_playbooks(settings, {book.name for book in books})
     return Rules(
         playbooks=books,
         budget=settings.budget.budget(),
@@ -92,7 +94,19 @@ def rules_of(settings: ControllerSettings) -> Rules:
         mass_silence_nodes=settings.silence.freeze_nodes,
         mass_silence_share=settings.silence.freeze_share,
         simulated_speedup=settings.simulated_speedup,
+        modes=settings.modes.modes(),
+        rollout=RolloutRule(settings.rollout.canaries, settings.rollout.share),
+        approval_valid_s=settings.approvals.valid_s,
+        answer_within_s=settings.approvals.answer_within_s,
     )
+
+
+def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> None:
+    """A mode for a playbook of another name would hold nothing back."""
+    unknown = [name for name in settings.modes.playbooks() if name not in known]
+    if unknown:
+        lines = [f"modes: no playbook is called {name!r}; there are {', '.join(sorted(known))}" for name in unknown]
+        raise SettingsError("\n".join(lines))
 
 
 def scheduler_of(section: SchedulerSection, state: Path) -> Scheduler:

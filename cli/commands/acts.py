@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -67,12 +68,31 @@ def resume(client: Client, scope: str, because: str, as_json: bool) -> None:
     _tell(client.post("resume", scope=scope, because=because), as_json=as_json)
 
 
+class Span(click.ParamType[float]):
+    """A time as people write it, in seconds: 90s, 15m, 2h, 3d."""
+
+    name = "time"
+    _UNITS: ClassVar = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no time; write 90s, 15m, 2h or 3d", param, ctx)
+        return float(found[1]) * self._UNITS[found[2]]
+
+
 @click.command()
 @click.argument("incident_id", metavar="ID", shell_complete=open_incident_ids)
+@click.option(
+    "--for", "for_s", type=Span(), metavar="TIME", help="How long the yes holds, e.g. 2h (approvals.valid_s)."
+)
+@click.option("--what", metavar="PLAN", default="", help="Only if it asks for exactly this, as `incident ID` says.")
 @_acting
-def approve(client: Client, incident_id: str, because: str, as_json: bool) -> None:
-    """Approve a plan, or the return of a node that is mended."""
-    _tell(client.post("incidents", incident_id, "approve", because=because), as_json=as_json)
+def approve(client: Client, incident_id: str, for_s: float | None, what: str, because: str, as_json: bool) -> None:
+    """Approve a plan or a step, or the return of a node that is mended."""
+    answer = client.post("incidents", incident_id, "approve", because=because, what=what, for_s=for_s)
+    _tell(answer, as_json=as_json)
 
 
 @click.command()

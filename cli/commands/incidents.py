@@ -66,6 +66,7 @@ def _show(incident: dict[str, Any]) -> None:
                 "state": state(incident["outcome"] if incident["closed_at"] else incident["state"]),
                 "why": incident["because"],
                 "next": incident["next"],
+                "asks": f"{incident['question']} ({incident['approves']})" if incident["question"] else "",
                 "playbook": f"{incident['playbook']}, mode {incident['mode']}",
                 "opened": f"{moment(incident['opened_at'])} UTC",
                 "closed": f"{moment(incident['closed_at'])} UTC" if incident["closed_at"] else "",

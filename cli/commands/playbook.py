@@ -1,4 +1,4 @@
-"""`fleetmend playbook lint|list|show`: playbooks as files, without a controller."""
+"""`fleetmend playbook lint|list|show`: playbooks as files; `rollout`: how a controller tries changed ones."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
-from cli.client import Failed
+from cli.client import Client, Failed, with_client
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, plain, print_json, table
 from controller.playbooks import PlaybookErrors, load_default, load_directory, render
@@ -23,7 +24,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON for pro
 
 @click.group()
 def playbook() -> None:
-    """Check and show playbooks."""
+    """Check and show playbooks, and how changed ones are tried."""
 
 
 def _loaded(directory: Path | None) -> tuple[Playbook, ...]:
@@ -98,3 +99,49 @@ def show(name: str, directory: Path | None) -> None:
         raise Failed(f"no playbook is called {name!r}; there are {', '.join(sorted(books))}", ExitCode.NO)
     for line in render(books[name]).splitlines():
         click.echo(plain(line))
+
+
+@playbook.command()
+@click.argument("name", required=False)
+@click.option("--promote", "verdict", flag_value="promote", help="Trust the new text from now on.")
+@click.option("--withdraw", "verdict", flag_value="withdraw", help="Use the new text no more; the old one stays.")
+@click.option("--digest", metavar="HASH", default="", help="Only if the new text has this hash, or one beginning so.")
+@click.option("--because", metavar="TEXT", default="", help="Why; goes into the log.")
+@json_option
+@with_client
+def rollout(client: Client, name: str | None, verdict: str | None, digest: str, because: str, as_json: bool) -> None:
+    """Show how changed playbooks are tried, or decide about one of them."""
+    if verdict is not None:
+        if name is None:
+            raise click.UsageError(f"--{verdict} needs the name of a playbook")
+        answer = client.post("rollouts", name, verdict, because=because, digest=digest)
+        print_json(answer) if as_json else click.echo(plain(answer["text"]))
+        return
+    rows = [row for row in client.get("rollouts") if name in {None, row["playbook"]}]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        console().print(_rollout_table(rows))
+    else:
+        click.echo("Every playbook is trusted." if name is None else f"No new text of {plain(name)} is tried.")
+
+
+def _rollout_table(rows: list[dict[str, Any]]) -> Table:
+    shown = table("playbook", "trusted", "tried", "ended well", "state*")
+    for row in rows:
+        well = sum(canary["verdict"] == "well" for canary in row["canaries"])
+        shown.add_row(
+            cell(row["playbook"], "bold"),
+            cell(row["trusted"][:12] if row["trusted"] else "none"),
+            cell(row["candidate"][:12]),
+            cell(f"{well} of {row['canaries_wanted']}"),
+            cell(_rollout_state(row)),
+        )
+    return shown
+
+
+def _rollout_state(row: dict[str, Any]) -> str:
+    if row["stopped"]:
+        return str(row["stopped"])
+    under_way = [canary["incident_id"] for canary in row["canaries"] if canary["verdict"] is None]
+    return f"answers {', '.join(under_way)}" if under_way else "answers the next incident of its kind"

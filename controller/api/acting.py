@@ -7,6 +7,7 @@ from controller.api.call import Call, known_node, refused
 from controller.api.moments import iso
 from controller.api.problems import Problem, nearest
 from controller.events import OperatorActed
+from controller.policy.approvals import RETURN, asked
 from controller.policy.belief import Belief, NodeBelief
 from controller.policy.incident import Incident
 from controller.policy.opening import OPERATOR_CORDON
@@ -16,9 +17,11 @@ DRILL_ANSWER_S = 10.0
 """How long a request waits for the node's word on a drill; a node answers in well under a second."""
 
 
-async def _record(call: Call, verb: str, subject: str, because: str) -> tuple[int, str]:
+async def _record(
+    call: Call, verb: str, subject: str, because: str, *, what: str = "", expires_at: float = 0.0
+) -> tuple[int, str]:
     reason = plain(because, field="because")
-    logged = await call.cell.submit(OperatorActed(verb, subject, call.by, reason))
+    logged = await call.cell.submit(OperatorActed(verb, subject, call.by, reason, what, expires_at))
     return logged.event_id, iso(logged.at)
 
 
@@ -135,19 +138,68 @@ def _no_such_place(call: Call, scope: Scope) -> Problem:
 
 
 async def approve(call: Call) -> shapes.Acted:
-    """Say yes: to a plan that asks first, or to the return of a node that people have mended.
+    """Say yes: to a plan or a step that asks, or to the return of a node that people have mended.
 
     Raises:
-        Problem: 404, no such incident; 409, it asks for no approval.
+        Problem: 404, no such incident; 409, it asks for no approval, or for another one than the person saw.
     """
-    incident = await call.incident()
+    incident, said = await call.incident(), call.said(shapes.Approval)
     why_not = plan.why_not_approve(incident)
     if why_not:
         raise refused(why_not, f"`fleetmend incident {incident.id}` says what it does now")
-    mended = bool(incident.outcome)
-    event_id, at = await _record(call, "approve", incident.id, call.said(shapes.Because).because)
-    text = f"{incident.node} is verified now, and returned if it passes." if mended else f"{incident.id} goes on."
+    what = asked(incident)
+    if said.what not in {"", what}:
+        raise _changed(incident, said.what)
+    expires_at = 0.0 if what == RETURN else call.cell.now() + (said.for_s or call.cell.rules.approval_valid_s)
+    event_id, at = await _record(call, "approve", incident.id, said.because, what=what, expires_at=expires_at)
+    if what == RETURN:
+        text = f"{incident.node} is verified now, and returned if it passes."
+    elif _was_not_taken(incident, what):
+        raise _changed(incident, what)
+    else:
+        text = f"{incident.id} goes on; steps that begin by {iso(expires_at)} are approved."
     return shapes.Acted(event_id, at, text, incident.id)
+
+
+def _was_not_taken(incident: Incident, what: str) -> bool:
+    """Whether the plan became another one between the person's look and the log."""
+    return what != incident.plan and not what.startswith(f"{incident.id}/")
+
+
+def _changed(incident: Incident, what: str) -> Problem:
+    hint = f"`fleetmend incident {incident.id}` says what it asks for"
+    return refused(f"{incident.id} asks for {asked(incident)} now, and not for {what[:80]}", hint)
+
+
+async def promote(call: Call) -> shapes.Acted:
+    """Trust a playbook's new text from now on.
+
+    Raises:
+        Problem: 404, no such playbook is tried; 409, it has another text than the person saw.
+    """
+    return await _decide_rollout(call, "promote", "answers every incident of its kind from now on")
+
+
+async def withdraw(call: Call) -> shapes.Acted:
+    """Use a playbook's new text no more; the old one stays.
+
+    Raises:
+        Problem: 404, no such playbook is tried; 409, it has another text than the person saw.
+    """
+    return await _decide_rollout(call, "withdraw", "answers no further incident; its old text stays")
+
+
+async def _decide_rollout(call: Call, verb: str, done: str) -> shapes.Acted:
+    said, name = call.said(shapes.Promotion), call.path["name"]
+    rollout = call.cell.belief.rollouts.by_name.get(name)
+    if name not in call.cell.belief.rollouts.changed or rollout is None or rollout.candidate is None:
+        tried = ", ".join(call.cell.belief.rollouts.changed) or "none is"
+        raise Problem(404, f"no new text of {name[:80]!r} is tried", f"playbooks that are tried: {tried}")
+    digest = rollout.candidate.digest
+    if said.digest and not digest.startswith(said.digest):
+        raise refused(f"the new text of {name} is {digest[:12]} now, not {said.digest}", "look at it again")
+    event_id, at = await _record(call, verb, name, said.because, what=digest)
+    return shapes.Acted(event_id, at, f"The new text of {name} ({digest[:12]}) {done}.")
 
 
 async def abort(call: Call) -> shapes.Acted:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from controller.events import Event, Logged, OrderEnded
 from controller.policy.belief import Belief
+from controller.policy.rules import Rules
 
 
 class CellView(Protocol):
@@ -14,6 +15,11 @@ class CellView(Protocol):
     @property
     def belief(self) -> Belief:
         """What is believed now; never written from here."""
+        ...
+
+    @property
+    def rules(self) -> Rules:
+        """What decisions go by."""
         ...
 
     def now(self) -> float:

@@ -12,11 +12,13 @@ from controller.api.moments import duration
 from controller.api.phrases import sentence_case, spaced
 from controller.api.shapes import PlannedStep
 from controller.events import Logged
+from controller.policy.approvals import question
 from controller.policy.belief import Belief
-from controller.policy.incident import Incident, Phase, attempts_of, position_after
+from controller.policy.incident import Incident, Phase, position_after
 from controller.policy.opening import OPERATOR_CORDON
-from controller.policy.playbook import BREAKER_CLASS, DOMAIN, HAND_OVER, Step, Verb
+from controller.policy.playbook import BREAKER_CLASS, DOMAIN, HAND_OVER, ROLLOUT, Step, Verb
 from controller.policy.silence import FLEET_SILENCE
+from controller.policy.verb_effects import attempts_of
 
 _BEGIN_PHASE: dict[type, Phase] = {
     events.IncidentHandedOver: Phase.HAND_OVER,
@@ -151,7 +153,8 @@ def _under_way(incident: Incident, now: float) -> str:
     assert incident.intent is not None
     intent = incident.intent
     if intent.verb == Verb.APPROVE:
-        return f"Waits for a person's approval, at most {duration(intent.expires_at - now)} more."
+        asks = question(incident)
+        return f"Waits for a person's approval, at most {duration(intent.expires_at - now)} more: {asks}"
     left = duration(intent.expires_at - now)
     if intent.verb in {Verb.WAIT, Verb.PROBATION}:
         left = duration(incident.intent_at + float(intent.parameters["for_s"]) - now)
@@ -160,6 +163,8 @@ def _under_way(incident: Incident, now: float) -> str:
 
 
 def _at_rest(incident: Incident) -> str:
+    if incident.fault_class == ROLLOUT:
+        return f"It ends when people promote or withdraw the text of {incident.device}, or load another one."
     if incident.fault_class == BREAKER_CLASS:
         return "Half open: the next node that asks goes on as a canary; how that ends decides."
     if incident.playbook.name == DOMAIN:
@@ -175,8 +180,9 @@ def _at_rest(incident: Incident) -> str:
 
 def waits_for_approval(incident: Incident) -> bool:
     """Return whether a person's yes is what the incident needs to go on."""
-    asked = incident.intent is not None and incident.intent.verb == Verb.APPROVE
-    return incident.waiting_for == "approval" or (asked and not incident.approved_by)
+    intent = incident.intent
+    asked = intent is not None and intent.verb == Verb.APPROVE and intent.key not in incident.approvals
+    return incident.waiting_for == "approval" or asked
 
 
 def why_not_approve(incident: Incident) -> str:
@@ -187,6 +193,8 @@ def why_not_approve(incident: Incident) -> str:
         return f"{incident.id} is on its way back into service already"
     if incident.playbook.name == BREAKER_CLASS:
         return f"{incident.id} is an open breaker; abort closes it at once"
+    if incident.playbook.name == ROLLOUT:
+        return f"{incident.id} is about a playbook; `fleetmend playbook rollout` promotes or withdraws its new text"
     if incident.playbook.name == DOMAIN:
         return f"{incident.id} ends by itself as soon as the nodes of {incident.device} are well again"
     if not incident.node:

@@ -14,6 +14,7 @@ from controller.api.moments import iso_or_none
 from controller.api.problems import Problem
 from controller.api.timeline import entry_of
 from controller.events import Logged
+from controller.policy import approvals
 from controller.policy.belief import NodeBelief, health
 from controller.policy.incident import Incident
 from controller.policy.places import sources_of
@@ -134,7 +135,7 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         **msgspec.structs.asdict(row),
         summary=playbook.summary,
         severity=playbook.severity,
-        mode=playbook.mode,
+        mode=incident.mode,
         phase=incident.phase,
         holding=incident.holding,
         waiting_for=incident.waiting_for or None,
@@ -143,6 +144,8 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         playbook_digest=playbook.digest,
         next=plan.next_of(incident, cell.now()),
         acts=plan.possible_acts(incident, cell.belief),
+        question=approvals.question(incident),
+        approves=approvals.asked(incident),
         findings=_condemning(cell, incident),
         steps=plan.planned_steps(incident, log),
         evidence=dict(incident.evidence),
@@ -158,3 +161,8 @@ def _condemning(cell: CellView, incident: Incident) -> list[shapes.FindingDetail
 async def health_of_controller(_call: Call) -> shapes.Health:
     """Return that the controller answers."""
     return shapes.Health("ok")
+
+
+async def rollouts(call: Call) -> list[shapes.RolloutShown]:
+    """Return every changed playbook that is tried or was stopped, and how its canaries end."""
+    return [rows.rollout_shown(call.cell.belief, call.cell.rules, name) for name in call.cell.belief.rollouts.changed]

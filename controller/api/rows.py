@@ -11,6 +11,7 @@ import msgspec
 from checks.finding import Finding
 from controller.api.moments import iso, iso_or_none
 from controller.api.shapes import (
+    CanaryShown,
     CellStatus,
     CheckRow,
     Counts,
@@ -20,10 +21,12 @@ from controller.api.shapes import (
     NodeFactsShown,
     NodeRow,
     Overview,
+    RolloutShown,
 )
 from controller.policy.belief import Belief, NodeBelief, Raised, health
 from controller.policy.incident import Incident
 from controller.policy.places import places_of
+from controller.policy.rules import Rules
 from wire.messages import NodeFacts
 
 _DIGITS = re.compile(r"(\d+)")
@@ -155,3 +158,16 @@ def counts(nodes: Iterable[NodeBelief], open_incidents: Iterable[Incident]) -> C
         states["waiting"],
         states["handed_over"] + states["aborted"],
     )
+
+
+def rollout_shown(belief: Belief, rules: Rules, name: str) -> RolloutShown:
+    """Return a changed playbook that is tried."""
+    rollout = belief.rollouts.by_name[name]
+    assert rollout.candidate is not None
+    canaries = [
+        CanaryShown(incident_id, canary.verdict or None, canary.because)
+        for incident_id, canary in rollout.canaries.items()
+    ]
+    trusted = rollout.trusted.digest if rollout.trusted is not None else None
+    wanted = rules.rollout.canaries
+    return RolloutShown(name, trusted, rollout.candidate.digest, wanted, canaries, rollout.stopped)

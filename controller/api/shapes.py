@@ -156,7 +156,13 @@ class PlannedStep(msgspec.Struct, frozen=True):
 
 
 class IncidentDetail(msgspec.Struct, frozen=True):
-    """Everything about one incident. `acts`: what a person can do about it now."""
+    """Everything about one incident.
+
+    Attributes:
+        acts: what a person can do about it now.
+        question: what a person is asked now, empty when nothing is.
+        approves: what an approval would be for now; an approval that names it is refused when that has changed.
+    """
 
     id: str
     node: str
@@ -179,6 +185,8 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     playbook_digest: str
     next: str
     acts: list[str]
+    question: str
+    approves: str
     findings: list[FindingDetail]
     steps: list[PlannedStep]
     evidence: dict[str, str]
@@ -274,6 +282,45 @@ class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why a person does something."""
 
     because: Annotated[str, msgspec.Meta(max_length=MAX_BECAUSE)] = ""
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's yes.
+
+    Attributes:
+        what: what they saw it asked for (`approves` of the incident); refused when something else is asked meanwhile.
+        for_s: how long it holds, the setting `approvals.valid_s` when null.
+    """
+
+    because: Annotated[str, msgspec.Meta(max_length=MAX_BECAUSE)] = ""
+    what: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    for_s: Annotated[float, msgspec.Meta(gt=0, le=2_592_000)] | None = None
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a playbook's new text. `digest`: of the text that the person saw; empty for any."""
+
+    because: Annotated[str, msgspec.Meta(max_length=MAX_BECAUSE)] = ""
+    digest: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class CanaryShown(msgspec.Struct, frozen=True):
+    """One incident that a new text answers. `verdict`: `well`, `badly`, or null while it goes on."""
+
+    incident_id: str
+    verdict: str | None
+    because: str
+
+
+class RolloutShown(msgspec.Struct, frozen=True):
+    """A changed playbook that is tried. `trusted` is null for one that is new; `stopped` is empty while it is tried."""
+
+    playbook: str
+    trusted: str | None
+    candidate: str
+    canaries_wanted: int
+    canaries: list[CanaryShown]
+    stopped: str
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

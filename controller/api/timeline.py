@@ -55,6 +55,13 @@ _ENDED = {
 }
 
 
+_PROGRESS = {
+    "delayed": "failed and is tried again",
+    "accepted": "was taken up",
+    "in_doubt": "may or may not have happened; the node is watched",
+}
+
+
 @singledispatch
 def headline(event: object) -> str:
     """Return what happened, in a few words."""
@@ -86,6 +93,22 @@ def _(event: events.FindingCleared) -> str:
 @headline.register
 def _(event: events.FindingLeft) -> str:
     return f"Left: {_key(event.key)}"
+
+
+@headline.register
+def _(event: events.PlaybooksTrusted) -> str:
+    names = sorted(playbook.name for playbook in event.playbooks)
+    return f"Trusted: {', '.join(names) if len(names) < 4 else f'{len(names)} playbooks'}"
+
+
+@headline.register
+def _(event: events.RolloutBegan) -> str:
+    return f"A new text of {event.playbook.name} is tried: {event.playbook.digest[:12]}"
+
+
+@headline.register
+def _(event: events.RolloutSettled) -> str:
+    return f"The new text of {event.name} is {event.outcome}"
 
 
 @headline.register
@@ -159,6 +182,11 @@ def _(event: events.IncidentWaiting) -> str:
 def _(event: events.StepIntended) -> str:
     again = f", attempt {event.attempt}" if event.attempt > 1 else ""
     return f"{sentence_case(event.step)} begins{again}"
+
+
+@headline.register
+def _(event: events.StepProgressed) -> str:
+    return f"{sentence_case(event.step)} {_PROGRESS.get(event.state, event.state)}"
 
 
 @headline.register

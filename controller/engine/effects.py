@@ -1,8 +1,10 @@
 """Carries intents out: intent is in the log before, outcome after, and the key makes the effect happen once.
 
 A controller that died in between finds the intent without an outcome at its next start and takes it up again: it looks
-first and then acts (schedulers), gives the same order id again (nodes), or the same key again (notices whose receiver
-can tell). What cannot be told apart from outside is recorded as `in_doubt`, and the next attempt says so.
+first and then acts (schedulers), gives the same order id again (nodes), or the same key again (notices and BMCs whose
+other end can tell). What cannot be told apart from outside is recorded as in doubt; controller/policy/verb_effects.py
+says what follows. What an adapter calls retryable is tried again under the same key, as recorded: a restart goes on
+counting.
 """
 
 from __future__ import annotations
@@ -13,19 +15,29 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from controller.adapters import Hold, Notifier, Scheduler
+from controller.adapters import Hold, Notifier, Power, Scheduler
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
 from controller.errors import Permanent, Refused, Retryable
-from controller.events import Logged, StepEnded, StepIntended
+from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.notices import notice_for
-from controller.policy.playbook import ORDERS, Verb
+from controller.policy.playbook import ORDERS, Retry, Verb
+from controller.policy.verb_effects import delay_s, retry_of
+from controller.power.none import NoPower
 from wire.orders import Order, OrderAction
 
 log = structlog.get_logger()
 
 DRAIN_POLL_S = 1.0
-Outcome = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an effect ended, as `StepEnded` says it."""
+
+    kind: str
+    because: str
+    permanent: bool = False
 
 
 @dataclass(slots=True)
@@ -46,6 +58,7 @@ class Effects:
     page_url: str
     observe_now: Callable[[], None] = lambda: None
     leads: Callable[[], bool] = lambda: True
+    power: Power = field(default_factory=NoPower)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def act(self, entry: Logged) -> None:
@@ -58,7 +71,7 @@ class Effects:
         intents = [i.intent for i in self.cell.belief.open_incidents.values() if i.intent is not None]
         for intent in intents:
             log.info("step.resumed", incident_id=intent.incident_id, step=intent.step, key=intent.key)
-            self._begin(intent, resumed=True)
+            self._begin(intent, resumed=not self._put_off_still(intent))
         return len(intents)
 
     async def close(self) -> None:
@@ -91,7 +104,7 @@ class Effects:
             case Verb.PAGE:
                 return lambda: self._notify(self.pages, intent, resumed=resumed)
             case Verb.POWER_CYCLE:
-                return self._no_power
+                return lambda: self._power_cycle(intent, resumed=resumed)
             case _:
                 return None
 
@@ -99,8 +112,19 @@ class Effects:
         outcome = await self._until_ended(intent, effect)
         if outcome is None:
             return
-        kind, because = outcome
-        await self.cell.submit([StepEnded(intent.incident_id, intent.step, intent.attempt, kind, because, intent.key)])
+        await self.cell.submit(
+            [
+                StepEnded(
+                    intent.incident_id,
+                    intent.step,
+                    intent.attempt,
+                    outcome.kind,
+                    outcome.because,
+                    intent.key,
+                    permanent=outcome.permanent,
+                )
+            ]
+        )
         if intent.verb in {Verb.CORDON, Verb.UNCORDON}:
             self.observe_now()
 
@@ -108,40 +132,84 @@ class Effects:
         self, intent: StepIntended, effect: Callable[[], Awaitable[Outcome | None]]
     ) -> Outcome | None:
         """Try until it is done, refused, hopeless or too late. Only what an adapter calls retryable is retried."""
+        if not await self._wait_on(intent):
+            return None
         while self.leads():
             try:
                 return await effect()
             except Refused as refusal:
-                return "refused", str(refusal)
+                return Outcome("refused", str(refusal))
             except Permanent as error:
-                return "failed", str(error)
+                return Outcome("failed", str(error), permanent=True)
             except Retryable as error:
-                if self.clock() + error.after_s >= intent.expires_at:
-                    return "failed", f"Given up after {intent.expires_at - self.clock():.0f} s: {error}"
-                log.warning("step.delayed", key=intent.key, because=str(error), after_s=error.after_s)
-                await asyncio.sleep(error.after_s)
+                if not await self._put_off(intent, error):
+                    return Outcome("failed", f"Given up after {self._spent_s(intent):.0f} s: {error}")
+                if not self._current(intent):
+                    return None
             except Exception as error:
                 log.exception("step.crashed", key=intent.key)
-                return "failed", f"The adapter for {intent.verb} crashed: {type(error).__name__}: {error}"
+                return Outcome("failed", f"The adapter for {intent.verb} crashed: {type(error).__name__}: {error}")
         log.error("step.withheld", key=intent.key, because="This controller leads no more.")
         return None
+
+    async def _wait_on(self, intent: StepIntended) -> bool:
+        """Sit out what is left of a delay that was recorded before; return whether the step is still wanted."""
+        progress = self._progress(intent)
+        if progress is None or progress.state != "delayed":
+            return True
+        await asyncio.sleep(max(0.0, progress.retry_at - self.clock()))
+        return self._current(intent)
+
+    async def _put_off(self, intent: StepIntended, error: Retryable) -> bool:
+        """Record a delay and sit it out; return False when the step's time would be over before."""
+        before = self._progress(intent)
+        failures = (before.failures if before is not None else 0) + 1
+        wait_s = delay_s(self._retry(intent), failures=failures, key=intent.key, least_s=error.after_s)
+        retry_at = self.clock() + wait_s
+        if retry_at >= intent.expires_at:
+            return False
+        delayed = StepProgressed(
+            intent.incident_id, intent.step, intent.attempt, intent.key, "delayed", str(error), failures, retry_at
+        )
+        await self.cell.submit([delayed])
+        await asyncio.sleep(wait_s)
+        return True
+
+    def _put_off_still(self, intent: StepIntended) -> bool:
+        """Whether the next try of a step had not begun yet, as recorded: then nothing about it is in doubt."""
+        progress = self._progress(intent)
+        return progress is not None and progress.state == "delayed" and self.clock() < progress.retry_at
+
+    def _progress(self, intent: StepIntended) -> StepProgressed | None:
+        incident = self.cell.belief.incidents.get(intent.incident_id)
+        progress = incident.progress if incident is not None else None
+        return progress if progress is not None and progress.key == intent.key else None
+
+    def _retry(self, intent: StepIntended) -> Retry:
+        incident = self.cell.belief.incidents.get(intent.incident_id)
+        step = incident.step() if incident is not None else None
+        return retry_of(step) if step is not None and step.name == intent.step else Retry()
+
+    def _spent_s(self, intent: StepIntended) -> float:
+        incident = self.cell.belief.incidents.get(intent.incident_id)
+        return self.clock() - incident.intent_at if incident is not None else 0.0
 
     def _hold(self, intent: StepIntended) -> Hold:
         incident = self.cell.belief.incidents[intent.incident_id]
         return Hold(intent.hold_id, incident.because, intent.key, self.desk.term)
 
     async def _cordon(self, intent: StepIntended) -> Outcome:
-        return "done", await self.scheduler.cordon(intent.node, self._hold(intent))
+        return Outcome("done", await self.scheduler.cordon(intent.node, self._hold(intent)))
 
     async def _uncordon(self, intent: StepIntended) -> Outcome:
-        return "done", await self.scheduler.uncordon(intent.node, self._hold(intent))
+        return Outcome("done", await self.scheduler.uncordon(intent.node, self._hold(intent)))
 
     async def _drain(self, intent: StepIntended) -> Outcome | None:
         hold, began = self._hold(intent), self.clock()
         while self._current(intent):
             jobs = await self.scheduler.drain(intent.node, hold, jobs=intent.parameters.get("jobs", "wait"))
             if not jobs:
-                return "done", f"No job is left on {intent.node} after {self.clock() - began:.0f} s."
+                return Outcome("done", f"No job is left on {intent.node} after {self.clock() - began:.0f} s.")
             await asyncio.sleep(DRAIN_POLL_S)
         return None
 
@@ -154,10 +222,12 @@ class Effects:
 
     async def _notify(self, notifier: Notifier, intent: StepIntended, *, resumed: bool) -> Outcome:
         if resumed and not notifier.repeatable:
-            return "in_doubt", f"The controller stopped while sending; {notifier.name} cannot say whether it arrived."
+            return Outcome(
+                "in_doubt", f"The controller stopped while sending; {notifier.name} cannot say whether it arrived."
+            )
         incident = self.cell.belief.incidents[intent.incident_id]
         reference = await notifier.send(notice_for(incident, intent, at=self.clock(), page_url=self.page_url))
-        return "done", f"Sent by {notifier.name}: {reference}."
+        return Outcome("done", f"Sent by {notifier.name}: {reference}.")
 
     async def _order(self, intent: StepIntended) -> None:
         """Send the order. How it ended comes from the node, and the policy judges it."""
@@ -175,8 +245,21 @@ class Effects:
             )
         )
 
-    async def _no_power(self) -> Outcome:
-        raise Refused("no power adapter is configured, so a power cycle is for people")
+    async def _power_cycle(self, intent: StepIntended, *, resumed: bool) -> None:
+        """Have the node switched off and on. That it was is shown by the node: it comes back with another boot id."""
+        progress = self._progress(intent)
+        if progress is not None and progress.state == "accepted":
+            return
+        if resumed and not self.power.repeatable:
+            because = f"The controller stopped while {self.power.name} was asked, and cannot say whether it was."
+            await self._note(intent, "in_doubt", because)
+            return
+        said = await self.power.cycle(intent.node, key=intent.key, fencing_token=self.desk.term)
+        await self._note(intent, "accepted", said)
+
+    async def _note(self, intent: StepIntended, state: str, because: str) -> None:
+        noted = StepProgressed(intent.incident_id, intent.step, intent.attempt, intent.key, state, because)
+        await self.cell.submit([noted])
 
 
 _ACTIONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -26,8 +26,9 @@ from controller.playbooks.kinds import (
     read_table,
 )
 from controller.playbooks.problems import Notes, nearest
-from controller.playbooks.verbs import MARGIN_S, SEVERITIES, VERBS
-from controller.policy.playbook import HAND_OVER, Answers, Mode, Playbook, Step, Verb
+from controller.playbooks.verbs import MARGIN_S, RETRY_KEYS, SEVERITIES, VERBS
+from controller.policy.playbook import HAND_OVER, Answers, Mode, Playbook, Retry, Step, Verb
+from controller.policy.verb_effects import effect_of
 
 MAX_STEPS = 40
 """Source: our choice; the longest ladder there is has eleven."""
@@ -173,7 +174,13 @@ def _step(value: Value, path: str, notes: Notes, *, jumps: bool) -> Step | None:
         return None
     verb = Verb(entry.key)
     table = read_table(entry.value, VERBS[verb].keys(jumps=jumps), path=f"{path}.{verb}", notes=notes)
-    return None if table is None else _built(verb, table)
+    if table is None:
+        return None
+    step = _built(verb, table)
+    if step.retry is not None and step.retry.at_most_s < step.retry.after_s:
+        wrong = f"{step.retry.at_most_s:g} s is less than retry_after"
+        notes.add(entry.line, join(f"{path}.{verb}", "retry_at_most"), wrong, "write the longest wait, or leave it out")
+    return step
 
 
 def _verb_entry(value: Value, path: str, notes: Notes) -> Entry | None:
@@ -201,11 +208,22 @@ def _built(verb: Verb, table: Mapping[str, Any]) -> Step:
         on_failure=table.get("on_failure") or ("" if shape.best_effort else HAND_OVER),
         attempts=table["attempts"],
         parameters=parameters,
+        retry=_retry(verb, table),
     )
+
+
+def _retry(verb: Verb, table: Mapping[str, Any]) -> Retry | None:
+    """Return what the step says of its attempts, with the verb's own for what it leaves out; `None` for no word."""
+    if not any(table[key] for key in RETRY_KEYS):
+        return None
+    usual = effect_of(verb).retry
+    after_s = table["retry_after"] or usual.after_s
+    at_most_s = table["retry_at_most"] or max(after_s, usual.at_most_s)
+    return Retry(after_s, float(table["back_off"] or usual.factor), at_most_s)
 
 
 def _go_on(step: Step, after: str) -> Step:
     """Return the step with its failure leading to the next one where nothing else is said (best effort)."""
     if step.on_failure:
         return step
-    return Step(step.name, step.verb, step.limit_s, step.on_success, after, step.attempts, step.parameters)
+    return replace(step, on_failure=after)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from controller.policy.incident import attempts_of
-from controller.policy.playbook import HAND_OVER, REPAIRS, Answers, Mode, Playbook, Step, Verb
+from controller.policy.playbook import HAND_OVER, REPAIRS, Answers, Mode, Playbook, Retry, Step, Verb
+from controller.policy.verb_effects import attempts_of
 
 _MODES = {
     Mode.SHADOW: "it decides and records, and touches nothing",
@@ -136,7 +136,14 @@ def _limits(step: Step) -> Iterator[str]:
     if "for_s" not in step.parameters:
         yield f"at most {say_span(step.limit_s)}"
     if attempts_of(step) > 1:
-        yield f"{attempts_of(step)} attempts"
+        yield f"{attempts_of(step)} attempts{_say_retry(step.retry)}"
+
+
+def _say_retry(retry: Retry | None) -> str:
+    if retry is None:
+        return ""
+    longer = f", each next {retry.factor:g} times as long" if retry.factor > 1 else ""
+    return f" with {say_span(retry.after_s)} between{longer}, at most {say_span(retry.at_most_s)}"
 
 
 def _jumps(step: Step, after: str) -> Iterator[str]:

@@ -35,7 +35,7 @@ class VerbShape:
 
     def keys(self, *, jumps: bool) -> Keys:
         """Return every key that a step of this verb may have."""
-        shared = {"name": NAME_KEY, "attempts": replace(ATTEMPTS_KEY, default=self.attempts)}
+        shared = {"name": NAME_KEY, "attempts": replace(ATTEMPTS_KEY, default=self.attempts), **RETRY_KEYS}
         limit = {"limit": replace(LIMIT_KEY, default=self.limit_s)} if self.limit_s else {}
         return {**self.own_keys, **shared, **limit, **(self._jump_keys() if jumps else {})}
 
@@ -49,6 +49,11 @@ class VerbShape:
 
 NAME_KEY = Key(WORD, "how jumps and the timeline call the step; the verb when absent")
 ATTEMPTS_KEY = Key(count(1, 10), "how often the step is tried before it has failed")
+RETRY_KEYS: Keys = {
+    "retry_after": Key(LIMIT, "how long the second attempt waits after the first failed; 10 s, and 5 s for verify"),
+    "back_off": Key(count(1, 10), "each further attempt waits so many times as long; 2, and 1 for verify"),
+    "retry_at_most": Key(LIMIT, "no attempt waits longer; 5 minutes, and 5 s for verify"),
+}
 LIMIT_KEY = Key(LIMIT, "the step has failed when it takes longer; in seconds, or like 10m")
 
 VERBS: Mapping[Verb, VerbShape] = {

@@ -10,26 +10,26 @@ from collections.abc import Iterable
 
 from controller import events
 from controller.events import Reason
+from controller.policy.approvals import unapproved
 from controller.policy.belief import Belief
 from controller.policy.breakers import stopped_by_breaker, tripped
 from controller.policy.budget import over_budget
 from controller.policy.concluding import conclude
 from controller.policy.freezes import frozen_window
-from controller.policy.incident import Incident, Phase, attempts_of
+from controller.policy.incident import Incident, Phase
 from controller.policy.opening import OPERATOR_CORDON, standing
 from controller.policy.pauses import paused
-from controller.policy.playbook import BREAKER_CLASS, DOMAIN, QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
+from controller.policy.playbook import BREAKER_CLASS, DOMAIN, QUICK_EFFECTS, REPAIRS, ROLLOUT, Mode, Step, Verb
 from controller.policy.presence import OURS
 from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET, Scope
 from controller.policy.silence import FLEET_SILENCE, frozen_by
+from controller.policy.undoing import given_back, undo
+from controller.policy.verb_effects import attempts_of, delay_s, retry_of
 
 DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
-RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, DOMAIN})
+RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, DOMAIN, ROLLOUT})
 """Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
-
-RETRY_DELAY_S = 10.0
-VERIFY_RETRY_DELAY_S = 5.0
 
 
 def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> events.Event | None:
@@ -45,7 +45,10 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
     if step is None:
         return _past_the_end(belief, incident)
     if _recovered_untouched(belief, incident):
-        return events.IncidentClosed(incident.id, "recovered", Reason("It was gone before anything was done."))
+        because = "It was gone before anything was done."
+        return undo(incident, because, ends_as="recovered") or events.IncidentClosed(
+            incident.id, "recovered", Reason(because)
+        )
     return _take(belief, rules, incident, step, now)
 
 
@@ -55,9 +58,10 @@ def _stop(incident: Incident) -> events.Event | None:
         return None
     reason = Reason(f"The plan is over: {incident.stop_asked}.")
     if incident.stop_asked.startswith("aborted"):
-        if incident.holding:
+        if incident.cordoned:
             return events.IncidentAborted(incident.id, reason)
-        return events.IncidentClosed(incident.id, "aborted", reason)
+        undone = undo(incident, reason.because, ends_as="aborted")
+        return undone or events.IncidentClosed(incident.id, "aborted", reason)
     if incident.holding:
         return events.IncidentReleasing(incident.id, reason)
     return events.IncidentClosed(incident.id, "cancelled", reason)
@@ -66,19 +70,27 @@ def _stop(incident: Incident) -> events.Event | None:
 def _past_the_end(belief: Belief, incident: Incident) -> events.Event | None:
     match incident.phase:
         case Phase.RELEASING:
-            reason = Reason(f"The plan is over: {incident.stop_asked}.")
-            return events.IncidentClosed(incident.id, "cancelled", reason)
+            return _released(incident)
         case Phase.HAND_OVER:
             return _rest(incident)
+        case Phase.AUTOMATIC | Phase.RETURNING if incident.gave_up:
+            return given_back(belief, incident) or _hand_over(incident)
         case Phase.AUTOMATIC | Phase.RETURNING:
-            return _hand_over(incident) if incident.gave_up else _finish(belief, incident)
+            return _finish(belief, incident)
+
+
+def _released(incident: Incident) -> events.Event:
+    left = f" Its hold could not be lifted: {incident.last_failure}" if incident.holding else ""
+    because = f"The plan is over: {incident.stop_asked}." if incident.stop_asked else incident.because
+    return events.IncidentClosed(incident.id, incident.releases_as, Reason(f"{because}{left}"))
 
 
 def _rest(incident: Incident) -> events.Event | None:
     """People have it. While the node is held the incident stays open; otherwise it is theirs alone."""
-    if incident.holding:
+    if incident.cordoned:
         return None
-    return events.IncidentClosed(incident.id, incident.outcome, Reason(incident.because))
+    undone = undo(incident, incident.because, ends_as=incident.outcome)
+    return undone or events.IncidentClosed(incident.id, incident.outcome, Reason(incident.because))
 
 
 def _hand_over(incident: Incident) -> events.Event:
@@ -97,7 +109,7 @@ def _hand_over(incident: Incident) -> events.Event:
 def _finish(belief: Belief, incident: Incident) -> events.Event | None:
     if incident.playbook.name in RESTING:
         return None
-    if incident.playbook.mode is Mode.SHADOW:
+    if incident.mode is Mode.SHADOW:
         return events.IncidentClosed(
             incident.id, "shadowed", Reason("Shadow mode: decided and recorded, nothing done.")
         )
@@ -115,17 +127,22 @@ def _finish(belief: Belief, incident: Incident) -> events.Event | None:
 
 
 def _other_holders(belief: Belief, incident: Incident) -> list[str]:
-    return [i.id for i in belief.open_on(incident.node) if i.holding and i.id != incident.id]
+    """Return the incidents for which the node must stay out; one whose hold is being lifted is none."""
+    others = (i for i in belief.open_on(incident.node) if i.holding and i.id != incident.id)
+    return [i.id for i in others if i.phase is not Phase.RELEASING and not _ends_hold(i)]
+
+
+def _ends_hold(incident: Incident) -> bool:
+    return bool(incident.stop_asked) and not incident.stop_asked.startswith("aborted")
 
 
 def _recovered_untouched(belief: Belief, incident: Incident) -> bool:
-    untouched = incident.phase is Phase.AUTOMATIC and not incident.ever_held and incident.node != ""
+    untouched = incident.phase is Phase.AUTOMATIC and not incident.cordoned and incident.node != ""
     return untouched and bool(incident.condemned_by) and not standing(belief, incident)
 
 
 def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
-    delay_s = VERIFY_RETRY_DELAY_S if step.verb is Verb.VERIFY else RETRY_DELAY_S
-    if incident.retry_at and now < incident.retry_at + delay_s:
+    if incident.retry_at and now < incident.retry_at + _retry_delay_s(incident, step):
         return None
     skipped = _needless(belief, incident, step)
     if skipped:
@@ -135,8 +152,25 @@ def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: flo
         return _tripped(belief, rules, incident, step, now) or _intend(belief, rules, incident, step, now)
     for_what, reason = waiting
     if incident.waiting_for == for_what:
-        return None
+        return _unanswered(incident, rules, now)
     return events.IncidentWaiting(incident.id, for_what, reason)
+
+
+def _retry_delay_s(incident: Incident, step: Step) -> float:
+    key = f"{incident.id}/{step.name}/{incident.attempts.get(step.name, 0)}"
+    return delay_s(retry_of(step), failures=max(1, incident.tries), key=key)
+
+
+def _unanswered(incident: Incident, rules: Rules, now: float) -> events.Event | None:
+    """A question that nobody answers must not keep a node out for ever; one that costs nothing may wait."""
+    if incident.waiting_for != "approval" or not incident.holding:
+        return None
+    if now < incident.waiting_since + rules.answer_within_s:
+        return None
+    because = f"nobody approved {incident.plan} within {rules.answer_within_s / 3600:g} h, and {incident.node} is out."
+    return events.IncidentHandedOver(
+        incident.id, Reason(f"Handed to people: {because}", {"plan": incident.plan}, "somebody had answered")
+    )
 
 
 def _tripped(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
@@ -153,7 +187,7 @@ def speedup(belief: Belief, rules: Rules, node: str) -> float:
 
 def _needless(belief: Belief, incident: Incident, step: Step) -> str:
     """Return why a step need not be taken, empty when it must be."""
-    if incident.playbook.mode is Mode.SHADOW:
+    if incident.mode is Mode.SHADOW:
         return f"Shadow mode: {step.verb} would have been done now."
     if incident.phase is Phase.HAND_OVER and step.name in incident.told:
         return f"People have the {step.verb} of this incident already; why it did not return stands here."
@@ -161,7 +195,7 @@ def _needless(belief: Belief, incident: Incident, step: Step) -> str:
         return "Nothing is left to mend: every finding of this incident has cleared."
     if step.verb is Verb.UNCORDON:
         others = _other_holders(belief, incident)
-        if others and incident.phase is not Phase.RELEASING:
+        if others:
             return f"{incident.node} stays out for {', '.join(others)}."
         if not incident.holding:
             return f"{incident.node} is not held out on this incident's account."
@@ -176,9 +210,9 @@ Waiting = tuple[str, Reason] | None
 
 
 def _held_back(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> Waiting:
-    if incident.playbook.mode is Mode.ASK and not incident.approved_by and incident.phase is Phase.AUTOMATIC:
-        reason = Reason(f"The playbook {incident.playbook.name} asks first: approve {incident.id} to go on.")
-        return "approval", reason
+    missing = unapproved(incident, now, disruptive=step.verb in DISRUPTIVE)
+    if missing is not None:
+        return "approval", missing
     if step.verb not in DISRUPTIVE:
         return None
     return _stopped_for_all(belief, rules, incident, now) or _stopped_here(belief, rules, incident, step)
@@ -264,9 +298,11 @@ def _limit_s(step: Step, parameters: dict[str, str]) -> float:
 def _why_step(incident: Incident, step: Step, attempt: int) -> Reason:
     which = f"step {incident.position + 1} of {len(incident.steps())} of {incident.playbook.name}"
     tries = f", attempt {incident.tries + 1} of {attempts_of(step)}" if attempts_of(step) > 1 else ""
+    asks = {"question": step.parameters["question"]} if "question" in step.parameters else {}
+    facts = {"because": incident.because, "phase": incident.phase, "limit_s": f"{step.limit_s:g}"}
     return Reason(
         f"{step.verb} for {incident.fault_class}: {which}{tries}.",
-        {"because": incident.because, "phase": incident.phase, "limit_s": f"{step.limit_s:g}", "attempt": str(attempt)},
+        {**facts, "attempt": str(attempt), **asks},
         "a person aborts the incident" if step.verb not in QUICK_EFFECTS else "",
     )
 

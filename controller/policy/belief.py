@@ -13,11 +13,13 @@ from typing import Any, ClassVar, get_type_hints
 from checks.finding import Finding, FindingKey, Verdict
 from controller import events
 from controller.policy import places
-from controller.policy.incident import Incident, Phase
+from controller.policy.approvals import RETURN, asked
+from controller.policy.incident import Approval, Incident, Phase
 from controller.policy.ledger import ScopeLedger
 from controller.policy.outbreaks import Outbreaks
 from controller.policy.playbook import BREAKER_CLASS, Verb
 from controller.policy.presence import OURS
+from controller.policy.rollouts import Rollouts
 from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope, parse
 from wire.messages import CheckLevel, NodeFacts
 
@@ -116,6 +118,7 @@ class Belief:
         orders: order id → incident id, for orders under way.
         cordons_asked: node → a person's wish to take it out.
         pauses: scope → why nothing new may be begun in it.
+        rollouts: the text of every playbook that is trusted, and those that are tried.
         closed: the closed incidents that are kept, in order of closing.
         rules_digest: of the rules that decide now.
     """
@@ -136,6 +139,7 @@ class Belief:
     orders: dict[str, str] = field(default_factory=dict)
     cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
     pauses: dict[Scope, str] = field(default_factory=dict)
+    rollouts: Rollouts = field(default_factory=Rollouts)
     closed: dict[str, None] = field(default_factory=dict)
     closed_kept: int = CLOSED_KEPT
     rules_digest: str = ""
@@ -263,10 +267,29 @@ class Belief:
 
     @_apply.register
     def _(self, event: events.RulesLoaded, _at: float) -> None:
-        """Other playbooks may answer what was left: everything is asked again."""
+        self._ask_all_again()
+        self.rules_digest = event.digest
+
+    def _ask_all_again(self) -> None:
+        """Other playbooks may answer what was left."""
         self.unanswered.update(((node, key), None) for node, keys in self.left.items() for key in keys)
         self.left.clear()
-        self.rules_digest = event.digest
+
+    @_apply.register
+    def _(self, event: events.PlaybooksTrusted, _at: float) -> None:
+        for playbook in event.playbooks:
+            self.rollouts.trust(playbook)
+        self._ask_all_again()
+
+    @_apply.register
+    def _(self, event: events.RolloutBegan, _at: float) -> None:
+        self.rollouts.begin(event.playbook)
+        self._ask_all_again()
+
+    @_apply.register
+    def _(self, event: events.RolloutSettled, _at: float) -> None:
+        self.rollouts.settle(event)
+        self._ask_all_again()
 
     @_apply.register
     def _(self, event: events.FindingCleared, _at: float) -> None:
@@ -344,17 +367,25 @@ class Belief:
                 for incident in self.open_on(event.subject):
                     incident.stop_asked = f"returned to service by {by}"
             case "approve" | "abort" if event.subject in self.open_incidents:
-                self._approve_or_abort(self.open_incidents[event.subject], event.verb, by)
+                self._approve_or_abort(self.open_incidents[event.subject], event, by)
+            case "promote" | "withdraw":
+                self.rollouts.decide_by_hand(event, by)
+                self._ask_all_again()
             case _:
                 """An incident that closed in between: nothing is left to approve or abort."""
 
-    def _approve_or_abort(self, incident: Incident, verb: str, by: str) -> None:
-        if verb == "abort":
+    def _approve_or_abort(self, incident: Incident, event: events.OperatorActed, by: str) -> None:
+        if event.verb == "abort":
             incident.stop_asked = f"aborted by {by}"
-        elif incident.outcome:
+            return
+        wanted = asked(incident)
+        what = event.what or wanted
+        if what == RETURN == wanted:
             incident.return_asked = True
-        else:
-            incident.approved_by = by
+            return
+        incident.approvals[what] = Approval(by, event.expires_at)
+        if incident.waiting_for == "approval" and what != wanted:
+            incident.waiting_for = ""
 
     def _pause(self, subject: str, reason: str) -> None:
         scope = parse(subject)
@@ -377,10 +408,12 @@ class Belief:
             event.playbook,
             opened_at=at,
             because=event.reason.because,
+            set_mode=event.mode,
         )
         self.incidents[incident.id] = self.open_incidents[incident.id] = incident
         self.open_by_node.setdefault(incident.node, {})[incident.id] = incident
         self.opened += 1
+        self.rollouts.answer(incident)
         self._ask_again(incident)
         self.cordons_asked.pop(event.node, None)
         for finding in event.findings:
@@ -430,7 +463,8 @@ class Belief:
     def _(self, event: events.IncidentReclassified, _at: float) -> None:
         incident = self.incidents[event.incident_id]
         incident.fault_class, incident.playbook = event.fault_class, event.playbook
-        incident.because = event.reason.because
+        incident.because, incident.set_mode = event.reason.because, event.mode
+        self.rollouts.answer(incident)
         self._drop_intent(incident)
         incident.enter(Phase.AUTOMATIC)
         self._join(incident, event.finding)
@@ -443,8 +477,9 @@ class Belief:
             raised.incident_id = incident.id
 
     @_apply.register
-    def _(self, event: events.IncidentWaiting, _at: float) -> None:
-        self.incidents[event.incident_id].waiting_for = event.for_what
+    def _(self, event: events.IncidentWaiting, at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        incident.waiting_for, incident.waiting_since = event.for_what, at
 
     @_apply.register
     def _(self, event: events.StepIntended, at: float) -> None:
@@ -466,11 +501,19 @@ class Belief:
 
     def _end_canary(self, incident: Incident, outcome: str) -> None:
         """A half-open breaker learns how its canary ended; one that could not be taken out was none."""
+        if outcome:
+            self.rollouts.end(incident)
         for breaker in self.open_on(""):
             if breaker.canary == incident.id and outcome:
                 breaker.canary_outcome = breaker.canary_outcome or outcome
             elif breaker.canary == incident.id:
                 breaker.canary = ""
+
+    @_apply.register
+    def _(self, event: events.StepProgressed, _at: float) -> None:
+        incident = self.incidents[event.incident_id]
+        if incident.intent is not None and incident.intent.key == event.key:
+            incident.progress = event
 
     @_apply.register
     def _(self, event: events.StepEnded, at: float) -> None:
@@ -483,33 +526,39 @@ class Belief:
         if verb == Verb.CORDON:
             self._cordon_ended(incident, event, at)
         elif verb == Verb.UNCORDON and event.outcome == "done":
-            incident.holding = False
+            self._let_go(incident)
             self.node(incident.node).hold_changed_at = at
-            self._free_if_unheld(incident.node)
+        elif verb == Verb.UNCORDON and event.outcome == "refused":
+            _lose_hold(incident, event.because)
+            self._let_go(incident)
+
+    def _let_go(self, incident: Incident) -> None:
+        incident.holding = incident.cordoned = False
+        self._free_if_unheld(incident.node)
 
     @_apply.register
     def _(self, event: events.StepSkipped, _at: float) -> None:
         incident = self.incidents[event.incident_id]
         incident.skip()
         if event.verb == Verb.UNCORDON:
-            incident.holding = False
-            self._free_if_unheld(incident.node)
+            self._let_go(incident)
 
     def _cordon_ended(self, incident: Incident, event: events.StepEnded, at: float) -> None:
+        """Only a refusal says that nothing was done: after any other failure the node may be out, and counts so."""
         node = self.node(incident.node)
         if event.outcome == "done":
+            incident.cordoned = True
             node.held_since, node.schedulable, node.hold_changed_at = node.held_since or at, False, at
             return
-        incident.holding = False
         self._end_canary(incident, "")
-        self._free_if_unheld(incident.node)
         if event.outcome == "refused":
+            self._let_go(incident)
             node.foreign_reason = event.because
 
     def _drop_intent(self, incident: Incident) -> None:
         if incident.intent is not None:
             self.orders.pop(incident.intent.key, None)
-            incident.intent, incident.order = None, None
+            incident.drop_intent()
 
     def _free_if_unheld(self, name: str) -> None:
         node = self.nodes.get(name)
@@ -536,6 +585,7 @@ class Belief:
     def _(self, event: events.IncidentReleasing, _at: float) -> None:
         incident = self.incidents[event.incident_id]
         self._drop_intent(incident)
+        incident.releases_as = event.ends_as
         incident.enter(Phase.RELEASING)
 
     @_apply.register
@@ -553,7 +603,7 @@ class Belief:
         self._free_members(incident)
         self._leave_open(incident)
         incident.outcome, incident.closed_at, incident.because = event.outcome, at, event.reason.because
-        incident.waiting_for, incident.holding = "", False
+        incident.waiting_for, incident.holding, incident.cordoned = "", False, False
         self._end_canary(incident, incident.outcome)
         if incident.fault_class == BREAKER_CLASS:
             self.ledger.forget(parse(incident.device))
@@ -601,7 +651,7 @@ def judged_otherwise(before: Finding, after: Finding) -> bool:
 
 def _lose_hold(incident: Incident, foreign_reason: str) -> None:
     """A person changed the scheduler's hold while it was ours: the plan is theirs now (I5)."""
-    incident.holding = False
+    incident.holding = incident.cordoned = False
     whose = f"it is now held as {foreign_reason!r}" if foreign_reason else "it is schedulable again"
     incident.stop_asked = f"a person changed the node in the scheduler: {whose}"
 

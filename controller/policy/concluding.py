@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from checks.finding import Finding
 from controller import events
+from controller.policy.approvals import approval_for, asked
 from controller.policy.belief import Belief, NodeBelief
 from controller.policy.incident import Incident
 from controller.policy.opening import recurred, standing
@@ -25,11 +26,18 @@ def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded
         return None
     verdict = _JUDGES.get(Verb(intent.verb), _never)(belief, incident, now)
     if verdict is None and now >= intent.expires_at and intent.verb in _JUDGES:
-        verdict = ("timed_out", _why_late(belief, incident, now))
+        verdict = _late(belief, incident, now)
     if verdict is None:
         return None
     outcome, because = verdict
     return events.StepEnded(incident.id, intent.step, intent.attempt, outcome, because, intent.key)
+
+
+def _late(belief: Belief, incident: Incident, now: float) -> tuple[str, str]:
+    progress = incident.progress
+    if progress is not None and progress.state == "in_doubt":
+        return "in_doubt", f"{progress.because} The node did not show it within the step's time."
+    return "timed_out", _why_late(belief, incident, now)
 
 
 def _why_late(belief: Belief, incident: Incident, now: float) -> str:
@@ -104,8 +112,9 @@ def _probation(belief: Belief, incident: Incident, now: float) -> Verdict:
     return ("done", f"Nothing came back in {now - incident.intent_at:.0f} s of probation.") if waited else None
 
 
-def _approve(_belief: Belief, incident: Incident, _now: float) -> Verdict:
-    return ("done", f"Approved by {incident.approved_by}.") if incident.approved_by else None
+def _approve(_belief: Belief, incident: Incident, now: float) -> Verdict:
+    given = approval_for(incident, asked(incident), now)
+    return ("done", f"Approved by {given.by}.") if given is not None else None
 
 
 _JUDGES: dict[Verb, Callable[[Belief, Incident, float], Verdict]] = {

@@ -12,7 +12,8 @@ from enum import StrEnum
 
 from checks.finding import Finding, FindingKey
 from controller import events
-from controller.policy.playbook import HAND_OVER, REPAIRS, Playbook, Step, Verb
+from controller.policy.playbook import HAND_OVER, REPAIRS, Mode, Playbook, Step, Verb
+from controller.policy.verb_effects import MOST_DOUBTS, attempts_of
 
 
 class Phase(StrEnum):
@@ -27,13 +28,21 @@ class Phase(StrEnum):
     """A person took the node back: our hold ends, nothing else is done."""
 
 
-LEAST_ATTEMPTS = {Verb.VERIFY: 3, Verb.TICKET: 3, Verb.PAGE: 3}
-"""A node that just came back may need a moment until every source answers: one failed look does not condemn it. And a
-notice that may not have arrived is sent again under a new key: a lost page is worse than one too many."""
-
 RELEASE_STEPS = (Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3),)
 RETURN_STEPS = (Step("verify", Verb.VERIFY, limit_s=300.0), Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3))
 """The way back for a playbook that has none of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's yes. `expires_at` is Unix seconds, 0 for never."""
+
+    by: str
+    expires_at: float = 0.0
+
+    def expired(self, now: float) -> bool:
+        """Return whether it is too old to be used."""
+        return 0.0 < self.expires_at <= now
 
 
 @dataclass(slots=True)
@@ -44,10 +53,19 @@ class Incident:
         position: index of the next or current step; past the end by one more when the automatic part gave up.
         intent: the step under way, `None` between steps.
         order: what the node made of the order of `intent`, once it said so.
+        progress: what is known of the effect of `intent` before it ended: taken up, put off, or in doubt.
         tries: attempts of the current step already ended in this round.
+        doubts: how many of them ended with nobody knowing whether it had happened; they count apart.
         attempts: per step name, how many attempts were ever intended: the last part of each idempotency key.
-        holding: the node is out, or about to be, on this incident's account.
+        holding: the node is out, or about to be, or may be, on this incident's account.
+        cordoned: a cordon of this incident was confirmed; without it, what may be left of one is undone.
         repaired_at: when the last repair step ended, 0 before any.
+        set_mode: how far it may go, as decided when it opened; empty for what its playbook says.
+        approvals: what a person said yes to → who, and until when.
+        plan_begun: name of the plan of which a step was begun.
+        waiting_since: when it began to wait for what it waits for.
+        ended_by: verb of the step whose failure ended the automatic part, empty when none did.
+        releases_as: how the incident ends once its hold is lifted.
         told: names of the hand-over's steps that reached people; they are not told the same twice.
         condemned_by: every finding this incident was opened or joined for; all must be gone before a return.
         canary: of a breaker that is half open, the incident that may go on.
@@ -68,17 +86,25 @@ class Incident:
     intent: events.StepIntended | None = None
     intent_at: float = 0.0
     order: events.OrderEnded | None = None
+    progress: events.StepProgressed | None = None
     tries: int = 0
+    doubts: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
     retry_at: float = 0.0
     holding: bool = False
+    cordoned: bool = False
     ever_held: bool = False
     repair_begun: bool = False
     repaired_at: float = 0.0
-    approved_by: str = ""
+    set_mode: str = ""
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    plan_begun: str = ""
     return_asked: bool = False
     stop_asked: str = ""
     waiting_for: str = ""
+    waiting_since: float = 0.0
+    ended_by: str = ""
+    releases_as: str = "cancelled"
     outcome: str = ""
     closed_at: float = 0.0
     condemned_by: dict[FindingKey, Finding] = field(default_factory=dict)
@@ -98,6 +124,16 @@ class Incident:
             return self.outcome
         return "waiting" if self.waiting_for else "running"
 
+    @property
+    def mode(self) -> Mode:
+        """How far it may go by itself."""
+        return Mode(self.set_mode) if self.set_mode else self.playbook.mode
+
+    @property
+    def plan(self) -> str:
+        """The name of its plan, which no other text has."""
+        return f"{self.playbook.name}:{self.playbook.digest[:12]}"
+
     def steps(self) -> tuple[Step, ...]:
         """Return the steps of the current phase."""
         return _STEPS[self.phase](self.playbook)
@@ -114,12 +150,15 @@ class Incident:
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase at its first step."""
-        self.phase, self.position, self.tries, self.retry_at = phase, 0, 0, 0.0
-        self.waiting_for = ""
+        self.phase, self.position, self.tries, self.doubts, self.retry_at = phase, 0, 0, 0, 0.0
+        self.waiting_for = self.ended_by = ""
 
     def intend(self, event: events.StepIntended, at: float) -> None:
         """A step is under way."""
-        self.intent, self.intent_at, self.order, self.waiting_for = event, at, None, ""
+        self.intent, self.intent_at, self.waiting_for = event, at, ""
+        self.order = self.progress = None
+        if self.phase is Phase.AUTOMATIC:
+            self.plan_begun = self.plan
         self.attempts[event.step] = event.attempt
         if event.verb == Verb.CORDON:
             self.holding = self.ever_held = True
@@ -129,10 +168,9 @@ class Incident:
     def end_step(self, event: events.StepEnded, at: float) -> None:
         """A step ended: go on, try again, jump, or give up."""
         verb = self.intent.verb if self.intent else ""
-        self.intent, self.order, self.waiting_for = None, None, ""
+        self.drop_intent()
+        self.waiting_for = ""
         self.evidence = {**self.evidence, **event.evidence}
-        if verb == Verb.APPROVE:
-            self.approved_by = ""
         if verb in REPAIRS:
             self.repaired_at = at
         step = self.step()
@@ -152,22 +190,39 @@ class Incident:
         if step is not None:
             self._go_to(step.on_success)
 
+    def drop_intent(self) -> None:
+        """No step is under way."""
+        self.intent = self.order = self.progress = None
+
     def _after_failure(self, step: Step, event: events.StepEnded, at: float) -> None:
         self.last_failure = event.because
-        self.tries += 1
+        if event.outcome == "in_doubt":
+            self.doubts += 1
+        else:
+            self.tries += 1
         if step.verb is Verb.CORDON and event.outcome == "refused":
             self.tries = 0
-        elif self.tries < attempts_of(step) and event.outcome != "refused":
+        elif self._may_try_again(step, event):
             self.retry_at = 0.0 if event.outcome == "in_doubt" else at
         elif self.phase is Phase.HAND_OVER:
             self._go_to("")
         elif step.on_failure == HAND_OVER:
-            self.position = len(self.steps()) + 1
+            self.position, self.ended_by = len(self.steps()) + 1, step.verb
         else:
             self._go_to(step.on_failure)
 
+    def _may_try_again(self, step: Step, event: events.StepEnded) -> bool:
+        """A refusal is an answer, and what is hopeless stays so. A hold that is known is lifted in the end (I3)."""
+        if event.outcome == "refused":
+            return False
+        if self.phase is Phase.RELEASING and self.cordoned:
+            return True
+        if event.outcome == "in_doubt":
+            return self.doubts <= MOST_DOUBTS
+        return not event.permanent and self.tries < attempts_of(step)
+
     def _go_to(self, name: str) -> None:
-        self.tries, self.retry_at = 0, 0.0
+        self.tries, self.doubts, self.retry_at = 0, 0, 0.0
         self.position = position_after(self.steps(), self.position, name)
 
 
@@ -177,11 +232,6 @@ def position_after(steps: tuple[Step, ...], position: int, name: str) -> int:
         return position + 1
     later = (index for index in range(position + 1, len(steps)) if steps[index].name == name)
     return next(later, len(steps) + 1)
-
-
-def attempts_of(step: Step) -> int:
-    """Return how often a step is tried before it has failed."""
-    return max(step.attempts, LEAST_ATTEMPTS.get(step.verb, 1))
 
 
 def return_steps(playbook: Playbook) -> tuple[Step, ...]:

@@ -14,7 +14,9 @@ from controller import events
 from controller.policy.belief import Belief, Raised
 from controller.policy.domains import wait_for_others_s
 from controller.policy.incident import Incident, Phase
-from controller.policy.playbook import QUICK_EFFECTS, Playbook, Step, Verb
+from controller.policy.modes import Said, mode_of
+from controller.policy.playbook import QUICK_EFFECTS, Mode, Playbook, Step, Verb
+from controller.policy.rollout import answering, waits_for_canary
 from controller.policy.rules import Rules
 
 OPERATOR_CORDON = Playbook(
@@ -43,11 +45,14 @@ def answer_findings(belief: Belief, rules: Rules, now: float) -> Iterator[events
 
 def _answer(belief: Belief, rules: Rules, node: str, raised: Raised, now: float) -> events.Event | None:
     finding = raised.finding
-    playbook = rules.answering(finding)
+    playbook = answering(belief, rules, finding)
+    mode = mode_of(belief, rules, playbook, node) if playbook is not None else (Mode.SHADOW, "")
     open_here = _open_here(belief, node, finding, playbook)
     if open_here is not None:
-        return _join(open_here, finding, playbook)
+        return _join(open_here, finding, playbook, mode)
     if playbook is None:
+        if waits_for_canary(belief, rules, finding):
+            return None
         because = f"No playbook answers {finding.check} {finding.code} when it is {finding.verdict}."
         return events.FindingLeft(node, finding.key, because)
     if now - raised.since < max(playbook.confirm_s, wait_for_others_s(belief, rules, node, finding)):
@@ -59,7 +64,8 @@ def _answer(belief: Belief, rules: Rules, node: str, raised: Raised, now: float)
         playbook.fault_class,
         playbook,
         [finding],
-        _why_opened(finding, playbook),
+        _why_opened(finding, playbook, mode),
+        mode[0],
     )
 
 
@@ -77,7 +83,7 @@ def _is_same_part(belief: Belief, incident: Incident, finding: Finding, playbook
     return any(finding.pci == other.pci for other in standing(belief, incident))
 
 
-def _why_opened(finding: Finding, playbook: Playbook) -> events.Reason:
+def _why_opened(finding: Finding, playbook: Playbook, mode: Said) -> events.Reason:
     what = f"{finding.check} {finding.code}".strip()
     return events.Reason(
         finding.because,
@@ -87,23 +93,24 @@ def _why_opened(finding: Finding, playbook: Playbook) -> events.Reason:
             "device": finding.device,
             "verdict": finding.verdict,
             "action": finding.action,
-            "playbook": f"{playbook.name} ({playbook.mode}, precedence {playbook.precedence}, {playbook.digest[:12]})",
+            "playbook": f"{playbook.name} (precedence {playbook.precedence}, {playbook.digest[:12]})",
+            "mode": f"{mode[0]}, says {mode[1]}",
         },
         f"{what} were not {finding.verdict}, or the playbook {playbook.name} did not answer it",
     )
 
 
-def _join(incident: Incident, finding: Finding, playbook: Playbook | None) -> events.Event | None:
+def _join(incident: Incident, finding: Finding, playbook: Playbook | None, mode: Said) -> events.Event | None:
     outranks = playbook is not None and playbook.precedence < incident.playbook.precedence
     if outranks and playbook is not None and _replaceable(incident):
         if incident.intent is not None and incident.intent.verb in QUICK_EFFECTS:
             return None
         reason = events.Reason(
             f"{finding.because} This outranks {incident.fault_class}: the playbook {playbook.name} takes over.",
-            {"before": incident.playbook.name, "after": playbook.name},
+            {"before": incident.playbook.name, "after": playbook.name, "mode": f"{mode[0]}, says {mode[1]}"},
             "a repair had already begun",
         )
-        return events.IncidentReclassified(incident.id, playbook.fault_class, playbook, finding, reason)
+        return events.IncidentReclassified(incident.id, playbook.fault_class, playbook, finding, reason, mode[0])
     same = "device" if finding.device == incident.device else f"part ({finding.pci})"
     reason = events.Reason(f"Same {same} as {incident.id}: {finding.because}")
     return events.IncidentJoined(incident.id, finding, reason)

@@ -58,8 +58,21 @@ BREAKER_CLASS = "breaker"
 DOMAIN = "domain"
 """Name of the playbook of a shared cause; the fault class of its incidents ends in it."""
 
+ROLLOUT = "rollout"
+"""Fault class of a changed playbook that did badly, which is an incident of the fleet."""
+
 HAND_OVER = "hand_over"
 """The jump that ends the automatic part: the steps under `hand_over` follow, and the node stays out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How long the next attempt waits: `after_s` after the first failure, `factor` times as long after each further
+    one, and never longer than `at_most_s`."""
+
+    after_s: float = 10.0
+    factor: float = 2.0
+    at_most_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,7 @@ class Step:
         parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`),
             `restart_service` may have `service`, `ticket` has `team`, `page` has `severity`, `wait` and `probation`
             have `for_s`, `approve` has `question`.
+        retry: how long each next attempt waits; `None` leaves it to the verb.
     """
 
     name: str
@@ -84,6 +98,7 @@ class Step:
     on_failure: str = HAND_OVER
     attempts: int = 1
     parameters: dict[str, str] = field(default_factory=dict)
+    retry: Retry | None = None
 
 
 EVERY_SITE_CHECK = f"{FAMILY}.*"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 import msgspec
 
 from checks.finding import Finding
-from controller.policy.playbook import Playbook
+from controller.policy.playbook import Mode, Playbook
 from controller.policy.scopes import CHECK_KIND, FLEET, Scope
 
 
@@ -171,6 +172,19 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutRule:
+    """How a changed playbook is tried.
+
+    Attributes:
+        canaries: so many incidents must end well before the new text answers all; 0 trusts every text at once.
+        share: of further incidents that the new text answers while one goes on; 0.0 is one at a time.
+    """
+
+    canaries: int = 1
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Everything an operator can set about deciding.
 
@@ -180,6 +194,10 @@ class Rules:
         mass_silence_nodes, mass_silence_share: so many nodes and such a share of the fleet silent at once mean that
             the broker or a network is gone: nothing new is begun, and one page is sent.
         simulated_speedup: waits and probations of simulated nodes are divided by this.
+        modes: `pool.NAME`, `playbook.NAME` or `PLAYBOOK@POOL` → how far its incidents may go by themselves.
+        rollout: how a changed playbook is tried.
+        approval_valid_s: how long a person's yes is used, unless they say otherwise.
+        answer_within_s: how long a node stays out for a question in mode `ask` that nobody answers.
     """
 
     playbooks: tuple[Playbook, ...]
@@ -192,6 +210,12 @@ class Rules:
     mass_silence_nodes: int = 3
     mass_silence_share: float = 0.3
     simulated_speedup: float = 1.0
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    rollout: RolloutRule = RolloutRule()
+    approval_valid_s: float = 86_400.0
+    answer_within_s: float = 86_400.0
+    _others: dict[tuple[str, ...], Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `with_playbooks` made before."""
     _answers: dict[tuple[str, str, str, str], Playbook | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -199,7 +223,16 @@ class Rules:
 
     def digest(self) -> str:
         """Return a name for exactly these rules: the same text of them gives the same."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+        content = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:16]
+
+    def with_playbooks(self, playbooks: tuple[Playbook, ...]) -> Rules:
+        """Return the same rules for other playbooks; the same ones again for the same texts."""
+        texts = tuple(f"{book.name} {book.digest}" for book in playbooks)
+        if texts not in self._others:
+            self._others.clear()
+            self._others[texts] = replace(self, playbooks=playbooks)
+        return self._others[texts]
 
     def answering(self, finding: Finding) -> Playbook | None:
         """Return the playbook that answers a finding: the one of lowest precedence, `None` when nobody does."""

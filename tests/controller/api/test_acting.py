@@ -164,7 +164,8 @@ async def test_a_plan_that_asks_goes_on_when_approved(cell: OpenCell, http: aioh
     assert cell.scheduler.held == {}
     await post(http, "incidents/inc-000001/approve", because="go", by="alice")
     await until_held(cell, "n3")
-    assert cell.cell.belief.incidents["inc-000001"].approved_by == "alice: go"
+    (given,) = cell.cell.belief.incidents["inc-000001"].approvals.values()
+    assert given.by == "alice: go"
 
 
 async def test_an_abort_leaves_the_node_out(cell: OpenCell, http: aiohttp.ClientSession) -> None:

@@ -51,7 +51,8 @@ async def test_a_plan_is_approved_with_two_clicks_and_a_reason(cell: OpenCell, t
         await page.evaluate("document.querySelector('#act-because').value = 'looks right'; 1")
         await page.evaluate("document.querySelector('#act-do').click(); 1")
         await page.until("!document.querySelector('#act').open")
-        assert cell.cell.belief.incidents["inc-000001"].approved_by == "operator: looks right"
+        (given,) = cell.cell.belief.incidents["inc-000001"].approvals.values()
+        assert given.by == "operator: looks right"
         await page.until("!document.querySelector('button[data-act=approve]')")
         assert page.complaints == []
 

@@ -1,0 +1,42 @@
+"""How far an incident may go by itself: shadow, ask or act, by its playbook, its node's pools, and the settings.
+
+A setting for a playbook stands in place of what the file says. Of that and of the modes of the node's pools the
+strictest holds, unless a setting names both the playbook and one of the pools: that has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.policy.belief import Belief
+from controller.policy.places import POOL
+from controller.policy.playbook import Mode, Playbook
+from controller.policy.rules import Rules
+
+_STRICTNESS = {Mode.SHADOW: 0, Mode.ASK: 1, Mode.ACT: 2}
+
+Said = tuple[Mode, str]
+"""A mode and who says so."""
+
+
+def mode_of(belief: Belief, rules: Rules, playbook: Playbook, node: str) -> Said:
+    """Return how far an incident of this playbook on this node may go, and who says so."""
+    pools = belief.nodes[node].places.get(POOL, ()) if node in belief.nodes else ()
+    named = [(rules.modes[both], f"setting {both}") for both in _both(playbook, pools) if both in rules.modes]
+    return _strictest(named or list(_said(rules, playbook, pools)))
+
+
+def _both(playbook: Playbook, pools: tuple[str, ...]) -> list[str]:
+    return [f"{playbook.name}@{pool}" for pool in pools]
+
+
+def _said(rules: Rules, playbook: Playbook, pools: tuple[str, ...]) -> Iterator[Said]:
+    own = f"playbook.{playbook.name}"
+    yield (rules.modes[own], f"setting {own}") if own in rules.modes else (playbook.mode, "its playbook")
+    for key in (f"pool.{pool}" for pool in pools):
+        if key in rules.modes:
+            yield rules.modes[key], f"setting {key}"
+
+
+def _strictest(said: list[Said]) -> Said:
+    return min(said, key=lambda each: _STRICTNESS[each[0]])

@@ -1,0 +1,1 @@
+"""Who switches nodes off and on: one file an adapter."""
