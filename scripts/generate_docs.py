@@ -44,6 +44,7 @@ from cli.exit_codes import MEANINGS
 from cli.main import fleetmend
 from controller import playbooks
 from scripts.coverage_page import coverage_page
+from scripts.incident_states_page import incident_states_page
 from scripts.markdown import anchor, code, page, table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -491,6 +492,7 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "checks.md": checks_page,
     "cli.md": cli_page,
     "errors-and-exit-codes.md": errors_page,
+    "incident-states.md": incident_states_page,
     "log-events.md": log_events_page,
     "playbook-schema.md": playbooks_page,
     "settings.md": settings_page,

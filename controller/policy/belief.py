@@ -14,6 +14,7 @@ from checks.finding import Finding, FindingKey, Verdict
 from controller import events
 from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import Verb
+from controller.policy.transitions import hold_to, leads_to, place_of
 from wire.messages import CheckLevel, NodeFacts
 
 CLOSED_KEPT = 5_000
@@ -124,9 +125,17 @@ class Belief:
         return list(self.open_by_node.get(node, _NONE).values())
 
     def apply(self, logged: events.Logged) -> None:
-        """Take one log entry in. Entries must come in order."""
+        """Take one log entry in. Entries must come in order.
+
+        Raises:
+            OutOfPlace: the event cannot happen to its incident where that stands.
+        """
         self.last_event_id, self.last_at = logged.event_id, logged.at
+        incident = self.incidents.get(events.incident_of(logged.event))
+        allowed = leads_to(place_of(incident), logged.event) if incident is not None else frozenset()
         self._apply(logged.event, logged.at)
+        if incident is not None:
+            hold_to(allowed, logged.event, place_of(incident))
         self._count_hold(self._node_of(logged.event))
 
     def _node_of(self, event: events.Event) -> str:
