@@ -20,6 +20,7 @@ from controller.errors import Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended
 from controller.notices import notice_for
 from controller.policy.playbook import ORDERS, Verb
+from controller.rma import bundle_of
 from wire.orders import Order, OrderAction
 
 log = structlog.get_logger()
@@ -150,7 +151,9 @@ class Effects:
         if resumed and not notifier.repeatable:
             return "in_doubt", f"The controller stopped while sending; {notifier.name} cannot say whether it arrived."
         incident = self.cell.belief.incidents[intent.incident_id]
-        reference = await notifier.send(notice_for(incident, intent, at=self.clock(), page_url=self.page_url))
+        rma = bundle_of(self.cell.belief, incident)
+        notice = notice_for(incident, intent, at=self.clock(), page_url=self.page_url, rma=rma)
+        reference = await notifier.send(notice)
         return "done", f"Sent by {notifier.name}: {reference}."
 
     async def _order(self, intent: StepIntended) -> None:

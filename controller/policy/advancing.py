@@ -14,7 +14,8 @@ from controller.policy.belief import Belief
 from controller.policy.budget import over_budget
 from controller.policy.concluding import conclude
 from controller.policy.incident import Incident, Phase, attempts_of
-from controller.policy.opening import OPERATOR_CORDON, standing
+from controller.policy.ladder import climb, hand_over, needs_person, replaced
+from controller.policy.opening import OPERATOR_CORDON, speedup, standing
 from controller.policy.playbook import QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
 from controller.policy.rules import Rules
 from controller.policy.silence import FLEET_SILENCE, frozen_by
@@ -38,6 +39,9 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
         return _past_the_end(belief, incident)
     if _recovered_untouched(belief, incident):
         return events.IncidentClosed(incident.id, "recovered", Reason("It was gone before anything was done."))
+    climbed = climb(belief, incident, step)
+    if climbed is not None:
+        return climbed
     return _take(belief, rules, incident, step, now)
 
 
@@ -61,29 +65,16 @@ def _past_the_end(belief: Belief, incident: Incident) -> events.Event | None:
             reason = Reason(f"The plan is over: {incident.stop_asked}.")
             return events.IncidentClosed(incident.id, "cancelled", reason)
         case Phase.HAND_OVER:
-            return _rest(incident)
+            return _rest(belief, incident)
         case Phase.AUTOMATIC | Phase.RETURNING:
-            return _hand_over(incident) if incident.gave_up else _finish(belief, incident)
+            return hand_over(incident) if incident.gave_up else _finish(belief, incident)
 
 
-def _rest(incident: Incident) -> events.Event | None:
+def _rest(belief: Belief, incident: Incident) -> events.Event | None:
     """People have it. While the node is held the incident stays open; otherwise it is theirs alone."""
     if incident.holding:
-        return None
+        return replaced(belief, incident)
     return events.IncidentClosed(incident.id, incident.outcome, Reason(incident.because))
-
-
-def _hand_over(incident: Incident) -> events.Event:
-    because = incident.last_failure or incident.playbook.summary
-    again = " again" if incident.phase is Phase.RETURNING else ""
-    return events.IncidentHandedOver(
-        incident.id,
-        Reason(
-            f"Handed to people{again}: {because}",
-            {"playbook": incident.playbook.name, "attempts": str(dict(incident.attempts))},
-            "the last step had succeeded",
-        ),
-    )
 
 
 def _finish(belief: Belief, incident: Incident) -> events.Event | None:
@@ -93,6 +84,8 @@ def _finish(belief: Belief, incident: Incident) -> events.Event | None:
         return events.IncidentClosed(
             incident.id, "shadowed", Reason("Shadow mode: decided and recorded, nothing done.")
         )
+    if needs_person(incident):
+        return hand_over(incident)
     if incident.ever_held:
         reason = Reason(f"{incident.node} is back in service; fresh readings pass and probation is over.")
         return events.IncidentClosed(incident.id, "returned", reason)
@@ -106,7 +99,7 @@ def _finish(belief: Belief, incident: Incident) -> events.Event | None:
 
 def _recovered_untouched(belief: Belief, incident: Incident) -> bool:
     untouched = incident.phase is Phase.AUTOMATIC and not incident.ever_held and incident.node != ""
-    return untouched and bool(incident.condemned_by) and not standing(belief, incident)
+    return untouched and not needs_person(incident) and bool(incident.condemned_by) and not standing(belief, incident)
 
 
 def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
@@ -123,12 +116,6 @@ def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: flo
     if incident.waiting_for == for_what:
         return None
     return events.IncidentWaiting(incident.id, for_what, reason)
-
-
-def speedup(belief: Belief, rules: Rules, node: str) -> float:
-    """Return by how much waits on this node are shortened: simulated machines live faster than real ones."""
-    known = belief.nodes.get(node)
-    return rules.simulated_speedup if known is not None and known.facts.simulated else 1.0
 
 
 def _needless(belief: Belief, incident: Incident, step: Step) -> str:

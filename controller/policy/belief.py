@@ -12,6 +12,7 @@ from functools import singledispatchmethod
 
 from checks.finding import Finding, FindingKey, Verdict
 from controller import events
+from controller.policy.history import DRILL_S, History
 from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import Verb
 from controller.policy.transitions import hold_to, leads_to, place_of
@@ -19,6 +20,8 @@ from wire.messages import CheckLevel, NodeFacts
 
 CLOSED_KEPT = 5_000
 """Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
+
+PRESENCE = "agent.presence"
 
 _NONE: dict[str, Incident] = {}
 
@@ -64,6 +67,7 @@ class NodeBelief:
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
     paused: str = ""
+    drilled_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -86,6 +90,7 @@ class Belief:
         cordons_asked: node → a person's wish to take it out.
         paused: why nothing new may be begun, empty when it may.
         closed: the closed incidents that are kept, in order of closing.
+        history: what happened to each part before.
         rules_digest: of the rules that decide now.
     """
 
@@ -105,6 +110,7 @@ class Belief:
     paused: str = ""
     closed: deque[str] = field(default_factory=deque)
     closed_kept: int = CLOSED_KEPT
+    history: History = field(default_factory=History)
     rules_digest: str = ""
     last_event_id: int = 0
     last_at: float = 0.0
@@ -164,7 +170,7 @@ class Belief:
         if node.edges.get(key, 0.0) > event.observed_at:
             return
         node.edges[key] = event.observed_at
-        if event.origin == "controller":
+        if event.finding.check == PRESENCE:
             self.agents_lost.add(event.node)
             self._count_silence(event.node)
         before = node.findings.get(key)
@@ -180,8 +186,12 @@ class Belief:
         """Let the incident know its part: an agent may learn the serial number after the fault."""
         incident = self.open_incidents.get(raised.incident_id)
         known = incident.condemned_by.get(raised.finding.key) if incident is not None else None
-        if incident is not None and known is not None and not known.serial:
-            incident.condemned_by[known.key] = replace(known, serial=raised.finding.serial)
+        serial = raised.finding.serial
+        if incident is None or known is None or known.serial or not serial:
+            return
+        incident.condemned_by[known.key] = replace(known, serial=serial)
+        if incident.part in {f"{incident.node}/{known.device}", known.device}:
+            incident.part = serial
 
     def _leave_unanswered(self, node: str, finding: Finding) -> None:
         self._forget_question(node, finding.key)
@@ -214,7 +224,7 @@ class Belief:
             return
         node.edges[event.key] = event.observed_at
         node.findings.pop(event.key, None)
-        if event.origin == "controller":
+        if event.key.check == PRESENCE:
             self.agents_lost.discard(event.node)
             self._count_silence(event.node)
         self._forget_question(event.node, event.key)
@@ -301,7 +311,8 @@ class Belief:
 
     @_apply.register
     def _(self, event: events.DrillStarted, at: float) -> None:
-        """A drill changes nothing that is believed: what it breaks is found like any fault."""
+        """What a drill breaks is found like any fault; it only says nothing about the part."""
+        self.node(event.node).drilled_at = at
 
     @_apply.register
     def _(self, event: events.IncidentOpened, at: float) -> None:
@@ -313,6 +324,9 @@ class Belief:
             event.playbook,
             opened_at=at,
             because=event.reason.because,
+            part=event.part,
+            recurrence=event.recurrence,
+            drill=bool(event.node) and at - self.node(event.node).drilled_at <= DRILL_S,
         )
         self.incidents[incident.id] = self.open_incidents[incident.id] = incident
         self.open_by_node.setdefault(incident.node, {})[incident.id] = incident
@@ -320,7 +334,7 @@ class Belief:
         self._ask_again(incident)
         self.cordons_asked.pop(event.node, None)
         for finding in event.findings:
-            self._join(incident, finding)
+            self._join(incident, finding, at)
 
     def _ask_again(self, incident: Incident) -> None:
         """What nobody answers by itself may belong to an incident of the same device."""
@@ -330,20 +344,22 @@ class Belief:
             self.unanswered[incident.node, key] = None
 
     @_apply.register
-    def _(self, event: events.IncidentJoined, _at: float) -> None:
-        self._join(self.incidents[event.incident_id], event.finding)
+    def _(self, event: events.IncidentJoined, at: float) -> None:
+        self._join(self.incidents[event.incident_id], event.finding, at)
 
     @_apply.register
-    def _(self, event: events.IncidentReclassified, _at: float) -> None:
+    def _(self, event: events.IncidentReclassified, at: float) -> None:
         incident = self.incidents[event.incident_id]
+        incident.recurrence = event.recurrence
         incident.fault_class, incident.playbook = event.fault_class, event.playbook
         incident.because = event.reason.because
         self._drop_intent(incident)
         incident.enter(Phase.AUTOMATIC)
-        self._join(incident, event.finding)
+        self._join(incident, event.finding, at)
 
-    def _join(self, incident: Incident, finding: Finding) -> None:
+    def _join(self, incident: Incident, finding: Finding, at: float) -> None:
         incident.condemned_by[finding.key] = finding
+        incident.last_finding_at = at
         self._forget_question(incident.node, finding.key)
         raised = self.node(incident.node).findings.get(finding.key) if incident.node else None
         if raised is not None:
@@ -379,7 +395,7 @@ class Belief:
     @_apply.register
     def _(self, event: events.StepSkipped, _at: float) -> None:
         incident = self.incidents[event.incident_id]
-        incident.skip()
+        incident.skip(event.go_to)
         if event.verb == Verb.UNCORDON:
             incident.holding = False
             self._free_if_unheld(incident.node)
@@ -407,15 +423,18 @@ class Belief:
             node.hold_id, node.held_since, node.schedulable = "", 0.0, not node.foreign_reason
 
     @_apply.register
-    def _(self, event: events.IncidentHandedOver, _at: float) -> None:
+    def _(self, event: events.IncidentHandedOver, at: float) -> None:
         incident = self.incidents[event.incident_id]
+        incident.rma = event.rma or incident.rma
         incident.outcome, incident.because = "handed_over", event.reason.because
         incident.return_asked = False
         incident.enter(Phase.HAND_OVER)
+        self.history.remember(incident, at)
 
     @_apply.register
     def _(self, event: events.IncidentReturning, _at: float) -> None:
         incident = self.incidents[event.incident_id]
+        incident.successor = event.part or incident.successor
         incident.outcome, incident.return_asked = "", False
         incident.enter(Phase.RETURNING)
 
@@ -426,12 +445,13 @@ class Belief:
         incident.enter(Phase.RELEASING)
 
     @_apply.register
-    def _(self, event: events.IncidentAborted, _at: float) -> None:
+    def _(self, event: events.IncidentAborted, at: float) -> None:
         incident = self.incidents[event.incident_id]
         incident.outcome, incident.because, incident.stop_asked = "aborted", event.reason.because, ""
         self._drop_intent(incident)
         incident.enter(Phase.HAND_OVER)
         incident.position = len(incident.steps())
+        self.history.remember(incident, at)
 
     @_apply.register
     def _(self, event: events.IncidentClosed, at: float) -> None:
@@ -441,6 +461,7 @@ class Belief:
         incident.waiting_for, incident.holding = "", False
         self._drop_intent(incident)
         self._free_if_unheld(incident.node)
+        self.history.remember(incident, at)
 
     def _leave_open(self, incident: Incident) -> None:
         here = self.open_by_node[incident.node]
