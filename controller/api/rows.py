@@ -14,6 +14,7 @@ from controller.api.shapes import (
     CellStatus,
     CheckRow,
     Counts,
+    FailureRate,
     FindingDetail,
     FindingRow,
     IncidentRow,
@@ -23,6 +24,7 @@ from controller.api.shapes import (
 )
 from controller.policy.belief import Belief, NodeBelief, Raised, health
 from controller.policy.incident import Incident
+from controller.policy.lemon import DAY_S, WINDOW_S, Score
 from wire.messages import NodeFacts
 
 _DIGITS = re.compile(r"(\d+)")
@@ -84,6 +86,19 @@ def check_rows(node: NodeBelief) -> list[CheckRow]:
 def facts_shown(facts: NodeFacts) -> NodeFactsShown:
     """Return a node's facts."""
     return msgspec.convert(msgspec.to_builtins(facts), NodeFactsShown)
+
+
+def failure_rate(score: Score) -> FailureRate:
+    """Return how often a node failed beside the fleet."""
+    return FailureRate(
+        lemon_score=round(score.lemon, 4),
+        rate_ratio=round(score.ratio, 2),
+        rate_ratio_low=round(score.low, 2),
+        rate_ratio_high=round(score.high, 2),
+        failures=score.failures,
+        expected=round(score.expected, 3),
+        window_days=WINDOW_S / DAY_S,
+    )
 
 
 def incident_row(incident: Incident) -> IncidentRow:

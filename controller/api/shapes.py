@@ -104,6 +104,23 @@ class NodeFactsShown(msgspec.Struct, frozen=True):
     orders_allowed: list[str]
 
 
+class FailureRate(msgspec.Struct, frozen=True):
+    """How often a node failed beside the fleet, within the last `window_days`.
+
+    `lemon_score`: probability that its rate is more than five times the fleet's. `rate_ratio`: its rate over the
+    fleet's, with the ends of the interval that holds nine tenths of what is believed of it. `expected`: failures that
+    a node of the fleet has in the time that this one was watched.
+    """
+
+    lemon_score: float
+    rate_ratio: float
+    rate_ratio_low: float
+    rate_ratio_high: float
+    failures: int
+    expected: float
+    window_days: float
+
+
 class NodeDetail(msgspec.Struct, frozen=True):
     """Everything about one node. `foreign_reason`: why somebody else holds it out, empty when nobody does."""
 
@@ -125,6 +142,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     checks: list[CheckRow]
     incidents: list[IncidentRow]
     timeline: list[TimelineEntry]
+    failure_rate: FailureRate
 
 
 class PlannedStep(msgspec.Struct, frozen=True):
@@ -146,7 +164,11 @@ class PlannedStep(msgspec.Struct, frozen=True):
 
 
 class IncidentDetail(msgspec.Struct, frozen=True):
-    """Everything about one incident. `acts`: what a person can do about it now."""
+    """Everything about one incident. `acts`: what a person can do about it now.
+
+    `part`: what it is about, by serial number where known. `history`: what the past of that part said when it opened,
+    and `send_back` why the part is to be sent back; both empty when there is nothing.
+    """
 
     id: str
     node: str
@@ -173,6 +195,9 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     steps: list[PlannedStep]
     evidence: dict[str, str]
     timeline: list[TimelineEntry]
+    part: str = ""
+    history: str = ""
+    send_back: str = ""
 
 
 class BudgetUse(msgspec.Struct, frozen=True):

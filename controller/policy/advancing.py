@@ -16,7 +16,8 @@ from controller.policy.concluding import conclude
 from controller.policy.incident import Incident, Phase, attempts_of
 from controller.policy.ladder import climb, hand_over, needs_person, replaced
 from controller.policy.opening import OPERATOR_CORDON, speedup, standing
-from controller.policy.playbook import QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
+from controller.policy.playbook import OWN_CHECKS, QUICK_EFFECTS, REPAIRS, Mode, Step, Verb
+from controller.policy.probation import watch_of
 from controller.policy.rules import Rules
 from controller.policy.silence import FLEET_SILENCE, frozen_by
 
@@ -198,10 +199,15 @@ def _neighbour_repairs(belief: Belief, incident: Incident) -> Waiting:
 def _intend(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event:
     attempt = incident.attempts.get(step.name, 0) + 1
     parameters = dict(step.parameters)
+    why = _why_step(incident, step, attempt)
     if "for_s" in parameters:
-        parameters["for_s"] = f"{float(parameters['for_s']) / speedup(belief, rules, incident.node):g}"
+        faster, span_s = speedup(belief, rules, incident.node), float(parameters["for_s"])
+        if step.verb is Verb.PROBATION:
+            watch = watch_of(belief, incident, span_s, now, speedup=faster)
+            span_s, why = watch.for_s, _with_input(why, "watch", watch.because)
+        parameters["for_s"] = f"{span_s / faster:g}"
     if step.verb is Verb.VERIFY:
-        parameters["checks"] = ",".join(sorted({key.check for key in incident.condemned_by} - {"agent.presence"}))
+        parameters["checks"] = ",".join(sorted({key.check for key in incident.condemned_by} - OWN_CHECKS))
     hold_id = belief.nodes[incident.node].hold_id or incident.id if incident.node else ""
     return events.StepIntended(
         incident.id,
@@ -214,7 +220,7 @@ def _intend(belief: Belief, rules: Rules, incident: Incident, step: Step, now: f
         device=incident.device,
         parameters=parameters,
         expires_at=now + _limit_s(step, parameters),
-        reason=_why_step(incident, step, attempt),
+        reason=why,
         hold_id=hold_id,
     )
 
@@ -231,6 +237,10 @@ def _why_step(incident: Incident, step: Step, attempt: int) -> Reason:
         {"because": incident.because, "phase": incident.phase, "limit_s": f"{step.limit_s:g}", "attempt": str(attempt)},
         "a person aborts the incident" if step.verb not in QUICK_EFFECTS else "",
     )
+
+
+def _with_input(reason: Reason, name: str, text: str) -> Reason:
+    return Reason(reason.because, {**reason.inputs, name: text}, reason.unless) if text else reason
 
 
 _SEVERITY = {"critical": 0, "warning": 1, "info": 2}

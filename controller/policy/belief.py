@@ -14,6 +14,7 @@ from checks.finding import Finding, FindingKey, Verdict
 from controller import events
 from controller.policy.history import DRILL_S, History
 from controller.policy.incident import Incident, Phase
+from controller.policy.lemon import LEMON_KEY, Failure, Failures, counts_as_failure, weight_of
 from controller.policy.playbook import Verb
 from controller.policy.transitions import hold_to, leads_to, place_of
 from wire.messages import CheckLevel, NodeFacts
@@ -68,6 +69,7 @@ class NodeBelief:
     schedule_observed_at: float = 0.0
     paused: str = ""
     drilled_at: float = 0.0
+    known_since: float = 0.0
 
 
 @dataclass(slots=True)
@@ -91,6 +93,9 @@ class Belief:
         paused: why nothing new may be begun, empty when it may.
         closed: the closed incidents that are kept, in order of closing.
         history: what happened to each part before.
+        failures: incidents that took nodes out lately; `lemons`: nodes for which a finding about that stands.
+        job_nodes: job → on how many nodes it runs.
+        began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
 
@@ -111,6 +116,10 @@ class Belief:
     closed: deque[str] = field(default_factory=deque)
     closed_kept: int = CLOSED_KEPT
     history: History = field(default_factory=History)
+    failures: Failures = field(default_factory=Failures)
+    lemons: set[str] = field(default_factory=set)
+    job_nodes: dict[str, int] = field(default_factory=dict)
+    began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0
     last_at: float = 0.0
@@ -119,7 +128,7 @@ class Belief:
         """Return the node, adding it when it is new."""
         found = self.nodes.get(name)
         if found is None:
-            found = self.nodes[name] = NodeBelief(name)
+            found = self.nodes[name] = NodeBelief(name, known_since=self.last_at)
         return found
 
     def next_incident_id(self) -> str:
@@ -137,6 +146,7 @@ class Belief:
             OutOfPlace: the event cannot happen to its incident where that stands.
         """
         self.last_event_id, self.last_at = logged.event_id, logged.at
+        self.began_at = self.began_at or logged.at
         incident = self.incidents.get(events.incident_of(logged.event))
         allowed = leads_to(place_of(incident), logged.event) if incident is not None else frozenset()
         self._apply(logged.event, logged.at)
@@ -173,6 +183,8 @@ class Belief:
         if event.finding.check == PRESENCE:
             self.agents_lost.add(event.node)
             self._count_silence(event.node)
+        elif key == LEMON_KEY:
+            self.lemons.add(event.node)
         before = node.findings.get(key)
         if before is None or judged_otherwise(before.finding, event.finding):
             since = at if before is None else before.since
@@ -227,6 +239,8 @@ class Belief:
         if event.key.check == PRESENCE:
             self.agents_lost.discard(event.node)
             self._count_silence(event.node)
+        elif event.key == LEMON_KEY:
+            self.lemons.discard(event.node)
         self._forget_question(event.node, event.key)
 
     @_apply.register
@@ -269,10 +283,24 @@ class Belief:
         if event.observed_at < node.hold_changed_at:
             return
         node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
+        self._count_jobs(node.jobs, event.jobs)
         node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
         if node.held_since and event.held_by != node.hold_id and not self._uncordoning(event.node):
             for incident in self.open_on(event.node):
                 _lose_hold(incident, event.foreign_reason)
+
+    def _count_jobs(self, before: Iterable[str], after: Iterable[str]) -> None:
+        for job in set(after) - set(before):
+            self.job_nodes[job] = self.job_nodes.get(job, 0) + 1
+        for job in set(before) - set(after):
+            self.job_nodes[job] -= 1
+            if not self.job_nodes[job]:
+                del self.job_nodes[job]
+
+    def _count_failure(self, incident: Incident, at: float) -> None:
+        if counts_as_failure(incident):
+            job_nodes = max((self.job_nodes[job] for job in self.node(incident.node).jobs), default=1)
+            self.failures.add(Failure(incident.node, at, weight_of(incident.fault_class, job_nodes)))
 
     def _uncordoning(self, node: str) -> bool:
         """Our own uncordon is under way: the scheduler may show its effect before the engine says so."""
@@ -331,6 +359,7 @@ class Belief:
         self.incidents[incident.id] = self.open_incidents[incident.id] = incident
         self.open_by_node.setdefault(incident.node, {})[incident.id] = incident
         self.opened += 1
+        self._count_failure(incident, at)
         self._ask_again(incident)
         self.cordons_asked.pop(event.node, None)
         for finding in event.findings:

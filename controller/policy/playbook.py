@@ -100,6 +100,9 @@ class Step:
     parameters: dict[str, str] = field(default_factory=dict)
 
 
+OWN_CHECKS = frozenset({"agent.presence", "node.lemon", "peer.outlier"})
+"""What the controller itself finds: no node can be asked to look again."""
+
 EVERY_SITE_CHECK = f"{FAMILY}.*"
 """Stands for every check that a site adds, whose names nobody knows here."""
 
