@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -16,6 +17,9 @@ from wire.messages import CheckLevel, NodeFacts, Status
 
 MAX_EVIDENCE_BYTES: Final = 65_536
 """A level whose findings hold more evidence than this leaves it out: the edges carried it, the level must arrive."""
+
+
+NO_MEASURES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ def build_status(
     unsent: Unsent,
     agent_started_at: float,
     observed_at: float,
+    measures: Mapping[str, float] = NO_MEASURES,
 ) -> Status:
     """Return the whole level of the node at `observed_at` (Unix time)."""
     entries = [book.raised[key] for key in sorted(book.raised)]
@@ -46,6 +51,7 @@ def build_status(
         observed_at=observed_at,
         raised_at={text_of(entry.finding.key): entry.raised_at for entry in entries},
         last_event_seq=unsent.last_event_seq,
+        measures=dict(measures),
     )
 
 

@@ -18,6 +18,7 @@ from controller import keys, playbooks
 from controller.adapters import Notifier, Scheduler
 from controller.api.app import create_app
 from controller.cell import Cell
+from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
@@ -114,6 +115,7 @@ class Controller:
     desk: OrderDesk
     watch: ScheduleWatch
     front: FrontDesk
+    comparison: Comparison
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -146,8 +148,10 @@ class Controller:
         )
         front = FrontDesk(cell, intake, desk, watch, transport, time.time, settings.cell)
         intake.on_order_ended = front.order_ended
+        comparison = Comparison(cell, time.time)
+        intake.on_level = comparison.heard
         cell.act = effects.act
-        return cls(settings, cell, transport, intake, effects, desk, watch, front)
+        return cls(settings, cell, transport, intake, effects, desk, watch, front, comparison)
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -185,6 +189,7 @@ class Controller:
             )
             group.create_task(self.intake.acknowledge_stored(), name="acknowledgements")
             group.create_task(self.intake.watch_silence(), name="silence")
+            group.create_task(self.comparison.run(), name="comparison")
             group.create_task(self.desk.keep_sending(), name="orders")
             self.started.set()
 

@@ -23,8 +23,9 @@ from controller.api.shapes import (
     Overview,
 )
 from controller.policy.belief import Belief, NodeBelief, Raised, health
+from controller.policy.history import DAY_S
 from controller.policy.incident import Incident
-from controller.policy.lemon import DAY_S, WINDOW_S, Score
+from controller.policy.lemon import WINDOW_S, Score
 from wire.messages import NodeFacts
 
 _DIGITS = re.compile(r"(\d+)")

@@ -354,7 +354,7 @@ class Belief:
             because=event.reason.because,
             part=event.part,
             recurrence=event.recurrence,
-            drill=bool(event.node) and at - self.node(event.node).drilled_at <= DRILL_S,
+            drill=self._is_drill(event),
         )
         self.incidents[incident.id] = self.open_incidents[incident.id] = incident
         self.open_by_node.setdefault(incident.node, {})[incident.id] = incident
@@ -364,6 +364,14 @@ class Belief:
         self.cordons_asked.pop(event.node, None)
         for finding in event.findings:
             self._join(incident, finding, at)
+
+    def _is_drill(self, event: events.IncidentOpened) -> bool:
+        """A fault may have to stand for a while before its incident opens, so its own time counts."""
+        node = self.nodes.get(event.node)
+        if node is None:
+            return False
+        raised = [node.findings[each.key].since for each in event.findings if each.key in node.findings]
+        return any(since - node.drilled_at <= DRILL_S for since in raised)
 
     def _ask_again(self, incident: Incident) -> None:
         """What nobody answers by itself may belong to an incident of the same device."""

@@ -31,8 +31,8 @@ PARTS_KEPT = 20_000
 """Source: our choice; at 4 incidents per 1,000 nodes and day a cell of 100,000 nodes has 12,000 in 30 days."""
 
 DRILL_S = 120.0
-"""An incident that opens so soon after a drill on its node is the drill's. Source: our choice; a fault that is injected
-shows within seconds, a confirmed one within a minute."""
+"""A fault that shows so soon after a drill on its node is the drill's. Source: our choice; one that is injected shows
+within seconds, one that a check looks for once a minute within two."""
 
 
 @dataclass(frozen=True, slots=True)

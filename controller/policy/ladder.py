@@ -8,7 +8,7 @@ from __future__ import annotations
 from controller import events
 from controller.events import Reason
 from controller.policy.belief import Belief
-from controller.policy.history import STRIKE_S
+from controller.policy.history import DAY_S, STRIKE_S
 from controller.policy.incident import Incident, Phase
 from controller.policy.opening import standing
 from controller.policy.parts import successor
@@ -67,7 +67,7 @@ def _give_to_people(incident: Incident, what: str, *, again: str = "", rma: str 
 
 def _unless(incident: Incident, rma: str) -> str:
     if rma:
-        return f"the last verified repair of this part were older than {STRIKE_S / 86_400:.0f} days"
+        return f"the last verified repair of this part were older than {STRIKE_S / DAY_S:.0f} days"
     return "a person had cleared it" if needs_person(incident) else "the last step had succeeded"
 
 

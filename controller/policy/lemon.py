@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from checks.finding import Action, Finding, FindingKey, Verdict
 from controller.policy import gamma
+from controller.policy.history import DAY_S
 from controller.policy.incident import Incident
 from controller.policy.playbook import Mode, Verb
 
 LEMON_KEY = FindingKey("node.lemon", "node", "")
 
-DAY_S = 86_400.0
 WINDOW_S = 28 * DAY_S
 """Failures older than this are forgiven. Source: Meta's lemon detection, by the fault model."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy import lemon
 from controller.policy.belief import Belief
+from controller.policy.history import DAY_S
 
 
 def offenders(belief: Belief, now: float) -> Iterator[events.Event]:
@@ -28,7 +29,7 @@ def _forgiven(belief: Belief, now: float) -> Iterator[events.Event]:
     for name in list(belief.lemons):
         left = len(belief.failures.of(name, now))
         if left < lemon.LEAST_FAILURES:
-            because = f"{left} failures are left in the last {lemon.WINDOW_S / lemon.DAY_S:.0f} days."
+            because = f"{left} failures are left in the last {lemon.WINDOW_S / DAY_S:.0f} days."
             yield events.FindingCleared(name, lemon.LEMON_KEY, because, now, origin="controller")
 
 

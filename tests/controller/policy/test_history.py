@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.finding import Finding
@@ -23,9 +24,10 @@ from controller.policy.history import (
     recurrence,
 )
 from controller.policy.incident import PEOPLE, Incident, Rung
-from controller.policy.playbook import LADDER, Clears, OnReturn, Playbook, Verb
+from controller.policy.playbook import LADDER, Answers, Clears, OnReturn, Playbook, Verb
 from controller.policy.rules import Budget, Rules
 from controller.rma import bundle_of
+from tests.controller.policy.test_invariants import Act, acts
 from tests.support.policy import GPU_LOST, GPU_MEMORY, PolicyRun, playbook, xid
 from wire.messages import NodeFacts
 
@@ -296,6 +298,32 @@ def test_i12_what_history_said_is_in_the_log_and_not_asked_again() -> None:
     assert opened.reason.inputs["history"] == opened.recurrence.because
 
 
+@pytest.mark.parametrize(
+    ("kind", "newer"),
+    [
+        (events.IncidentOpened, {"part", "recurrence"}),
+        (events.IncidentReclassified, {"recurrence"}),
+        (events.IncidentHandedOver, {"rma"}),
+        (events.IncidentReturning, {"part"}),
+        (events.StepSkipped, {"go_to"}),
+    ],
+)
+def test_logs_that_knew_no_history_are_still_read(kind: type[msgspec.Struct], newer: set[str]) -> None:
+    required = {each.name for each in msgspec.structs.fields(kind) if each.required}
+    assert not newer & required
+    run = new_run()
+    run.raise_on("n1", lost())
+    written = msgspec.to_builtins(next(e for e in run.log if isinstance(e.event, events.IncidentOpened)))
+    for name in ("part", "recurrence"):
+        del written["event"][name]
+    for name in ("on_return", "clears"):
+        del written["event"]["playbook"][name]
+    read = msgspec.convert(written, events.Logged)
+    assert isinstance(read.event, events.IncidentOpened)
+    assert (read.event.part, read.event.recurrence) == ("", events.Recurrence())
+    assert read.event.playbook.clears is Clears.VERIFICATION
+
+
 # --- faults that no diagnosis clears ---------------------------------------------------------------------------------
 
 
@@ -432,6 +460,32 @@ def test_history_speaks_only_of_the_same_class_within_its_windows(past: list[Pas
     assert not said.spent or LADDER[len(said.spent) - 1] in done
     assert said.spent == tuple(map(str, LADDER[: len(said.spent)]))
     assert recurrence(past, GPU_LOST, now + 100 * DAY_S) == events.Recurrence()
+
+
+CONDEMNED = replace(SDC, answers=(Answers("gpu.xid", frozenset({"95"})),))
+STRICT = replace(RULES, playbooks=(RMA_LOST, replace(GPU_MEMORY, on_return=OnReturn.RMA), CONDEMNED))
+
+
+@settings(max_examples=200, deadline=None)
+@given(history=st.lists(acts, max_size=40))
+def test_i6_whatever_happens_a_second_strike_is_not_repaired_and_corruption_not_cleared(history: list[Act]) -> None:
+    run = PolicyRun(STRICT).nodes("n1", "n2", "n3", "n4", "n5")
+    for act in history:
+        act(run)
+        run.now += 0.01
+    struck, asked = set(), set()
+    for entry in run.log:
+        match entry.event:
+            case events.IncidentOpened(incident_id=incident, recurrence=before) if before.rma:
+                struck.add(incident)
+            case events.IncidentReclassified(incident_id=incident, recurrence=before):
+                (struck.add if before.rma else struck.discard)(incident)
+            case events.StepIntended(incident_id=incident, verb="reset_gpu" | "reboot"):
+                assert incident not in struck
+            case events.OperatorActed(verb="approve", subject=subject):
+                asked.add(subject)
+            case events.IncidentClosed(incident_id=incident, outcome="returned" | "recovered"):
+                assert run.belief.incidents[incident].fault_class != "gpu_sdc" or incident in asked
 
 
 @given(parts=st.lists(st.sampled_from("abcdefgh"), max_size=200))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from controller import events
 from controller.playbooks import load_default
 from controller.policy import gamma, lemon
-from controller.policy.lemon import DAY_S, LEMON_KEY, WINDOW_S, Exposure, Failure, Failures, score
+from controller.policy.history import DAY_S
+from controller.policy.lemon import LEMON_KEY, WINDOW_S, Exposure, Failure, Failures, score
 from controller.policy.offenders import score_of
 from controller.policy.playbook import OnReturn, Verb
 from controller.policy.probation import GROWTH, LONGEST_S, watch
