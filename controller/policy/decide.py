@@ -14,6 +14,7 @@ from controller.policy.belief import Belief
 from controller.policy.breakers import settle_breakers
 from controller.policy.domains import shared_causes
 from controller.policy.incident import Incident
+from controller.policy.offenders import offenders
 from controller.policy.opening import answer_findings, operator_cordons
 from controller.policy.rollout import settle_rollouts
 from controller.policy.rules import Rules
@@ -34,6 +35,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from settle_breakers(belief, rules)
     yield from settle_rollouts(belief, rules)
     yield from operator_cordons(belief)
+    yield from offenders(belief, now)
     yield from shared_causes(belief, rules, now)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)
