@@ -15,6 +15,7 @@ from controller import events
 from controller.policy.history import DRILL_S, History
 from controller.policy.incident import Incident, Phase
 from controller.policy.lemon import LEMON_KEY, Failure, Failures, counts_as_failure, weight_of
+from controller.policy.parts import Seat, seats
 from controller.policy.playbook import Verb
 from controller.policy.transitions import hold_to, leads_to, place_of
 from wire.messages import CheckLevel, NodeFacts
@@ -23,6 +24,7 @@ CLOSED_KEPT = 5_000
 """Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
 
 PRESENCE = "agent.presence"
+CONDEMNED = "part.condemned"
 
 _NONE: dict[str, Incident] = {}
 
@@ -95,6 +97,8 @@ class Belief:
         history: what happened to each part before.
         failures: incidents that took nodes out lately; `lemons`: nodes for which a finding about that stands.
         job_nodes: job → on how many nodes it runs.
+        condemned: serial of a part that was replaced for what no diagnosis clears → its incident.
+        condemned_seen: node → device → seat of a condemned part that it names; a node stays when they are gone.
         began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
@@ -119,6 +123,8 @@ class Belief:
     failures: Failures = field(default_factory=Failures)
     lemons: set[str] = field(default_factory=set)
     job_nodes: dict[str, int] = field(default_factory=dict)
+    condemned: dict[str, str] = field(default_factory=dict)
+    condemned_seen: dict[str, dict[str, Seat]] = field(default_factory=dict)
     began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0
@@ -173,6 +179,10 @@ class Belief:
     def _(self, event: events.NodeSeen, _at: float) -> None:
         node = self.node(event.node)
         node.boot_id, node.facts = event.boot_id, event.facts
+        if self.condemned:
+            here = {seat.device: seat for seat in seats(event.facts) if seat.serial in self.condemned}
+            if here or event.node in self.condemned_seen:
+                self.condemned_seen[event.node] = here
 
     @_apply.register
     def _(self, event: events.FindingRaised, at: float) -> None:
@@ -471,7 +481,8 @@ class Belief:
     @_apply.register
     def _(self, event: events.IncidentReturning, _at: float) -> None:
         incident = self.incidents[event.incident_id]
-        incident.successor = event.part or incident.successor
+        if event.part:
+            incident.successor, self.condemned[incident.part] = event.part, incident.id
         incident.outcome, incident.return_asked = "", False
         incident.enter(Phase.RETURNING)
 

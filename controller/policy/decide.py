@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.condemned import condemned
 from controller.policy.incident import Incident
 from controller.policy.offenders import offenders
 from controller.policy.opening import answer_findings, operator_cordons
@@ -31,6 +32,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from silence(belief, rules, now)
     yield from operator_cordons(belief)
     yield from offenders(belief, now)
+    yield from condemned(belief, now)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)
     for incident in by_priority(belief.open_incidents.values()):

@@ -100,7 +100,7 @@ class Step:
     parameters: dict[str, str] = field(default_factory=dict)
 
 
-OWN_CHECKS = frozenset({"agent.presence", "node.lemon", "peer.outlier"})
+OWN_CHECKS = frozenset({"agent.presence", "node.lemon", "part.condemned", "peer.outlier"})
 """What the controller itself finds: no node can be asked to look again."""
 
 EVERY_SITE_CHECK = f"{FAMILY}.*"

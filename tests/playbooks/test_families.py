@@ -319,6 +319,7 @@ LEVELS = [
     ("site.sdc", "matmul", Verdict.DEGRADED, Action.NONE, ""),
     ("site.anything", "critical", Verdict.FAILED, Action.NONE, "site_check"),
     ("site.anything", "warning", Verdict.DEGRADED, Action.NONE, ""),
+    ("part.condemned", "", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
     ("node.lemon", "", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "node_lemon"),
     (PRESENCE_KEY.check, PRESENCE_KEY.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
 ]
