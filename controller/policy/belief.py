@@ -19,6 +19,7 @@ from controller.policy.incident import Approval, Incident, Phase
 from controller.policy.ledger import ScopeLedger
 from controller.policy.lemon import LEMON_KEY, Failure, Failures, counts_as_failure, weight_of
 from controller.policy.outbreaks import Outbreaks
+from controller.policy.parts import Seat, seats
 from controller.policy.playbook import BREAKER_CLASS, Verb
 from controller.policy.presence import OURS
 from controller.policy.rollouts import Rollouts
@@ -29,6 +30,7 @@ from wire.messages import CheckLevel, NodeFacts
 CLOSED_KEPT = 5_000
 """Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
 
+CONDEMNED = "part.condemned"
 
 _NONE: dict[str, Incident] = {}
 
@@ -129,6 +131,8 @@ class Belief:
         history: what happened to each part before.
         failures: incidents that took nodes out lately; `lemons`: nodes for which a finding about that stands.
         job_nodes: job → on how many nodes it runs.
+        condemned: serial of a part that was replaced for what no diagnosis clears → its incident.
+        condemned_seen: node → device → seat of a condemned part that it names; a node stays when they are gone.
         began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
@@ -156,6 +160,8 @@ class Belief:
     failures: Failures = field(default_factory=Failures)
     lemons: set[str] = field(default_factory=set)
     job_nodes: dict[str, int] = field(default_factory=dict)
+    condemned: dict[str, str] = field(default_factory=dict)
+    condemned_seen: dict[str, dict[str, Seat]] = field(default_factory=dict)
     began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0
@@ -226,6 +232,10 @@ class Belief:
         with self._moving(node):
             node.boot_id, node.facts = event.boot_id, event.facts
             _claim(node, places.ITSELF, event.facts.places)
+        if self.condemned:
+            here = {seat.device: seat for seat in seats(event.facts) if seat.serial in self.condemned}
+            if here or event.node in self.condemned_seen:
+                self.condemned_seen[event.node] = here
 
     @_apply.register
     def _(self, event: events.NodePlaced, _at: float) -> None:
@@ -642,7 +652,8 @@ class Belief:
     @_apply.register
     def _(self, event: events.IncidentReturning, _at: float) -> None:
         incident = self.incidents[event.incident_id]
-        incident.successor = event.part or incident.successor
+        if event.part:
+            incident.successor, self.condemned[incident.part] = event.part, incident.id
         incident.outcome, incident.return_asked = "", False
         incident.enter(Phase.RETURNING)
 

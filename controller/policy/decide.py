@@ -12,6 +12,7 @@ from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
 from controller.policy.breakers import settle_breakers
+from controller.policy.condemned import condemned
 from controller.policy.domains import shared_causes
 from controller.policy.incident import Incident
 from controller.policy.offenders import offenders
@@ -36,6 +37,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from settle_rollouts(belief, rules)
     yield from operator_cordons(belief)
     yield from offenders(belief, now)
+    yield from condemned(belief, now)
     yield from shared_causes(belief, rules, now)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)

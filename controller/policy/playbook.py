@@ -122,7 +122,7 @@ class Step:
     retry: Retry | None = None
 
 
-OWN_CHECKS = frozenset({"agent.presence", "node.presence", "node.lemon", "peer.outlier"})
+OWN_CHECKS = frozenset({"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier"})
 """What the controller itself finds: no node can be asked to look again."""
 
 EVERY_SITE_CHECK = f"{FAMILY}.*"

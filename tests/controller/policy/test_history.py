@@ -331,9 +331,9 @@ def corrupt(serial: str = SERIAL) -> Finding:
     return replace(xid("999"), serial=serial, pci="0000:3b:00")
 
 
-def seat(serial: str, uuid: str = UUID) -> events.NodeSeen:
+def seat(serial: str, uuid: str = UUID, *, node: str = "n1") -> events.NodeSeen:
     facts = NodeFacts(devices={uuid: f"gpu 0 NVIDIA H100 serial {serial} at 0000:3b:00"})
-    return events.NodeSeen("n1", "boot-2", facts)
+    return events.NodeSeen(node, "boot-2", facts)
 
 
 def test_i6_silent_corruption_is_not_cleared_by_a_green_diagnosis() -> None:
@@ -397,6 +397,30 @@ def test_i6_another_part_that_does_not_verify_is_tried_once() -> None:
         run.wait(10.0)
     assert (incident.state, run.under_way("n1")) == ("handed_over", [])
     assert run.wait(DAY_S) == []
+
+
+@pytest.mark.parametrize("node", ["n2", "n1"])
+def test_a_part_that_was_replaced_for_silent_corruption_is_known_wherever_it_turns_up(node: str) -> None:
+    answering = replace(SDC, answers=(*SDC.answers, Answers("part.condemned")))
+    run = new_run((answering,))
+    run.say(seat(SERIAL))
+    mend(run, "n1", corrupt())
+    run.clear_on("n1", corrupt())
+    run.say(seat(OTHER, "GPU-other"))
+    while run.under_way("n1"):
+        take(run, "n1", corrupt())
+    assert run.belief.held == set()
+    run.say(seat(SERIAL, node=node))
+    (incident,) = run.belief.open_incidents.values()
+    assert (incident.node, incident.fault_class, incident.part) == (node, "gpu_sdc", SERIAL)
+    assert incident.because == (f"{UUID} has the serial {SERIAL}, taken out for inc-000001, which no diagnosis clears.")
+    while run.under_way(node):
+        take(run, node, corrupt())
+    assert (incident.state, run.wait(DAY_S)) == ("handed_over", [])
+    run.say(seat(OTHER, "GPU-other", node=node))
+    while run.under_way(node):
+        take(run, node, corrupt())
+    assert (incident.outcome, run.belief.nodes[node].findings) == ("returned", {})
 
 
 @pytest.mark.parametrize("first", [corrupt, lost])
