@@ -11,6 +11,10 @@ class Retryable(Exception):
         self.after_s = after_s
 
 
+class InDoubt(Exception):
+    """Nobody can say whether it happened: a request that went out, was not answered, and must not be sent twice."""
+
+
 class Permanent(Exception):
     """It will not work however often it is tried: unknown node, bad credentials, a refused request."""
 

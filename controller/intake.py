@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from checks.finding import FindingKey
@@ -61,12 +62,15 @@ class Intake:
     last_seen: dict[str, float] = field(default_factory=dict)
     hearing: Hearing = field(init=False)
     latest: Latest = field(default_factory=Latest)
+    _listening: tuple[bool, float] = field(init=False)
+    """Whether the broker is connected, and since when that is so."""
     _logged_at: dict[str, float] = field(default_factory=dict)
     _stored: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     _stored_any: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.hearing = Hearing(self.clock())
+        self._listening = (self.transport.connected, self.clock())
 
     async def take(self, received: Received) -> None:
         """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
@@ -178,6 +182,7 @@ class Intake:
 
     def _heal(self, envelope: messages.Envelope, status: messages.Status, *, retained: bool) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(envelope.node) or NodeBelief(envelope.node)
+        status = msgspec.structs.replace(status, observed_at=_plausible(status.observed_at, self.clock()))
         if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
             yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
         if known.presence == "silent" or (
@@ -213,18 +218,28 @@ class Intake:
 
     async def watch_silence(self, *, every_s: float = 1.0) -> None:
         """Note nodes that said nothing for too long, until cancelled."""
-        began = self.clock()
         while True:
             await asyncio.sleep(every_s)
-            now = self.clock()
-            silent = [
-                node.name
-                for node in self.cell.belief.nodes.values()
-                if node.presence == "online" and now - self.last_seen.get(node.name, began) > self.silent_after_s
-            ]
-            if silent and self.transport.connected:
-                because = f"nothing heard for {self.silent_after_s:.0f} s"
-                await self.cell.submit([events.PresenceChanged(name, "silent", because) for name in silent])
+            await self.note_silence()
+
+    async def note_silence(self) -> None:
+        """Note nodes that said nothing for too long, counted anew whenever the broker is lost or found.
+
+        A broker that is away for so long leaves every node unknown: then the policy freezes, and people are told once.
+        """
+        now = self.clock()
+        if self.transport.connected != self._listening[0]:
+            self._listening = (self.transport.connected, now)
+        connected, since = self._listening
+        silent = [
+            node.name
+            for node in self.cell.belief.nodes.values()
+            if node.presence == "online" and max(self.last_seen.get(node.name, 0.0), since) < now - self.silent_after_s
+        ]
+        if silent:
+            what = "nothing heard" if connected else "no broker is connected, and nothing heard,"
+            because = f"{what} for {self.silent_after_s:.0f} s"
+            await self.cell.submit([events.PresenceChanged(name, "silent", because) for name in silent])
 
 
 _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from controller.adapters import Notice
-from controller.errors import Permanent, Retryable
+from controller.errors import InDoubt, Permanent, Retryable
 from controller.notice_file import as_json
 
 RETRY_AFTER_S = 5.0
@@ -31,7 +31,7 @@ class WebhookNotifier:
     """POSTs a notice.
 
     A request that went out and was not answered may have arrived. Where the receiver drops a repeated key it is sent
-    again; where it does not, the attempt has failed, and the next one carries another key.
+    again; where it does not, the attempt is in doubt, and the next one carries another key.
 
     Attributes:
         url: where to; redirects are not followed, so that a notice goes nowhere else.
@@ -75,11 +75,11 @@ class WebhookNotifier:
             return Permanent(f"{said}: redirects are not followed; set url to where it points")
         return Permanent(said)
 
-    def _in_doubt(self, error: Exception) -> Retryable | Permanent:
+    def _in_doubt(self, error: Exception) -> Retryable | InDoubt:
         said = f"{_receiver(self.url)} did not answer ({str(error) or type(error).__name__})"
         if self.repeatable:
             return Retryable(said, after_s=RETRY_AFTER_S)
-        return Permanent(f"{said}; the notice may have arrived all the same")
+        return InDoubt(f"{said}; the notice may have arrived all the same")
 
 
 def retry_after_s(header: str, *, now: float) -> float:

@@ -501,6 +501,7 @@ def errors_page() -> str:
         agent.machine.ActionRefused,
         agent.machine.ActionFailed,
         controller.errors.Retryable,
+        controller.errors.InDoubt,
         controller.errors.Permanent,
         controller.errors.Refused,
         controller.errors.NotLeading,

@@ -18,7 +18,7 @@ import structlog
 from controller.adapters import Hold, Notifier, Power, Scheduler
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
-from controller.errors import Permanent, Refused, Retryable
+from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.notices import notice_for
 from controller.policy.playbook import ORDERS, Retry, Verb
@@ -140,6 +140,8 @@ class Effects:
                 return await effect()
             except Refused as refusal:
                 return Outcome("refused", str(refusal))
+            except InDoubt as doubt:
+                return Outcome("in_doubt", str(doubt))
             except Permanent as error:
                 return Outcome("failed", str(error), permanent=True)
             except Retryable as error:

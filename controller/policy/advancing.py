@@ -162,7 +162,7 @@ def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: flo
 
 def _retry_delay_s(incident: Incident, step: Step) -> float:
     key = f"{incident.id}/{step.name}/{incident.attempts.get(step.name, 0)}"
-    return delay_s(retry_of(step), failures=max(1, incident.tries), key=key)
+    return delay_s(retry_of(step), failures=max(1, incident.tries + incident.doubts), key=key)
 
 
 def _unanswered(incident: Incident, rules: Rules, now: float) -> events.Event | None:

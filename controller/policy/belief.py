@@ -31,6 +31,8 @@ CLOSED_KEPT = 5_000
 """Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
 
 CONDEMNED = "part.condemned"
+PAST_BOOTS_KEPT = 4
+"""Source: our choice; a start that comes later than the fourth after it is healed by the next level alone."""
 
 _NONE: dict[str, Incident] = {}
 
@@ -75,6 +77,7 @@ class NodeBelief:
         claims: source → what it says of where the node stands.
         places: kind → names, merged from `claims`; `controller.policy.places.places_of` adds what is derived.
         scopes: the fleet, the node itself, and every place that it stands in.
+        past_boots: boot ids that the node itself called over: a start of one of these comes late and is no reboot.
         edges: per finding key, the node's clock of the newest edge, so that a late, older edge changes nothing.
     """
 
@@ -101,6 +104,7 @@ class NodeBelief:
     scopes: tuple[Scope, ...] = ()
     drilled_at: float = 0.0
     known_since: float = 0.0
+    past_boots: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -353,6 +357,10 @@ class Belief:
     @_apply.register
     def _(self, event: events.AgentStarted, at: float) -> None:
         node = self.node(event.node)
+        if event.rebooted and event.previous_boot_id != event.boot_id:
+            node.past_boots = (*node.past_boots, event.previous_boot_id)[-PAST_BOOTS_KEPT:]
+        if event.boot_id in node.past_boots:
+            return
         node.boot_id, node.agent_started_at = event.boot_id, at
         if event.rebooted:
             node.rebooted_at = at

@@ -251,7 +251,7 @@ class Incident:
         if step.verb is Verb.CORDON and event.outcome == "refused":
             self.tries = 0
         elif self._may_try_again(step, event):
-            self.retry_at = 0.0 if event.outcome == "in_doubt" else at
+            self.retry_at = 0.0 if event.outcome == "in_doubt" and self.doubts == 1 else at
         elif self.phase is Phase.HAND_OVER:
             self._go_to("")
         elif step.on_failure == HAND_OVER:

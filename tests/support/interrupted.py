@@ -20,9 +20,14 @@ from controller.adapters import Hold, NodeSchedule, Notice
 from controller.cell import Cell
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
-from controller.events import Logged
+from controller.errors import Permanent, Retryable
+from controller.events import Logged, OperatorActed
 from controller.intake import Intake
+from controller.policy.approvals import asked, question
+from controller.policy.incident import Incident
+from controller.policy.playbook import ROLLOUT
 from controller.policy.rules import Rules
+from controller.power.none import NoPower
 from controller.receipts import Receipts
 from controller.store.log import EventLog, Receipt
 from wire import messages, topics
@@ -54,7 +59,14 @@ class Fuse:
 
 @dataclass(slots=True)
 class World:
-    """What outlives the controller. `effects`: what was really done, by key; nothing may be done twice."""
+    """What outlives the controller.
+
+    Attributes:
+        effects: what was really done, by key; nothing may be done twice.
+        unanswered: how often each outside thing must still fail, in a way that passes, before it works.
+        half_done: a cordon happens, and the scheduler says that it failed.
+        person: somebody answers every question with yes, as often as it is asked.
+    """
 
     node: str
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
@@ -65,11 +77,26 @@ class World:
     seq: int = 0
     boot: int = 1
     orders_done: dict[str, messages.OrderEnded] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
+    unanswered: dict[str, int] = field(default_factory=dict)
+    half_done: bool = False
+    person: bool = False
+    has_bmc: bool = False
 
     def done(self, what: str, key: str) -> None:
         self.effects[f"{what} {key}"] += 1
         self.in_order.append(what)
+
+    def fail_for_now(self, what: str) -> None:
+        """Fail as often as it was said to, in a way that passes."""
+        if self.unanswered.get(what, 0):
+            self.unanswered[what] -= 1
+            raise Retryable(f"{what} is not there now", after_s=0.01)
+
+    def switch_off_and_on(self, key: str, finding: Finding) -> None:
+        """Do what a BMC does, and come back well."""
+        self.done("power_cycle", key)
+        self.put(messages.AgentStarted(True, f"boot-{self.boot}", "1", time.time()))
+        self.put(messages.FindingCleared(finding.key, "healthy after the power cycle", time.time()))
 
     def put(self, body: messages.EventBody) -> None:
         self.seq += 1
@@ -105,10 +132,13 @@ class Scheduler:
 
     async def cordon(self, node: str, hold: Hold) -> str:
         self.fuse.cross("before cordon")
+        self.world.fail_for_now("cordon")
         if self.world.held.get(node) != hold.incident_id:
             self.world.held[node] = hold.incident_id
             self.world.done("cordon", hold.key)
         self.fuse.cross("after cordon")
+        if self.world.half_done:
+            raise Permanent("the scheduler broke down after it had done it")
         return "held"
 
     async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
@@ -118,6 +148,7 @@ class Scheduler:
 
     async def uncordon(self, node: str, hold: Hold) -> str:
         self.fuse.cross("before uncordon")
+        self.world.fail_for_now("uncordon")
         if self.world.held.get(node) == hold.incident_id:
             del self.world.held[node]
             self.world.done("uncordon", hold.key)
@@ -136,9 +167,29 @@ class Receiver:
 
     async def send(self, notice: Notice) -> str:
         self.fuse.cross(f"before {self.name}")
+        self.world.fail_for_now(self.name)
         self.world.done(self.name, notice.key)
         self.fuse.cross(f"after {self.name}")
         return "ref-1"
+
+
+@dataclass(slots=True)
+class Bmc:
+    """Switches the node off and on, and cannot tell a repeat."""
+
+    world: World
+    fuse: Fuse
+    finding: Finding
+    name: str = "bmc"
+    repeatable: bool = False
+
+    async def cycle(self, node: str, *, key: str, fencing_token: int) -> str:
+        assert node == self.world.node and fencing_token
+        self.fuse.cross("before power")
+        self.world.fail_for_now("power")
+        self.world.switch_off_and_on(key, self.finding)
+        self.fuse.cross("after power")
+        return "The BMC took it."
 
 
 @dataclass(slots=True)
@@ -197,6 +248,7 @@ async def live(
         desk,
         time.time,
         page_url="http://test",
+        power=Bmc(world, fuse, finding) if world.has_bmc else NoPower(),
     )
     intake = Intake(cell, wire, Receipts.recall(real), "main", 60.0, time.time)  # type: ignore[arg-type]
     intake.on_order_ended = lambda event: desk.ended(event.order_id)
@@ -205,8 +257,10 @@ async def live(
         asyncio.create_task(cell.run()),
         asyncio.create_task(intake.acknowledge_stored()),
         asyncio.create_task(_resend(world, intake)),
+        asyncio.create_task(_answer(world, cell)),
     ]
     try:
+        cell.load_rules()
         effects.resume()
         await _until_over(cell, fuse, tasks, until)
     finally:
@@ -223,7 +277,7 @@ async def live(
 async def _until_over(cell: Cell, fuse: Fuse, tasks: list[asyncio.Task[None]], until: float) -> None:
     while time.monotonic() < until and not fuse.died.is_set():
         incidents = list(cell.belief.incidents.values())
-        if incidents and all(i.state == "closed" or _rests(i.state, i.step()) for i in incidents):
+        if incidents and all(i.state == "closed" or _rests(i) for i in incidents):
             return
         await asyncio.sleep(0.005)
         for task in tasks:
@@ -231,8 +285,21 @@ async def _until_over(cell: Cell, fuse: Fuse, tasks: list[asyncio.Task[None]], u
                 task.result()
 
 
-def _rests(state: str, step: object) -> bool:
-    return state == "handed_over" and step is None
+def _rests(incident: Incident) -> bool:
+    """Whether nothing more is done about it by itself."""
+    at_rest = incident.state == "handed_over" or incident.fault_class == ROLLOUT
+    return at_rest and incident.step() is None and incident.intent is None
+
+
+async def _answer(world: World, cell: Cell) -> None:
+    """Say yes to whatever is asked, and once more when it is asked again."""
+    while True:
+        await asyncio.sleep(0.01)
+        for incident in list(cell.belief.open_incidents.values()) if world.person else []:
+            what = asked(incident)
+            if question(incident) and what not in incident.approvals:
+                yes = OperatorActed("approve", incident.id, "kim", "", what, time.time() + 60.0)
+                await cell.submit([yes])
 
 
 async def _resend(world: World, intake: Intake) -> None:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from controller.adapters import Notice
-from controller.errors import Permanent, Retryable
+from controller.errors import InDoubt, Permanent, Retryable
 from controller.notice_webhook import WebhookNotifier, retry_after_s
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -167,7 +167,7 @@ async def test_no_answer_is_never_sent_again_where_it_would_be_a_second_one(
 ) -> None:
     receiver.answer = answer
 
-    with pytest.raises(Permanent, match="the notice may have arrived all the same"):
+    with pytest.raises(InDoubt, match="the notice may have arrived all the same"):
         await WebhookNotifier(receiver.url, timeout_s=0.3).send(notice)
 
     assert len(receiver.got) == 1

@@ -79,13 +79,15 @@ def test_a_node_that_refuses_an_order_is_not_asked_again() -> None:
     assert only(run).verb == "ticket"
 
 
-def test_a_notice_in_doubt_is_sent_again_at_once_and_not_for_ever() -> None:
+def test_a_notice_in_doubt_is_sent_again_and_not_for_ever() -> None:
     assert effect_of(Verb.PAGE).doubt is Doubt.SEND_AGAIN
     run = PolicyRun(Rules((playbook("page_only", Verb.PAGE),), Budget(nodes=2))).nodes("n1")
     run.raise_on("n1", xid("79"))
     for attempt in range(1, MOST_DOUBTS + 2):
         assert only(run).attempt == attempt
         run.end(only(run), "in_doubt", "it may have arrived")
+        assert attempt > 1 or only(run).attempt == 2, "the first doubt waits for nothing"
+        run.wait(26)
     assert only(run).verb == "ticket"
 
 
