@@ -22,10 +22,10 @@ from controller.store.log import EventLog, Snapshot, StoreError
 
 log = structlog.get_logger()
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 """Raised when a snapshot of before would read as another belief; `belief_of` must then read the older one too."""
 
-BELIEF_SHAPE = "9f0edbdf5abab12e"
+BELIEF_SHAPE = "2e63cdae7b5730a7"
 """A digest of what belief is made of, so that a test can ask whoever changes it about older snapshots."""
 
 PIECE = 500
