@@ -22,8 +22,11 @@ from controller.store.log import EventLog, Snapshot, StoreError
 
 log = structlog.get_logger()
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 """Raised when a snapshot of before would read as another belief; `belief_of` must then read the older one too."""
+
+_WITHOUT_CORDONS = 1
+"""Its incidents do not say whether their cordon was confirmed."""
 
 BELIEF_SHAPE = "38805fe3b79b2fa4"
 """A digest of what belief is made of, so that a test can ask whoever changes it about older snapshots."""
@@ -127,7 +130,7 @@ def _newest(event_log: EventLog) -> Belief:
 
 
 def _read(event_log: EventLog, snapshot: Snapshot) -> Belief:
-    if snapshot.version != SNAPSHOT_VERSION:
+    if snapshot.version not in {SNAPSHOT_VERSION, _WITHOUT_CORDONS}:
         raise ValueError(f"it has version {snapshot.version}, this version of fleetmend knows {SNAPSHOT_VERSION}")
     parts = list(event_log.snapshot_parts(snapshot))
     if len(parts) != snapshot.parts:
@@ -135,4 +138,13 @@ def _read(event_log: EventLog, snapshot: Snapshot) -> Belief:
     belief = belief_of(iter(parts))
     if belief.last_event_id != snapshot.event_id:
         raise ValueError(f"it says event {belief.last_event_id}")
+    if snapshot.version == _WITHOUT_CORDONS:
+        _know_cordons(belief)
     return belief
+
+
+def _know_cordons(belief: Belief) -> None:
+    """A hold that was confirmed must not be taken for one that may be undone."""
+    for incident in belief.open_incidents.values():
+        node = belief.nodes.get(incident.node)
+        incident.cordoned = incident.holding and node is not None and node.held_since > 0.0

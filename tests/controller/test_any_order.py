@@ -103,12 +103,21 @@ class Node:
         )
 
 
-def believed(node: NodeBelief) -> object:
-    """Return what must be the same."""
-    return (node.boot_id, {key: (r.finding.verdict, r.finding.action) for key, r in node.findings.items()}, node.facts)
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What must be the same."""
+
+    boot_id: str
+    findings: dict[FindingKey, tuple[str, str]]
+    facts: messages.NodeFacts
 
 
-async def hear(said: list[messages.Envelope], *, at: float) -> object:
+def believed(node: NodeBelief) -> Believed:
+    findings = {key: (str(r.finding.verdict), str(r.finding.action)) for key, r in node.findings.items()}
+    return Believed(node.boot_id, findings, node.facts)
+
+
+async def hear(said: list[messages.Envelope], *, at: float) -> Believed:
     """Take messages in, in this order; return what is believed of the node."""
     log: Any = NoDisk()
     clock = [at]
@@ -207,8 +216,8 @@ def test_a_clock_far_ahead_is_healed_by_the_next_level_and_keeps_no_later_edge_o
     tail = [level, *node.said[-3:]]
     right = asyncio.run(hear([*said, *tail], at=node.now))
     assert asyncio.run(hear([*shuffled(said, seed), *tail], at=node.now)) == right
-    assert FindingKey("gpu.xid", "GPU-1", "79") in right[1]  # type: ignore[index]
-    assert FindingKey("gpu.xid", "GPU-9", "79") not in right[1]  # type: ignore[index]
+    assert FindingKey("gpu.xid", "GPU-1", "79") in right.findings
+    assert FindingKey("gpu.xid", "GPU-9", "79") not in right.findings
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -217,5 +226,4 @@ def test_the_start_of_an_older_boot_that_comes_late_is_no_reboot(late: bool) -> 
     node.live("reboot", "", Verdict.OK)
     node.live("reboot", "", Verdict.OK)
     said = node.said[::-1] if late else node.said
-    believed = asyncio.run(hear(said, at=node.now))
-    assert believed[0] == "boot-3"  # type: ignore[index]
+    assert asyncio.run(hear(said, at=node.now)).boot_id == "boot-3"

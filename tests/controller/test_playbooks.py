@@ -24,7 +24,7 @@ from controller.playbooks import (
 )
 from controller.playbooks.document import MAX_BYTES
 from controller.playbooks.paths import flaws
-from controller.policy.playbook import HAND_OVER, Answers, Clears, Mode, OnReturn, Playbook, Step, Verb
+from controller.policy.playbook import HAND_OVER, Answers, Clears, Mode, OnReturn, Playbook, Retry, Step, Verb
 from controller.policy.rules import Budget, Rules
 from tests.support.playbook_walk import every_way
 
@@ -170,7 +170,7 @@ SHAPES = {
     "another verb's key": (
         "reboot: {limit",
         "reboot: {jobs: wait, limit",
-        ["17: steps[3].reboot.jobs: this key is not known; known here: attempts, back_off, limit, name, on_failure, "],
+        ["17: steps[3].reboot.jobs: this key is not known; known here: attempts, back_off, limit, name, "],
     ),
     "missing parameter": (
         "jobs: requeue, ",
@@ -600,3 +600,37 @@ def test_the_path_rules_refuse_exactly_what_can_go_wrong(playbook: Playbook) -> 
 @pytest.mark.parametrize("playbook", load_default(), ids=lambda playbook: playbook.name)
 def test_every_way_through_a_packaged_playbook_is_safe(playbook: Playbook) -> None:
     assert not any(every_way(playbook))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("{}", None),
+        ("{attempts: 4}", None),
+        ("{retry_after: 30s}", Retry(30.0, 2.0, 300.0)),
+        ("{retry_after: 10m}", Retry(600.0, 2.0, 600.0)),
+        ("{back_off: 1}", Retry(10.0, 1.0, 300.0)),
+        ("{retry_after: 5, back_off: 3, retry_at_most: 1m}", Retry(5.0, 3.0, 60.0)),
+    ],
+)
+def test_how_long_attempts_wait_is_data(said: str, expected: Retry | None) -> None:
+    read = parse(GOOD.replace("- reboot: {limit: 0.5h, attempts: 2}", f"- reboot: {said}").encode(), file="x.yaml")
+    assert next(step.retry for step in read.steps if step.verb is Verb.REBOOT) == expected
+
+
+def test_a_verification_has_its_own_usual_wait() -> None:
+    read = parse(GOOD.replace("- verify: {limit: 300}", "- verify: {back_off: 2}").encode(), file="x.yaml")
+    assert next(step.retry for step in read.steps if step.verb is Verb.VERIFY) == Retry(5.0, 2.0, 5.0)
+
+
+def test_a_longest_wait_below_the_first_is_told() -> None:
+    text = GOOD.replace("- reboot: {limit: 0.5h, attempts: 2}", "- reboot: {retry_after: 2m, retry_at_most: 30s}")
+    assert problems(text) == [
+        "17: steps[3].reboot.retry_at_most: 30 s is less than retry_after; write the longest wait, or leave it out"
+    ]
+
+
+def test_the_wait_is_said_in_words() -> None:
+    text = GOOD.replace("attempts: 2}", "attempts: 2, retry_after: 1m, back_off: 3, retry_at_most: 10m}")
+    said = "2 attempts with 1 min between, each next 3 times as long, at most 10 min"
+    assert said in render(parse(text.encode(), file="x.yaml"))

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, BreakerRule, Budget, DomainRule, Freeze, Limit
+from controller.policy.rules import (
+    DEFAULT_BREAKERS,
+    DEFAULT_DOMAINS,
+    BreakerRule,
+    Budget,
+    DomainRule,
+    Freeze,
+    Limit,
+    RolloutRule,
+)
 from controller.policy.scopes import FLEET, Scope
 from controller.service import rules_of
 from controller.settings import SettingsError, load
@@ -173,3 +182,41 @@ def test_a_store_that_cannot_be_meant_is_refused_without_repeating_a_password(
         load(written(tmp_path, f'state = "{tmp_path}"\n[store]\n{text}'))
     assert why in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_modes_per_pool_per_playbook_and_for_both(tmp_path: Path) -> None:
+    text = """
+    [modes]
+    pool.research = "ask"
+    playbook.gpu_reset = "shadow"
+    "gpu_reset@research" = "act"
+    [rollout]
+    canaries = 3
+    share = 0.1
+    [approvals]
+    valid_s = 7200
+    """
+    rules = rules_of(load(written(tmp_path, f'state = "{tmp_path}"\n{text}')))
+    assert rules.modes == {"pool.research": "ask", "playbook.gpu_reset": "shadow", "gpu_reset@research": "act"}
+    assert (rules.rollout, rules.approval_valid_s, rules.answer_within_s) == (RolloutRule(3, 0.1), 7200, 86_400)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('pool.research = "observe"', r"modes\.pool\.research: Input should be 'shadow', 'ask' or 'act'"),
+        ('"gpu_reset@research" = 1', r"modes\.gpu_reset@research: Input should be 'shadow', 'ask' or 'act'"),
+        ('gpu_reset = "ask"', "modes: .*'gpu_reset' is none of pool.NAME, playbook.NAME and \"PLAYBOOK@POOL\""),
+        ('"@research" = "ask"', "'@research' is none of pool.NAME"),
+    ],
+)
+def test_modes_that_are_none(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load(written(tmp_path, f'state = "{tmp_path}"\n[modes]\n{text}'))
+
+
+@pytest.mark.parametrize("text", ['playbook.gpu_rest = "shadow"', '"gpu_rest@research" = "shadow"'])
+def test_a_mode_for_a_playbook_that_is_not_there_is_refused(tmp_path: Path, text: str) -> None:
+    """A slip of the pen would leave the playbook acting."""
+    with pytest.raises(SettingsError, match="modes: no playbook is called 'gpu_rest'; there are agent_lost, "):
+        rules_of(load(written(tmp_path, f'state = "{tmp_path}"\n[modes]\n{text}')))

@@ -168,6 +168,23 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over_while_the_log_is_wh
         restore(log)
 
 
+async def test_i6_a_snapshot_of_version_1_keeps_what_is_held(log: EventLog) -> None:
+    """It says nothing of confirmed cordons; a node that people have must not be given back for that."""
+    run = PolicyRun(RULES).nodes("n1", "n2")
+    run.raise_on("n1", xid("79"))
+    run.end(run.under_way("n1")[0])
+    run.raise_on("n2", xid("79"))
+    await log.append(run.log, [])
+    older = again(run.belief)
+    older.incidents["inc-000001"].cordoned = False
+    parts = list(pieces(older))
+    for number, part in enumerate(parts):
+        log.put_part(len(run.log), number, part)
+    log.finish_snapshot(Snapshot(len(run.log), 1.0, 1, len(parts)))
+    assert restore(log) == (run.belief, 0)
+    assert [incident.cordoned for incident in run.belief.incidents.values()] == [True, False]
+
+
 class Killed(BaseException):
     """The process that compacts was killed here."""
 
