@@ -118,7 +118,8 @@ class Belief:
         left: findings that stand and that no playbook answers, by node.
         silent: nodes whose agent is lost or silent, with when that began.
         unreported: those of `silent` for which no finding stands yet.
-        agents_lost: nodes on which the controller itself raised a finding about that.
+        agents_lost: nodes on which the controller itself raised a finding about that, in order: a set has none, and a
+            replay would decide otherwise (I12).
         orders: order id → incident id, for orders under way.
         cordons_asked: node → a person's wish to take it out.
         pauses: scope → why nothing new may be begun in it.
@@ -139,7 +140,7 @@ class Belief:
     left: dict[str, dict[FindingKey, None]] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
     unreported: dict[str, float] = field(default_factory=dict)
-    agents_lost: set[str] = field(default_factory=set)
+    agents_lost: dict[str, None] = field(default_factory=dict)
     orders: dict[str, str] = field(default_factory=dict)
     cordons_asked: dict[str, events.OperatorActed] = field(default_factory=dict)
     pauses: dict[Scope, str] = field(default_factory=dict)
@@ -231,7 +232,7 @@ class Belief:
             return
         node.edges[key] = event.observed_at
         if event.origin == "controller":
-            self.agents_lost.add(event.node)
+            self.agents_lost[event.node] = None
             self._count_silence(event.node)
         before = node.findings.get(key)
         if before is None or judged_otherwise(before.finding, event.finding):
@@ -303,7 +304,7 @@ class Belief:
         node.edges[event.key] = event.observed_at
         self._leave_domain(event.node, event.key, node.findings.pop(event.key, None))
         if event.origin == "controller" and OURS.isdisjoint(key.check for key in node.findings):
-            self.agents_lost.discard(event.node)
+            self.agents_lost.pop(event.node, None)
             self._count_silence(event.node)
         self._forget_question(event.node, event.key)
 

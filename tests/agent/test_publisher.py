@@ -44,6 +44,7 @@ from wire.messages import (
     decode,
     encode,
 )
+from wire.read_ahead import ReadAhead
 from wire.topics import Channel, every_node, parse
 from wire.transport import MqttTransport, Received
 
@@ -352,7 +353,7 @@ async def test_presence_says_lost_when_the_node_vanishes_and_online_when_it_is_b
         assert isinstance(transport, MqttTransport)
         assert transport._connection is not None
         sock = transport._connection._paho.socket()
-        assert isinstance(sock, socket.socket)
+        assert isinstance(sock, ReadAhead)
         sock.shutdown(socket.SHUT_RDWR)
         await until(lambda: len(stage.controller.bodies(Channel.PRESENCE)) == 3)
 

@@ -240,13 +240,19 @@ async def forwarded(host: str, port: int) -> AsyncIterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
+        writers.extend((writer, back))
         await asyncio.gather(pump(reader, back), pump(there, writer))
 
+    writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(serve, host, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for writer in writers:
+            writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 async def test_i8_a_leader_that_is_cut_off_is_followed_and_does_nothing_more(

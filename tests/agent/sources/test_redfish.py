@@ -232,7 +232,7 @@ async def test_a_bmc_that_never_answers_is_left_at_the_deadline(tmp_path: Path, 
 async def test_nothing_is_started_behind_a_process_that_does_not_die(tmp_path: Path, bmc: Bmc) -> None:
     bmc.documents[f"{CHASSIS}/Power"] = HANG
     killed: list[int] = []
-    slot = Slot(kill=lambda pid, _: killed.append(pid), kill_limit_s=0.05)
+    slot = Slot(kill=lambda group, _: killed.append(abs(group)), kill_limit_s=0.05)
     source = RedfishBmc(surroundings_at(tmp_path), bmc.access(), make_slot=lambda: slot)
     for deadline_s in (1.0, 30.0):
         with pytest.raises(CannotObserve, match="does not die of SIGKILL") as caught:

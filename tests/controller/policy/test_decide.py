@@ -103,7 +103,7 @@ def test_i1_the_scheduler_may_agree_later_and_take_it_back() -> None:
     watched(run, responding=True)
     assert {key.check for key in run.belief.nodes["n1"].findings} == {"agent.presence"}
     run.say(events.PresenceChanged("n1", "online", "back"))
-    assert (run.belief.nodes["n1"].findings, run.belief.agents_lost) == ({}, set())
+    assert (run.belief.nodes["n1"].findings, run.belief.agents_lost) == ({}, {})
 
 
 def test_i1_a_daemon_of_the_scheduler_that_is_silent_alone_is_no_fault_of_the_node() -> None:

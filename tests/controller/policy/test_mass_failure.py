@@ -1,127 +1,86 @@
-"""I2 with 30 % of a fleet failing at once: the budget holds at every instant, and everybody's turn comes."""
+"""Three of ten nodes of a thousand fail at once: every budget holds at every instant, and all are served in the end."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import pytest
+import random
+from dataclasses import replace
 
 from controller import events
-from controller.policy.belief import Belief
-from controller.policy.decide import decide
-from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, Budget, Limit, Rules
-from controller.policy.scopes import Scope
-from tests.support.policy import GPU_LOST, GPU_MEMORY, PolicyRun, xid
+from controller.policy.playbook import BREAKER_CLASS, Answers
+from controller.policy.rules import Budget, Limit, Rules
+from controller.policy.scopes import FLEET, Scope
+from tests.support.policy import GPU_LOST, PolicyRun, steps, xid
 
-FLEET = 1_000
+NODES = 1_000
 FAILING = 300
-OUT_AT_ONCE = 50
-PER_RACK = 4
-NODES_PER_RACK = 20
-LIMITED = Rules(
-    (GPU_LOST, GPU_MEMORY),
-    Budget(nodes=OUT_AT_ONCE),
-    limits=(Limit(Scope("rack"), Budget(nodes=PER_RACK)),),
-    breakers=(),
-    domains=(),
+QUICK = replace(GPU_LOST, steps=steps(*(step.verb for step in GPU_LOST.steps if step.name != "reboot")))
+OTHER = replace(
+    QUICK, name="pcie", fault_class="pcie", precedence=20, answers=(Answers("gpu.pcie"),), severity="warning"
 )
+LIMITS = (Limit(Scope("rack"), Budget(nodes=1)), Limit(Scope("pool", "p0"), Budget(percent=2.0)))
 
 
-@dataclass(slots=True)
-class Watched(PolicyRun):
-    """Counts the nodes that are out after every single entry of the log."""
-
-    most: int = 0
-    most_in_rack: int = 0
-    out: dict[int, set[str]] = field(default_factory=dict)
-
-    def believe(self, event: events.Event) -> None:
-        PolicyRun.believe(self, event)
-        self.most = max(self.most, len(self.belief.held))
-        self.most_in_rack = max(self.most_in_rack, self._in_fullest_rack(event))
-
-    def _in_fullest_rack(self, event: events.Event) -> int:
-        if not isinstance(event, events.StepIntended) or event.verb != "cordon":
-            return 0
-        rack = rack_of(event.node)
-        return sum(rack_of(node) == rack for node in self.belief.held)
-
-
-def rack_of(node: str) -> int:
-    return int(node[1:]) // NODES_PER_RACK
-
-
-def fleet(rules: Rules) -> Watched:
-    run = Watched(rules)
-    for number in range(FLEET):
-        run.believe(events.NodePlaced(f"n{number}", {"rack": [f"r{number // NODES_PER_RACK}"]}))
-        run.believe(events.PresenceChanged(f"n{number}", "online", "so"))
+def fleet(rules: Rules) -> PolicyRun:
+    run = PolicyRun(rules)
+    for i in range(NODES):
+        run.believe(events.NodePlaced(f"n{i}", {"rack": [f"r{i // 16}"], "pool": [f"p{i % 3}"]}))
+        run.believe(events.PresenceChanged(f"n{i}", "online", "the agent connected"))
     return run
 
 
-def fail(run: Watched, count: int) -> None:
-    codes = ("79", "48", "94", "95")
-    failed = [events.FindingRaised(f"n{number}", "boot-1", xid(codes[number % 4]), run.now) for number in range(count)]
-    run.say(*failed)
+def within_limits(run: PolicyRun, fleet_limit: int) -> bool:
+    held = run.belief.ledger.held_in
+    racks = all(len(nodes) <= 1 for scope, nodes in held.items() if scope.kind == "rack")
+    return racks and len(held.get(FLEET, ())) <= fleet_limit and len(held.get(Scope("pool", "p0"), ())) <= 6
 
 
-def mend_what_is_out(run: Watched) -> None:
-    """Let every step that is under way end well."""
-    for intent in run.under_way():
-        match intent.verb:
-            case "reboot":
-                run.believe(events.AgentStarted(intent.node, "boot-2", "boot-1", True, "1", run.now + 0.001))
-                _clear(run, intent.node)
-            case "reset_gpu" | "verify":
-                _clear(run, intent.node)
-                seen = {check: "ok" for check in intent.parameters.get("checks", "").split(",") if check}
-                run.believe(events.OrderEnded(intent.node, intent.key, "done", "so", run.now, run.now, seen))
-            case "probation":
-                pass
-            case _:
-                ended = events.StepEnded(intent.incident_id, intent.step, intent.attempt, "done", "so", intent.key)
-                run.believe(ended)
-    run.now += 61.0
-    run.decide()
+def fail_together(run: PolicyRun) -> list[str]:
+    """Let nodes all over the fleet fail, some with one check and some with another."""
+    dice = random.Random(1)
+    names = [f"n{i}" for i in dice.sample(range(NODES), FAILING)]
+    for position, name in enumerate(names):
+        finding = xid("79") if position % 2 else replace(xid("79"), check="gpu.pcie", code="width")
+        run.believe(events.FindingRaised(name, "boot-1", finding, run.now))
+    return names
 
 
-def _clear(run: Watched, node: str) -> None:
-    for raised in list(run.belief.nodes[node].findings.values()):
-        run.believe(events.FindingCleared(node, raised.finding.key, "well", run.now))
-
-
-@pytest.mark.timeout(120)
-def test_i2_three_hundred_of_a_thousand_nodes_fail_at_once() -> None:
-    run = fleet(LIMITED)
-    fail(run, FAILING)
-    assert len(run.belief.held) == OUT_AT_ONCE
-    rounds = 0
-    while run.belief.open_incidents:
-        rounds += 1
-        assert rounds < 200, f"{len(run.belief.open_incidents)} incidents are left"
-        mend_what_is_out(run)
-    assert (run.most, run.most_in_rack) == (OUT_AT_ONCE, PER_RACK)
-    assert {incident.outcome for incident in run.belief.incidents.values()} == {"returned"}
-    assert len(run.belief.incidents) == FAILING
-
-
-@pytest.mark.timeout(120)
-def test_i11_with_what_is_set_by_default_so_many_are_no_nodes_own_fault() -> None:
-    """One check that condemns three hundred nodes is a suspect itself: hardly any node is taken out for it."""
-    rules = Rules((GPU_LOST, GPU_MEMORY), Budget(percent=10.0), breakers=DEFAULT_BREAKERS, domains=DEFAULT_DOMAINS)
+def test_i2_every_budget_holds_at_every_instant_and_all_are_served() -> None:
+    rules = Rules((QUICK, OTHER), Budget(nodes=20), limits=LIMITS, breakers=(), domains=())
     run = fleet(rules)
-    fail(run, FAILING)
-    assert len(run.belief.held) <= 20
-    assert [i.device for i in run.belief.open_on("")] == ["check=gpu.xid"]
+    fail_together(run)
+    run.decide()
+    order: list[str] = []
+    while under_way := run.under_way():
+        assert within_limits(run, 20)
+        intent = under_way[0]
+        node = run.belief.nodes[intent.node]
+        if intent.verb == "cordon":
+            order.append(run.belief.incidents[intent.incident_id].playbook.severity)
+        if intent.verb == "drain":
+            for raised in list(node.findings.values()):
+                run.clear_on(intent.node, raised.finding)
+        if intent.verb == "probation":
+            run.wait(61.0)
+        elif intent.verb == "verify":
+            run.order_ended(intent)
+        else:
+            run.end(intent)
+    assert {incident.outcome for incident in run.belief.incidents.values()} == {"returned"}
+    assert (len(run.belief.incidents), len(run.belief.held)) == (FAILING, 0)
+    assert order[:20] == ["critical"] * 20, "the most severe go first"
 
 
-@pytest.mark.timeout(120)
-def test_i2_the_budget_holds_for_a_controller_that_starts_anew_in_the_midst_of_it() -> None:
-    run = fleet(LIMITED)
-    fail(run, FAILING)
-    mend_what_is_out(run)
-    again = Belief()
-    for entry in run.log:
-        again.apply(entry)
-    assert set(again.held) == set(run.belief.held)
-    assert list(decide(again, LIMITED, run.now)) == []
+def test_breakers_stop_it_and_tell_people_once_each() -> None:
+    run = fleet(Rules((QUICK, OTHER), Budget(percent=50.0), domains=()))
+    fail_together(run)
+    run.decide()
+    breakers = [i for i in run.belief.open_on("") if i.fault_class == BREAKER_CLASS]
+    assert {i.device for i in breakers} == {"check=gpu.xid", "check=gpu.pcie"}
+    assert len(run.belief.held) == 40, "2 % of the fleet by each check"
+    assert [i.verb for i in run.under_way() if not i.node] == ["page", "page"]
+
+
+def test_i11_what_fails_on_a_third_of_the_fleet_is_suspected_before_the_nodes() -> None:
+    run = fleet(Rules((QUICK, OTHER), Budget(percent=50.0)))
+    run.say(*(events.FindingRaised(f"n{i}", "boot-1", xid("79"), run.now) for i in range(0, NODES, 3)))
+    assert (len(run.belief.held), [i.device for i in run.belief.open_on("")]) == (0, ["check=gpu.xid"])
