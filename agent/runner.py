@@ -25,6 +25,7 @@ from checks.check import Check, LatchedCheck, LevelCheck
 from checks.errors import CannotObserve
 from checks.kernel_log import believed
 from checks.manifest import Manifest
+from checks.measures import measures_of
 from checks.readings import (
     AgentReading,
     InventoryReading,
@@ -191,7 +192,16 @@ class Runner:
             unsent=Unsent(self._outbox.depth(), self._desk.last_event_seq),
             agent_started_at=self._started_at,
             observed_at=self._clock.wall(),
+            measures=self._measures(),
         )
+
+    def _measures(self) -> dict[str, float]:
+        """Return what is compared with other nodes; a reading that is overdue says nothing of now."""
+        reading = self._desk.newest().get(NVML)
+        if not isinstance(reading, NvmlReading) or NVML not in self._feeds:
+            return {}
+        is_fresh = self._clock.monotonic() - reading.at_s <= self._feeds[NVML].budget_s
+        return measures_of(reading) if is_fresh else {}
 
     @property
     def meets_budget(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -27,6 +28,9 @@ _GUID = re.compile(r"(?!0{16})[0-9a-f]{16}", re.ASCII)
 _CLUSTER = re.compile(r"(?!0{32})[0-9a-f]{32}", re.ASCII)
 
 
+NO_MEASURES: Final[Mapping[str, float]] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Unsent:
     """What the outbox holds: how many events, and the number of the newest one ever put there in this boot."""
@@ -43,6 +47,7 @@ def build_status(
     unsent: Unsent,
     agent_started_at: float,
     observed_at: float,
+    measures: Mapping[str, float] = NO_MEASURES,
 ) -> Status:
     """Return the whole level of the node at `observed_at` (Unix time)."""
     entries = [book.raised[key] for key in sorted(book.raised)]
@@ -55,6 +60,7 @@ def build_status(
         observed_at=observed_at,
         raised_at={text_of(entry.finding.key): entry.raised_at for entry in entries},
         last_event_seq=unsent.last_event_seq,
+        measures=dict(measures),
     )
 
 

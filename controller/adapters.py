@@ -102,8 +102,53 @@ class Power(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PastIncident:
+    """One incident of a part as its bundle tells it. Times are ISO 8601 in UTC; `repairs`: what was tried, in order."""
+
+    incident_id: str
+    node: str
+    device: str
+    fault_class: str
+    opened_at: str
+    ended_at: str
+    outcome: str
+    because: str
+    repairs: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RmaBundle:
+    """All that is needed to send a part back.
+
+    Attributes:
+        because: why it goes back.
+        part: its serial number or GUID, else how it is named.
+        description: the part as the node knows it, with its place or firmware.
+        versions: of the node's software: `driver`, `kernel`, `agent`; and of the part, where known.
+        incidents: of this part, oldest first, on whatever node it was.
+        evidence: name → text, as it was collected.
+    """
+
+    because: str
+    part: str
+    node: str
+    node_serial: str
+    device: str
+    pci: str
+    model: str
+    description: str
+    fault_class: str
+    versions: dict[str, str]
+    incidents: list[PastIncident]
+    evidence: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
-    """A ticket or a page: text that can be acted on at 3 a.m."""
+    """A ticket or a page: text that can be acted on at 3 a.m.
+
+    `rma`: what a ticket carries when its part is to be sent back, `None` for every other notice.
+    """
 
     key: str
     kind: str
@@ -118,6 +163,7 @@ class Notice:
     team: str = ""
     url: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    rma: RmaBundle | None = None
 
 
 class Notifier(Protocol):

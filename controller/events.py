@@ -182,6 +182,22 @@ class Reason(msgspec.Struct, frozen=True):
     unless: str = ""
 
 
+class Recurrence(msgspec.Struct, frozen=True):
+    """What the history of the part says of this fault, copied in like the playbook.
+
+    Attributes:
+        strikes: repairs of this fault on this part that were verified and did not last.
+        spent: rungs of the ladder that are not tried again.
+        rma: the part is bad; no rung is tried, people get it.
+        because: the sentence, empty when history says nothing.
+    """
+
+    strikes: int = 0
+    spent: tuple[str, ...] = ()
+    rma: bool = False
+    because: str = ""
+
+
 class IncidentOpened(msgspec.Struct, frozen=True, tag="incident.opened"):
     """A problem that something will be done about. The playbook is copied in, so that a later edit changes nothing."""
 
@@ -194,6 +210,8 @@ class IncidentOpened(msgspec.Struct, frozen=True, tag="incident.opened"):
     reason: Reason
     mode: str = ""
     """shadow, ask or act, as decided by settings and playbook; empty for what the playbook says."""
+    part: str = ""
+    recurrence: Recurrence = Recurrence()
 
 
 class IncidentJoined(msgspec.Struct, frozen=True, tag="incident.joined"):
@@ -223,6 +241,7 @@ class IncidentReclassified(msgspec.Struct, frozen=True, tag="incident.reclassifi
     finding: Finding
     reason: Reason
     mode: str = ""
+    recurrence: Recurrence = Recurrence()
 
 
 class IncidentWaiting(msgspec.Struct, frozen=True, tag="incident.waiting"):
@@ -286,26 +305,37 @@ class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
 
 
 class StepSkipped(msgspec.Struct, frozen=True, tag="step.skipped"):
-    """A step was not needed, and why."""
+    """A step was not needed, and why. `go_to`: the later step to go on with; empty goes on as after its success."""
 
     incident_id: str
     step: str
     verb: str
     because: str
+    go_to: str = ""
 
 
 class IncidentHandedOver(msgspec.Struct, frozen=True, tag="incident.handed_over"):
-    """The automatic part is over; people go on. The hand-over steps follow, and the node stays out."""
+    """The automatic part is over; people go on. The hand-over steps follow, and the node stays out.
+
+    Attributes:
+        rma: why the part is to be sent back, empty when nothing says so.
+    """
 
     incident_id: str
     reason: Reason
+    rma: str = ""
 
 
 class IncidentReturning(msgspec.Struct, frozen=True, tag="incident.returning"):
-    """People say that it is mended: the way back begins with a verification."""
+    """It is mended, as people say or as another part in its place shows: the way back begins with a verification.
+
+    Attributes:
+        part: serial of that other part, empty when people said so.
+    """
 
     incident_id: str
     reason: Reason
+    part: str = ""
 
 
 class IncidentReleasing(msgspec.Struct, frozen=True, tag="incident.releasing"):

@@ -57,6 +57,7 @@ class Intake:
     clock: Callable[[], float]
     on_online: Callable[[str], None] = lambda _: None
     on_order_ended: Callable[[events.OrderEnded], None] = lambda _: None
+    on_level: Callable[[str, messages.Status], None] = lambda _node, _level: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
     hearing: Hearing = field(init=False)
@@ -91,6 +92,7 @@ class Intake:
         now = self.last_seen[envelope.node] = self.clock()
         if isinstance(envelope.body, messages.Status):
             self.hearing.heard(envelope.sent_at, now)
+            self.on_level(envelope.node, envelope.body)
 
     def lag_s(self, now: float) -> float:
         """Return how far the cell is behind its nodes, Unix seconds on the controller's clock in."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from controller.adapters import Notice
+from controller.adapters import Notice, RmaBundle
 from controller.events import StepIntended
 from controller.policy.incident import Incident
-from controller.policy.playbook import BREAKER_CLASS, DOMAIN, ROLLOUT
+from controller.policy.playbook import BREAKER_CLASS, DOMAIN, ROLLOUT, Verb
 from controller.policy.scopes import parse
 from controller.policy.silence import FLEET_SILENCE
 
 MAX_TITLE = 160
 
 
-def notice_for(incident: Incident, intent: StepIntended, *, at: float, page_url: str) -> Notice:
-    """Return the notice that a `ticket` or `page` step sends."""
+def notice_for(
+    incident: Incident, intent: StepIntended, *, at: float, page_url: str, rma: RmaBundle | None = None
+) -> Notice:
+    """Return the notice that a `ticket` or `page` step sends. `rma` goes with tickets alone: a page must stay short."""
     where = incident.node or parse(incident.device).words
     url = f"{page_url}/incidents/{incident.id}"
     return Notice(
@@ -30,6 +32,7 @@ def notice_for(incident: Incident, intent: StepIntended, *, at: float, page_url:
         team=intent.parameters.get("team", ""),
         url=url,
         facts=_facts(incident),
+        rma=rma if intent.verb == Verb.TICKET else None,
     )
 
 
@@ -40,6 +43,10 @@ def _body(incident: Incident, url: str) -> list[str]:
     lines.append(
         f"Done: {done or 'nothing yet'}." + (f" Last failure: {incident.last_failure}" if incident.last_failure else "")
     )
+    if incident.rma:
+        lines.append(f"Send back: {incident.part}. {incident.rma}")
+    elif incident.recurrence.because:
+        lines.append(f"Before: {incident.recurrence.because}")
     lines.append(_next(incident))
     if incident.playbook.runbook:
         lines.append(f"Runbook: {incident.playbook.runbook}")
@@ -75,4 +82,6 @@ def _facts(incident: Incident) -> dict[str, str]:
     serials = sorted({f.serial for f in incident.condemned_by.values() if f.serial})
     addresses = sorted({f.pci for f in incident.condemned_by.values() if f.pci})
     facts = {"serial": ", ".join(serials), "pci": ", ".join(addresses), "playbook": incident.playbook.name}
+    if incident.rma:
+        facts |= {"rma": incident.part}
     return {name: value for name, value in facts.items() if value}

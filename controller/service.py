@@ -20,6 +20,7 @@ from controller import keys, playbooks
 from controller.adapters import NodeSchedule, Notifier, Scheduler
 from controller.api.app import create_app
 from controller.cell import Cell
+from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
@@ -147,6 +148,7 @@ class Controller:
     leadership: Leadership
     housekeeping: Housekeeping
     topology: TopologyWatch
+    comparison: Comparison
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -202,8 +204,23 @@ class Controller:
             topology_errors=topology.errors,
         )
         intake.on_order_ended = front.order_ended
+        comparison = Comparison(cell, time.time)
+        intake.on_level = comparison.heard
         cell.act = _each(effects.act, topology.note)
-        return cls(settings, cell, transport, intake, effects, desk, watch, front, leadership, housekeeping, topology)
+        return cls(
+            settings,
+            cell,
+            transport,
+            intake,
+            effects,
+            desk,
+            watch,
+            front,
+            leadership,
+            housekeeping,
+            topology,
+            comparison,
+        )
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -271,6 +288,7 @@ class Controller:
             )
             group.create_task(self.intake.acknowledge_stored(), name="acknowledgements")
             group.create_task(self.intake.watch_silence(), name="silence")
+            group.create_task(self.comparison.run(), name="comparison")
             group.create_task(self.desk.keep_sending(), name="orders")
             self.started.set()
 

@@ -39,13 +39,17 @@ import wire.topics
 import wire.transport
 from agent.watched import Watched
 from checks.check import Check, LatchedCheck
+from checks.measures import MEASURES
 from checks.policy import Policy
 from checks.registry import CHECKS
 from cli.catalogue import Row, catalogue
 from cli.exit_codes import MEANINGS
 from cli.main import fleetmend
 from controller import playbooks
+from controller.policy import peers
 from scripts.coverage_page import coverage_page
+from scripts.history_rules_page import history_rules_page
+from scripts.incident_states_page import incident_states_page
 from scripts.markdown import anchor, code, page, table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,6 +141,27 @@ def _policy(policy: Policy) -> Iterator[str]:
 
 def _readings(number: int) -> str:
     return "1 reading" if number == 1 else f"{number} readings"
+
+
+def measures_page() -> str:
+    """Return what is compared between nodes."""
+    intro = (
+        "Numbers that mean something only beside those of other nodes: one a node, the worst of its devices. A node "
+        f"that stands out by more than {peers.DEVIATIONS:g} robust deviations for {peers.CONTINUITY_S:g} s among "
+        f"{peers.LEAST_PEERS} peers or more is found as `{peers.CHECK}`, which is a warning and causes no action. See "
+        "[how history decides](../explanation/history.md#peers)."
+    )
+    rows = [
+        (
+            code(measure.name),
+            measure.summary,
+            "higher" if measure.higher_is_worse else "lower",
+            "nodes of the same job" if measure.within_job else "nodes of the same model",
+            f"{measure.least_spread:g} {measure.unit}: {measure.because}",
+        )
+        for measure in MEASURES
+    ]
+    return page("Measures", intro, table(("measure", "what it is", "worse is", "beside", "least deviation"), rows))
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -501,7 +526,10 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "checks.md": checks_page,
     "cli.md": cli_page,
     "errors-and-exit-codes.md": errors_page,
+    "history-rules.md": history_rules_page,
+    "incident-states.md": incident_states_page,
     "log-events.md": log_events_page,
+    "measures.md": measures_page,
     "playbook-schema.md": playbooks_page,
     "settings.md": settings_page,
     "topics.md": topics_page,

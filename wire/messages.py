@@ -114,6 +114,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """Every event up to this one is reflected in this level: an older level must not undo a newer edge."""
     events_dropped: int = 0
     """Events that the node gave up because its outbox was full; the level is how they are healed."""
+    measures: dict[str, float] = {}
+    """Numbers that mean something only beside those of other nodes, see checks/measures.py."""
 
 
 class Presence(msgspec.Struct, frozen=True, tag="presence"):

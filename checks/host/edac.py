@@ -47,8 +47,11 @@ def _name(module: MemoryModule) -> str:
 
 
 def _finding(module: MemoryModule, code: str, verdict: Verdict, action: Action, because: str) -> Finding:
+    """The label names the slot and is the same on every host of a model, so it is no serial number."""
     evidence = {"corrected": str(module.corrected), "uncorrected": str(module.uncorrected)}
-    return Finding(ID, module.name, code, verdict, action, because, serial=module.label, evidence=evidence)
+    if module.label:
+        evidence["slot"] = module.label
+    return Finding(ID, module.name, code, verdict, action, because, evidence=evidence)
 
 
 CHECK = LevelCheck(

@@ -88,6 +88,7 @@ def _show(node: dict[str, Any]) -> None:
                 "driver": facts["driver_version"],
                 "kernel": facts["kernel"],
                 "serial": facts["serial"],
+                "failures": _failures(node["failure_rate"]),
             }
         )
     )
@@ -98,6 +99,18 @@ def _places(node: dict[str, Any]) -> str:
     """Return what its sources say; what is derived has lines of its own."""
     said = ((kind, ", ".join(node["places"][kind]), source) for kind, source in node["placed_by"].items())
     return "; ".join(plain(f"{kind} {names} (by {SOURCES.get(source, source)})") for kind, names, source in said)
+
+
+def _failures(rate: dict[str, Any]) -> str:
+    """Return how often the node failed; a node that never did is left alone."""
+    if not rate["failures"]:
+        return ""
+    low, high = rate["rate_ratio_low"], rate["rate_ratio_high"]
+    return (
+        f"{rate['failures']} in {rate['window_days']:.0f} days, {rate['expected']:.2g} expected; "
+        f"{rate['rate_ratio']:.1f} times the fleet's rate ({low:.1f} to {high:.1f}), "
+        f"lemon score {rate['lemon_score']:.2f}"
+    )
 
 
 def _sections(node: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from controller.events import Logged
 from controller.policy import approvals
 from controller.policy.belief import NodeBelief, health
 from controller.policy.incident import Incident
+from controller.policy.offenders import score_of
 from controller.policy.places import sources_of
 from controller.policy.scopes import NODE_KIND, Scope
 
@@ -88,6 +89,7 @@ async def node_detail(cell: CellView, node: NodeBelief) -> shapes.NodeDetail:
         rows.check_rows(node),
         [rows.incident_row(incident) for incident in incidents_of(cell, node.name)],
         [entry_of(logged) for logged in log],
+        rows.failure_rate(score_of(cell.belief, node.name, cell.now())),
     )
 
 
@@ -150,6 +152,9 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         steps=plan.planned_steps(incident, log),
         evidence=dict(incident.evidence),
         timeline=[entry_of(logged) for logged in log],
+        part=incident.part,
+        history=incident.recurrence.because,
+        send_back=incident.rma,
     )
 
 

@@ -15,6 +15,7 @@ from controller.api.shapes import (
     CellStatus,
     CheckRow,
     Counts,
+    FailureRate,
     FindingDetail,
     FindingRow,
     IncidentRow,
@@ -24,7 +25,9 @@ from controller.api.shapes import (
     RolloutShown,
 )
 from controller.policy.belief import Belief, NodeBelief, Raised, health
+from controller.policy.history import DAY_S
 from controller.policy.incident import Incident
+from controller.policy.lemon import WINDOW_S, Score
 from controller.policy.places import places_of
 from controller.policy.rules import Rules
 from wire.messages import NodeFacts
@@ -94,6 +97,19 @@ def check_rows(node: NodeBelief) -> list[CheckRow]:
 def facts_shown(facts: NodeFacts) -> NodeFactsShown:
     """Return a node's facts."""
     return msgspec.convert(msgspec.to_builtins(facts), NodeFactsShown)
+
+
+def failure_rate(score: Score) -> FailureRate:
+    """Return how often a node failed beside the fleet."""
+    return FailureRate(
+        lemon_score=round(score.lemon, 4),
+        rate_ratio=round(score.ratio, 2),
+        rate_ratio_low=round(score.low, 2),
+        rate_ratio_high=round(score.high, 2),
+        failures=score.failures,
+        expected=round(score.expected, 3),
+        window_days=WINDOW_S / DAY_S,
+    )
 
 
 def incident_row(incident: Incident) -> IncidentRow:

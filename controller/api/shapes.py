@@ -109,6 +109,23 @@ class NodeFactsShown(msgspec.Struct, frozen=True):
     guids: list[str]
 
 
+class FailureRate(msgspec.Struct, frozen=True):
+    """How often a node failed beside the fleet, within the last `window_days`.
+
+    `lemon_score`: probability that its rate is more than five times the fleet's. `rate_ratio`: its rate over the
+    fleet's, with the ends of the interval that holds nine tenths of what is believed of it. `expected`: failures that
+    a node of the fleet has in the time that this one was watched.
+    """
+
+    lemon_score: float
+    rate_ratio: float
+    rate_ratio_low: float
+    rate_ratio_high: float
+    failures: int
+    expected: float
+    window_days: float
+
+
 class NodeDetail(msgspec.Struct, frozen=True):
     """Everything about one node. `foreign_reason`: why somebody else holds it out, empty when nobody does.
 
@@ -135,6 +152,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     checks: list[CheckRow]
     incidents: list[IncidentRow]
     timeline: list[TimelineEntry]
+    failure_rate: FailureRate
 
 
 class PlannedStep(msgspec.Struct, frozen=True):
@@ -162,6 +180,9 @@ class IncidentDetail(msgspec.Struct, frozen=True):
         acts: what a person can do about it now.
         question: what a person is asked now, empty when nothing is.
         approves: what an approval would be for now; an approval that names it is refused when that has changed.
+        part: what it is about, by serial number where known.
+        history: what the past of that part said when it opened, empty when there is nothing.
+        send_back: why the part is to be sent back, empty when it is not.
     """
 
     id: str
@@ -191,6 +212,9 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     steps: list[PlannedStep]
     evidence: dict[str, str]
     timeline: list[TimelineEntry]
+    part: str = ""
+    history: str = ""
+    send_back: str = ""
 
 
 class BudgetUse(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from controller.notices import notice_for
 from controller.policy.playbook import ORDERS, Retry, Verb
 from controller.policy.verb_effects import delay_s, retry_of
 from controller.power.none import NoPower
+from controller.rma import bundle_of
 from wire.orders import Order, OrderAction
 
 log = structlog.get_logger()
@@ -228,7 +229,9 @@ class Effects:
                 "in_doubt", f"The controller stopped while sending; {notifier.name} cannot say whether it arrived."
             )
         incident = self.cell.belief.incidents[intent.incident_id]
-        reference = await notifier.send(notice_for(incident, intent, at=self.clock(), page_url=self.page_url))
+        rma = bundle_of(self.cell.belief, incident)
+        notice = notice_for(incident, intent, at=self.clock(), page_url=self.page_url, rma=rma)
+        reference = await notifier.send(notice)
         return Outcome("done", f"Sent by {notifier.name}: {reference}.")
 
     async def _order(self, intent: StepIntended) -> None:

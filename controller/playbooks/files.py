@@ -15,14 +15,13 @@ from controller.playbooks.paths import flaws
 from controller.playbooks.problems import Notes, PlaybookErrors, Problem, nearest
 from controller.playbooks.shape import Draft, read_playbook
 from controller.policy.opening import OPERATOR_CORDON
-from controller.policy.playbook import EVERY_SITE_CHECK, Playbook
-from controller.policy.presence import OURS
+from controller.policy.playbook import EVERY_SITE_CHECK, OWN_CHECKS, Playbook
 from controller.policy.silence import FLEET_SILENCE
 
 SUFFIX = ".yaml"
-KNOWN_CHECKS = frozenset({*(check.id for check in CHECKS), *OURS, EVERY_SITE_CHECK})
-"""What a node's agent can find, and the one finding that the controller raises itself. Checks of a site have
-names of its own besides."""
+KNOWN_CHECKS = frozenset({*(check.id for check in CHECKS), *OWN_CHECKS, EVERY_SITE_CHECK})
+"""What a node's agent can find, and what the controller finds itself. Checks of a site have names of its own
+besides."""
 RESERVED_NAMES = frozenset({FLEET_SILENCE.name, OPERATOR_CORDON.name})
 
 

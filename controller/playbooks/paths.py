@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from controller.policy.playbook import HAND_OVER, REPAIRS, Playbook, Step, Verb
+from controller.policy.playbook import HAND_OVER, REPAIRS, Clears, OnReturn, Playbook, Step, Verb
 from controller.policy.presence import AGENT_LOST
 
 TELLS = frozenset({Verb.TICKET, Verb.PAGE})
@@ -38,7 +38,14 @@ class Walk:
 
 def flaws(playbook: Playbook) -> list[Flaw]:
     """Return everything that is wrong with the steps of a playbook, each once."""
-    named = [*_names(playbook), *_jumps(playbook), *_hand_over(playbook), *_acts_on_silence(playbook)]
+    named = [
+        *_names(playbook),
+        *_jumps(playbook),
+        *_hand_over(playbook),
+        *_acts_on_silence(playbook),
+        *_clears_by_person(playbook),
+        *_goes_back(playbook),
+    ]
     return sorted(named) or sorted(set(_walk_all(playbook)))
 
 
@@ -84,6 +91,22 @@ def _acts_on_silence(playbook: Playbook) -> Iterator[Flaw]:
         if step.verb is Verb.CORDON or step.verb in REPAIRS:
             wrong = f"`{step.verb}` would follow from silence alone"
             yield Flaw(path, wrong, f"{AGENT_LOST.check} may lead to wait, verify, ticket and page only (I1)")
+
+
+def _clears_by_person(playbook: Playbook) -> Iterator[Flaw]:
+    if playbook.clears is not Clears.PERSON:
+        return
+    if all(step.verb is not Verb.CORDON for step in playbook.steps):
+        yield Flaw("clears", "the node would stay in service", "cordon it: until a person clears this, it stays out")
+    for index, step in enumerate(playbook.steps):
+        if step.verb is Verb.UNCORDON:
+            wrong = f"`{step.name}` would return the node, and only a person may"
+            yield Flaw(f"steps[{index}]", wrong, f"end with {HAND_OVER}: no diagnosis clears this")
+
+
+def _goes_back(playbook: Playbook) -> Iterator[Flaw]:
+    if playbook.on_return is OnReturn.RMA and not any(step.verb in REPAIRS for step in playbook.steps):
+        yield Flaw("on_return", "no repair is tried here that could fail to last", "leave it out, or add a repair")
 
 
 def _walk_all(playbook: Playbook) -> Iterator[Flaw]:

@@ -27,7 +27,7 @@ from controller.playbooks.kinds import (
 )
 from controller.playbooks.problems import Notes, nearest
 from controller.playbooks.verbs import MARGIN_S, RETRY_KEYS, SEVERITIES, VERBS
-from controller.policy.playbook import HAND_OVER, Answers, Mode, Playbook, Retry, Step, Verb
+from controller.policy.playbook import HAND_OVER, Answers, Clears, Mode, OnReturn, Playbook, Retry, Step, Verb
 from controller.policy.verb_effects import effect_of
 
 MAX_STEPS = 40
@@ -52,6 +52,19 @@ PLAYBOOK_KEYS: Keys = {
         one_of(list(Mode)), "`shadow` records only, `ask` waits for approval first, `act` goes ahead", False, "act"
     ),
     "confirm": Key(SPAN, "how long a finding must have stood before an incident opens", default=0.0),
+    "on_return": Key(
+        one_of(list(OnReturn)),
+        "when the fault is back on the same part although its repair was verified: `escalate` takes the next rung of "
+        "the ladder, `rma` hands over to people with what is needed to send the part back",
+        False,
+        "escalate",
+    ),
+    "clears": Key(
+        one_of(list(Clears)),
+        "who may say that the fault is over: a `verification` that passes, or only a `person` (or another part)",
+        False,
+        "verification",
+    ),
     "runbook": Key(_RUNBOOK, "the page for people", default=""),
     "answers": Key(_LIST, "which findings it answers", required=True),
     "guards": Key(_TABLE, "what holds it back"),
@@ -117,6 +130,8 @@ def read_playbook(value: Value, notes: Notes, *, digest: str) -> Draft | None:
         digest=digest,
         source=PurePath(notes.file).name,
         runbook=table["runbook"],
+        on_return=OnReturn(table["on_return"]),
+        clears=Clears(table["clears"]),
     )
     return Draft(playbook, notes.file, lines_of(value))
 

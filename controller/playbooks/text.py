@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from controller.policy.playbook import HAND_OVER, REPAIRS, Answers, Mode, Playbook, Retry, Step, Verb
+from controller.policy.playbook import HAND_OVER, REPAIRS, Answers, Clears, Mode, OnReturn, Playbook, Retry, Step, Verb
 from controller.policy.verb_effects import attempts_of
 
 _MODES = {
@@ -109,6 +109,7 @@ def _facts(playbook: Playbook) -> Iterator[str]:
     if playbook.confirm_s:
         yield f"A finding must have stood for {say_span(playbook.confirm_s)}"
     yield _say_reach(playbook)
+    yield from _say_history(playbook)
     if playbook.max_at_once:
         yield f"At most {playbook.max_at_once} nodes are held out by it at once"
     if playbook.runbook:
@@ -122,6 +123,15 @@ def _say_reach(playbook: Playbook) -> str:
     if not verbs & REPAIRS:
         return "The node is taken out, nothing in it is changed"
     return "Jobs must be gone before a repair" if playbook.drain_needed else "No drain is needed before a repair"
+
+
+def _say_history(playbook: Playbook) -> Iterator[str]:
+    if playbook.on_return is OnReturn.RMA:
+        yield "Back on the same part although its repair was verified: people get it, to send the part back"
+    elif any(step.verb in REPAIRS for step in playbook.steps):
+        yield "Back on the same part soon after a repair: that rung is left out, the next one is taken"
+    if playbook.clears is Clears.PERSON:
+        yield "No diagnosis clears it: only a person ends it, or another part"
 
 
 def _columns(steps: Sequence[Step]) -> Iterator[str]:

@@ -17,10 +17,21 @@ from controller.policy.budget import over_budget
 from controller.policy.concluding import conclude
 from controller.policy.freezes import frozen_window
 from controller.policy.incident import Incident, Phase
-from controller.policy.opening import OPERATOR_CORDON, standing
+from controller.policy.ladder import climb, hand_over, needs_person, replaced
+from controller.policy.opening import OPERATOR_CORDON, speedup, standing
 from controller.policy.pauses import paused
-from controller.policy.playbook import BREAKER_CLASS, DOMAIN, QUICK_EFFECTS, REPAIRS, ROLLOUT, Mode, Step, Verb
-from controller.policy.presence import OURS
+from controller.policy.playbook import (
+    BREAKER_CLASS,
+    DOMAIN,
+    OWN_CHECKS,
+    QUICK_EFFECTS,
+    REPAIRS,
+    ROLLOUT,
+    Mode,
+    Step,
+    Verb,
+)
+from controller.policy.probation import watch_of
 from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET, Scope
 from controller.policy.silence import FLEET_SILENCE, frozen_by
@@ -49,6 +60,9 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
         return undo(incident, because, ends_as="recovered") or events.IncidentClosed(
             incident.id, "recovered", Reason(because)
         )
+    climbed = climb(belief, incident, step)
+    if climbed is not None:
+        return climbed
     return _take(belief, rules, incident, step, now)
 
 
@@ -72,9 +86,10 @@ def _past_the_end(belief: Belief, incident: Incident) -> events.Event | None:
         case Phase.RELEASING:
             return _released(incident)
         case Phase.HAND_OVER:
-            return _rest(incident)
+            return _rest(belief, incident)
         case Phase.AUTOMATIC | Phase.RETURNING if incident.gave_up:
-            return given_back(belief, incident) or _hand_over(incident)
+            back = None if needs_person(incident) else given_back(belief, incident)
+            return back or hand_over(incident)
         case Phase.AUTOMATIC | Phase.RETURNING:
             return _finish(belief, incident)
 
@@ -85,25 +100,12 @@ def _released(incident: Incident) -> events.Event:
     return events.IncidentClosed(incident.id, incident.releases_as, Reason(f"{because}{left}"))
 
 
-def _rest(incident: Incident) -> events.Event | None:
+def _rest(belief: Belief, incident: Incident) -> events.Event | None:
     """People have it. While the node is held the incident stays open; otherwise it is theirs alone."""
     if incident.cordoned:
-        return None
+        return replaced(belief, incident)
     undone = undo(incident, incident.because, ends_as=incident.outcome)
     return undone or events.IncidentClosed(incident.id, incident.outcome, Reason(incident.because))
-
-
-def _hand_over(incident: Incident) -> events.Event:
-    because = incident.last_failure or incident.playbook.summary
-    again = " again" if incident.phase is Phase.RETURNING else ""
-    return events.IncidentHandedOver(
-        incident.id,
-        Reason(
-            f"Handed to people{again}: {because}",
-            {"playbook": incident.playbook.name, "attempts": str(dict(incident.attempts))},
-            "the last step had succeeded",
-        ),
-    )
 
 
 def _finish(belief: Belief, incident: Incident) -> events.Event | None:
@@ -113,6 +115,8 @@ def _finish(belief: Belief, incident: Incident) -> events.Event | None:
         return events.IncidentClosed(
             incident.id, "shadowed", Reason("Shadow mode: decided and recorded, nothing done.")
         )
+    if needs_person(incident):
+        return hand_over(incident)
     if incident.ever_held:
         others = ", ".join(_other_holders(belief, incident))
         where = f"stays out for {others}" if others else "is back in service"
@@ -138,7 +142,7 @@ def _ends_hold(incident: Incident) -> bool:
 
 def _recovered_untouched(belief: Belief, incident: Incident) -> bool:
     untouched = incident.phase is Phase.AUTOMATIC and not incident.cordoned and incident.node != ""
-    return untouched and bool(incident.condemned_by) and not standing(belief, incident)
+    return untouched and not needs_person(incident) and bool(incident.condemned_by) and not standing(belief, incident)
 
 
 def _take(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
@@ -177,12 +181,6 @@ def _tripped(belief: Belief, rules: Rules, incident: Incident, step: Step, now: 
     if step.verb is not Verb.CORDON or incident.playbook.name == OPERATOR_CORDON.name:
         return None
     return tripped(belief, rules, incident, now)
-
-
-def speedup(belief: Belief, rules: Rules, node: str) -> float:
-    """Return by how much waits on this node are shortened: simulated machines live faster than real ones."""
-    known = belief.nodes.get(node)
-    return rules.simulated_speedup if known is not None and known.facts.simulated else 1.0
 
 
 def _needless(belief: Belief, incident: Incident, step: Step) -> str:
@@ -270,10 +268,15 @@ def _neighbour_repairs(belief: Belief, incident: Incident) -> Waiting:
 def _intend(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event:
     attempt = incident.attempts.get(step.name, 0) + 1
     parameters = dict(step.parameters)
+    why = _why_step(incident, step, attempt)
     if "for_s" in parameters:
-        parameters["for_s"] = f"{float(parameters['for_s']) / speedup(belief, rules, incident.node):g}"
+        faster, span_s = speedup(belief, rules, incident.node), float(parameters["for_s"])
+        if step.verb is Verb.PROBATION:
+            watch = watch_of(belief, incident, span_s, now, speedup=faster)
+            span_s, why = watch.for_s, _with_input(why, "watch", watch.because)
+        parameters["for_s"] = f"{span_s / faster:g}"
     if step.verb is Verb.VERIFY:
-        parameters["checks"] = ",".join(sorted({key.check for key in incident.condemned_by} - OURS))
+        parameters["checks"] = ",".join(sorted({key.check for key in incident.condemned_by} - OWN_CHECKS))
     hold_id = belief.nodes[incident.node].hold_id or incident.id if incident.node else ""
     return events.StepIntended(
         incident.id,
@@ -286,7 +289,7 @@ def _intend(belief: Belief, rules: Rules, incident: Incident, step: Step, now: f
         device=incident.device,
         parameters=parameters,
         expires_at=now + _limit_s(step, parameters),
-        reason=_why_step(incident, step, attempt),
+        reason=why,
         hold_id=hold_id,
     )
 
@@ -305,6 +308,10 @@ def _why_step(incident: Incident, step: Step, attempt: int) -> Reason:
         {**facts, "attempt": str(attempt), **asks},
         "a person aborts the incident" if step.verb not in QUICK_EFFECTS else "",
     )
+
+
+def _with_input(reason: Reason, name: str, text: str) -> Reason:
+    return Reason(reason.because, {**reason.inputs, name: text}, reason.unless) if text else reason
 
 
 _SEVERITY = {"critical": 0, "warning": 1, "info": 2}

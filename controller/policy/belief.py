@@ -14,18 +14,23 @@ from checks.finding import Finding, FindingKey, Verdict
 from controller import events
 from controller.policy import places
 from controller.policy.approvals import RETURN, asked
+from controller.policy.history import DRILL_S, History
 from controller.policy.incident import Approval, Incident, Phase
 from controller.policy.ledger import ScopeLedger
+from controller.policy.lemon import LEMON_KEY, Failure, Failures, counts_as_failure, weight_of
 from controller.policy.outbreaks import Outbreaks
+from controller.policy.parts import Seat, seats
 from controller.policy.playbook import BREAKER_CLASS, Verb
 from controller.policy.presence import OURS
 from controller.policy.rollouts import Rollouts
 from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope, parse
+from controller.policy.transitions import hold_to, leads_to, place_of
 from wire.messages import CheckLevel, NodeFacts
 
 CLOSED_KEPT = 5_000
 """Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
 
+CONDEMNED = "part.condemned"
 PAST_BOOTS_KEPT = 4
 """Source: our choice; a start that comes later than the fourth after it is healed by the next level alone."""
 
@@ -97,6 +102,8 @@ class NodeBelief:
     claims: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = ()
+    drilled_at: float = 0.0
+    known_since: float = 0.0
     past_boots: tuple[str, ...] = ()
 
 
@@ -125,6 +132,12 @@ class Belief:
         pauses: scope → why nothing new may be begun in it.
         rollouts: the text of every playbook that is trusted, and those that are tried.
         closed: the closed incidents that are kept, in order of closing.
+        history: what happened to each part before.
+        failures: incidents that took nodes out lately; `lemons`: nodes for which a finding about that stands.
+        job_nodes: job → on how many nodes it runs.
+        condemned: serial of a part that was replaced for what no diagnosis clears → its incident.
+        condemned_seen: node → device → seat of a condemned part that it names; a node stays when they are gone.
+        began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
 
@@ -147,6 +160,13 @@ class Belief:
     rollouts: Rollouts = field(default_factory=Rollouts)
     closed: dict[str, None] = field(default_factory=dict)
     closed_kept: int = CLOSED_KEPT
+    history: History = field(default_factory=History)
+    failures: Failures = field(default_factory=Failures)
+    lemons: set[str] = field(default_factory=set)
+    job_nodes: dict[str, int] = field(default_factory=dict)
+    condemned: dict[str, str] = field(default_factory=dict)
+    condemned_seen: dict[str, dict[str, Seat]] = field(default_factory=dict)
+    began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0
     last_at: float = 0.0
@@ -155,7 +175,8 @@ class Belief:
         """Return the node, adding it when it is new."""
         found = self.nodes.get(name)
         if found is None:
-            found = self.nodes[name] = NodeBelief(name, scopes=(FLEET, Scope(NODE_KIND, name)))
+            scopes = (FLEET, Scope(NODE_KIND, name))
+            found = self.nodes[name] = NodeBelief(name, scopes=scopes, known_since=self.last_at)
         return found
 
     def next_incident_id(self) -> str:
@@ -167,9 +188,18 @@ class Belief:
         return list(self.open_by_node.get(node, _NONE).values())
 
     def apply(self, logged: events.Logged) -> None:
-        """Take one log entry in. Entries must come in order."""
+        """Take one log entry in. Entries must come in order.
+
+        Raises:
+            OutOfPlace: the event cannot happen to its incident where that stands.
+        """
         self.last_event_id, self.last_at = logged.event_id, logged.at
+        self.began_at = self.began_at or logged.at
+        incident = self.incidents.get(events.incident_of(logged.event))
+        allowed = leads_to(place_of(incident), logged.event) if incident is not None else frozenset()
         self._apply.of(logged.event)(self, logged.event, logged.at)
+        if incident is not None:
+            hold_to(allowed, logged.event, place_of(incident))
         self._count_hold(self._node_of(logged.event))
 
     def _node_of(self, event: events.Event) -> str:
@@ -206,6 +236,10 @@ class Belief:
         with self._moving(node):
             node.boot_id, node.facts = event.boot_id, event.facts
             _claim(node, places.ITSELF, event.facts.places)
+        if self.condemned:
+            here = {seat.device: seat for seat in seats(event.facts) if seat.serial in self.condemned}
+            if here or event.node in self.condemned_seen:
+                self.condemned_seen[event.node] = here
 
     @_apply.register
     def _(self, event: events.NodePlaced, _at: float) -> None:
@@ -231,9 +265,11 @@ class Belief:
         if node.edges.get(key, 0.0) > event.observed_at:
             return
         node.edges[key] = event.observed_at
-        if event.origin == "controller":
+        if event.finding.check in OURS:
             self.agents_lost[event.node] = None
             self._count_silence(event.node)
+        elif key == LEMON_KEY:
+            self.lemons.add(event.node)
         before = node.findings.get(key)
         if before is None or judged_otherwise(before.finding, event.finding):
             since = at if before is None else before.since
@@ -250,8 +286,12 @@ class Belief:
         """Let the incident know its part: an agent may learn the serial number after the fault."""
         incident = self.open_incidents.get(raised.incident_id)
         known = incident.condemned_by.get(raised.finding.key) if incident is not None else None
-        if incident is not None and known is not None and not known.serial:
-            incident.condemned_by[known.key] = replace(known, serial=raised.finding.serial)
+        serial = raised.finding.serial
+        if incident is None or known is None or known.serial or not serial:
+            return
+        incident.condemned_by[known.key] = replace(known, serial=serial)
+        if incident.part in {f"{incident.node}/{known.device}", known.device}:
+            incident.part = serial
 
     def _leave_unanswered(self, node: str, finding: Finding) -> None:
         self._forget_question(node, finding.key)
@@ -303,9 +343,11 @@ class Belief:
             return
         node.edges[event.key] = event.observed_at
         self._leave_domain(event.node, event.key, node.findings.pop(event.key, None))
-        if event.origin == "controller" and OURS.isdisjoint(key.check for key in node.findings):
+        if event.key.check in OURS and OURS.isdisjoint(key.check for key in node.findings):
             self.agents_lost.pop(event.node, None)
             self._count_silence(event.node)
+        elif event.key == LEMON_KEY:
+            self.lemons.discard(event.node)
         self._forget_question(event.node, event.key)
 
     @_apply.register
@@ -353,11 +395,25 @@ class Belief:
             return
         node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
         node.responding = event.responding
+        self._count_jobs(node.jobs, event.jobs)
         with self._moving(node):
             node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at
         if node.held_since and event.held_by != node.hold_id and not self._uncordoning(event.node):
             for incident in self.open_on(event.node):
                 _lose_hold(incident, event.foreign_reason)
+
+    def _count_jobs(self, before: Iterable[str], after: Iterable[str]) -> None:
+        for job in set(after) - set(before):
+            self.job_nodes[job] = self.job_nodes.get(job, 0) + 1
+        for job in set(before) - set(after):
+            self.job_nodes[job] -= 1
+            if not self.job_nodes[job]:
+                del self.job_nodes[job]
+
+    def _count_failure(self, incident: Incident, at: float) -> None:
+        if counts_as_failure(incident):
+            job_nodes = max((self.job_nodes[job] for job in self.node(incident.node).jobs), default=1)
+            self.failures.add(Failure(incident.node, at, weight_of(incident.fault_class, job_nodes)))
 
     def _uncordoning(self, node: str) -> bool:
         """Our own uncordon is under way: the scheduler may show its effect before the engine says so."""
@@ -405,7 +461,8 @@ class Belief:
 
     @_apply.register
     def _(self, event: events.DrillStarted, at: float) -> None:
-        """A drill changes nothing that is believed: what it breaks is found like any fault."""
+        """What a drill breaks is found like any fault; it only says nothing about the part."""
+        self.node(event.node).drilled_at = at
 
     @_apply.register
     def _(self, event: events.IncidentOpened, at: float) -> None:
@@ -418,15 +475,27 @@ class Belief:
             opened_at=at,
             because=event.reason.because,
             set_mode=event.mode,
+            part=event.part,
+            recurrence=event.recurrence,
+            drill=self._is_drill(event),
         )
         self.incidents[incident.id] = self.open_incidents[incident.id] = incident
         self.open_by_node.setdefault(incident.node, {})[incident.id] = incident
         self.opened += 1
         self.rollouts.answer(incident)
+        self._count_failure(incident, at)
         self._ask_again(incident)
         self.cordons_asked.pop(event.node, None)
         for finding in event.findings:
-            self._join(incident, finding)
+            self._join(incident, finding, at)
+
+    def _is_drill(self, event: events.IncidentOpened) -> bool:
+        """A fault may have to stand for a while before its incident opens, so its own time counts."""
+        node = self.nodes.get(event.node)
+        if node is None:
+            return False
+        raised = [node.findings[each.key].since for each in event.findings if each.key in node.findings]
+        return any(since - node.drilled_at <= DRILL_S for since in raised)
 
     def _ask_again(self, incident: Incident) -> None:
         """What nobody answers by itself may belong to an incident of the same device."""
@@ -436,10 +505,10 @@ class Belief:
             self.unanswered[incident.node, key] = None
 
     @_apply.register
-    def _(self, event: events.IncidentJoined, _at: float) -> None:
+    def _(self, event: events.IncidentJoined, at: float) -> None:
         incident = self.incidents[event.incident_id]
         if incident.node:
-            self._join(incident, event.finding)
+            self._join(incident, event.finding, at)
             return
         incident.members.setdefault(event.node, set()).add(event.finding.key)
         self._forget_question(event.node, event.finding.key)
@@ -469,17 +538,19 @@ class Belief:
         domain.members.clear()
 
     @_apply.register
-    def _(self, event: events.IncidentReclassified, _at: float) -> None:
+    def _(self, event: events.IncidentReclassified, at: float) -> None:
         incident = self.incidents[event.incident_id]
+        incident.recurrence = event.recurrence
         incident.fault_class, incident.playbook = event.fault_class, event.playbook
         incident.because, incident.set_mode = event.reason.because, event.mode
         self.rollouts.answer(incident)
         self._drop_intent(incident)
         incident.enter(Phase.AUTOMATIC)
-        self._join(incident, event.finding)
+        self._join(incident, event.finding, at)
 
-    def _join(self, incident: Incident, finding: Finding) -> None:
+    def _join(self, incident: Incident, finding: Finding, at: float) -> None:
         incident.condemned_by[finding.key] = finding
+        incident.last_finding_at = at
         self._forget_question(incident.node, finding.key)
         raised = self.node(incident.node).findings.get(finding.key) if incident.node else None
         if raised is not None:
@@ -548,7 +619,7 @@ class Belief:
     @_apply.register
     def _(self, event: events.StepSkipped, _at: float) -> None:
         incident = self.incidents[event.incident_id]
-        incident.skip()
+        incident.skip(event.go_to)
         if event.verb == Verb.UNCORDON:
             self._let_go(incident)
 
@@ -577,16 +648,20 @@ class Belief:
             node.hold_id, node.held_since, node.schedulable = "", 0.0, not node.foreign_reason
 
     @_apply.register
-    def _(self, event: events.IncidentHandedOver, _at: float) -> None:
+    def _(self, event: events.IncidentHandedOver, at: float) -> None:
         incident = self.incidents[event.incident_id]
+        incident.rma = event.rma or incident.rma
         incident.outcome, incident.because = "handed_over", event.reason.because
         incident.return_asked = False
         self._end_canary(incident, incident.outcome)
         incident.enter(Phase.HAND_OVER)
+        self.history.remember(incident, at)
 
     @_apply.register
     def _(self, event: events.IncidentReturning, _at: float) -> None:
         incident = self.incidents[event.incident_id]
+        if event.part:
+            incident.successor, self.condemned[incident.part] = event.part, incident.id
         incident.outcome, incident.return_asked = "", False
         incident.enter(Phase.RETURNING)
 
@@ -598,13 +673,14 @@ class Belief:
         incident.enter(Phase.RELEASING)
 
     @_apply.register
-    def _(self, event: events.IncidentAborted, _at: float) -> None:
+    def _(self, event: events.IncidentAborted, at: float) -> None:
         incident = self.incidents[event.incident_id]
         incident.outcome, incident.because, incident.stop_asked = "aborted", event.reason.because, ""
         self._end_canary(incident, incident.outcome)
         self._drop_intent(incident)
         incident.enter(Phase.HAND_OVER)
         incident.position = len(incident.steps())
+        self.history.remember(incident, at)
 
     @_apply.register
     def _(self, event: events.IncidentClosed, at: float) -> None:
@@ -618,6 +694,7 @@ class Belief:
             self.ledger.forget(parse(incident.device))
         self._drop_intent(incident)
         self._free_if_unheld(incident.node)
+        self.history.remember(incident, at)
 
     def _leave_open(self, incident: Incident) -> None:
         here = self.open_by_node[incident.node]

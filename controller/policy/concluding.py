@@ -15,8 +15,7 @@ from controller.policy.approvals import approval_for, asked
 from controller.policy.belief import Belief, NodeBelief
 from controller.policy.incident import Incident
 from controller.policy.opening import recurred, standing
-from controller.policy.playbook import Verb
-from controller.policy.presence import OURS
+from controller.policy.playbook import OWN_CHECKS, Verb
 
 
 def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded | None:
@@ -94,7 +93,7 @@ def _verify(belief: Belief, incident: Incident, _now: float) -> Verdict:
 
 def _blind_checks(node: NodeBelief, order: events.OrderEnded, condemned_by: list[Finding]) -> list[str]:
     """Return the condemning checks that the fresh look could not judge: unknown is never ok."""
-    checks = {finding.check for finding in condemned_by if finding.check not in OURS}
+    checks = {finding.check for finding in condemned_by} - OWN_CHECKS
     return sorted(check for check in checks if order.evidence.get(check, "unknown") == "unknown" and node.name)
 
 

@@ -12,8 +12,10 @@ from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
 from controller.policy.breakers import settle_breakers
+from controller.policy.condemned import condemned
 from controller.policy.domains import shared_causes
 from controller.policy.incident import Incident
+from controller.policy.offenders import offenders
 from controller.policy.opening import answer_findings, operator_cordons
 from controller.policy.rollout import settle_rollouts
 from controller.policy.rules import Rules
@@ -34,6 +36,8 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from settle_breakers(belief, rules)
     yield from settle_rollouts(belief, rules)
     yield from operator_cordons(belief)
+    yield from offenders(belief, now)
+    yield from condemned(belief, now)
     yield from shared_causes(belief, rules, now)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)

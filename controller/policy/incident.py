@@ -7,7 +7,7 @@ outcome alone, and jumps go forward only, so every incident comes to an end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from checks.finding import Finding, FindingKey
@@ -45,6 +45,22 @@ class Approval:
         return 0.0 < self.expires_at <= now
 
 
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One repair that was tried: by which verb or by `people`, how it ended, and whether fresh readings passed then."""
+
+    verb: str
+    outcome: str
+    at: float
+    verified: bool = False
+
+
+NO_RECURRENCE = events.Recurrence()
+
+PEOPLE = "people"
+"""The rung above all others."""
+
+
 @dataclass(slots=True)
 class Incident:
     """One incident, open or closed.
@@ -72,6 +88,14 @@ class Incident:
         canary_outcome: how that one ended, empty before.
         members: of a domain's incident, the failures of each node that still stand.
         stop_asked: why a person ended it, empty otherwise.
+        part: what it is about, by serial number where known; history follows it.
+        recurrence: what the history of the part said when it opened.
+        rungs: the repairs that were tried, in order.
+        gave_up_at: name of the step whose failure ended the phase, empty while none did.
+        rma: why the part is to be sent back, empty when nothing says so.
+        last_finding_at: when its newest finding came; a burst goes on for a while after that.
+        successor: the other part in its place for which a return was tried.
+        drill: a person's drill broke it, so it says nothing about the part.
     """
 
     id: str
@@ -114,6 +138,14 @@ class Incident:
     members: dict[str, set[FindingKey]] = field(default_factory=dict)
     canary: str = ""
     canary_outcome: str = ""
+    part: str = ""
+    recurrence: events.Recurrence = NO_RECURRENCE
+    rungs: list[Rung] = field(default_factory=list)
+    gave_up_at: str = ""
+    rma: str = ""
+    last_finding_at: float = 0.0
+    successor: str = ""
+    drill: bool = False
 
     @property
     def state(self) -> str:
@@ -148,8 +180,13 @@ class Incident:
         """Whether a failure led past the end, to the hand-over."""
         return self.position > len(self.steps())
 
+    def step_given_up(self) -> Step | None:
+        """Return the step whose failure led past the end, `None` while there is none."""
+        return next((step for step in self.steps() if step.name == self.gave_up_at), None)
+
     def enter(self, phase: Phase) -> None:
         """Begin a phase at its first step."""
+        self.gave_up_at = ""
         self.phase, self.position, self.tries, self.doubts, self.retry_at = phase, 0, 0, 0, 0.0
         self.waiting_for = self.ended_by = ""
 
@@ -173,6 +210,7 @@ class Incident:
         self.evidence = {**self.evidence, **event.evidence}
         if verb in REPAIRS:
             self.repaired_at = at
+        self._count_rung(verb, event.outcome, at)
         step = self.step()
         if step is None or step.name != event.step:
             return
@@ -183,12 +221,22 @@ class Incident:
         else:
             self._after_failure(step, event, at)
 
-    def skip(self) -> None:
-        """The current step is not needed: go on as after its success."""
+    def _count_rung(self, verb: str, outcome: str, at: float) -> None:
+        """A repair is a rung, and so is what people did before a return was verified."""
+        if verb in REPAIRS:
+            self.repaired_at = at
+            self.rungs.append(Rung(verb, outcome, at))
+        elif verb == Verb.VERIFY and outcome == "done" and self.phase is Phase.RETURNING:
+            self.rungs.append(Rung(PEOPLE, "done", at, verified=True))
+        elif verb == Verb.VERIFY and outcome == "done" and self.rungs:
+            self.rungs[-1] = replace(self.rungs[-1], verified=True)
+
+    def skip(self, go_to: str = "") -> None:
+        """The current step is not needed: go on with a later one, or as after its success."""
         step = self.step()
         self.waiting_for = ""
         if step is not None:
-            self._go_to(step.on_success)
+            self._go_to(go_to or step.on_success)
 
     def drop_intent(self) -> None:
         """No step is under way."""
@@ -208,6 +256,7 @@ class Incident:
             self._go_to("")
         elif step.on_failure == HAND_OVER:
             self.position, self.ended_by = len(self.steps()) + 1, step.verb
+            self.gave_up_at = step.name
         else:
             self._go_to(step.on_failure)
 

@@ -1,21 +1,26 @@
 """From findings to incidents: who answers a finding, and whether it belongs to something already open.
 
-Findings of one device are one burst: the playbook of lowest precedence answers for all of them, so that 48 + 63 + 94
-on one GPU is one memory incident and not three. One part may have two names, an adapter its PCI function and its ports:
-what one playbook answers at one PCI address is one burst, too.
+One fault of one part says itself in many ways: the playbook of lowest precedence answers for all of a burst, so that
+48 + 63 + 94 + 45 on one GPU is one memory incident and not four. What is a burst is data (controller/policy/bursts.py).
+One part may have two names, an adapter its PCI function and its ports: what one playbook answers at one PCI address is
+one burst, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from checks.finding import Finding, FindingKey
 from controller import events
 from controller.policy.belief import Belief, Raised
+from controller.policy.bursts import belongs, follows
 from controller.policy.domains import wait_for_others_s
+from controller.policy.history import recurrence
 from controller.policy.incident import Incident, Phase
 from controller.policy.modes import Said, mode_of
-from controller.policy.playbook import QUICK_EFFECTS, Mode, Playbook, Step, Verb
+from controller.policy.parts import is_same_part, part_of
+from controller.policy.playbook import QUICK_EFFECTS, Clears, Playbook, Step, Verb
 from controller.policy.rollout import answering, waits_for_canary
 from controller.policy.rules import Rules
 
@@ -32,58 +37,119 @@ OPERATOR_CORDON = Playbook(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One finding that nobody decided about yet, and who would answer it by itself."""
+
+    belief: Belief
+    rules: Rules
+    node: str
+    raised: Raised
+    now: float
+
+    @property
+    def finding(self) -> Finding:
+        """What was found."""
+        return self.raised.finding
+
+    @property
+    def playbook(self) -> Playbook | None:
+        """Who answers it, `None` when nobody does."""
+        return answering(self.belief, self.rules, self.raised.finding)
+
+    @property
+    def wait_s(self) -> float:
+        """How long the finding must have stood, for itself or for others of its domain."""
+        confirm_s = self.playbook.confirm_s if self.playbook is not None else 0.0
+        return max(confirm_s, wait_for_others_s(self.belief, self.rules, self.node, self.finding))
+
+    def mode(self, playbook: Playbook) -> Said:
+        """Return how far the playbook may go on this node, and who says so."""
+        return mode_of(self.belief, self.rules, playbook, self.node)
+
+    def recurrence(self, part: str, playbook: Playbook) -> events.Recurrence:
+        """Return what the history of a part says about one more fault that the playbook answers."""
+        shorter = speedup(self.belief, self.rules, self.node)
+        return recurrence(self.belief.history.of(part), playbook, self.now, speedup=shorter)
+
+
 def answer_findings(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     """Yield what becomes of each finding that nobody decided about yet."""
     for node, key in list(belief.unanswered):
         if (node, key) not in belief.unanswered:
             continue
-        raised = belief.nodes[node].findings[key]
-        decision = _answer(belief, rules, node, raised, now)
+        decision = _answer(Question(belief, rules, node, belief.nodes[node].findings[key], now))
         if decision is not None:
             yield decision
 
 
-def _answer(belief: Belief, rules: Rules, node: str, raised: Raised, now: float) -> events.Event | None:
-    finding = raised.finding
-    playbook = answering(belief, rules, finding)
-    mode = mode_of(belief, rules, playbook, node) if playbook is not None else (Mode.SHADOW, "")
-    open_here = _open_here(belief, node, finding, playbook)
-    if open_here is not None:
-        return _join(open_here, finding, playbook, mode)
+def _answer(question: Question) -> events.Event | None:
+    finding, playbook = question.finding, question.playbook
+    for incident in _nearest_first(question.belief.open_on(question.node), playbook):
+        why = _why_joined(question, incident, playbook)
+        if why:
+            return _join(question, incident, playbook, why)
     if playbook is None:
-        if waits_for_canary(belief, rules, finding):
+        if waits_for_canary(question.belief, question.rules, finding):
             return None
         because = f"No playbook answers {finding.check} {finding.code} when it is {finding.verdict}."
-        return events.FindingLeft(node, finding.key, because)
-    if now - raised.since < max(playbook.confirm_s, wait_for_others_s(belief, rules, node, finding)):
+        return events.FindingLeft(question.node, finding.key, because)
+    if question.now - question.raised.since < question.wait_s:
         return None
+    return _open(question, playbook)
+
+
+def _nearest_first(incidents: list[Incident], playbook: Playbook | None) -> list[Incident]:
+    """Return incidents of the finding's own class before others."""
+    return sorted(incidents, key=lambda i: playbook is not None and i.fault_class != playbook.fault_class)
+
+
+def _why_joined(question: Question, incident: Incident, playbook: Playbook | None) -> str:
+    """Return why a finding belongs to an open incident of its node, empty when it does not.
+
+    Where only a person may end one of the two, they stay apart, so that no diagnosis of the other ends it.
+    """
+    finding, since = question.finding, question.raised.since
+    is_other = playbook is not None and playbook.fault_class != incident.fault_class
+    if is_other and playbook is not None and Clears.PERSON in {incident.playbook.clears, playbook.clears}:
+        return ""
+    if _is_about(incident, finding):
+        return belongs(incident, playbook, since)
+    if playbook is not None and playbook.name == incident.playbook.name and _shares_address(question, incident):
+        return f"it is the same part ({finding.pci})"
+    return follows(incident, playbook, since)
+
+
+def _is_about(incident: Incident, finding: Finding) -> bool:
+    first = next(iter(incident.condemned_by.values()), None)
+    return incident.device == finding.device if first is None else is_same_part(first, finding)
+
+
+def _shares_address(question: Question, incident: Incident) -> bool:
+    pci = question.finding.pci
+    return bool(pci) and any(pci == other.pci for other in standing(question.belief, incident))
+
+
+def _open(question: Question, playbook: Playbook) -> events.IncidentOpened:
+    finding = question.finding
+    part = part_of(finding, question.node, question.belief.nodes[question.node].facts)
+    before, mode = question.recurrence(part, playbook), question.mode(playbook)
     return events.IncidentOpened(
-        belief.next_incident_id(),
-        node,
+        question.belief.next_incident_id(),
+        question.node,
         finding.device,
         playbook.fault_class,
         playbook,
         [finding],
-        _why_opened(finding, playbook, mode),
+        _why_opened(question, playbook, part, before),
         mode[0],
+        part=part,
+        recurrence=before,
     )
 
 
-def _open_here(belief: Belief, node: str, finding: Finding, playbook: Playbook | None) -> Incident | None:
-    """Return the open incident to which a finding belongs: that of its device, else of its part under another name."""
-    open_incidents = belief.open_on(node)
-    same_device = (i for i in open_incidents if i.device == finding.device)
-    same_part = (i for i in open_incidents if _is_same_part(belief, i, finding, playbook))
-    return next(same_device, None) or next(same_part, None)
-
-
-def _is_same_part(belief: Belief, incident: Incident, finding: Finding, playbook: Playbook | None) -> bool:
-    if not finding.pci or playbook is None or playbook.name != incident.playbook.name:
-        return False
-    return any(finding.pci == other.pci for other in standing(belief, incident))
-
-
-def _why_opened(finding: Finding, playbook: Playbook, mode: Said) -> events.Reason:
+def _why_opened(question: Question, playbook: Playbook, part: str, before: events.Recurrence) -> events.Reason:
+    finding, mode = question.finding, question.mode(playbook)
     what = f"{finding.check} {finding.code}".strip()
     return events.Reason(
         finding.because,
@@ -91,33 +157,43 @@ def _why_opened(finding: Finding, playbook: Playbook, mode: Said) -> events.Reas
             "check": finding.check,
             "code": finding.code,
             "device": finding.device,
+            "part": part,
             "verdict": finding.verdict,
             "action": finding.action,
             "playbook": f"{playbook.name} (precedence {playbook.precedence}, {playbook.digest[:12]})",
             "mode": f"{mode[0]}, says {mode[1]}",
+            **({"history": before.because} if before.because else {}),
         },
         f"{what} were not {finding.verdict}, or the playbook {playbook.name} did not answer it",
     )
 
 
-def _join(incident: Incident, finding: Finding, playbook: Playbook | None, mode: Said) -> events.Event | None:
-    outranks = playbook is not None and playbook.precedence < incident.playbook.precedence
-    if outranks and playbook is not None and _replaceable(incident):
-        if incident.intent is not None and incident.intent.verb in QUICK_EFFECTS:
-            return None
-        reason = events.Reason(
-            f"{finding.because} This outranks {incident.fault_class}: the playbook {playbook.name} takes over.",
-            {"before": incident.playbook.name, "after": playbook.name, "mode": f"{mode[0]}, says {mode[1]}"},
-            "a repair had already begun",
-        )
-        return events.IncidentReclassified(incident.id, playbook.fault_class, playbook, finding, reason, mode[0])
-    same = "device" if finding.device == incident.device else f"part ({finding.pci})"
-    reason = events.Reason(f"Same {same} as {incident.id}: {finding.because}")
-    return events.IncidentJoined(incident.id, finding, reason)
+def _join(question: Question, incident: Incident, playbook: Playbook | None, why: str) -> events.Event | None:
+    finding = question.finding
+    if playbook is None or not _takes_over(incident, finding, playbook):
+        reason = events.Reason(f"It belongs to {incident.id}, for {why}: {finding.because}")
+        return events.IncidentJoined(incident.id, finding, reason)
+    if incident.intent is not None and incident.intent.verb in QUICK_EFFECTS:
+        return None
+    mode = question.mode(playbook)
+    reason = events.Reason(
+        f"{finding.because} This outranks {incident.fault_class}: the playbook {playbook.name} takes over.",
+        {"before": incident.playbook.name, "after": playbook.name, "mode": f"{mode[0]}, says {mode[1]}"},
+        "a repair had already begun",
+    )
+    before = question.recurrence(incident.part, playbook)
+    return events.IncidentReclassified(incident.id, playbook.fault_class, playbook, finding, reason, mode[0], before)
 
 
-def _replaceable(incident: Incident) -> bool:
-    return incident.phase is Phase.AUTOMATIC and not incident.repair_begun
+def _takes_over(incident: Incident, finding: Finding, playbook: Playbook) -> bool:
+    is_replaceable = incident.phase is Phase.AUTOMATIC and not incident.repair_begun
+    return is_replaceable and playbook.precedence < incident.playbook.precedence and _is_about(incident, finding)
+
+
+def speedup(belief: Belief, rules: Rules, node: str) -> float:
+    """Return by how much spans of time on this node are shortened: simulated machines live faster than real ones."""
+    known = belief.nodes.get(node)
+    return rules.simulated_speedup if known is not None and known.facts.simulated else 1.0
 
 
 def operator_cordons(belief: Belief) -> Iterator[events.Event]:

@@ -35,6 +35,9 @@ REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POW
 """Steps that change the machine. Only one incident of a node may be inside them at a time."""
 
 
+LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POWER_CYCLE)
+"""The rungs of the repair ladder, weakest first. Above them are only people."""
+
 QUICK_EFFECTS = frozenset({Verb.CORDON, Verb.UNCORDON, Verb.TICKET, Verb.PAGE})
 """Steps that are over within seconds and must not be abandoned half-way: whoever wants to stop waits for them."""
 
@@ -60,6 +63,24 @@ DOMAIN = "domain"
 
 ROLLOUT = "rollout"
 """Fault class of a changed playbook that did badly, which is an incident of the fleet."""
+
+
+class OnReturn(StrEnum):
+    """What a fault means that comes back on the same part after a repair that was verified."""
+
+    ESCALATE = "escalate"
+    """The next rung of the ladder; people when there is none."""
+    RMA = "rma"
+    """The part is bad: people get it, with all that is needed to send it back."""
+
+
+class Clears(StrEnum):
+    """Who may say that a fault is over."""
+
+    VERIFICATION = "verification"
+    PERSON = "person"
+    """A green diagnostic proves nothing, as with silent data corruption: only a person, or another part, ends it."""
+
 
 HAND_OVER = "hand_over"
 """The jump that ends the automatic part: the steps under `hand_over` follow, and the node stays out."""
@@ -100,6 +121,9 @@ class Step:
     parameters: dict[str, str] = field(default_factory=dict)
     retry: Retry | None = None
 
+
+OWN_CHECKS = frozenset({"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier"})
+"""What the controller itself finds: no node can be asked to look again."""
 
 EVERY_SITE_CHECK = f"{FAMILY}.*"
 """Stands for every check that a site adds, whose names nobody knows here."""
@@ -144,6 +168,8 @@ class Playbook:
         confirm_s: how long a finding must have stood before an incident opens; 0 acts at once.
         max_at_once: how many incidents of this playbook may hold nodes out at the same time, 0 = no own limit.
         reversible: whether every step before a repair can be undone.
+        on_return: what it means when the fault comes back on the same part.
+        clears: who may say that the fault is over.
         steps: the automatic part, in order. Jumps go forward only, so every run ends.
         hand_over: what follows when the automatic part gives up.
         digest: hash of the file, so that a log says which text decided.
@@ -165,6 +191,8 @@ class Playbook:
     digest: str = ""
     source: str = ""
     runbook: str = ""
+    on_return: OnReturn = OnReturn.ESCALATE
+    clears: Clears = Clears.VERIFICATION
 
     def answer(self, finding: Finding) -> bool:
         """Return whether this playbook answers the finding."""

@@ -141,6 +141,15 @@ async def test_beats_missed_by_a_slow_reading_are_left_out() -> None:
     assert node.host.began == [1_000.0, 1_005.0, 1_035.0, 1_045.0]
 
 
+async def test_a_level_has_the_measures_of_a_fresh_reading_and_of_no_other() -> None:
+    node = Node(gpu=lambda at_s: nvml(at_s, utilization_percent=0, temperature_celsius=34))
+    async with node.running():
+        assert node.runner.status().measures == {"gpu_idle_temperature_celsius": 34.0}
+        node.nvml.gate.clear()
+        await node.clock.advance(600.0)
+        assert node.runner.status().measures == {}
+
+
 async def test_a_fault_comes_and_goes_with_the_readings() -> None:
     node = Node(load=50.0)
     async with node.running():

@@ -13,7 +13,7 @@ from checks.finding import Finding
 from tests.checks.test_cases import cases_of, findings_of
 from tests.support.check_cases import Case
 
-SERIALS = ("serial", "node_guid", "guid", "label")
+SERIALS = ("serial", "node_guid", "guid")
 NAMES = ("uuid", "pci", "address", "name")
 """What readings call these."""
 

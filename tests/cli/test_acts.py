@@ -51,7 +51,7 @@ def test_approve_and_abort(run: Run, served: ServedCell) -> None:
     served.cell.scheduler.jobs["n3"] = ("17",)
     served.do(served.cell.nodes.find("n3", disk_full()))
     served.do(served.cell.until("n3", "waiting"))
-    assert run("approve", "inc-000001", "--because", "go").stdout.startswith("inc-000001 goes on.\n")
+    assert run("approve", "inc-000001", "--because", "go").stdout.startswith("inc-000001 goes on; steps that begin by ")
     served.do(served.cell.until_step("n3", "drain"))
     assert "n3 stays out" in run("abort", "inc-000001").stdout
     assert served.do(served.cell.until("n3", "aborted")).holding

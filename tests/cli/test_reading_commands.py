@@ -99,6 +99,8 @@ def test_tables_for_people(run: Run) -> None:
     assert "1 node; the budget is 2 nodes" in status and "inc-000002" in status
     node = run("node", "n2").stdout
     assert "gpu.xid 79" in node and "8 × NVIDIA H100 80GB HBM3" in node
+    assert "1 in 28 days" in node and "lemon score 0." in node
+    assert "failures" not in run("node", "n4").stdout
     incident = run("incident", "inc-000001").stdout
     assert "fleetmend abort inc-000001, fleetmend uncordon n2" in incident
     assert off_the_bus().because in " ".join(incident.split())

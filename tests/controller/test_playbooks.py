@@ -24,7 +24,7 @@ from controller.playbooks import (
 )
 from controller.playbooks.document import MAX_BYTES
 from controller.playbooks.paths import flaws
-from controller.policy.playbook import HAND_OVER, Answers, Mode, Playbook, Retry, Step, Verb
+from controller.policy.playbook import HAND_OVER, Answers, Clears, Mode, OnReturn, Playbook, Retry, Step, Verb
 from controller.policy.rules import Budget, Rules
 from tests.support.playbook_walk import every_way
 
@@ -53,6 +53,9 @@ hand_over:
   - ticket: {team: datacentre}
   - page: {severity: critical}
 """
+
+
+PEOPLE = "hand_over: [{page: {severity: info}}]\n"
 
 
 def problems(text: str | bytes) -> list[str]:
@@ -277,6 +280,11 @@ PATHS = {
             "17: steps[3]: `reboot` would follow from silence",
         ],
     ),
+    "a diagnosis that clears what only a person may": (
+        "mode: ask",
+        "mode: ask\nclears: person",
+        ["21: steps[6]: `uncordon` would return the node, and only a person may; end with hand_over"],
+    ),
     "fleetmend's own name": (
         "playbook: gpu_lost",
         "playbook: fleet_silence",
@@ -289,6 +297,31 @@ PATHS = {
 def test_paths_that_must_not_be(name: str) -> None:
     old, new, expected = PATHS[name]
     assert expected == starts(problems(changed(old, new)), expected)
+
+
+def test_what_only_a_person_clears_must_not_stay_in_service() -> None:
+    start = GOOD[: GOOD.index("steps:")]
+    text = f"{start}clears: person\nsteps: [{{ticket: {{team: platform}}}}]\n{PEOPLE}"
+    assert problems(text) == [
+        "13: clears: the node would stay in service; cordon it: until a person clears this, it stays out"
+    ]
+
+
+def test_a_part_goes_back_only_when_a_repair_of_it_did_not_last() -> None:
+    start = GOOD[: GOOD.index("steps:")]
+    text = f"{start}on_return: rma\nsteps: [{{ticket: {{team: platform}}}}]\n{PEOPLE}"
+    assert problems(text) == [
+        "13: on_return: no repair is tried here that could fail to last; leave it out, or add a repair"
+    ]
+
+
+def test_history_and_who_clears_are_read_and_told() -> None:
+    assert "people get it, to send the part back" in render(
+        parse(changed("mode: ask", "mode: ask\non_return: rma").encode(), file="f")
+    )
+    (corruption,) = [playbook for playbook in load_default() if playbook.clears is Clears.PERSON]
+    assert "No diagnosis clears it" in render(corruption)
+    assert (corruption.name, corruption.on_return) == ("gpu_sdc", OnReturn.ESCALATE)
 
 
 def test_a_playbook_without_a_cordon_must_end_by_verifying_or_telling() -> None:
@@ -466,6 +499,7 @@ gpu_lost: A GPU has fallen off the bus.
   Mode ask: it asks a person before its first step
   A finding must have stood for 5 s
   Jobs must be gone before a repair
+  Back on the same part soon after a repair: that rung is left out, the next one is taken
   At most 2 nodes are held out by it at once
   Runbook docs/how-to/respond/gpu_lost.md
 

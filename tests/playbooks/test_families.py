@@ -316,8 +316,12 @@ LEVELS = [
     ("amd.bad_pages", "threshold", Verdict.FAILED, Action.CONTACT_SUPPORT, "amd_separate"),
     ("amd.bad_pages", "pending", Verdict.DEGRADED, Action.REBOOT, "amd_reboot_idle"),
     ("amd.throttle", "prochot", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "amd_support"),
+    ("site.sdc", "matmul", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
+    ("site.sdc", "matmul", Verdict.DEGRADED, Action.NONE, ""),
     ("site.anything", "critical", Verdict.FAILED, Action.NONE, "site_check"),
     ("site.anything", "warning", Verdict.DEGRADED, Action.NONE, ""),
+    ("part.condemned", "", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
+    ("node.lemon", "", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "node_lemon"),
     (AGENT_LOST.check, AGENT_LOST.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
     (NODE_LOST.check, NODE_LOST.code, Verdict.FAILED, Action.POWER_CYCLE, "node_lost"),
 ]

@@ -219,6 +219,9 @@ async def test_a_node_page_holds_findings_checks_facts_incidents_and_timeline(
     assert [check["check"] for check in node["checks"]] == ["gpu.xid", "storage.space"]
     assert (node["facts"]["gpu_count"], node["facts"]["serial"]) == (8, "S-4711-n2")
     assert [incident["id"] for incident in node["incidents"]] == ["inc-000001"]
+    rate = node["failure_rate"]
+    assert (rate["failures"], rate["window_days"], 0.0 < rate["lemon_score"] < 0.95) == (1, 28.0, True)
+    assert rate["rate_ratio_low"] < rate["rate_ratio"] < rate["rate_ratio_high"]
     kinds = [entry["kind"] for entry in node["timeline"]]
     assert kinds[0] == "node.seen" and {"finding.raised", "finding.cleared", "step.intended", "step.ended"} <= set(
         kinds

@@ -257,7 +257,9 @@ def test_i11_an_adapter_and_its_port_are_one_incident_whichever_is_seen_first() 
         decided = run.raise_on("n1", second)
         assert [first.key, second.key] == list(run.incident().condemned_by)
         (joined,) = (event for event in decided if isinstance(event, events.IncidentJoined))
-        assert joined.reason.because == f"Same part (0000:ce:00) as inc-000001: {second.because}"
+        assert joined.reason.because == (
+            f"It belongs to inc-000001, for it is the same part (0000:ce:00): {second.because}"
+        )
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,6 @@ def _one_key_each(run: PolicyRun) -> None:
 
 
 def _open_only_once(run: PolicyRun) -> None:
-    """One open incident per (node, device)."""
-    open_at = [(i.node, i.device) for i in run.belief.open_incidents.values() if i.fault_class != "operator"]
+    """I11: one open incident per (component, class)."""
+    open_at = [(i.part, i.fault_class) for i in run.belief.open_incidents.values() if i.fault_class != "operator"]
     assert len(open_at) == len(set(open_at))
