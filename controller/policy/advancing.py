@@ -131,13 +131,8 @@ def _finish(belief: Belief, incident: Incident) -> events.Event | None:
 
 
 def _other_holders(belief: Belief, incident: Incident) -> list[str]:
-    """Return the incidents for which the node must stay out; one whose hold is being lifted is none."""
-    others = (i for i in belief.open_on(incident.node) if i.holding and i.id != incident.id)
-    return [i.id for i in others if i.phase is not Phase.RELEASING and not _ends_hold(i)]
-
-
-def _ends_hold(incident: Incident) -> bool:
-    return bool(incident.stop_asked) and not incident.stop_asked.startswith("aborted")
+    """Return the other incidents that hold the node; the last one that lets go lifts the hold."""
+    return [i.id for i in belief.open_on(incident.node) if i.holding and i.id != incident.id]
 
 
 def _recovered_untouched(belief: Belief, incident: Incident) -> bool:
