@@ -25,7 +25,7 @@ from checks.check import Check, LatchedCheck, LevelCheck
 from checks.errors import CannotObserve
 from checks.kernel_log import believed
 from checks.manifest import Manifest
-from checks.measures import measures_of
+from checks.measures import MEASURED, measures_of
 from checks.readings import (
     AgentReading,
     InventoryReading,
@@ -197,11 +197,9 @@ class Runner:
 
     def _measures(self) -> dict[str, float]:
         """Return what is compared with other nodes; a reading that is overdue says nothing of now."""
-        reading = self._desk.newest().get(NVML)
-        if not isinstance(reading, NvmlReading) or NVML not in self._feeds:
-            return {}
-        is_fresh = self._clock.monotonic() - reading.at_s <= self._feeds[NVML].budget_s
-        return measures_of(reading) if is_fresh else {}
+        newest, now = self._desk.newest(), self._clock.monotonic()
+        feeds = (self._feeds[source] for source in MEASURED if source in self._feeds and source in newest)
+        return measures_of(newest[feed.name] for feed in feeds if now - newest[feed.name].at_s <= feed.budget_s)
 
     @property
     def meets_budget(self) -> bool:

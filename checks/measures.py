@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from checks.gpu.clocks import BUSY_PERCENT
-from checks.readings import GpuReading, NvmlReading
+from checks.readings import GpuReading, NvmlReading, PortCounters, RdmaCountersReading, Reading
 
 IDLE_PERCENT = 5
 """A GPU that is used less rests. Source: our choice; its own housekeeping shows as 1 or 2 %."""
@@ -26,7 +27,10 @@ class Measure:
         higher_is_worse: which way an outlier is bad; the other way is none.
         least_spread: differences smaller than this mean nothing, in the unit; with `because` as its reason.
         within_job: compared only with nodes that run the same job, because it depends on the job.
-        take: the number of a reading, `None` where it does not apply.
+        reading: what it is taken from.
+        take: the number of such a reading, `None` where it does not apply.
+        per_s: 0 for a number that is compared as it is; else it is a total, of which the growth in so many seconds is
+            compared. A total that went down began anew.
     """
 
     name: str
@@ -36,7 +40,9 @@ class Measure:
     least_spread: float
     because: str
     within_job: bool
-    take: Callable[[NvmlReading], float | None]
+    reading: type[Reading]
+    take: Callable[[Any], float | None]
+    per_s: float = 0.0
 
 
 def _busy(reading: NvmlReading) -> Iterator[GpuReading]:
@@ -56,6 +62,17 @@ def _least(values: Iterable[int | None]) -> float | None:
     return min((float(value) for value in values if value is not None), default=None)
 
 
+def _sum(values: Iterable[int | None]) -> float | None:
+    known = [float(value) for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _sequence_errors(port: PortCounters) -> int | None:
+    """Source: kernel, drivers/infiniband/hw/mlx5/counters.c; both are totals since the driver was loaded."""
+    known = [port.counters[name] for name in ("out_of_sequence", "packet_seq_err") if name in port.counters]
+    return sum(known) if known else None
+
+
 MEASURES = (
     Measure(
         "gpu_busy_sm_clock_mhz",
@@ -65,6 +82,7 @@ MEASURES = (
         least_spread=25.0,
         because="our choice; three and a half of them are 87 MHz, above the 75 MHz that gcm calls critical",
         within_job=True,
+        reading=NvmlReading,
         take=lambda reading: _least(gpu.sm_clock_mhz for gpu in _busy(reading)),
     ),
     Measure(
@@ -75,6 +93,7 @@ MEASURES = (
         least_spread=2.0,
         because="our choice; the air of a rack varies by less than seven degrees from top to bottom",
         within_job=True,
+        reading=NvmlReading,
         take=lambda reading: _most(gpu.temperature_celsius for gpu in _busy(reading)),
     ),
     Measure(
@@ -85,6 +104,7 @@ MEASURES = (
         least_spread=2.0,
         because="our choice, as for the GPU itself",
         within_job=True,
+        reading=NvmlReading,
         take=lambda reading: _most(gpu.memory_temperature_celsius for gpu in _busy(reading)),
     ),
     Measure(
@@ -95,16 +115,50 @@ MEASURES = (
         least_spread=2.0,
         because="our choice, as for a GPU that works",
         within_job=False,
+        reading=NvmlReading,
         take=lambda reading: _most(gpu.temperature_celsius for gpu in _idle(reading)),
+    ),
+    Measure(
+        "gpu_corrected_errors",
+        "rate of corrected memory errors of all GPUs",
+        "an hour",
+        higher_is_worse=True,
+        least_spread=10.0,
+        because="our choice; three and a half of them are one in two minutes, for four minutes on end",
+        within_job=False,
+        reading=NvmlReading,
+        take=lambda reading: _sum(gpu.ecc_corrected_volatile for gpu in reading.gpus),
+        per_s=3600.0,
+    ),
+    Measure(
+        "rdma_sequence_errors",
+        "rate of packets that came out of order or were asked for again, on all RDMA ports",
+        "a second",
+        higher_is_worse=True,
+        least_spread=10.0,
+        because="our choice; a lossy path shows hundreds, and a healthy one next to none",
+        within_job=True,
+        reading=RdmaCountersReading,
+        take=lambda reading: _sum(_sequence_errors(port) for port in reading.ports),
+        per_s=1.0,
     ),
 )
 
 BY_NAME: Mapping[str, Measure] = MappingProxyType({measure.name: measure for measure in MEASURES})
 
 
-def measures_of(reading: NvmlReading) -> dict[str, float]:
-    """Return the numbers of a reading that apply; none of one that failed."""
-    if reading.failure:
-        return {}
-    taken = ((measure.name, measure.take(reading)) for measure in MEASURES)
-    return {name: value for name, value in taken if value is not None}
+MEASURED = tuple(dict.fromkeys(measure.reading.SOURCE for measure in MEASURES))
+"""The sources that measures are taken from."""
+
+
+def measures_of(readings: Iterable[Reading]) -> dict[str, float]:
+    """Return the numbers of these readings that apply; none of one that failed."""
+    found = {}
+    for reading in readings:
+        if isinstance(reading, NvmlReading) and reading.failure:
+            continue
+        for measure in MEASURES:
+            value = measure.take(reading) if isinstance(reading, measure.reading) else None
+            if value is not None:
+                found[measure.name] = value
+    return found

@@ -12,7 +12,7 @@ from controller.policy.history import DAY_S, STRIKE_S
 from controller.policy.incident import Incident, Phase
 from controller.policy.opening import standing
 from controller.policy.parts import successor
-from controller.policy.playbook import HAND_OVER, REPAIRS, Clears, OnReturn, Step, Verb
+from controller.policy.playbook import HAND_OVER, REPAIRS, Clears, Mode, OnReturn, Step, Verb
 
 
 def climb(belief: Belief, incident: Incident, step: Step) -> events.Event | None:
@@ -28,10 +28,13 @@ def climb(belief: Belief, incident: Incident, step: Step) -> events.Event | None
     before = incident.recurrence
     if step.verb not in REPAIRS:
         return None
+    if not before.rma and (step.verb not in before.spent or not standing(belief, incident)):
+        return None
+    if incident.playbook.mode is Mode.SHADOW:
+        because = f"Shadow mode, and not even then: {before.because}"
+        return events.StepSkipped(incident.id, step.name, step.verb, because)
     if before.rma:
         return _give_to_people(incident, before.because, rma=before.because)
-    if step.verb not in before.spent or not standing(belief, incident):
-        return None
     if step.on_failure == HAND_OVER:
         return _give_to_people(incident, f"No rung of the ladder is left: {before.because}")
     because = f"{step.verb} is not tried again: {before.because}"

@@ -113,16 +113,29 @@ class Peers:
     """The newest numbers of every node, and since when each stands out or does not."""
 
     said: dict[Key, dict[str, Said]] = field(default_factory=dict)
+    _totals: dict[tuple[str, str], Said] = field(default_factory=dict)
     _group_of: dict[tuple[str, str], Group] = field(default_factory=dict)
     _since: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
 
     def tell(self, node: str, group: Group, measures: Mapping[str, float], at: float) -> None:
         """Take in what a node's level says. What is no measure, or no number, is left out."""
-        known = [(name, value) for name, value in measures.items() if name in BY_NAME and math.isfinite(value)]
-        for name, value in known:
+        for name, value in measures.items():
+            if name not in BY_NAME or not math.isfinite(value):
+                continue
+            number = self._grown(node, BY_NAME[name], Said(value, at)) if BY_NAME[name].per_s else value
+            if number is None:
+                continue
             here = group if BY_NAME[name].within_job else Group(group.model, group.role)
             self._move(node, name, here)
-            self.said.setdefault((name, here), {})[node] = Said(value, at)
+            self.said.setdefault((name, here), {})[node] = Said(number, at)
+
+    def _grown(self, node: str, measure: Measure, now: Said) -> float | None:
+        """Return by how much a total grew, `None` for the first one and for one that began anew."""
+        before = self._totals.get((node, measure.name))
+        self._totals[node, measure.name] = now
+        if before is None or now.value < before.value or now.at <= before.at:
+            return None
+        return (now.value - before.value) / (now.at - before.at) * measure.per_s
 
     def _move(self, node: str, name: str, group: Group) -> None:
         """A node that went to another group begins anew there."""
@@ -134,6 +147,7 @@ class Peers:
     def _leave(self, node: str, name: str, group: Group) -> None:
         there = self.said.get((name, group), {})
         there.pop(node, None)
+        self._totals.pop((node, name), None)
         self._since.pop((node, name), None)
         self._group_of.pop((node, name), None)
         if not there:

@@ -11,7 +11,7 @@ from controller.policy.lemon import Score, say_ratio
 from controller.policy.offenders import score_of
 
 GROWTH = 2.0
-"""Every earlier incident of the part doubles the watch. Source: our choice; each of k incidents raises the hazard
+"""Every earlier repair of the part doubles the watch. Source: our choice; each of k incidents raises the hazard
 (1.085 to the power of k in the fault model), and a watch must be felt to be one."""
 
 MOST_DOUBLINGS = 4
@@ -34,12 +34,12 @@ def watch(base_s: float, *, earlier: int, score: Score) -> Watch:
 
     Args:
         base_s: what the playbook says; never less than that.
-        earlier: incidents of the part before this one, within the window of a second strike.
+        earlier: incidents of the part with a repair, before this one and within the window of a second strike.
         score: how the node's failures stand to the fleet's.
     """
     doublings = min(MOST_DOUBLINGS, earlier + score.is_watched)
     for_s = max(base_s, min(LONGEST_S, base_s * GROWTH**doublings))
-    reasons = [f"{earlier} earlier {'incident' if earlier == 1 else 'incidents'} of this part"] if earlier else []
+    reasons = [f"{earlier} earlier {'repair' if earlier == 1 else 'repairs'} of this part"] if earlier else []
     reasons += [f"a node with {say_ratio(score)}"] if score.is_watched else []
     if for_s <= base_s or not reasons:
         return Watch(base_s, "")
@@ -47,9 +47,9 @@ def watch(base_s: float, *, earlier: int, score: Score) -> Watch:
 
 
 def earlier_incidents(belief: Belief, incident: Incident, now: float, *, speedup: float) -> int:
-    """Return how many incidents the part had before this one, of any class, within the window of a second strike."""
-    past = belief.history.of(incident.part)
-    return sum(each.incident_id != incident.id and now - each.ended_at <= STRIKE_S / speedup for each in past)
+    """Return how many repairs the part needed before this one, of any class, within the window of a second strike."""
+    past = (each for each in belief.history.of(incident.part) if each.rungs and each.incident_id != incident.id)
+    return sum(now - each.ended_at <= STRIKE_S / speedup for each in past)
 
 
 def watch_of(belief: Belief, incident: Incident, base_s: float, now: float, *, speedup: float) -> Watch:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.measures import BY_NAME, MEASURES, measures_of
-from checks.readings import GpuReading, NvmlReading
+from checks.readings import GpuReading, NvmlReading, PortCounters, RdmaCountersReading
 
 
 def gpu(index: int, *, use: int | None, celsius: int | None = 60, clock: int | None = 1980) -> GpuReading:
@@ -57,15 +57,29 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_worst_of_a_node_is_its_number(name: str) -> None:
     gpus, expected = CASES[name]
-    assert expected == measures_of(NvmlReading(0.0, gpus))
+    assert expected == measures_of([NvmlReading(0.0, gpus)])
+
+
+def test_totals_are_summed_over_what_counts() -> None:
+    gpus = tuple(replace(gpu(index, use=50), ecc_corrected_volatile=count) for index, count in enumerate((3, None, 4)))
+    ports = (
+        PortCounters("mlx5_0/1", counters={"out_of_sequence": 5, "packet_seq_err": 2, "link_downed": 9}),
+        PortCounters("mlx5_1/1", counters={"packet_seq_err": 1}),
+        PortCounters("mlx5_2/1", unread=3),
+    )
+    assert measures_of([NvmlReading(0.0, gpus), RdmaCountersReading(0.0, ports)]) == {
+        "gpu_corrected_errors": 7.0,
+        "rdma_sequence_errors": 8.0,
+    }
+    assert measures_of([RdmaCountersReading(0.0, ports[2:])]) == {}
 
 
 def test_a_reading_that_failed_has_no_numbers() -> None:
-    assert measures_of(replace(NvmlReading(0.0, (gpu(0, use=100),)), failure="timeout")) == {}
+    assert measures_of([replace(NvmlReading(0.0, (gpu(0, use=100),)), failure="timeout")]) == {}
 
 
 def test_every_measure_says_what_it_is() -> None:
-    units = {"MHz": "_mhz", "°C": "_celsius"}
+    units = {"MHz": "_mhz", "°C": "_celsius", "an hour": "_errors", "a second": "_errors"}
     for measure in MEASURES:
         assert measure.name.endswith(units[measure.unit])
         assert "" not in {measure.summary, measure.because}
@@ -86,6 +100,6 @@ def test_every_measure_says_what_it_is() -> None:
     )
 )
 def test_any_gpus_give_numbers_or_none(gpus: list[GpuReading]) -> None:
-    found = measures_of(NvmlReading(0.0, tuple(gpus)))
+    found = measures_of([NvmlReading(0.0, tuple(gpus))])
     assert set(found) <= set(BY_NAME)
     assert all(map(math.isfinite, found.values()))

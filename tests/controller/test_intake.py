@@ -196,6 +196,17 @@ async def test_a_level_heals_what_edges_missed(door: Door) -> None:
     assert door.cell.belief.nodes["n1"].findings == {}
 
 
+async def test_a_level_is_handed_on_once_it_is_understood_and_not_when_it_is_retained(door: Door) -> None:
+    heard: list[tuple[str, dict[str, float]]] = []
+    door.intake.on_level = lambda node, level: heard.append((node, level.measures))
+    body = messages.Status(messages.NodeFacts(), [], {}, 0, NOW, NOW, measures={"gpu_idle_temperature_celsius": 31.0})
+    payload = messages.encode(messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, body))
+    topic = Address("main", "n1", Channel.STATUS).topic
+    await door.intake.take(Received(topic, payload, True, lambda: None))
+    await door.hand_in(topic, payload)
+    assert heard == [("n1", {"gpu_idle_temperature_celsius": 31.0})]
+
+
 async def test_an_older_level_does_not_undo_a_newer_edge(door: Door) -> None:
     await door.event(messages.FindingRaised(FINDING, NOW + 5), seq=1)
     await door.settle()

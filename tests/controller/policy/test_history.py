@@ -24,7 +24,7 @@ from controller.policy.history import (
     recurrence,
 )
 from controller.policy.incident import PEOPLE, Incident, Rung
-from controller.policy.playbook import LADDER, Answers, Clears, OnReturn, Playbook, Verb
+from controller.policy.playbook import LADDER, Answers, Clears, Mode, OnReturn, Playbook, Verb
 from controller.policy.rules import Budget, Rules
 from controller.rma import bundle_of
 from tests.controller.policy.test_invariants import Act, acts
@@ -235,6 +235,16 @@ def test_a_rung_that_could_not_be_taken_is_not_spent() -> None:
         [replace(run.belief.history.of(SERIAL)[0], rungs=(Rung("reset_gpu", "failed", run.now),))], GPU_MEMORY, run.now
     )
     assert said.spent == ()
+
+
+def test_in_shadow_a_second_strike_is_only_recorded() -> None:
+    run = new_run()
+    mend(run, "n1", lost())
+    run.rules = replace(run.rules, playbooks=(replace(RMA_LOST, mode=Mode.SHADOW),))
+    shadowed = mend(run, "n1", lost())
+    assert (shadowed.outcome, shadowed.rma, run.belief.held) == ("shadowed", "", set())
+    skipped = [e.event for e in run.log if isinstance(e.event, events.StepSkipped) and e.event.verb == "reboot"]
+    assert skipped[-1].because.startswith("Shadow mode, and not even then: Second strike")
 
 
 def test_a_fault_that_returns_in_probation_is_a_second_strike() -> None:

@@ -16,13 +16,14 @@ from controller.policy import gamma, lemon
 from controller.policy.history import DAY_S
 from controller.policy.lemon import LEMON_KEY, WINDOW_S, Exposure, Failure, Failures, score
 from controller.policy.offenders import score_of
-from controller.policy.playbook import OnReturn, Verb
+from controller.policy.playbook import Verb
 from controller.policy.probation import GROWTH, LONGEST_S, watch
 from controller.policy.rules import Budget, Rules
 from tests.support.policy import PolicyRun, playbook, xid
 
 SHIPPED_LEMON = next(each for each in load_default() if each.name == "node_lemon")
-WATCHFUL = replace(playbook("gpu_lost", Verb.CORDON, Verb.VERIFY, Verb.PROBATION, Verb.UNCORDON), precedence=10)
+WATCHFUL = playbook("gpu_lost", Verb.CORDON, Verb.VERIFY, Verb.PROBATION, Verb.UNCORDON)
+MENDING = playbook("gpu_lost", Verb.CORDON, Verb.REBOOT, Verb.VERIFY, Verb.PROBATION, Verb.UNCORDON)
 
 # --- the distribution ------------------------------------------------------------------------------------------------
 
@@ -266,19 +267,45 @@ def test_a_watch_says_why_it_is_longer() -> None:
     doubled = watch(600.0, earlier=1, score=CALM)
     assert (doubled.for_s, doubled.because) == (
         600.0 * GROWTH,
-        "Watched for 1200 s instead of 600 s, for 1 earlier incident of this part.",
+        "Watched for 1200 s instead of 600 s, for 1 earlier repair of this part.",
     )
     assert "times the fleet's rate" in watch(600.0, earlier=0, score=SUSPECT).because
 
 
+def mend_on(run: PolicyRun, day: float) -> None:
+    """Let a fault be there until the reboot has begun."""
+    run.now = max(run.now, day * DAY_S)
+    run.raise_on("n1", xid("79"))
+    while run.under_way("n1"):
+        intent = run.under_way("n1")[0]
+        if intent.verb == "reboot":
+            run.clear_on("n1", xid("79"))
+            run.order_ended(intent, "accepted")
+            run.rebooted("n1")
+        elif intent.verb == "verify":
+            run.order_ended(intent)
+        elif intent.verb == "probation":
+            run.wait(float(intent.parameters["for_s"]) + 1.0)
+        else:
+            run.end(intent)
+
+
 def test_i10_the_second_probation_of_a_part_is_longer_and_says_so() -> None:
-    run = PolicyRun(Rules((replace(WATCHFUL, on_return=OnReturn.ESCALATE),), Budget(nodes=5))).nodes("n1")
-    fail_on(run, 12)
-    fail_on(run, 13)
+    run = PolicyRun(Rules((MENDING,), Budget(nodes=5))).nodes("n1")
+    mend_on(run, 12)
+    mend_on(run, 12 + 8)
     watches = [e.event for e in run.log if isinstance(e.event, events.StepIntended) and e.event.verb == "probation"]
     assert [intent.parameters["for_s"] for intent in watches] == ["60", "240"]
     assert (
         watches[1]
         .reason.inputs["watch"]
-        .startswith("Watched for 240 s instead of 60 s, for 1 earlier incident of this part and a node with ")
+        .startswith("Watched for 240 s instead of 60 s, for 1 earlier repair of this part and a node with ")
     )
+
+
+def test_an_incident_that_repaired_nothing_makes_no_watch_longer() -> None:
+    run = PolicyRun(Rules((WATCHFUL,), Budget(nodes=5))).nodes("n1")
+    fail_on(run, 12)
+    fail_on(run, 12)
+    watches = [e.event for e in run.log if isinstance(e.event, events.StepIntended) and e.event.verb == "probation"]
+    assert [intent.parameters["for_s"] for intent in watches] == ["60", "60"]

@@ -161,6 +161,29 @@ def test_a_node_that_takes_another_job_begins_anew_there() -> None:
     assert list(room.peers.said) == [(SLOW, Group("8 × H100", job="2"))]
 
 
+ERRORS = "gpu_corrected_errors"
+
+
+def test_totals_are_compared_by_their_growth() -> None:
+    room = Room()
+    judged = [
+        room.minute({f"n{number}": 1e6 * number + minute * (number == 3) for number in range(10)}, measure=ERRORS)
+        for minute in range(7)
+    ]
+    assert [bool(each) for each in judged] == [False] * 5 + [True] * 2
+    assert judged[5][0].node == "n3"
+    assert judged[5][0].value == pytest.approx(60.0)
+
+
+def test_a_total_that_began_anew_says_nothing_for_once() -> None:
+    peers = Peers()
+    for at, total in ((60.0, 500.0), (120.0, 500.0), (180.0, 3.0), (180.0, 9.0), (240.0, 9.0)):
+        peers.tell("n1", H100, {ERRORS: total}, at)
+    assert peers.said[ERRORS, H100]["n1"].value == 0.0
+    peers.tell("n1", H100, {ERRORS: 10.0}, 300.0)
+    assert peers.said[ERRORS, H100]["n1"].value == pytest.approx(60.0)
+
+
 def test_what_is_no_number_or_no_measure_is_left_out() -> None:
     peers = Peers()
     peers.tell("n1", H100, {HOT: float("nan"), SLOW: float("inf"), "something": 1.0}, 0.0)
