@@ -16,6 +16,7 @@ from checks.finding import FindingKey
 from controller import events
 from controller.cell import Cell
 from controller.policy.peers import CHECK, DEVICE, Group, Judged, Peers
+from controller.policy.places import POOL
 from wire.messages import Status
 
 COMPARE_EVERY_S = 60.0
@@ -39,7 +40,8 @@ class Comparison:
         known = self.cell.belief.nodes.get(node)
         jobs = ",".join(sorted(known.jobs)) if known is not None else ""
         kind = "simulated " if level.facts.simulated else ""
-        return Group(f"{kind}{level.facts.gpu_count} × {level.facts.gpu_model}", job=jobs)
+        role = ",".join(known.places.get(POOL, ())) if known is not None else ""
+        return Group(f"{kind}{level.facts.gpu_count} × {level.facts.gpu_model}", role, jobs)
 
     async def run(self) -> None:
         """Compare until cancelled."""

@@ -41,7 +41,7 @@ FRESH_S = 150.0
 
 @dataclass(frozen=True, slots=True, order=True)
 class Group:
-    """Nodes that are compared: `job` is empty for measures that do not depend on it."""
+    """Nodes that are compared: `role` is their pool; `job` is empty for measures that do not depend on it."""
 
     model: str
     role: str = ""

@@ -94,3 +94,10 @@ async def test_an_agent_silence_is_not_ended_by_a_finding_about_peers(room: Room
     """The controller's findings are several: each is counted as what it is."""
     await room.minutes(6, hot=80.0)
     assert (room.cell.belief.agents_lost, room.cell.belief.lemons) == ({}, set())
+
+
+async def test_nodes_of_another_pool_are_no_peers(room: Room) -> None:
+    """Alone in its pool a node has nobody to be compared with, however hot it is."""
+    await room.cell.submit([events.NodePlaced("n3", {"pool": ["inference"]})])
+    await room.minutes(10, hot=80.0)
+    assert room.cell.belief.nodes["n3"].findings == {}
