@@ -21,6 +21,9 @@ from wire.orders import Order, OrderAction
 from wire.transport import Transport
 
 DRILL_LIMIT_S = 60.0
+READ_AGAIN = 5
+"""So often a timeline is read again because more was decided meanwhile: what is shown beside it comes from belief, and
+an incident that is closed must not be shown without its end. A cell that never rests is shown as it is."""
 
 
 @dataclass(slots=True)
@@ -65,7 +68,12 @@ class FrontDesk:
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         """Return the newest log entries about a node or an incident, newest last."""
-        await self.cell.caught_up()
+        for _ in range(READ_AGAIN):
+            await self.cell.caught_up()
+            before = self.belief.last_event_id
+            entries = await self.cell.log.timeline(node=node, incident_id=incident_id, limit=limit)
+            if self.belief.last_event_id == before:
+                return entries
         return await self.cell.log.timeline(node=node, incident_id=incident_id, limit=limit)
 
     async def submit(self, event: Event) -> Logged:
