@@ -23,9 +23,9 @@ class Phase(StrEnum):
     HAND_OVER = "hand_over"
     """Tell people; the node stays out."""
     RETURNING = "returning"
-    """People say it is mended: verify, and give it back."""
+    """People say it is mended, or nothing is wrong with it any more: verify, and give it back."""
     RELEASING = "releasing"
-    """A person took the node back: our hold ends, nothing else is done."""
+    """A person took the node back, or what may be left of a cordon is undone: our hold ends, nothing else is done."""
 
 
 RELEASE_STEPS = (Step("uncordon", Verb.UNCORDON, limit_s=120.0, attempts=3),)
