@@ -9,6 +9,9 @@ from typing import Any
 
 import tomli_w
 
+SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", "scheduler", "playbooks"})
+"""Keys of the controller's configuration that `fleetmend up` has options for, or decides itself."""
+
 HOST_ORDERS = ("run_checks", "collect")
 """This very host is watched but never reset or rebooted by `fleetmend up`."""
 
@@ -36,6 +39,8 @@ class ControllerPlan:
     budget: str
     speedup: float
     playbooks: Path | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings, none of them in SET_HERE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ def write_controller(plan: ControllerPlan, access: Access) -> Path:
             "budget": _budget(plan.budget),
             "scheduler": scheduler,
             **({"playbooks": str(plan.playbooks.absolute())} if plan.playbooks else {}),
+            **plan.more,
         },
     )
 

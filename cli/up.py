@@ -25,6 +25,7 @@ from agent.simulation.neighbours import rack_of
 from cli.broker import CONTROLLER, BrokerError, Mosquitto
 from cli.cell_files import (
     HOST_ORDERS,
+    SET_HERE,
     SIMULATED_ORDERS,
     Access,
     AgentPlan,
@@ -37,6 +38,7 @@ from cli.client import Client, Failed
 from cli.ports import free_port, why_taken
 from controller import keys
 from controller.playbooks import PlaybookErrors, load_directory
+from controller.settings import SettingsError, load_more
 from wire.transport import BrokerAddress
 
 START_LIMIT_S = 60.0
@@ -60,6 +62,7 @@ class Wishes:
     hook: Path | None
     budget: str
     playbooks: Path | None
+    settings: Path | None
     drill_host: bool
 
 
@@ -88,6 +91,11 @@ def this_host() -> str:
 @click.option(
     "--playbooks", type=click.Path(path_type=Path), help="Answer by the playbooks of this directory, not fleetmend's."
 )
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    help="More of the controller's settings (TOML): limits, breakers, freezes, domains, modes, ...",
+)
 @click.option("--drill-host", is_flag=True, help="Let drills write kernel records on this host too (never repairs).")
 def up(**options: Any) -> None:
     """Start a whole cell on this machine: broker, controller, an agent for this host, simulated nodes."""
@@ -95,6 +103,7 @@ def up(**options: Any) -> None:
     _check_budget(wishes.budget)
     _check_playbooks(wishes.playbooks)
     _check_broker(wishes.broker_url)
+    _check_settings(wishes.settings)
     _check_hook(wishes.scheduler, wishes.hook)
     try:
         asyncio.run(Cell(wishes).run())
@@ -121,6 +130,14 @@ def _check_playbooks(directory: Path | None) -> None:
             load_directory(directory)
     except PlaybookErrors as errors:
         raise click.BadParameter(f"no playbooks that can be used:\n{errors}", param_hint="--playbooks") from errors
+
+
+def _check_settings(file: Path | None) -> None:
+    try:
+        if file is not None:
+            load_more(file, SET_HERE)
+    except SettingsError as error:
+        raise click.BadParameter(f"no settings that can be used:\n{error}", param_hint="--settings") from error
 
 
 def _check_broker(url: str) -> None:
@@ -203,6 +220,7 @@ class Cell:
             self.wishes.budget,
             self.wishes.speed,
             self.wishes.playbooks,
+            load_more(self.wishes.settings, SET_HERE) if self.wishes.settings else {},
         )
         _check_free(plan.port)
         self.url = f"http://127.0.0.1:{plan.port}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import available_timezones
 
@@ -431,12 +432,36 @@ def load(path: Path) -> ControllerSettings:
     Raises:
         SettingsError: unreadable, not TOML, or not valid; all problems at once.
     """
+    return _validated(path, _table(path))
+
+
+def load_more(path: Path, taken: Collection[str]) -> dict[str, Any]:
+    """Return a file that adds to settings which somebody else writes, as a table.
+
+    Args:
+        taken: keys that are not the file's to set.
+
+    Raises:
+        SettingsError: unreadable, not TOML, not valid, or setting what is taken; all problems at once.
+    """
+    table = _table(path)
+    theirs = [f"{path}: {key}: it is set elsewhere, leave it out" for key in sorted(set(table) & set(taken))]
+    if theirs:
+        raise SettingsError("\n".join(theirs))
+    _validated(path, {"state": str(path.parent), **table})
+    return table
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from error
+
+
+def _validated(path: Path, raw: dict[str, Any]) -> ControllerSettings:
     try:
         return ControllerSettings.model_validate(raw)
     except ValidationError as error:

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cli.cell_files import Access, ControllerPlan, write_controller
 from cli.children import Child
 from cli.exit_codes import ExitCode
+from controller.policy.rules import Budget, Limit
+from controller.policy.scopes import Scope
+from controller.settings import load
 from tests.cli.conftest import run_cli
 from tests.support.broker import require_mosquitto
 from tests.support.embedded import EmbeddedCell, until
@@ -63,6 +67,29 @@ async def test_the_last_words_of_a_child_are_not_those_of_one_before(tmp_path: P
     await child.stop()
     assert "The Zen of Python" in child.last_words(lines=30)
     assert "an earlier start" not in child.last_words(lines=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[limits]]\nscope = 'rak'\nnodes = 1", "limits.0.scope: Value error, 'rak' is no scope"),
+        ("state = '/elsewhere'", "state: it is set elsewhere, leave it out"),
+        ("limits = [", "not TOML"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_at_once(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "more.toml").write_text(text)
+    result = run_cli("up", "--state", str(tmp_path / "cell"), "--settings", str(tmp_path / "more.toml"))
+    assert result.returncode == 2
+    assert said in " ".join(result.stderr.split())
+    assert not (tmp_path / "cell").exists()
+
+
+def test_more_settings_reach_the_controller(tmp_path: Path) -> None:
+    more = {"limits": [{"scope": "rack", "nodes": 1}], "breakers": []}
+    plan = ControllerPlan(tmp_path, "127.0.0.1", 1, "none", None, "50%", 1.0, more=more)
+    settings = load(write_controller(plan, Access("mqtt://127.0.0.1:1", "", "")))
+    assert (settings.limits[0].limit(), settings.breakers) == (Limit(Scope("rack"), Budget(nodes=1)), [])
 
 
 def test_playbooks_of_ones_own_answer_in_place_of_fleetmends(tmp_path: Path) -> None:
