@@ -27,10 +27,13 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
 
-bench: environment  ## Measure accuracy, latency, the agent's cost, what hangs and the store; writes benchmarks/results
+bench: environment  ## Measure accuracy, latency, intake, store, scale, the agent's cost and what hangs; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@.venv/bin/python -m benchmarks.latency
+	@.venv/bin/python -m benchmarks.cordon_latency
+	@.venv/bin/python -m benchmarks.ingest
+	@.venv/bin/python -m benchmarks.scale
 	@.venv/bin/python -m benchmarks.agent_cost
 	@.venv/bin/python -m benchmarks.hang_proof
 	@.venv/bin/python -m benchmarks.store
