@@ -52,7 +52,23 @@ def tripped(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
 
 
 def _open(belief: Belief, scope: Scope, rule: BreakerRule, count: int) -> events.IncidentOpened:
-    because = f": {rule.because}" if rule.because else ""
+    because, limit = (f": {rule.because}" if rule.because else ""), rule.limit(size_of(belief, scope))
+    reason = Reason(
+        f"The breaker of {scope.words} opened: {count} nodes were taken out within {rule.window_s / 60:g} minutes"
+        f"{because}.",
+        {
+            "scope": str(scope),
+            "taken_out": str(count),
+            "limit": str(limit),
+            "window_s": f"{rule.window_s:g}",
+            "cooldown_s": f"{rule.cooldown_s:g}",
+        },
+        f"fewer than {limit} nodes had been taken out in that time",
+    )
+    return _opened(belief, scope, rule, reason)
+
+
+def _opened(belief: Belief, scope: Scope, rule: BreakerRule, reason: Reason) -> events.IncidentOpened:
     return events.IncidentOpened(
         belief.next_incident_id(),
         node="",
@@ -60,18 +76,7 @@ def _open(belief: Belief, scope: Scope, rule: BreakerRule, count: int) -> events
         fault_class=BREAKER_CLASS,
         playbook=breaker_playbook(rule),
         findings=[],
-        reason=Reason(
-            f"The breaker of {scope.words} opened: {count} nodes were taken out within {rule.window_s / 60:g} minutes"
-            f"{because}.",
-            {
-                "scope": str(scope),
-                "taken_out": str(count),
-                "limit": str(rule.limit(size_of(belief, scope))),
-                "window_s": f"{rule.window_s:g}",
-                "cooldown_s": f"{rule.cooldown_s:g}",
-            },
-            f"fewer than {rule.limit(size_of(belief, scope))} nodes had been taken out in that time",
-        ),
+        reason=reason,
     )
 
 
@@ -121,17 +126,10 @@ def _verdict(breaker: Incident, scope: Scope) -> Reason:
 
 
 def _reopen(belief: Belief, scope: Scope, rule: BreakerRule, breaker: Incident) -> events.IncidentOpened:
-    return events.IncidentOpened(
-        belief.next_incident_id(),
-        node="",
-        device=str(scope),
-        fault_class=BREAKER_CLASS,
-        playbook=breaker_playbook(rule),
-        findings=[],
-        reason=Reason(
-            f"The breaker of {scope.words} opened again: its canary {breaker.canary} had nothing to mend "
-            f"(it ended {breaker.canary_outcome.replace('_', ' ')}).",
-            {"scope": str(scope), "before": breaker.id, "cooldown_s": f"{rule.cooldown_s:g}"},
-            "the canary had been mended, or handed to people",
-        ),
+    reason = Reason(
+        f"The breaker of {scope.words} opened again: its canary {breaker.canary} had nothing to mend "
+        f"(it ended {breaker.canary_outcome.replace('_', ' ')}).",
+        {"scope": str(scope), "before": breaker.id, "cooldown_s": f"{rule.cooldown_s:g}"},
+        "the canary had been mended, or handed to people",
     )
+    return _opened(belief, scope, rule, reason)
