@@ -234,7 +234,8 @@ class Publisher:
 
     async def _publish_level(self) -> None:
         now = self._clock.wall()
-        level = msgspec.structs.replace(self._status(), events_dropped=self._outbox.dropped)
+        connected_at = self._attendance.began_at
+        level = msgspec.structs.replace(self._status(), events_dropped=self._outbox.dropped, connected_at=connected_at)
         payload = messages.encode(self._identity.envelope(level, sent_at=now))
         try:
             await self._transport.publish(self._identity.topic(Channel.STATUS), payload, retain=True)

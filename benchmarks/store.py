@@ -24,7 +24,7 @@ from checks.finding import Action, Finding, Verdict
 from checks.registry import CHECKS
 from controller.events import CheckLevelsChanged, Event, FindingRaised, Logged, NodeSeen, PresenceChanged
 from controller.policy.belief import Belief
-from controller.settings import StoreSection
+from controller.sections.store import StoreSection
 from controller.store.choosing import open_store
 from controller.store.compaction import write_snapshot
 from controller.store.log import EventLog, Receipt, row_of

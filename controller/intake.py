@@ -185,8 +185,9 @@ class Intake:
         status = msgspec.structs.replace(status, observed_at=_plausible(status.observed_at, self.clock()))
         if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
             yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
-        if known.presence == "silent" or (
-            known.presence == "lost" and not retained and envelope.sent_at > known.presence_since
+        is_later = not retained and envelope.sent_at > known.presence_since
+        if known.presence in {"silent", "unknown"} or (
+            known.presence == "lost" and (is_later or self.latest.is_back(envelope.node, status))
         ):
             yield events.PresenceChanged(envelope.node, "online", "a status came")
         yield from _missed_edges(known, envelope, status)

@@ -36,7 +36,9 @@ from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
 from controller.schedulers.slurm import READERS, SlurmScheduler
-from controller.settings import ControllerSettings, NoticeSection, SchedulerSection, SettingsError
+from controller.sections.notices import NoticeSection
+from controller.sections.schedulers import SchedulerSection
+from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import StoreError
 from controller.topology.configured import sources_of

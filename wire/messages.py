@@ -116,6 +116,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """Events that the node gave up because its outbox was full; the level is how they are healed."""
     measures: dict[str, float] = {}
     """Numbers that mean something only beside those of other nodes, see checks/measures.py."""
+    connected_at: float = 0.0
+    """When the connection began on which this is said: the Last Will of an older one is over by it."""
 
 
 class Presence(msgspec.Struct, frozen=True, tag="presence"):

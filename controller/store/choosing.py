@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.leadership import Alone, Leadership
-from controller.settings import StoreSection
+from controller.sections.store import StoreSection
 from controller.store.log import EventLog
 from controller.store.sqlite import SqliteLog
 

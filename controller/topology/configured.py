@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.settings import NetBoxSection, TopologySection
+from controller.sections.topology import NetBoxSection, TopologySection
 from controller.topology import file, ib_fabric, slurm
 from controller.topology.netbox import NetBox
 from controller.topology.source import Source, Unreadable

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
 
@@ -305,7 +306,10 @@ async def test_events_of_an_earlier_boot_keep_their_name(tmp_path: Path) -> None
 
 async def test_the_level_is_retained_and_said_at_once_when_asked_and_every_minute(tmp_path: Path) -> None:
     async with scene(tmp_path) as stage:
-        assert stage.controller.bodies(Channel.STATUS) == [level()]
+        [(_, presence, _)] = [said for said in stage.controller.heard if said[0] is Channel.PRESENCE]
+        assert isinstance(presence.body, Presence)
+        connected_at = presence.body.observed_at
+        assert stage.controller.bodies(Channel.STATUS) == [msgspec.structs.replace(level(), connected_at=connected_at)]
         stage.publisher.publish_status()
         await until(lambda: len(stage.controller.bodies(Channel.STATUS)) == 2)
         await asyncio.sleep(0.05)

@@ -13,7 +13,8 @@ from controller.events import Logged, PresenceChanged
 from controller.housekeeping import Housekeeping
 from controller.policy.rules import Budget, Rules
 from controller.receipts import FORGET_AFTER_S, Receipts
-from controller.settings import ControllerSettings, StoreSection
+from controller.sections.store import StoreSection
+from controller.settings import ControllerSettings
 from controller.store.log import EventLog, Receipt
 from controller.store.postgresql import PostgresqlLog
 from controller.store.snapshot import restore

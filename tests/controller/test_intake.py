@@ -241,9 +241,12 @@ async def presence(door: Door, state: str, observed_at: float) -> str:
     return door.cell.belief.nodes["n1"].presence
 
 
-async def level(door: Door, sent_at: float, *, verdict: str = "ok", retained: bool = False) -> str:
+async def level(
+    door: Door, sent_at: float, *, verdict: str = "ok", retained: bool = False, connected_at: float = 0.0
+) -> str:
     """Hand in a node's status and return how its check is believed to stand then."""
-    body = messages.Status(messages.NodeFacts(), [], {"gpu.ecc": messages.CheckLevel(verdict, 1.0)}, 0, NOW, sent_at)
+    checks = {"gpu.ecc": messages.CheckLevel(verdict, 1.0)}
+    body = messages.Status(messages.NodeFacts(), [], checks, 0, NOW, sent_at, connected_at=connected_at)
     envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 0, sent_at, body)
     address = Address("main", "n1", Channel.STATUS)
     await door.intake.take(Received(address.topic, messages.encode(envelope), retained, lambda: None))
@@ -269,6 +272,20 @@ async def test_a_node_taken_for_lost_is_online_when_it_speaks_later(door: Door) 
         assert door.cell.belief.nodes["n1"].presence == "lost"
     await level(door, NOW + 2.0)
     assert door.cell.belief.nodes["n1"].presence == "online"
+
+
+@pytest.mark.parametrize("will_first", [True, False])
+async def test_a_kept_last_will_is_over_by_a_kept_level_of_a_later_connection(door: Door, will_first: bool) -> None:
+    """A controller that starts cold has nothing else to go by."""
+    if will_first:
+        assert await presence(door, "lost", 10.0) == "lost"
+    await level(door, 21.0, retained=True, connected_at=20.0)
+    assert door.cell.belief.nodes["n1"].presence == "online"
+    assert await presence(door, "lost", 10.0) == "online"
+
+    assert await presence(door, "lost", 20.0) == "lost"
+    await level(door, 21.0, retained=True, connected_at=20.0)
+    assert door.cell.belief.nodes["n1"].presence == "lost"
 
 
 async def test_an_older_level_that_comes_late_changes_nothing_unless_the_clock_was_set_back(door: Door) -> None:

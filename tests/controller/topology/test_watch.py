@@ -15,7 +15,7 @@ from controller.cell import Cell
 from controller.events import NodePlaced, NodeSeen
 from controller.policy.belief import Belief
 from controller.policy.rules import Budget, Rules
-from controller.settings import NetBoxSection, TopologySection
+from controller.sections.topology import NetBoxSection, TopologySection
 from controller.store.sqlite import SqliteLog
 from controller.topology import file, ib_fabric, slurm
 from controller.topology.configured import sources_of

@@ -1,0 +1,29 @@
+"""Who places work on nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from controller.sections.section import Section
+
+
+class SchedulerSection(Section):
+    """Who places work on nodes."""
+
+    kind: Literal["none", "slurm", "command"] = "none"
+    hook: Path | None = Field(default=None, description="kind = command: the operator's own program")
+    slurm_form: Literal["auto", "json", "text"] = Field(
+        default="auto",
+        description="kind = slurm: what its programs are asked for; auto is JSON where they offer it, else text",
+    )
+    interval_s: Annotated[float, Field(gt=0)] = 5.0
+    deadline_s: Annotated[float, Field(gt=0)] = 15.0
+
+    @model_validator(mode="after")
+    def _hook_given(self) -> SchedulerSection:
+        if self.kind == "command" and self.hook is None:
+            raise ValueError("kind = 'command' needs hook = '/path/to/program'")
+        return self
