@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from controller.events import Event, Logged, RulesLoaded, incident_of, kind_of, node_of
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.rollout import loaded
@@ -83,7 +84,7 @@ class Cell:
                 self.recall()
                 continue
             for entry in entries:
-                self.belief.apply(entry)
+                folding.apply(self.belief, entry)
 
     def load_rules(self) -> None:
         """Put it into the log when other rules decide from here on than before, and which playbooks are other ones."""
@@ -153,7 +154,7 @@ class Cell:
 
     def _believe(self, event: Event, now: float) -> Logged:
         entry = Logged(self.belief.last_event_id + 1, now, event)
-        self.belief.apply(entry)
+        folding.apply(self.belief, entry)
         return entry
 
     def _decide(self, now: float) -> list[Logged]:

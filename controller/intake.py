@@ -20,7 +20,7 @@ from controller import events
 from controller.cell import Cell
 from controller.lag import Hearing
 from controller.latest import Latest
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.log import Receipt
 from wire import messages, topics

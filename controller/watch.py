@@ -13,7 +13,7 @@ from controller.adapters import NodeSchedule, Scheduler
 from controller.cell import Cell
 from controller.errors import Permanent, Refused, Retryable
 from controller.events import ScheduleObserved
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 
 log = structlog.get_logger()
 

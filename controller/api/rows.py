@@ -24,10 +24,11 @@ from controller.api.shapes import (
     Overview,
     RolloutShown,
 )
-from controller.policy.belief import Belief, NodeBelief, Raised, health
+from controller.policy.belief import Belief
 from controller.policy.history import DAY_S
 from controller.policy.incident import Incident
 from controller.policy.lemon import WINDOW_S, Score
+from controller.policy.node_belief import NodeBelief, Raised, health
 from controller.policy.places import places_of
 from controller.policy.rules import Rules
 from wire.messages import NodeFacts

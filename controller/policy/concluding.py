@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from checks.finding import Finding
 from controller import events
 from controller.policy.approvals import approval_for, asked
-from controller.policy.belief import Belief, NodeBelief
+from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import recurred, standing
 from controller.policy.playbook import OWN_CHECKS, Verb
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from checks.finding import Finding, Verdict
 from controller import events
 from controller.events import Reason
-from controller.policy.belief import Belief, Raised
+from controller.policy.belief import Belief
 from controller.policy.budget import size_of
 from controller.policy.incident import Incident, Phase
+from controller.policy.node_belief import Raised
 from controller.policy.outbreaks import family_of, window_s
 from controller.policy.playbook import DOMAIN, Playbook, Step, Verb
 from controller.policy.rules import DomainRule, Rules

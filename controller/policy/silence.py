@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from checks.finding import Action, Finding, FindingKey, Verdict
 from controller import events
-from controller.policy.belief import Belief, NodeBelief
+from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 from controller.policy.playbook import Playbook, Step, Verb
 from controller.policy.presence import AGENT_LOST, NODE_LOST
 from controller.policy.rules import Rules

@@ -9,8 +9,9 @@ from controller.api import plan, rows
 from controller.api.cell_view import CellView
 from controller.api.phrases import spaced
 from controller.api.shapes import IncidentRow
-from controller.policy.belief import Belief, NodeBelief, health
+from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief, health
 from controller.policy.scopes import NODE_KIND
 
 MAX_TILES = 1_000

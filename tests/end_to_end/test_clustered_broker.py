@@ -27,7 +27,7 @@ from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscript
 from agent.simulation.machine import SimulatedMachine
 from checks.finding import Action, Finding, Verdict
 from controller import events, keys, settings
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 from controller.service import Controller
 from tests.support.broker import Listener, listening, until
 from tests.support.nats import CELL, CONTROLLER, PASSWORD, NatsCluster, NatsServer, find_nats, running_cluster
