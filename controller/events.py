@@ -373,6 +373,15 @@ class RolloutSettled(msgspec.Struct, frozen=True, tag="rollout.settled"):
     reason: Reason
 
 
+class LogRestored(msgspec.Struct, frozen=True, tag="log.restored"):
+    """The log up to here came from a backup: what happened after that is not in it.
+
+    `through`: the backup's last entry.
+    """
+
+    through: int
+
+
 Event = (
     NodeSeen
     | NodePlaced
@@ -404,6 +413,7 @@ Event = (
     | IncidentReleasing
     | IncidentAborted
     | IncidentClosed
+    | LogRestored
 )
 
 

@@ -117,6 +117,11 @@ def _(_event: events.RulesLoaded) -> str:
 
 
 @headline.register
+def _(event: events.LogRestored) -> str:
+    return f"Restored from a backup that ends with entry {event.through}"
+
+
+@headline.register
 def _(event: events.CheckLevelsChanged) -> str:
     unwell = sorted(name for name, level in event.checks.items() if level.verdict != "ok")
     return f"Checks changed; not ok: {', '.join(unwell)}" if unwell else "Checks changed; every check is ok"

@@ -28,6 +28,7 @@ FOLDS: Mapping[type, Fold] = {
     events.PlaybooksTrusted: rules.trusted,
     events.RolloutBegan: rules.rollout_began,
     events.RolloutSettled: rules.rollout_settled,
+    events.LogRestored: rules.restored,
     events.OperatorActed: operators.acted,
     events.IncidentOpened: incidents.opened,
     events.IncidentJoined: incidents.joined,

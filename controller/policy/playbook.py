@@ -167,7 +167,7 @@ class Playbook:
         precedence: lower wins when findings of several classes come as one burst.
         confirm_s: how long a finding must have stood before an incident opens; 0 acts at once.
         max_at_once: how many incidents of this playbook may hold nodes out at the same time, 0 = no own limit.
-        reversible: whether every step before a repair can be undone; if not, a person is asked, unless a setting says `act`.
+        reversible: whether all before a repair can be undone; if not, people are asked, unless settings trust it
         on_return: what it means when the fault comes back on the same part.
         clears: who may say that the fault is over.
         steps: the automatic part, in order. Jumps go forward only, so every run ends.

@@ -108,7 +108,8 @@ def test_a_persons_own_cordon_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("modes", "expected"), [({}, Mode.ASK), ({"playbook.gpu_lost": "act"}, Mode.ACT), ({"pool.a": "shadow"}, Mode.SHADOW)]
+    ("modes", "expected"),
+    [({}, Mode.ASK), ({"playbook.gpu_lost": "act"}, Mode.ACT), ({"pool.a": "shadow"}, Mode.SHADOW)],
 )
 def test_what_cannot_be_undone_asks_first_unless_a_setting_trusts_it(modes: dict[str, str], expected: Mode) -> None:
     rules = Rules(
