@@ -206,6 +206,7 @@ class Controller:
             topology_errors=topology.errors,
         )
         intake.on_order_ended = front.order_ended
+        intake.on_online = desk.node_came_back
         comparison = Comparison(cell, time.time)
         intake.on_level = comparison.heard
         cell.act = _each(effects.act, topology.note)

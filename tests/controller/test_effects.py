@@ -21,6 +21,7 @@ from controller.store.sqlite import SqliteLog
 from tests.support.policy import GPU_LOST, START, xid
 from wire import messages, topics
 from wire.messages import NodeFacts
+from wire.orders import Order, OrderAction
 from wire.signatures import verify
 
 
@@ -175,3 +176,14 @@ async def test_an_expired_order_is_not_sent_again(bench: Bench) -> None:
     bench.now[0] += 61
     await bench.desk.send_again()
     assert len(bench.link.sent) == 1
+
+
+@pytest.mark.parametrize("bench", [[]], indirect=True)
+async def test_a_node_that_came_back_gets_its_orders_at_once_and_no_others(bench: Bench) -> None:
+    for node in ("n1", "n2"):
+        now = bench.now[0]
+        await bench.desk.send(Order(f"i/{node}", node, OrderAction.RUN_CHECKS, now, now + 60.0, 7))
+    bench.desk.node_came_back("n2")
+    bench.desk.node_came_back("n3")
+    await asyncio.sleep(0.01)
+    assert [topics.parse(topic).node for topic, _ in bench.link.sent] == ["n1", "n2", "n2"]
