@@ -164,30 +164,17 @@ class Controller:
             KeyFileError: the signing key cannot be used.
             StoreError: the event log cannot be opened.
         """
-        state = settings.state
         places = sources_of(settings.topology)
-        event_log = open_store(settings.store, state)
+        event_log = open_store(settings.store, settings.state)
         cell = Cell(event_log, rules_of(settings))
         recalled = cell.recall()
         log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
-        page_url = settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
-        leadership = leadership_of(event_log, socket.gethostname(), page_url)
-        key = keys.load_or_make(settings.signing_key or state / "signing-key.pem")
+        leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
         transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
-        desk = OrderDesk(transport, settings.cell, keys.key_id(key), key, event_log.term, time.time, leadership.leads)
-        scheduler = scheduler_of(settings.scheduler, state)
+        desk = _order_desk(settings, transport, event_log.term, leadership)
+        scheduler = scheduler_of(settings.scheduler, settings.state)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-        effects = Effects(
-            cell,
-            scheduler,
-            notifier_of(settings.tickets, state / "tickets.jsonl"),
-            notifier_of(settings.pages, state / "pages.jsonl"),
-            desk,
-            time.time,
-            page_url=page_url,
-            observe_now=watch.look_now,
-            leads=leadership.leads,
-        )
+        effects = _effects(settings, cell, watch, desk, leadership)
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
         housekeeping = Housekeeping(cell, receipts, settings, time.time)
@@ -205,9 +192,8 @@ class Controller:
             store_use=housekeeping.use,
             topology_errors=topology.errors,
         )
-        intake.on_order_ended = front.order_ended
-        intake.on_online = desk.node_came_back
         comparison = Comparison(cell, time.time)
+        intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
         intake.on_level = comparison.heard
         cell.act = _each(effects.act, topology.note)
         return cls(
@@ -297,6 +283,31 @@ class Controller:
 
     async def _connected(self) -> None:
         log.info("cell.connected", broker=str(self.transport.address), cell=self.settings.cell)
+
+
+def _page_url(settings: ControllerSettings) -> str:
+    return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+
+
+def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: int, leadership: Leadership) -> OrderDesk:
+    key = keys.load_or_make(settings.signing_key or settings.state / "signing-key.pem")
+    return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
+
+
+def _effects(
+    settings: ControllerSettings, cell: Cell, watch: ScheduleWatch, desk: OrderDesk, leadership: Leadership
+) -> Effects:
+    return Effects(
+        cell,
+        watch.scheduler,
+        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
+        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        desk,
+        time.time,
+        page_url=_page_url(settings),
+        observe_now=watch.look_now,
+        leads=leadership.leads,
+    )
 
 
 def _holds(belief: Belief) -> dict[str, NodeSchedule]:
