@@ -1,4 +1,4 @@
-"""Three of ten nodes of five hundred fail at once: every budget holds at every instant, and all are served in the end."""
+"""A third of the nodes fail at once: every budget holds at every instant, and all are served in the end."""
 
 from __future__ import annotations
 
