@@ -41,6 +41,7 @@ from controller.sections.schedulers import SchedulerSection
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import StoreError
+from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
@@ -191,7 +192,7 @@ class Controller:
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
         housekeeping = Housekeeping(cell, receipts, settings, time.time)
-        topology = TopologyWatch(cell, places)
+        topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
         front = FrontDesk(
             cell,
             intake,
