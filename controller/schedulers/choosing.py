@@ -36,7 +36,9 @@ def scheduler_of(settings: ControllerSettings, state: Path) -> Scheduler:
     scheduler: Scheduler
     match section.kind:
         case "kubernetes":
-            scheduler = module.scheduler_of(settings.kubernetes, deadline_s=section.deadline_s)
+            scheduler = module.scheduler_of(
+                settings.kubernetes, deadline_s=section.deadline_s, places=settings.topology.label_table()
+            )
         case "slurm":
             reader = module.READERS[section.slurm_form]
             scheduler = module.SlurmScheduler(deadline_s=section.deadline_s, reader=reader)

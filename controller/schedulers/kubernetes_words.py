@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from checks.finding import Action, Finding, Verdict
 
 CHECK: Final = "k8s.condition"
@@ -52,12 +54,11 @@ class Speaker:
         return Verdict.FAILED if condition.type in self.failed else Verdict.DEGRADED
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """One condition of a node, as its writer wrote it."""
 
     type: str
-    status: str
+    status: str = "Unknown"
     reason: str = ""
     message: str = ""
 

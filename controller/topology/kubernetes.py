@@ -8,7 +8,9 @@ from typing import Final
 
 from controller.policy.places import LEAF, NVLINK_DOMAIN, POOL, RACK, claimed
 
-LABELS: Final[dict[str, tuple[str, ...]]] = {
+LabelTable = Mapping[str, tuple[str, ...]]
+
+LABELS: Final[LabelTable] = {
     NVLINK_DOMAIN: ("nvidia.com/gpu.clique", "network.topology.nvidia.com/accelerator"),
     LEAF: (
         "network.topology.nvidia.com/leaf",
@@ -41,7 +43,7 @@ _AWS_LAYER = re.compile(r"topology\.k8s\.aws/network-node-layer-(\d)")
 """The highest number is the switch that the instance hangs on. Source: Amazon EKS, "Instance topology"."""
 
 
-def places_of(labels: Mapping[str, str], table: Mapping[str, tuple[str, ...]] = LABELS) -> dict[str, tuple[str, ...]]:
+def places_of(labels: Mapping[str, str], table: LabelTable = LABELS) -> dict[str, tuple[str, ...]]:
     """Return where a node stands by its labels, kind → names.
 
     Args:
