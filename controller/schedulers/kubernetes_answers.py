@@ -111,6 +111,13 @@ TABLE = (
         codes=_codes(401),
     ),
     Row(
+        Meaning.RETRY,
+        "it has not loaded its roles yet, or fleetmend is bound to one that does not exist",
+        codes=_codes(403),
+        says=("RBAC: ", "not found"),
+        after_s=2.0,
+    ),
+    Row(
         Meaning.PERMANENT,
         "fleetmend may not do that there; kubernetes/rbac.yaml has all the rights that it needs",
         codes=_codes(403),

@@ -136,7 +136,7 @@ class Mirror(Generic[Found, Kept]):
         """
         await self._tried.wait()
         age_s = self.clock() - self._heard_at
-        if age_s <= MAX_AGE_S:
+        if age_s <= MAX_AGE_S and not isinstance(self.failure, Permanent):
             return
         raise self.failure or Retryable(f"Kubernetes has said nothing of /{self.kind.path} for {age_s:.0f} s")
 
@@ -160,7 +160,7 @@ class Mirror(Generic[Found, Kept]):
         for key in [*(self.items.keys() - found.keys()), *found]:
             if not _newer_than(self.items.get(key), page.metadata.version):
                 self._set(key, found.get(key))
-        self._heard(page.metadata.version)
+        self._version, self._heard_at = page.metadata.version, self.clock()
 
     async def _page(self, params: Mapping[str, str]) -> _Page:
         try:
