@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from checks.finding import Finding
+from controller.policy.places import Places
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -38,6 +41,8 @@ class NodeSchedule:
         foreign_reason: why somebody else holds it, empty when nobody does.
         jobs: ids of the jobs on it now.
         responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
+        said: what others find wrong with the node and tell through the scheduler; not what fleetmend told it.
+        places: where it stands, as far as the scheduler knows.
     """
 
     schedulable: bool
@@ -45,6 +50,8 @@ class NodeSchedule:
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
     responding: bool | None = None
+    said: tuple[Finding, ...] = ()
+    places: Places = field(default_factory=dict)
 
 
 class Scheduler(Protocol):

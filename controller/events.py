@@ -37,7 +37,11 @@ class NodePlaced(msgspec.Struct, frozen=True, tag="node.placed"):
 
 
 class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
-    """A fault began or changed. `origin`: `edge` as it happened, `level` healed from a status, `controller` our own."""
+    """A fault began or changed.
+
+    `origin`: `edge` as it happened, `level` healed from a status, `controller` our own, `scheduler` what others say of
+    the node there.
+    """
 
     node: str
     boot_id: str

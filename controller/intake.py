@@ -35,6 +35,9 @@ MAX_SEQ = 2**53
 MAX_BOOT_ID = 128
 """Source: our choice; a Linux boot id has 36 letters, and a log must be able to store and index whatever comes."""
 
+NOT_THE_NODES = frozenset({"controller", "scheduler"})
+"""Origins of findings about which a node's own status says nothing."""
+
 MAX_CLOCK_AHEAD_S = 300.0
 """How far ahead of ours a node's clock may be before its stamps are taken as our own time instead."""
 
@@ -294,7 +297,7 @@ def _missed_edges(known: NodeBelief, envelope: messages.Envelope, status: messag
             continue
         yield events.FindingRaised(known.name, envelope.boot_id, finding, status.observed_at, origin="level")
     for key, raised in known.findings.items():
-        if raised.origin == "controller" or key in shown or known.edges.get(key, 0.0) >= status.observed_at:
+        if raised.origin in NOT_THE_NODES or key in shown or known.edges.get(key, 0.0) >= status.observed_at:
             continue
         because = "The node's full status no longer shows it."
         yield events.FindingCleared(known.name, key, because, status.observed_at, origin="level")

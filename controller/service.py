@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from controller import keys, playbooks
-from controller.adapters import NodeSchedule, Notifier, Scheduler
+from controller.adapters import NodeSchedule, Notifier
 from controller.api.app import create_app
 from controller.cell import Cell
 from controller.comparison import Comparison
@@ -33,14 +33,13 @@ from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.receipts import Receipts
-from controller.schedulers.command import CommandScheduler
+from controller.schedulers import choosing
 from controller.schedulers.none import NoScheduler
-from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.sections.notices import NoticeSection
-from controller.sections.schedulers import SchedulerSection
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import StoreError
+from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
@@ -112,18 +111,6 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def scheduler_of(section: SchedulerSection, state: Path) -> Scheduler:
-    """Return the adapter that the settings name."""
-    match section.kind:
-        case "slurm":
-            return SlurmScheduler(deadline_s=section.deadline_s, reader=READERS[section.slurm_form])
-        case "command":
-            assert section.hook is not None
-            return CommandScheduler(section.hook, deadline_s=section.deadline_s)
-        case "none":
-            return NoScheduler(state / "holds.json")
-
-
 def notifier_of(section: NoticeSection, default: Path) -> Notifier:
     """Return the adapter that the settings name."""
     if section.kind == "webhook":
@@ -163,6 +150,7 @@ class Controller:
             Unreadable: with every problem of every file that says where nodes stand.
             KeyFileError: the signing key cannot be used.
             StoreError: the event log cannot be opened.
+            SettingsError: the scheduler's cluster cannot be used.
         """
         places = sources_of(settings.topology)
         event_log = open_store(settings.store, settings.state)
@@ -172,13 +160,13 @@ class Controller:
         leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
         transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
         desk = _order_desk(settings, transport, event_log.term, leadership)
-        scheduler = scheduler_of(settings.scheduler, settings.state)
+        scheduler = choosing.scheduler_of(settings, settings.state)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
         effects = _effects(settings, cell, watch, desk, leadership)
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
         housekeeping = Housekeeping(cell, receipts, settings, time.time)
-        topology = TopologyWatch(cell, places)
+        topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
         front = FrontDesk(
             cell,
             intake,
@@ -232,6 +220,7 @@ class Controller:
             await self._serve()
         finally:
             await self.effects.close()
+            await choosing.close(self.watch.scheduler)
             await runner.cleanup()
             await self.leadership.close()
             self.cell.log.close()

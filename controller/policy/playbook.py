@@ -122,8 +122,10 @@ class Step:
     retry: Retry | None = None
 
 
-OWN_CHECKS = frozenset({"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier"})
-"""What the controller itself finds: no node can be asked to look again."""
+OWN_CHECKS = frozenset(
+    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition"}
+)
+"""What the controller itself finds, or is told by others than the node: no node can be asked to look again."""
 
 EVERY_SITE_CHECK = f"{FAMILY}.*"
 """Stands for every check that a site adds, whose names nobody knows here."""

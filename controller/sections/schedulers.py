@@ -13,7 +13,7 @@ from controller.sections.section import Section
 class SchedulerSection(Section):
     """Who places work on nodes."""
 
-    kind: Literal["none", "slurm", "command"] = "none"
+    kind: Literal["none", "slurm", "command", "kubernetes"] = "none"
     hook: Path | None = Field(default=None, description="kind = command: the operator's own program")
     slurm_form: Literal["auto", "json", "text"] = Field(
         default="auto",

@@ -20,7 +20,7 @@ from controller.topology.source import Map, Source, Unreadable
 
 log = structlog.get_logger()
 
-OURS = ("file", "netbox", "slurm", "ib_fabric")
+OURS = ("file", "netbox", "slurm", "kubernetes", "ib_fabric")
 """Sources that are read here; others speak for themselves."""
 
 BATCH = 500

@@ -125,12 +125,14 @@ class Clock:
 
 @dataclass(slots=True)
 class Holds:
-    """A scheduler: who holds which node, and which jobs run where."""
+    """A scheduler: who holds which node, which jobs run where, what others say of it and where it stands."""
 
     name: str = "memory"
     held: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    said: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    places: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)
 
     async def observe(self) -> Mapping[str, NodeSchedule]:
@@ -138,7 +140,8 @@ class Holds:
 
     def _seen(self, name: str) -> NodeSchedule:
         held, foreign = self.held.get(name, ""), self.foreign.get(name, "")
-        return NodeSchedule(not held and not foreign, held, foreign, self.jobs.get(name, ()))
+        said, places = self.said.get(name, ()), self.places.get(name, {})
+        return NodeSchedule(not held and not foreign, held, foreign, self.jobs.get(name, ()), said=said, places=places)
 
     async def cordon(self, node: str, hold: Hold) -> str:
         if node in self.foreign:
