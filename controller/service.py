@@ -33,9 +33,9 @@ from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.receipts import Receipts
+from controller.schedulers import slurm_configured
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
-from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.sections.notices import NoticeSection
 from controller.sections.schedulers import SchedulerSection
 from controller.settings import ControllerSettings, SettingsError
@@ -116,7 +116,7 @@ def scheduler_of(section: SchedulerSection, state: Path) -> Scheduler:
     """Return the adapter that the settings name."""
     match section.kind:
         case "slurm":
-            return SlurmScheduler(deadline_s=section.deadline_s, reader=READERS[section.slurm_form])
+            return slurm_configured.scheduler_of(section)
         case "command":
             assert section.hook is not None
             return CommandScheduler(section.hook, deadline_s=section.deadline_s)
