@@ -278,8 +278,10 @@ class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
 
     Attributes:
         state: `delayed`: the same attempt is tried again at `retry_at`; `accepted`: it was taken up, and the node must
-            show it; `in_doubt`: nobody knows whether it was.
+            show it; `waiting`: it goes on, and `because` says what is waited for; `in_doubt`: nobody knows whether it
+            was.
         failures: how often this attempt failed so far.
+        until: the step lasts at least until then, whatever its limit, 0 when the limit holds.
     """
 
     incident_id: str
@@ -290,6 +292,7 @@ class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
     because: str
     failures: int = 0
     retry_at: float = 0.0
+    until: float = 0.0
 
 
 class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):

@@ -58,6 +58,7 @@ _ENDED = {
 _PROGRESS = {
     "delayed": "failed and is tried again",
     "accepted": "was taken up",
+    "waiting": "goes on",
     "in_doubt": "may or may not have happened; the node is watched",
 }
 

@@ -25,7 +25,7 @@ def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded
     if intent is None:
         return None
     verdict = _JUDGES.get(Verb(intent.verb), _never)(belief, incident, now)
-    if verdict is None and now >= intent.expires_at and intent.verb in _JUDGES:
+    if verdict is None and now >= incident.ends_by and intent.verb in _JUDGES:
         verdict = _late(belief, incident, now)
     if verdict is None:
         return None
@@ -43,7 +43,7 @@ def _late(belief: Belief, incident: Incident, now: float) -> tuple[str, str]:
 def _why_late(belief: Belief, incident: Incident, now: float) -> str:
     """Return what was waited for in vain; a node that is not heard is named with the beginning of its silence."""
     assert incident.intent is not None
-    verb, limit_s = incident.intent.verb, incident.intent.expires_at - incident.intent_at
+    verb, limit_s = incident.intent.verb, incident.ends_by - incident.intent_at
     since = belief.silent.get(incident.node)
     if since is None:
         return f"It did not end within {limit_s:.0f} s."

@@ -45,6 +45,10 @@ ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REB
 """Steps that the node carries out by a signed order."""
 
 
+BY_NODE, BY_SCHEDULER = "node", "scheduler"
+"""Who reboots a node: its own agent by a signed order, or the scheduler's daemon on it."""
+
+
 class Mode(StrEnum):
     """How far a playbook may go by itself."""
 
@@ -107,8 +111,8 @@ class Step:
         on_failure: name of a later step, or `hand_over`.
         attempts: how often the step is tried before it has failed.
         parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`),
-            `restart_service` may have `service`, `ticket` has `team`, `page` has `severity`, `wait` and `probation`
-            have `for_s`, `approve` has `question`.
+            `restart_service` may have `service`, `reboot` may have `by` (`node` or `scheduler`), `ticket` has `team`,
+            `page` has `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
         retry: how long each next attempt waits; `None` leaves it to the verb.
     """
 

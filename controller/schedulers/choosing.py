@@ -32,21 +32,23 @@ def scheduler_of(settings: ControllerSettings, state: Path) -> Scheduler:
         SettingsError: the settings name a cluster that cannot be used.
     """
     section = settings.scheduler
-    module: Any = import_module(f"controller.schedulers.{section.kind}")
     scheduler: Scheduler
     match section.kind:
         case "kubernetes":
-            scheduler = module.scheduler_of(
+            scheduler = _module("kubernetes").scheduler_of(
                 settings.kubernetes, deadline_s=section.deadline_s, places=settings.topology.label_table()
             )
         case "slurm":
-            reader = module.READERS[section.slurm_form]
-            scheduler = module.SlurmScheduler(deadline_s=section.deadline_s, reader=reader)
+            scheduler = _module("slurm_configured").scheduler_of(section)
         case "command":
-            scheduler = module.CommandScheduler(section.hook, deadline_s=section.deadline_s)
+            scheduler = _module("command").CommandScheduler(section.hook, deadline_s=section.deadline_s)
         case "none":
-            scheduler = module.NoScheduler(state / "holds.json")
+            scheduler = _module("none").NoScheduler(state / "holds.json")
     return scheduler
+
+
+def _module(name: str) -> Any:
+    return import_module(f"controller.schedulers.{name}")
 
 
 async def close(scheduler: Scheduler) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from controller.sections.section import Section
+from controller.sections.slurm import SlurmSection
 
 
 class SchedulerSection(Section):
@@ -19,6 +20,7 @@ class SchedulerSection(Section):
         default="auto",
         description="kind = slurm: what its programs are asked for; auto is JSON where they offer it, else text",
     )
+    slurm: SlurmSection = SlurmSection()
     interval_s: Annotated[float, Field(gt=0)] = 5.0
     deadline_s: Annotated[float, Field(gt=0)] = 15.0
 
