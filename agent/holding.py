@@ -6,6 +6,7 @@ GPUs, as NVML last told them; that nobody can tell is never taken for none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -68,6 +69,8 @@ class Holding:
     publish: Callable[[], None] = lambda: None
     _fresh_from_s: float = 0.0
     """Monotonic: processes that were read before are not believed."""
+    _wanted: bool = False
+    """Processes are to be read anew: by `watch`, for an order is answered without waiting for NVML."""
 
     async def hold(self, order: Order) -> Done:
         """Hold the node for the order's incident.
@@ -83,7 +86,7 @@ class Holding:
         if standing.ours is None:
             reason = order.parameters.get("reason", "")
             self._write(lambda: self.flag.put(Flag(order.incident_id, reason, self.clock.wall(), order.order_id)))
-            await self._look_anew()
+            self._fresh_from_s, self._wanted = math.inf, True
         said = await self.targets.follow(self.flag.folder, held=True)
         self.publish()
         already = " already" if standing.ours is not None else ""
@@ -125,10 +128,10 @@ class Holding:
             if now != before:
                 self.publish()
             before = now
-            if (now.held_by or now.foreign) and self.clock.monotonic() - looked_at >= JOBS_LOOK_S:
-                looked_at = self.clock.monotonic()
-                if now.jobs or now.jobs_unknown:
-                    await self._look_anew()
+            is_held, age_s = bool(now.held_by or now.foreign), self.clock.monotonic() - looked_at
+            if self._wanted or (is_held and age_s >= JOBS_LOOK_S and (now.jobs or now.jobs_unknown)):
+                self._wanted, looked_at = False, self.clock.monotonic()
+                await self._look_anew()
 
     def _look(self) -> Standing:
         try:
@@ -144,15 +147,15 @@ class Holding:
 
     async def _look_anew(self) -> None:
         """Have the processes read that are on the GPUs now, and not a minute ago."""
-        self._fresh_from_s = self.clock.monotonic()
         await self.forget()
+        self._fresh_from_s = self.clock.monotonic()
         await self.looking.run_checks((count.ID,))
 
     def _jobs(self) -> tuple[tuple[str, ...], str]:
         """Return the jobs, and why they cannot be told, empty when they can."""
         reading = self.looking.last_readings.get(NvmlReading.SOURCE)
         if reading is None or reading.at_s < self._fresh_from_s:
-            return (), "NVML has not been read since"
+            return (), "NVML has not been asked since"
         if reading.failure == "library_not_found" and not reading.expected:
             return (), "this node has no NVIDIA GPU, and of other work nobody tells"
         if reading.failure:

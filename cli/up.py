@@ -85,7 +85,7 @@ def this_host() -> str:
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides whether simulated repairs succeed.")
 @click.option("--speed", type=click.FloatRange(1), default=360.0, show_default=True, help="Simulated seconds a second.")
 @click.option("--broker", "broker_url", default="", help="Use this MQTT broker (mqtt://host:port), start none.")
-@click.option("--scheduler", type=click.Choice(["none", "slurm", "command"]), default="none", show_default=True)
+@click.option("--scheduler", type=click.Choice(["none", "slurm", "command", "node"]), default="none", show_default=True)
 @click.option("--hook", type=click.Path(path_type=Path, exists=True), help="Program for --scheduler command.")
 @click.option("--budget", default="50%", show_default=True, help="Most nodes out at once: a number or a percentage.")
 @click.option(

@@ -24,7 +24,7 @@ from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
-from controller.events import Logged
+from controller.events import Logged, OrderEnded
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
@@ -34,6 +34,7 @@ from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
+from controller.schedulers.node import NodeScheduler
 from controller.schedulers.none import NoScheduler
 from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.sections.notices import NoticeSection
@@ -45,6 +46,7 @@ from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
 from wire import topics
+from wire.messages import Status
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -112,9 +114,11 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def scheduler_of(section: SchedulerSection, state: Path) -> Scheduler:
+def scheduler_of(section: SchedulerSection, state: Path, desk: OrderDesk) -> Scheduler:
     """Return the adapter that the settings name."""
     match section.kind:
+        case "node":
+            return NodeScheduler(desk, time.time, deadline_s=section.deadline_s)
         case "slurm":
             return SlurmScheduler(deadline_s=section.deadline_s, reader=READERS[section.slurm_form])
         case "command":
@@ -175,7 +179,7 @@ class Controller:
         key = keys.load_or_make(settings.signing_key or state / "signing-key.pem")
         transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
         desk = OrderDesk(transport, settings.cell, keys.key_id(key), key, event_log.term, time.time, leadership.leads)
-        scheduler = scheduler_of(settings.scheduler, state)
+        scheduler = scheduler_of(settings.scheduler, state, desk)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
         effects = Effects(
             cell,
@@ -208,6 +212,8 @@ class Controller:
         intake.on_order_ended = front.order_ended
         comparison = Comparison(cell, time.time)
         intake.on_level = comparison.heard
+        if isinstance(scheduler, NodeScheduler):
+            _listen(scheduler, intake)
         cell.act = _each(effects.act, topology.note)
         return cls(
             settings,
@@ -315,6 +321,21 @@ def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:
             listener(entry)
 
     return tell
+
+
+def _listen(scheduler: NodeScheduler, intake: Intake) -> None:
+    """Let the nodes be heard by what takes them out of service, too."""
+    level, ended = intake.on_level, intake.on_order_ended
+
+    def take_level(node: str, said: Status) -> None:
+        level(node, said)
+        scheduler.heard(node, said)
+
+    def take_answer(event: OrderEnded) -> None:
+        ended(event)
+        scheduler.order_ended(event)
+
+    intake.on_level, intake.on_order_ended = take_level, take_answer
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

@@ -42,9 +42,7 @@ LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT,
 QUICK_EFFECTS = frozenset({Verb.CORDON, Verb.UNCORDON, Verb.TICKET, Verb.PAGE})
 """Steps that are over within seconds and must not be abandoned half-way: whoever wants to stop waits for them."""
 
-ORDERS = frozenset(
-    {Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.VERIFY}
-)
+ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.VERIFY})
 """Steps that the node carries out by a signed order."""
 
 

@@ -13,7 +13,9 @@ from controller.sections.section import Section
 class SchedulerSection(Section):
     """Who places work on nodes."""
 
-    kind: Literal["none", "slurm", "command"] = "none"
+    kind: Literal["none", "slurm", "command", "node"] = Field(
+        default="none", description="node: the nodes hold themselves, by orders that their agents must allow"
+    )
     hook: Path | None = Field(default=None, description="kind = command: the operator's own program")
     slurm_form: Literal["auto", "json", "text"] = Field(
         default="auto",
