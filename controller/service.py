@@ -24,7 +24,7 @@ from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
-from controller.events import Logged
+from controller.events import Logged, OrderEnded
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
@@ -34,6 +34,7 @@ from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.receipts import Receipts
 from controller.schedulers import choosing
+from controller.schedulers.node import NodeScheduler
 from controller.schedulers.none import NoScheduler
 from controller.sections.notices import NoticeSection
 from controller.settings import ControllerSettings, SettingsError
@@ -44,6 +45,7 @@ from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
 from wire import topics
+from wire.messages import Status
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -160,7 +162,7 @@ class Controller:
         leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
         transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
         desk = _order_desk(settings, transport, event_log.term, leadership)
-        scheduler = choosing.scheduler_of(settings, settings.state)
+        scheduler = choosing.scheduler_of(settings, settings.state, desk)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
         effects = _effects(settings, cell, watch, desk, leadership)
         receipts = Receipts.recall(event_log)
@@ -183,6 +185,8 @@ class Controller:
         comparison = Comparison(cell, time.time)
         intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
         intake.on_level = comparison.heard
+        if isinstance(scheduler, NodeScheduler):
+            _listen(scheduler, intake)
         cell.act = _each(effects.act, topology.note)
         return cls(
             settings,
@@ -316,6 +320,21 @@ def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:
             listener(entry)
 
     return tell
+
+
+def _listen(scheduler: NodeScheduler, intake: Intake) -> None:
+    """Let the nodes be heard by what takes them out of service, too."""
+    level, ended = intake.on_level, intake.on_order_ended
+
+    def take_level(node: str, said: Status) -> None:
+        level(node, said)
+        scheduler.heard(node, said)
+
+    def take_answer(event: OrderEnded) -> None:
+        ended(event)
+        scheduler.order_ended(event)
+
+    intake.on_level, intake.on_order_ended = take_level, take_answer
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

@@ -99,6 +99,25 @@ class NodeFacts(msgspec.Struct, frozen=True):
     guids: list[str] = []
 
 
+class NodeHold(msgspec.Struct, frozen=True):
+    """Who keeps new work off a node that has no scheduler, and what works on it now.
+
+    Attributes:
+        held_by: our incident, empty when we do not hold it; `reason` and `since` (Unix time) belong to it.
+        foreign: why somebody else holds it, empty when nobody does.
+        jobs: what is on its GPUs; `jobs_unknown` says why that cannot be told, and then no job proves nothing.
+        unknown: why it cannot be told who holds it.
+    """
+
+    held_by: str = ""
+    reason: str = ""
+    since: float = 0.0
+    foreign: str = ""
+    jobs: list[str] = []
+    jobs_unknown: str = ""
+    unknown: str = ""
+
+
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """The whole level of a node: everything raised now, every check, what is still unsent."""
 
@@ -118,6 +137,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """Numbers that mean something only beside those of other nodes, see checks/measures.py."""
     connected_at: float = 0.0
     """When the connection began on which this is said: the Last Will of an older one is over by it."""
+    hold: NodeHold | None = None
+    """Absent from a node that takes no orders to hold itself."""
 
 
 class Presence(msgspec.Struct, frozen=True, tag="presence"):

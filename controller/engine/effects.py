@@ -299,6 +299,7 @@ _ACTIONS = {
     Verb.COLLECT: OrderAction.COLLECT,
     Verb.RESTART_SERVICE: OrderAction.RESTART_SERVICE,
     Verb.RESET_GPU: OrderAction.RESET_GPU,
+    Verb.RELOAD_DRIVER: OrderAction.RELOAD_DRIVER,
     Verb.REBOOT: OrderAction.REBOOT,
     Verb.VERIFY: OrderAction.RUN_CHECKS,
 }

@@ -78,6 +78,7 @@ _SAYS = {
     Verb.COLLECT: "gather evidence for the ticket",
     Verb.RESTART_SERVICE: "restart {service}",
     Verb.RESET_GPU: "reset the GPU",
+    Verb.RELOAD_DRIVER: "unload the NVIDIA driver and load it again",
     Verb.REBOOT: "reboot the node",
     Verb.POWER_CYCLE: "switch the node off and on by its BMC",
     Verb.WAIT: "wait {for}",

@@ -121,6 +121,7 @@ _JUDGES: dict[Verb, Callable[[Belief, Incident, float], Verdict]] = {
     Verb.COLLECT: _order,
     Verb.RESTART_SERVICE: _order,
     Verb.RESET_GPU: _order,
+    Verb.RELOAD_DRIVER: _order,
     Verb.REBOOT: _reboot,
     Verb.POWER_CYCLE: _reboot,
     Verb.VERIFY: _verify,

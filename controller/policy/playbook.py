@@ -20,6 +20,7 @@ class Verb(StrEnum):
     COLLECT = "collect"
     RESTART_SERVICE = "restart_service"
     RESET_GPU = "reset_gpu"
+    RELOAD_DRIVER = "reload_driver"
     REBOOT = "reboot"
     POWER_CYCLE = "power_cycle"
     WAIT = "wait"
@@ -31,17 +32,17 @@ class Verb(StrEnum):
     PAGE = "page"
 
 
-REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POWER_CYCLE})
+REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.POWER_CYCLE})
 """Steps that change the machine. Only one incident of a node may be inside them at a time."""
 
 
-LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POWER_CYCLE)
+LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.POWER_CYCLE)
 """The rungs of the repair ladder, weakest first. Above them are only people."""
 
 QUICK_EFFECTS = frozenset({Verb.CORDON, Verb.UNCORDON, Verb.TICKET, Verb.PAGE})
 """Steps that are over within seconds and must not be abandoned half-way: whoever wants to stop waits for them."""
 
-ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.VERIFY})
+ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.VERIFY})
 """Steps that the node carries out by a signed order."""
 
 
@@ -111,8 +112,9 @@ class Step:
         on_failure: name of a later step, or `hand_over`.
         attempts: how often the step is tried before it has failed.
         parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`),
-            `restart_service` may have `service`, `reboot` may have `by` (`node` or `scheduler`), `ticket` has `team`,
-            `page` has `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
+            `restart_service` may have `service`, `reset_gpu` may have `neighbours` (`keep` or `reset`), `reboot` may
+            have `by` (`node` or `scheduler`) and `force` (`never` or `when_stuck`), `ticket` has `team`, `page` has
+            `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
         retry: how long each next attempt waits; `None` leaves it to the verb.
     """
 

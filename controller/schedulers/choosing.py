@@ -5,11 +5,13 @@ Only the one that is chosen is imported: the client of Kubernetes alone takes 0.
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from controller.adapters import Scheduler
+from controller.engine.orders import OrderDesk
 from controller.settings import ControllerSettings
 
 
@@ -22,11 +24,12 @@ class Closing(Protocol):
         ...
 
 
-def scheduler_of(settings: ControllerSettings, state: Path) -> Scheduler:
+def scheduler_of(settings: ControllerSettings, state: Path, desk: OrderDesk) -> Scheduler:
     """Return the adapter that the settings name.
 
     Args:
         state: directory for what an adapter has to remember itself.
+        desk: gives orders, for nodes that hold themselves.
 
     Raises:
         SettingsError: the settings name a cluster that cannot be used.
@@ -42,6 +45,8 @@ def scheduler_of(settings: ControllerSettings, state: Path) -> Scheduler:
             scheduler = _module("slurm_configured").scheduler_of(section)
         case "command":
             scheduler = _module("command").CommandScheduler(section.hook, deadline_s=section.deadline_s)
+        case "node":
+            scheduler = _module("node").NodeScheduler(desk, time.time, deadline_s=section.deadline_s)
         case "none":
             scheduler = _module("none").NoScheduler(state / "holds.json")
     return scheduler

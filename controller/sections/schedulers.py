@@ -14,7 +14,9 @@ from controller.sections.slurm import SlurmSection
 class SchedulerSection(Section):
     """Who places work on nodes."""
 
-    kind: Literal["none", "slurm", "command", "kubernetes"] = "none"
+    kind: Literal["none", "node", "slurm", "kubernetes", "command"] = Field(
+        default="none", description="node: the nodes hold themselves, by orders that their agents must allow"
+    )
     hook: Path | None = Field(default=None, description="kind = command: the operator's own program")
     slurm_form: Literal["auto", "json", "text"] = Field(
         default="auto",
