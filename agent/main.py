@@ -14,11 +14,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from agent import boots
+from agent.bundles.keeper import Keeper, Whose
 from agent.clock import Clock
 from agent.desk import Desk
 from agent.node import Node, node_of
@@ -34,7 +36,7 @@ from checks.check import Check
 from checks.readings import LastEnd
 from checks.registry import CHECKS
 from wire.logs import configure_logging
-from wire.messages import AgentStarted, NodeFacts
+from wire.messages import AgentStarted, EvidenceEnded, NodeFacts
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -75,6 +77,7 @@ class Agent:
     readiness: Readiness
     clock: Clock
     observer: Observer
+    bundles: Keeper
 
     async def run(self, ending: Ending) -> None:
         """Work until the end is wanted, then stop in order.
@@ -86,6 +89,7 @@ class Agent:
         working = asyncio.create_task(self._work(), name="working")
         waiting = asyncio.create_task(ending.wanted.wait(), name="waiting for the end")
         try:
+            self.bundles.start()
             self.readiness.tell(READY)
             done, _ = await asyncio.wait({publishing, working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -140,6 +144,13 @@ def assemble(
         last_end=last_end,
         clock=clock,
     )
+    bundles = Keeper(
+        settings.state_directory / "evidence",
+        settings.evidence,
+        Whose(settings.node, boot_id, version, node.machine.simulated),
+        tell=partial(_tell_ended, node, desk, bell),
+        clock=clock,
+    )
     orders = Orders(
         _rules(settings),
         machine=node.machine,
@@ -148,6 +159,7 @@ def assemble(
         journal=node.outbox,
         notify=bell.ring,
         clock=clock,
+        bundles=bundles,
     )
     attendance = Attendance(Identity(settings.cell, settings.node, boot_id), clock)
     publisher = Publisher(
@@ -160,7 +172,7 @@ def assemble(
         clock=clock,
     )
     bell.answer = publisher.notify
-    return Agent(node, runner, orders, publisher, readiness, clock, observer)
+    return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles)
 
 
 def announce(node: Node, boot_id: str, *, version: str, clock: Clock) -> tuple[LastEnd | None, int]:
@@ -214,6 +226,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML")
     parser.add_argument("--check", action="store_true", help="only say whether the configuration is valid")
     return parser.parse_args(arguments)
+
+
+def _tell_ended(node: Node, desk: Desk, bell: Doorbell, ended: EvidenceEnded) -> None:
+    desk.note_event(node.outbox.put(ended, ended.observed_at))
+    bell.ring()
 
 
 def _observer(settings: Settings, boot_id: str, *, now: float) -> Observer:

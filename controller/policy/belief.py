@@ -15,7 +15,7 @@ from controller import events
 from controller.policy import places
 from controller.policy.approvals import RETURN, asked
 from controller.policy.history import DRILL_S, History
-from controller.policy.incident import Approval, Incident, Phase
+from controller.policy.incident import Approval, Bundle, Incident, Phase
 from controller.policy.ledger import ScopeLedger
 from controller.policy.lemon import LEMON_KEY, Failure, Failures, counts_as_failure, weight_of
 from controller.policy.outbreaks import Outbreaks
@@ -387,6 +387,32 @@ class Belief:
         if incident is not None and incident.intent is not None and incident.intent.key == event.order_id:
             incident.order = event
             incident.evidence = {**incident.evidence, **event.evidence}
+
+    @_apply.register
+    def _(self, event: events.EvidenceEnded, at: float) -> None:
+        incident = self.incidents.get(event.incident_id)
+        known = incident.bundles.get(event.upload) if incident is not None else None
+        if incident is None or incident.node != event.node or (known is not None and known.state == "stored"):
+            return
+        incident.bundles[event.upload] = Bundle(
+            event.upload, event.outcome, event.because, event.size_bytes, event.sha256, at=at
+        )
+
+    @_apply.register
+    def _(self, event: events.EvidenceStored, at: float) -> None:
+        incident = self.incidents.get(event.incident_id)
+        if incident is not None:
+            incident.bundles[event.upload] = Bundle(
+                event.upload, "stored", "", event.size_bytes, event.sha256, event.url, at
+            )
+
+    @_apply.register
+    def _(self, event: events.EvidenceRemoved, at: float) -> None:
+        incident = self.incidents.get(event.incident_id)
+        if incident is not None and event.upload in incident.bundles:
+            incident.bundles[event.upload] = replace(
+                incident.bundles[event.upload], state="removed", because=event.because, url="", at=at
+            )
 
     @_apply.register
     def _(self, event: events.ScheduleObserved, _at: float) -> None:
