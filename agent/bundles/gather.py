@@ -52,7 +52,7 @@ LEVEL: Final = 3
 NOT_RUN: Final = Ran("", 0.0)
 
 HEADROOM: Final = MIB
-"""Between the files and the packed bundle, for what cannot be compressed, and the manifest."""
+"""For the manifest and for what cannot be compressed, in the bundle as on the disk."""
 
 
 class Gathering:
@@ -200,7 +200,7 @@ class Gathering:
         """
         used = sum(said.size_bytes for said in self._said)
         free = shutil.disk_usage(self._folder).free - self._plan.keep_free_bytes
-        room, disk = self._plan.most_bytes - HEADROOM - used, (free - used) // 2
+        room, disk = self._plan.most_bytes - HEADROOM - used, (free - used - HEADROOM) // 2
         if room <= 0:
             raise DiskFull(f"the bundle is as long as it may be, {self._plan.most_bytes} bytes")
         if disk <= 0:
