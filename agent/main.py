@@ -150,6 +150,7 @@ def assemble(
         Whose(settings.node, boot_id, version, node.machine.simulated),
         tell=partial(_tell_ended, node, desk, bell),
         clock=clock,
+        inventory=settings.approved_inventory,
     )
     orders = Orders(
         _rules(settings),

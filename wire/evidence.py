@@ -4,7 +4,7 @@ A grant rides in the parameters of a signed order, so a node believes it as it b
 controller in turn is the token in it, which the controller signed and nobody else can make (wire/grants.py): a node can
 neither send more than it may, nor later, nor in the name of another node.
 
-The upload itself speaks tus 1.0 (core, creation), see docs/reference/evidence-upload.md.
+The upload itself speaks tus 1.0 (core, creation), see docs/how-to/evidence.md.
 """
 
 from __future__ import annotations

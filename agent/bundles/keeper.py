@@ -21,6 +21,7 @@ import structlog
 from agent.bundles.plan import PACKED, PLAN, Origin, Packed, Plan, Said, load_packed, load_plan
 from agent.clock import Clock
 from agent.settings import Bundles
+from agent.small_file import read_file
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
 from wire.evidence import SINCE, UPLOAD_ID, BadUpload, Grant, grant_in
 from wire.messages import EvidenceEnded
@@ -33,6 +34,10 @@ SEND: Final = (sys.executable, "-m", "agent.bundles.send")
 
 MOST_WAITING: Final = 3
 """Bundles that wait to be sent; the oldest goes when one more comes. Source: our choice; they share the state disk."""
+
+INVENTORY: Final = "inventory.toml"
+MOST_INVENTORY_BYTES: Final = 1 << 20
+"""Source: agent/manifest_file.py, which refuses a longer one."""
 
 MARGIN_S: Final = 10.0
 """Between the end of a gathering and that of its order, for the answer. Source: our choice."""
@@ -96,6 +101,7 @@ class Keeper:
 
     Attributes:
         folder: where they lie, on the state disk.
+        inventory: the file of what was approved for this host, copied in where it is there.
         tell: takes what became of a bundle.
     """
 
@@ -104,6 +110,7 @@ class Keeper:
     whose: Whose
     tell: Callable[[EvidenceEnded], None]
     clock: Clock = field(default_factory=Clock)
+    inventory: Path | None = None
     gather_command: tuple[str, ...] = GATHER
     send_command: tuple[str, ...] = SEND
     _stuck: dict[str, int] = field(default_factory=dict)
@@ -163,7 +170,7 @@ class Keeper:
         return Plan(
             origin,
             grant,
-            dict(texts),
+            {**texts, **self._approved()},
             limit_s,
             most_bytes=min(self.settings.most_bytes, grant.most_bytes),
             file_bytes=self.settings.file_bytes,
@@ -172,6 +179,16 @@ class Keeper:
             stuck=self._stuck,
             tools=not whose.simulated,
         )
+
+    def _approved(self) -> dict[str, str]:
+        """Return the approved inventory as a file of the bundle; nothing when there is none that can be read."""
+        if self.inventory is None:
+            return {}
+        try:
+            content = read_file(self.inventory, most_bytes=MOST_INVENTORY_BYTES)
+        except OSError:
+            return {}
+        return {INVENTORY: content.decode("utf-8", "replace")}
 
     async def _gather(self, plan: Plan) -> str:
         folder = self.folder / plan.grant.upload

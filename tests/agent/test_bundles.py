@@ -125,10 +125,14 @@ def state(cell: OpenCell, grant: Grant) -> str:
     return bundle.state if bundle is not None else ""
 
 
-async def test_an_order_waits_for_the_gathering_and_the_bundle_arrives(cell: OpenCell, node: Node) -> None:
+async def test_an_order_waits_for_the_gathering_and_the_bundle_arrives(
+    cell: OpenCell, node: Node, tmp_path: Path
+) -> None:
     grant = await grant_by(cell)
+    node.keeper.inventory = tmp_path / "inventory.toml"
+    node.keeper.inventory.write_text("schema = 1\n")
     because = await node.keeper.gather(order_with(cell, parameter_of(grant)), TEXTS)
-    assert because.startswith("a bundle of 2 files, 0.0 MiB, is on its way"), because
+    assert because.startswith("a bundle of 3 files, 0.0 MiB, is on its way"), because
     await eventually("it was sent", lambda: bool(node.said))
     ended = node.said[0]
     assert (ended.outcome, ended.incident_id, ended.upload) == ("sent", "inc-000001", grant.upload)
@@ -137,6 +141,7 @@ async def test_an_order_waits_for_the_gathering_and_the_bundle_arrives(cell: Ope
         manifest = archive.extractfile("MANIFEST.json")
         assert manifest is not None
         origin = json.load(manifest)["origin"]
+        assert "inventory.toml" in archive.getnames()
     assert (origin["node"], origin["incident_id"], origin["since"]) == ("n1", "inc-000001", cell.clock.now // 1)
     assert state(cell, grant) == "stored"
     assert list(node.folder.iterdir()) == []
