@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from controller.evidence.desk import ControllerEvidence, Evidence, NoEvidence
 from controller.evidence.receiving import IDLE_CONNECTION_S, Receiver, tls_of
 from controller.evidence.shelf import Quota, Shelf
 from controller.sections.evidence import EvidenceSection
-from controller.settings import ControllerSettings
+from controller.settings import ControllerSettings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,14 @@ def counter_of(
     """Return what the settings ask for, with its folder made.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be made, or the file of a secret key not be read.
+        SettingsError: the extra that S3 needs is not installed.
     """
     section = settings.evidence
     if section.where == "none":
         return Counter()
+    if section.s3 is not None:
+        return Counter(_s3(section, cell, key, clock, page_url))
     shelf = Shelf(
         section.directory or settings.state / "evidence",
         Quota(section.node_bytes, section.total_bytes, section.keep_free_bytes),
@@ -88,6 +92,18 @@ def counter_of(
         cell, shelf, key, section, clock, url=_url_for_nodes(section, page_url), page_url=page_url
     )
     return Counter(desk, Receiver(desk, check_leading), section)
+
+
+def _s3(
+    section: EvidenceSection, cell: Cell, key: Ed25519PrivateKey, clock: Callable[[], float], page_url: str
+) -> Evidence:
+    """Import what speaks to the store only now: it is large, and comes with an extra."""
+    try:
+        store, s3 = import_module("controller.evidence.s3_store"), import_module("controller.evidence.s3")
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"evidence: where = 's3' needs the extra fleetmend[s3]: {error}") from error
+    found: Evidence = s3.S3Evidence(cell, store.Bucket(section.s3), key, section, clock, page_url)
+    return found
 
 
 def _url_for_nodes(section: EvidenceSection, page_url: str) -> str:

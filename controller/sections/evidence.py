@@ -64,7 +64,7 @@ class EvidenceSection(Section):
         default=30.0, description="then a bundle is deleted, unless its incident is open"
     )
     at_once: Annotated[int, Field(ge=1, le=64)] = Field(default=4, description="uploads that are taken at a time")
-    valid_s: Annotated[float, Field(ge=60)] = Field(
+    valid_s: Annotated[float, Field(ge=60, le=604_800)] = Field(
         default=86_400.0, description="how long after its order a node may send a bundle"
     )
     s3: S3Section | None = None

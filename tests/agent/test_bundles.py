@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import http.server
 import io
@@ -10,7 +9,7 @@ import json
 import os
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -20,23 +19,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.bundles.keeper import LEAST_S, MOST_WAITING, Keeper, Whose
-from agent.bundles.plan import BUNDLE, PACKED, PLAN, Origin, Packed, Plan
+from agent.bundles.keeper import LEAST_S, MOST_WAITING
+from agent.bundles.plan import BUNDLE, PACKED, Packed
 from agent.bundles.send import Pace, Sending, _seconds, try_once
-from agent.clock import Clock
-from agent.settings import Bundles
 from controller.evidence.desk import Asked
 from controller.sections.evidence import EvidenceSection
+from tests.support.bundles import CONTENT, Node
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.eventually import eventually
 from tests.support.open_cell import OpenCell, off_the_bus, open_cell
 from wire.evidence import Grant, grant_in, parameter_of
-from wire.messages import EvidenceEnded
 from wire.orders import Order, OrderAction
 
 SECTION = EvidenceSection(where="controller", keep_free_bytes=0)
 TEXTS = {"status.json": "{}", "kernel-log.txt": "NVRM: Xid (PCI:0000:3b:00): 79"}
-CONTENT = os.urandom(3 << 20)
 
 
 @pytest.fixture
@@ -55,34 +51,6 @@ async def cell(tmp_path: Path) -> AsyncIterator[OpenCell]:
 async def proxy(cell: OpenCell) -> AsyncIterator[CuttingProxy]:
     async with cutting_proxy(urlsplit(cell.url).port or 0) as between:
         yield between
-
-
-class Node:
-    """A node's bundles, and what it said of them."""
-
-    def __init__(self, directory: Path, now: Callable[[], float], **settings: Any) -> None:
-        self.folder, self.now, self.said = directory / "evidence", now, list[EvidenceEnded]()
-        self.settings = Bundles(**{"keep_free_bytes": 0, "rate_bytes_per_s": 1 << 30, **settings})
-        self.keeper = self.again()
-
-    def again(self) -> Keeper:
-        """Return the keeper as an agent that starts anew makes it."""
-        clock = Clock(wall=self.now, sleep=lambda _: asyncio.sleep(0.05))
-        whose = Whose("n1", "boot-1", "0.1.0", simulated=True)
-        self.keeper = Keeper(self.folder, self.settings, whose, self.said.append, clock)
-        return self.keeper
-
-    def put(self, grant: Grant, content: bytes = CONTENT, *, order: str = "inc-000001/collect/1") -> Path:
-        """Lay a bundle in its place as if it had been gathered."""
-        folder = self.folder / grant.upload
-        folder.mkdir(parents=True)
-        origin = Origin("n1", order.partition("/")[0], order, "boot-1", "0.1.0", self.now())
-        plan = Plan(origin, grant, {}, 60.0, 64 << 20, 16 << 20, 0)
-        (folder / PLAN).write_bytes(msgspec.json.encode(plan))
-        (folder / BUNDLE).write_bytes(content)
-        packed = Packed(len(content), hashlib.sha256(content).hexdigest(), 1)
-        (folder / PACKED).write_bytes(msgspec.json.encode(packed))
-        return folder
 
 
 @pytest.fixture

@@ -26,8 +26,10 @@ from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
 from controller.errors import Refused
 from controller.events import CheckLevelsChanged, Event, NodeSeen, PresenceChanged
-from controller.evidence.desk import ControllerEvidence, NoEvidence
+from controller.evidence.desk import ControllerEvidence, Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
+from controller.evidence.s3 import S3Evidence
+from controller.evidence.s3_store import Bucket
 from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
 from controller.policy.incident import Incident
@@ -264,6 +266,7 @@ class OpenCell:
     pages: Notices
     url: str = ""
     uploads: ControllerEvidence | None = None
+    evidence: Evidence = field(default_factory=NoEvidence)
 
     async def add_nodes(self, *names: str, facts: NodeFacts | None = None) -> None:
         """Make nodes known and online."""
@@ -328,16 +331,19 @@ async def open_cell(
     intake.on_order_ended, cell.act = front.order_ended, effects.act
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    uploads = _uploads(evidence, cell, key, clock, url, state) if evidence is not None else None
-    effects.evidence = uploads or NoEvidence()
+    uploads = _uploads(evidence, cell, key, clock, url, state) if evidence and not evidence.s3 else None
+    kept: Evidence = uploads or NoEvidence()
+    if evidence is not None and evidence.s3 is not None:
+        kept = S3Evidence(cell, Bucket(evidence.s3), key, evidence, clock, url)
+    effects.evidence, intake.on_evidence_ended = kept, kept.ended
     receiver = Receiver(uploads, front.check_leading, idle_limit_s=0.3) if uploads is not None else None
-    runner = web.AppRunner(create_app(front, evidence=uploads, uploads=receiver), shutdown_timeout=0.1)
+    runner = web.AppRunner(create_app(front, evidence=kept, uploads=receiver), shutdown_timeout=0.1)
     tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
     try:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, url, uploads)
+        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, url, uploads, kept)
     finally:
         await runner.cleanup()
         await effects.close()
