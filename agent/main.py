@@ -14,11 +14,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from agent import boots
+from agent.bundles.keeper import Keeper, Whose
 from agent.clock import Clock
 from agent.desk import Desk
 from agent.hold_flag import FOLDER, OURS, HoldFlag
@@ -36,7 +38,7 @@ from checks.check import Check
 from checks.readings import LastEnd
 from checks.registry import CHECKS
 from wire.logs import configure_logging
-from wire.messages import AgentStarted, NodeFacts
+from wire.messages import AgentStarted, EvidenceEnded, NodeFacts
 from wire.orders import OrderAction
 from wire.transport import BrokerSettings, MqttTransport
 
@@ -78,6 +80,7 @@ class Agent:
     readiness: Readiness
     clock: Clock
     observer: Observer
+    bundles: Keeper
     holding: Holding | None = None
 
     async def run(self, ending: Ending) -> None:
@@ -90,6 +93,7 @@ class Agent:
         working = asyncio.create_task(self._work(), name="working")
         waiting = asyncio.create_task(ending.wanted.wait(), name="waiting for the end")
         try:
+            self.bundles.start()
             self.readiness.tell(READY)
             done, _ = await asyncio.wait({publishing, working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -148,6 +152,14 @@ def assemble(
         clock=clock,
     )
     holding = _holding(settings, node, runner, clock=clock)
+    bundles = Keeper(
+        settings.state_directory / "evidence",
+        settings.evidence,
+        Whose(settings.node, boot_id, version, node.machine.simulated),
+        tell=partial(_tell_ended, node, desk, bell),
+        clock=clock,
+        inventory=settings.approved_inventory,
+    )
     orders = Orders(
         _rules(settings),
         machine=node.machine,
@@ -157,6 +169,7 @@ def assemble(
         notify=bell.ring,
         clock=clock,
         holding=holding,
+        bundles=bundles,
     )
     attendance = Attendance(Identity(settings.cell, settings.node, boot_id), clock)
     publisher = Publisher(
@@ -171,7 +184,7 @@ def assemble(
     bell.answer = publisher.notify
     if holding is not None:
         holding.publish = publisher.publish_status
-    return Agent(node, runner, orders, publisher, readiness, clock, observer, holding)
+    return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles, holding)
 
 
 def _holding(settings: Settings, node: Node, runner: Runner, *, clock: Clock) -> Holding | None:
@@ -235,6 +248,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML")
     parser.add_argument("--check", action="store_true", help="only say whether the configuration is valid")
     return parser.parse_args(arguments)
+
+
+def _tell_ended(node: Node, desk: Desk, bell: Doorbell, ended: EvidenceEnded) -> None:
+    desk.note_event(node.outbox.put(ended, ended.observed_at))
+    bell.ring()
 
 
 def _observer(settings: Settings, boot_id: str, *, now: float) -> Observer:

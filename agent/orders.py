@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, assert_never
 import structlog
 
 from agent import ledger as ledgers
+from agent.bundles.keeper import Gatherer, NoBundles
 from agent.clock import Clock
 from agent.desk import Desk, Journal
 from agent.evidence import bound, contents, describe, report
@@ -109,6 +110,7 @@ class Orders:
         notify: Callable[[], None],
         clock: Clock | None = None,
         holding: Holding | None = None,
+        bundles: Gatherer | None = None,
     ) -> None:
         """Take up the ledger and tell of the orders that the last stop cut off; none of them is run again."""
         self.rejected = 0
@@ -116,6 +118,7 @@ class Orders:
         self._journal, self._notify = journal, notify
         self._holding = holding
         self._clock = clock or Clock()
+        self._bundles = bundles or NoBundles()
         self._boot_id = machine.boot_id()
         self._ledger = self._load()
         self._one_at_a_time = asyncio.Lock()
@@ -167,6 +170,7 @@ class Orders:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._bundles.close()
 
     def _load(self) -> Ledger:
         try:
@@ -247,7 +251,7 @@ class Orders:
             case OrderAction.RUN_CHECKS:
                 return await self._run_checks(order, started_at)
             case OrderAction.COLLECT:
-                return await self._collect()
+                return await self._collect(order)
             case OrderAction.RESTART_SERVICE:
                 return await self._machine.restart_service(order.parameters.get("service") or order.device)
             case OrderAction.RESET_GPU:
@@ -286,12 +290,15 @@ class Orders:
         ]
         return Done(f"{len(verdicts)} checks on fresh readings: {'; '.join(bad) or 'all ok'}", verdicts)
 
-    async def _collect(self) -> Done:
+    async def _collect(self, order: Order) -> Done:
+        """Return the small summary; the large bundle is gathered before this ends, and sent after."""
         evidence = describe(self._checks.status(), self._checks.last_readings, self._checks.kernel_lines)
         if not self._machine.simulated:
             said = await report(self._nvidia_smi, "-q")
             evidence |= {"nvidia-smi.txt": said} if said else {}
-        return Done(f"collected {contents(evidence)}", evidence)
+        bundle = await self._bundles.gather(order, evidence)
+        because = f"collected {contents(evidence)}"
+        return Done(f"{because}; {bundle}" if bundle else because, evidence)
 
     async def _reset_gpu(self, order: Order) -> Done:
         neighbours = order.parameters.get("neighbours") == NEIGHBOURS_TOO

@@ -84,6 +84,7 @@ def write_controller(plan: ControllerPlan, access: Access) -> Path:
             "http": {"host": plan.host, "port": plan.port},
             "budget": _budget(plan.budget),
             "scheduler": scheduler,
+            "evidence": {"where": "controller"},
             **({"playbooks": str(plan.playbooks.absolute())} if plan.playbooks else {}),
             **plan.more,
         },

@@ -172,6 +172,7 @@ class RmaBundle:
         versions: of the node's software: `driver`, `kernel`, `agent`; and of the part, where known.
         incidents: of this part, oldest first, on whatever node it was.
         evidence: name → text, as it was collected.
+        bundles: where the large bundles of evidence are got from, which hold the vendor's own report.
     """
 
     because: str
@@ -186,6 +187,7 @@ class RmaBundle:
     versions: dict[str, str]
     incidents: list[PastIncident]
     evidence: dict[str, str]
+    bundles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

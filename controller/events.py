@@ -127,6 +127,42 @@ class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
     evidence: dict[str, str] = {}
 
 
+class EvidenceEnded(msgspec.Struct, frozen=True, tag="evidence.ended"):
+    """What became of a node's bundle of evidence: `sent` or `failed`, as the node says; `delayed`, as the controller
+    does that has no room for it now.
+
+    `incident_id` is empty when the incident that the node names is none of its own.
+    """
+
+    incident_id: str
+    node: str
+    upload: str
+    outcome: str
+    because: str
+    size_bytes: int = 0
+    sha256: str = ""
+
+
+class EvidenceStored(msgspec.Struct, frozen=True, tag="evidence.stored"):
+    """A bundle of evidence is whole and kept. `url`: where people get it."""
+
+    incident_id: str
+    node: str
+    upload: str
+    size_bytes: int
+    sha256: str
+    url: str
+
+
+class EvidenceRemoved(msgspec.Struct, frozen=True, tag="evidence.removed"):
+    """A bundle of evidence is there no more, and why."""
+
+    incident_id: str
+    node: str
+    upload: str
+    because: str
+
+
 # --- what schedulers and people say ----------------------------------------------------------------------------------
 
 
@@ -403,6 +439,9 @@ Event = (
     | AgentStarted
     | PresenceChanged
     | OrderEnded
+    | EvidenceEnded
+    | EvidenceStored
+    | EvidenceRemoved
     | ScheduleObserved
     | OperatorActed
     | DrillStarted

@@ -60,6 +60,7 @@ class Intake:
     clock: Callable[[], float]
     on_online: Callable[[str], None] = lambda _: None
     on_order_ended: Callable[[events.OrderEnded], None] = lambda _: None
+    on_evidence_ended: Callable[[events.EvidenceEnded], None] = lambda _: None
     on_level: Callable[[str, messages.Status], None] = lambda _node, _level: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
@@ -148,9 +149,17 @@ class Intake:
                 self._say_stored(receipt)
             received.acknowledge()
             return
-        event = _event_of(envelope, body, self.clock())
+        event = self._of_its_own(_event_of(envelope, body, self.clock()))
         done = self.cell.submit([*self._heard(envelope.node), event], [receipt])
         done.add_done_callback(lambda _: self._committed(received, receipt, event, done))
+
+    def _of_its_own(self, event: events.Event) -> events.Event:
+        """No node puts words into the timeline of another one's incident."""
+        if not isinstance(event, events.EvidenceEnded):
+            return event
+        incident = self.cell.belief.incidents.get(event.incident_id)
+        is_own = incident is not None and incident.node == event.node
+        return event if is_own else msgspec.structs.replace(event, incident_id="")
 
     def _committed(
         self, received: Received, receipt: Receipt, event: events.Event, done: asyncio.Future[list[events.Logged]]
@@ -162,6 +171,8 @@ class Intake:
         self._say_stored(receipt)
         if isinstance(event, events.OrderEnded):
             self.on_order_ended(event)
+        elif isinstance(event, events.EvidenceEnded):
+            self.on_evidence_ended(event)
 
     def _submit(self, received: Received, found: list[events.Event]) -> None:
         if not found:
@@ -252,6 +263,7 @@ _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
         messages.FindingCleared,
         messages.AgentStarted,
         messages.OrderEnded,
+        messages.EvidenceEnded,
     ),
     topics.Channel.STATUS: (messages.Status,),
     topics.Channel.PRESENCE: (messages.Presence,),
@@ -274,6 +286,10 @@ def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> e
         case messages.OrderEnded():
             return events.OrderEnded(
                 node, body.order_id, body.outcome, body.because, body.started_at, body.observed_at, body.evidence
+            )
+        case messages.EvidenceEnded():
+            return events.EvidenceEnded(
+                body.incident_id, node, body.upload, body.outcome, body.because, body.size_bytes, body.sha256
             )
         case _:
             raise TypeError(f"no event for {type(body).__name__}")

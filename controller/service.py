@@ -25,6 +25,7 @@ from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
 from controller.events import Logged, OrderEnded
+from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
@@ -140,6 +141,7 @@ class Controller:
     housekeeping: Housekeeping
     topology: TopologyWatch
     comparison: Comparison
+    counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -182,6 +184,15 @@ class Controller:
             store_use=housekeeping.use,
             topology_errors=topology.errors,
         )
+        counter = counter_of(
+            settings,
+            cell,
+            key=desk.key,
+            page_url=_page_url(settings),
+            clock=time.time,
+            check_leading=front.check_leading,
+        )
+        effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
         comparison = Comparison(cell, time.time)
         intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
         intake.on_level = comparison.heard
@@ -201,6 +212,7 @@ class Controller:
             housekeeping,
             topology,
             comparison,
+            counter,
         )
 
     async def run(self) -> None:
@@ -211,10 +223,11 @@ class Controller:
             LeadershipLost: another controller may lead from now on; this one has stopped acting.
             OSError: the HTTP port is taken.
         """
-        hosts = {self.settings.http.host, urlsplit(self.settings.http.public_url).hostname or ""} - {""}
-        runner = web.AppRunner(create_app(self.front, hosts=hosts), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
+        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
         await runner.setup()
+        uploads: web.AppRunner | None = None
         try:
+            uploads = await self.counter.listen()
             site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)
             await site.start()
             host, port = runner.addresses[0][:2]
@@ -226,8 +239,19 @@ class Controller:
             await self.effects.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
+            if uploads is not None:
+                await uploads.cleanup()
             await self.leadership.close()
             self.cell.log.close()
+
+    def _app(self) -> web.Application:
+        hosts = {self.settings.http.host, urlsplit(self.settings.http.public_url).hostname or ""} - {""}
+        return create_app(
+            self.front,
+            hosts=hosts | self.counter.hosts(),
+            evidence=self.counter.evidence,
+            uploads=self.counter.on_api_port(),
+        )
 
     async def _stand_by(self) -> None:
         """Follow the log until this controller leads, and then to its end: nobody else can write any more."""
@@ -272,6 +296,7 @@ class Controller:
             group.create_task(self.intake.watch_silence(), name="silence")
             group.create_task(self.comparison.run(), name="comparison")
             group.create_task(self.desk.keep_sending(), name="orders")
+            group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()
 
     async def _connected(self) -> None:

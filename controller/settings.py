@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
+from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
 from controller.sections.notices import NoticeSection
@@ -60,6 +61,7 @@ class ControllerSettings(Section):
     silence: SilenceSection = SilenceSection()
     store: StoreSection = StoreSection()
     topology: TopologySection = TopologySection()
+    evidence: EvidenceSection = EvidenceSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

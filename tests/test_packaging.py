@@ -17,7 +17,7 @@ from tests.support.checkout import ROOT, checked_in
 from tests.support.parts import missing
 
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
-UNITS = sorted((ROOT / "systemd").glob("*.service"))
+UNITS = [ROOT / "systemd" / f"fleetmend-{daemon}.service" for daemon in ("agent", "controller")]
 INSTALLED_IN = "/opt/fleetmend/venv/bin"
 
 

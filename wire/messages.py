@@ -66,7 +66,24 @@ class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
     evidence: dict[str, str] = {}
 
 
-EventBody = FindingRaised | FindingCleared | AgentStarted | OrderEnded
+class EvidenceEnded(msgspec.Struct, frozen=True, tag="evidence.ended"):
+    """What became of a bundle that an order gave leave to send. `outcome`: `sent` or `failed`.
+
+    Attributes:
+        upload: as in the grant, see wire/evidence.py.
+        sha256: of the whole bundle, in hexadecimal.
+    """
+
+    upload: str
+    incident_id: str
+    outcome: str
+    because: str
+    observed_at: float
+    size_bytes: int = 0
+    sha256: str = ""
+
+
+EventBody = FindingRaised | FindingCleared | AgentStarted | OrderEnded | EvidenceEnded
 
 
 class CheckLevel(msgspec.Struct, frozen=True):

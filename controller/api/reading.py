@@ -8,6 +8,7 @@ from itertools import islice
 import msgspec
 
 from controller.api import plan, rows, shapes
+from controller.api.bundles import bundle_rows
 from controller.api.call import Call, known_node
 from controller.api.cell_view import CellView
 from controller.api.moments import iso_or_none
@@ -155,6 +156,7 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         part=incident.part,
         history=incident.recurrence.because,
         send_back=incident.rma,
+        bundles=bundle_rows(incident),
     )
 
 

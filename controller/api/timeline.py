@@ -63,6 +63,9 @@ _PROGRESS = {
 }
 
 
+_SENT = {"sent": "was sent", "delayed": "cannot be taken now, and is tried again"}
+
+
 @singledispatch
 def headline(event: object) -> str:
     """Return what happened, in a few words."""
@@ -141,6 +144,21 @@ def _(event: events.PresenceChanged) -> str:
 @headline.register
 def _(event: events.OrderEnded) -> str:
     return f"{event.node} answered order {event.order_id}: {event.outcome}"
+
+
+@headline.register
+def _(event: events.EvidenceEnded) -> str:
+    return f"The evidence of {event.node} {_SENT.get(event.outcome, 'could not be sent')}"
+
+
+@headline.register
+def _(event: events.EvidenceStored) -> str:
+    return f"The evidence of {event.node} is kept: {event.size_bytes / (1 << 20):.1f} MiB, {event.url}"
+
+
+@headline.register
+def _(event: events.EvidenceRemoved) -> str:
+    return f"The evidence of {event.node} was deleted"
 
 
 @headline.register

@@ -20,11 +20,13 @@ from controller.cell import Cell
 from controller.engine.orders import OrderDesk
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
+from controller.evidence.desk import Asked, Evidence, NoEvidence
 from controller.notices import notice_for
 from controller.policy.playbook import BY_SCHEDULER, ORDERS, Retry, Verb
 from controller.policy.verb_effects import delay_s, retry_of
 from controller.power.none import NoPower
 from controller.rma import bundle_of
+from wire.evidence import SINCE
 from wire.orders import Order, OrderAction
 
 log = structlog.get_logger()
@@ -60,6 +62,7 @@ class Effects:
     observe_now: Callable[[], None] = lambda: None
     leads: Callable[[], bool] = lambda: True
     power: Power = field(default_factory=NoPower)
+    evidence: Evidence = field(default_factory=NoEvidence)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def act(self, entry: Logged) -> None:
@@ -256,9 +259,16 @@ class Effects:
                 fencing_token=self.desk.term,
                 device=intent.device,
                 incident_id=intent.incident_id,
-                parameters=intent.parameters,
+                parameters={**intent.parameters, **await self._evidence_for(intent)},
             )
         )
+
+    async def _evidence_for(self, intent: StepIntended) -> dict[str, str]:
+        """Return what an order to gather evidence says besides: since when, and where to the bundle may be sent."""
+        if intent.verb != Verb.COLLECT:
+            return {}
+        since = {SINCE: f"{self.cell.belief.incidents[intent.incident_id].opened_at:.0f}"}
+        return since | await self.evidence.parameters_for(Asked(intent.key, intent.node, intent.incident_id))
 
     async def _power_cycle(self, intent: StepIntended, *, resumed: bool) -> None:
         """Have the node switched off and on. That it was is shown by the node: it comes back with another boot id."""

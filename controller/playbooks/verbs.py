@@ -70,7 +70,7 @@ VERBS: Mapping[Verb, VerbShape] = {
             )
         },
     ),
-    Verb.COLLECT: VerbShape("have the node gather evidence for the ticket", 60.0, best_effort=True),
+    Verb.COLLECT: VerbShape("have the node gather evidence before a repair destroys it", 300.0, best_effort=True),
     Verb.RESTART_SERVICE: VerbShape(
         "restart a systemd unit on the node, which its agent must allow",
         300.0,

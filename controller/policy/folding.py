@@ -7,7 +7,7 @@ from typing import Any
 
 from controller import events
 from controller.policy.belief import Belief
-from controller.policy.folds import findings, incidents, nodes, operators, rules, steps
+from controller.policy.folds import evidence, findings, incidents, nodes, operators, rules, steps
 from controller.policy.incident import Incident
 from controller.policy.transitions import hold_to, leads_to, place_of
 
@@ -45,6 +45,9 @@ FOLDS: Mapping[type, Fold] = {
     events.StepEnded: steps.ended,
     events.StepSkipped: steps.skipped,
     events.OrderEnded: steps.order_ended,
+    events.EvidenceEnded: evidence.ended,
+    events.EvidenceStored: evidence.stored,
+    events.EvidenceRemoved: evidence.removed,
 }
 """Kind of event → what takes it in; the test of this module holds it against `events.Event`."""
 

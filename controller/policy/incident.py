@@ -55,6 +55,25 @@ class Rung:
     verified: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle of evidence that the node gathered for the incident.
+
+    Attributes:
+        state: `sent`, as the node says; `stored`; `delayed`: there is no room for it now; `failed`: it never came;
+            `removed`: it came, and is there no more.
+        url: where people get it, empty unless it is stored.
+    """
+
+    upload: str
+    state: str
+    because: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    url: str = ""
+    at: float = 0.0
+
+
 NO_RECURRENCE = events.Recurrence()
 
 PEOPLE = "people"
@@ -96,6 +115,7 @@ class Incident:
         last_finding_at: when its newest finding came; a burst goes on for a while after that.
         successor: the other part in its place for which a return was tried.
         drill: a person's drill broke it, so it says nothing about the part.
+        bundles: the bundles of evidence of it, by upload.
     """
 
     id: str
@@ -146,6 +166,7 @@ class Incident:
     last_finding_at: float = 0.0
     successor: str = ""
     drill: bool = False
+    bundles: dict[str, Bundle] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
