@@ -51,6 +51,7 @@ from scripts.coverage_page import coverage_page
 from scripts.history_rules_page import history_rules_page
 from scripts.incident_states_page import incident_states_page
 from scripts.markdown import anchor, code, page, table
+from scripts.scheduler_hook_page import scheduler_hook_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -531,6 +532,7 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "log-events.md": log_events_page,
     "measures.md": measures_page,
     "playbook-schema.md": playbooks_page,
+    "scheduler-hook.md": scheduler_hook_page,
     "settings.md": settings_page,
     "topics.md": topics_page,
 }
