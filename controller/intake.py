@@ -97,8 +97,8 @@ class Intake:
 
     def lag_s(self, now: float) -> float:
         """Return how far the cell is behind its nodes, Unix seconds on the controller's clock in."""
-        online = sum(node.presence == "online" for node in self.cell.belief.nodes.values())
-        return max(self.cell.lag_s(now), self.hearing.lag_s(now, online=online))
+        expected = any(node.presence == "online" for node in self.cell.belief.nodes.values())
+        return max(self.cell.lag_s(now), self.hearing.lag_s(now, expected=expected))
 
     def _check(self, address: topics.Address, envelope: messages.Envelope) -> None:
         if address.cell != self.cell_name:

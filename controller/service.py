@@ -235,6 +235,8 @@ class Controller:
         hosts = {self.settings.http.host, urlsplit(self.settings.http.public_url).hostname or ""} - {""}
         runner = web.AppRunner(create_app(self.front, hosts=hosts), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
         await runner.setup()
+        with contextlib.suppress(StoreError):  # said by who needs it to lead
+            await self.housekeeping.measure()
         try:
             site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)
             await site.start()
@@ -256,6 +258,7 @@ class Controller:
             try:
                 leading = await self.leadership.try_to_lead()
                 await self.cell.catch_up()
+                await self.housekeeping.measure()
                 troubled = False
             except StoreError as error:
                 leading = False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, get_type_hints
 
-from checks.finding import Finding, FindingKey, Verdict
+from checks.finding import WORST_FIRST, Finding, FindingKey, Verdict
 from controller import events
 from controller.policy import places
 from controller.policy.approvals import RETURN, asked
@@ -749,3 +749,15 @@ def health(node: NodeBelief) -> Verdict:
         if worst in verdicts:
             return worst
     return Verdict.OK if node.presence == "online" else Verdict.UNKNOWN
+
+
+def by_health(nodes: Iterable[NodeBelief]) -> dict[Verdict, list[NodeBelief]]:
+    """Return the nodes of each health, worst first. Most nodes are well, so those are told apart without a look."""
+    found: dict[Verdict, list[NodeBelief]] = {verdict: [] for verdict in WORST_FIRST}
+    well = found[Verdict.OK]
+    for node in nodes:
+        if node.findings or node.presence != "online":
+            found[health(node)].append(node)
+        else:
+            well.append(node)
+    return found
