@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import structlog
@@ -24,7 +25,7 @@ from controller.policy.node_belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.log import Receipt
 from wire import messages, topics
-from wire.transport import NotPublished, Received, Transport
+from wire.transport import Received, Transport
 
 log = structlog.get_logger()
 
@@ -100,8 +101,8 @@ class Intake:
 
     def lag_s(self, now: float) -> float:
         """Return how far the cell is behind its nodes, Unix seconds on the controller's clock in."""
-        online = sum(node.presence == "online" for node in self.cell.belief.nodes.values())
-        return max(self.cell.lag_s(now), self.hearing.lag_s(now, online=online))
+        expected = any(node.presence == "online" for node in self.cell.belief.nodes.values())
+        return max(self.cell.lag_s(now), self.hearing.lag_s(now, expected=expected))
 
     def _check(self, address: topics.Address, envelope: messages.Envelope) -> None:
         if address.cell != self.cell_name:
@@ -150,8 +151,8 @@ class Intake:
             received.acknowledge()
             return
         event = self._of_its_own(_event_of(envelope, body, self.clock()))
-        done = self.cell.submit([*self._heard(envelope.node), event], [receipt])
-        done.add_done_callback(lambda _: self._committed(received, receipt, event, done))
+        committed = partial(self._committed, received, receipt, event)
+        self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
 
     def _of_its_own(self, event: events.Event) -> events.Event:
         """No node puts words into the timeline of another one's incident."""
@@ -162,10 +163,8 @@ class Intake:
         return event if is_own else msgspec.structs.replace(event, incident_id="")
 
     def _committed(
-        self, received: Received, receipt: Receipt, event: events.Event, done: asyncio.Future[list[events.Logged]]
+        self, received: Received, receipt: Receipt, event: events.Event, _logged: list[events.Logged]
     ) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return
         self.receipts.commit(receipt)
         received.acknowledge()
         self._say_stored(receipt)
@@ -178,7 +177,7 @@ class Intake:
         if not found:
             received.acknowledge()
             return
-        self.cell.submit(found).add_done_callback(lambda done: None if done.cancelled() else received.acknowledge())
+        self.cell.hand_in(found, [], lambda _: received.acknowledge())
 
     def _heard(self, node: str) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(node)
@@ -215,21 +214,19 @@ class Intake:
         self._stored_any.set()
 
     async def acknowledge_stored(self) -> None:
-        """Tell nodes what is stored, batch by batch, until cancelled. What cannot be told is told when it is resent."""
+        """Tell nodes what is stored, batch by batch, until cancelled. What is not heard is told when it is resent."""
         while True:
             await self._stored_any.wait()
             self._stored_any.clear()
             batches, self._stored = self._stored, {}
-            await asyncio.gather(*(self._tell_stored(*boot, seqs) for boot, seqs in batches.items()))
+            for (node, boot_id), seqs in batches.items():
+                self._tell_stored(node, boot_id, seqs)
 
-    async def _tell_stored(self, node: str, boot_id: str, seqs: list[int]) -> None:
+    def _tell_stored(self, node: str, boot_id: str, seqs: list[int]) -> None:
         body = messages.Stored(boot_id, seqs)
         envelope = messages.Envelope(messages.VERSION, node, boot_id, 0, self.clock(), body)
         topic = topics.Address(self.cell_name, node, topics.Channel.ACK).topic
-        try:
-            await self.transport.publish(topic, messages.encode(envelope))
-        except NotPublished as error:
-            log.warning("acknowledgement.failed", node=node, because=str(error))
+        self.transport.tell(topic, messages.encode(envelope))
 
     async def watch_silence(self, *, every_s: float = 1.0) -> None:
         """Note nodes that said nothing for too long, until cancelled."""

@@ -226,6 +226,8 @@ class Controller:
         runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
         await runner.setup()
         uploads: web.AppRunner | None = None
+        with contextlib.suppress(StoreError):  # said by who needs it to lead
+            await self.housekeeping.measure()
         try:
             uploads = await self.counter.listen()
             site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)
@@ -260,6 +262,7 @@ class Controller:
             try:
                 leading = await self.leadership.try_to_lead()
                 await self.cell.catch_up()
+                await self.housekeeping.measure()
                 troubled = False
             except StoreError as error:
                 leading = False

@@ -229,12 +229,26 @@ def decode(payload: bytes, address: Address) -> Envelope:
     if len(payload) > MAX_BYTES:
         raise Refused(f"oversized: {len(payload)} bytes, at most {MAX_BYTES}")
     try:
-        head = _version_decoder.decode(payload)
-        if bytes(head.get("version", b"")) != str(VERSION).encode():
-            raise Refused(f"version: {bytes(head.get('version', b'none'))[:20]!r}, this side speaks {VERSION}")
         envelope = _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _check_version(payload)
         raise Refused(f"malformed: {error}") from error
+    if envelope.version != VERSION:
+        _check_version(payload)
     if envelope.node != address.node:
         raise Refused(f"forged: says it is from {envelope.node!r} on the topic of {address.node!r}")
     return envelope
+
+
+def _check_version(payload: bytes) -> None:
+    """Return if it is a message of our version, or none at all.
+
+    Raises:
+        Refused: it is of another version, which may have any shape.
+    """
+    try:
+        version = bytes(_version_decoder.decode(payload).get("version", b"none"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if version != str(VERSION).encode():
+        raise Refused(f"version: {version[:20]!r}, this side speaks {VERSION}")

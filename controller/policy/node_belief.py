@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from checks.finding import Finding, FindingKey, Verdict
+from checks.finding import WORST_FIRST, Finding, FindingKey, Verdict
 from controller.policy.scopes import Scope
 from wire.messages import CheckLevel, NodeFacts
 
@@ -75,3 +76,15 @@ def health(node: NodeBelief) -> Verdict:
         if worst in verdicts:
             return worst
     return Verdict.OK if node.presence == "online" else Verdict.UNKNOWN
+
+
+def by_health(nodes: Iterable[NodeBelief]) -> dict[Verdict, list[NodeBelief]]:
+    """Return the nodes of each health, worst first. Most nodes are well, so those are told apart without a look."""
+    found: dict[Verdict, list[NodeBelief]] = {verdict: [] for verdict in WORST_FIRST}
+    well = found[Verdict.OK]
+    for node in nodes:
+        if node.findings or node.presence != "online":
+            found[health(node)].append(node)
+        else:
+            well.append(node)
+    return found

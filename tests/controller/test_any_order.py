@@ -53,8 +53,8 @@ class NoBroker:
 
     connected = True
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        del topic, payload, retain
+    def tell(self, topic: str, payload: bytes) -> None:
+        del topic, payload
 
 
 @dataclass(slots=True)

@@ -217,6 +217,9 @@ class Wire:
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert not retain
+        self.tell(topic, payload)
+
+    def tell(self, topic: str, payload: bytes) -> None:
         address = topics.parse(topic)
         body = messages.decode(payload, address).body
         self.fuse.cross(f"before {address.channel}")
