@@ -47,7 +47,7 @@ class Nodes:
 
     def tell(self, topic: str, payload: bytes) -> None:
         """Orders are never told at QoS 0."""
-        raise AssertionError(topic)
+        raise AssertionError((topic, payload))
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Take an order and answer it, as a node does."""
