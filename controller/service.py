@@ -32,6 +32,8 @@ from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
+from controller.power.choosing import power_of
+from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers.command import CommandScheduler
 from controller.schedulers.none import NoScheduler
@@ -151,6 +153,7 @@ class Controller:
     housekeeping: Housekeeping
     topology: TopologyWatch
     comparison: Comparison
+    power_watch: PowerWatch
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -160,16 +163,14 @@ class Controller:
 
         Raises:
             PlaybookErrors: with every problem of every playbook.
-            Unreadable: with every problem of every file that says where nodes stand.
+            Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
             KeyFileError: the signing key cannot be used.
             StoreError: the event log cannot be opened.
         """
-        state = settings.state
-        places = sources_of(settings.topology)
+        state, places, power = settings.state, sources_of(settings.topology), power_of(settings.power)
         event_log = open_store(settings.store, state)
         cell = Cell(event_log, rules_of(settings))
-        recalled = cell.recall()
-        log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+        log.info("log.recalled", store=event_log.name, events=cell.recall(), nodes=len(cell.belief.nodes))
         page_url = settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
         leadership = leadership_of(event_log, socket.gethostname(), page_url)
         key = keys.load_or_make(settings.signing_key or state / "signing-key.pem")
@@ -187,6 +188,7 @@ class Controller:
             page_url=page_url,
             observe_now=watch.look_now,
             leads=leadership.leads,
+            power=power,
         )
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
@@ -208,7 +210,7 @@ class Controller:
         intake.on_order_ended = front.order_ended
         comparison = Comparison(cell, time.time)
         intake.on_level = comparison.heard
-        cell.act = _each(effects.act, topology.note)
+        power_watch = _listening(cell, effects, topology, settings)
         return cls(
             settings,
             cell,
@@ -222,6 +224,7 @@ class Controller:
             housekeeping,
             topology,
             comparison,
+            power_watch,
         )
 
     async def run(self) -> None:
@@ -291,6 +294,7 @@ class Controller:
             group.create_task(self.intake.acknowledge_stored(), name="acknowledgements")
             group.create_task(self.intake.watch_silence(), name="silence")
             group.create_task(self.comparison.run(), name="comparison")
+            group.create_task(self.power_watch.run(), name="power-watch")
             group.create_task(self.desk.keep_sending(), name="orders")
             self.started.set()
 
@@ -305,6 +309,13 @@ def _holds(belief: Belief) -> dict[str, NodeSchedule]:
         for name, node in belief.nodes.items()
         if node.held_since or node.foreign_reason
     }
+
+
+def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
+    """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
+    watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
+    cell.act = _each(effects.act, topology.note, watch.note)
+    return watch
 
 
 def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:

@@ -13,6 +13,7 @@ from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
 from controller.sections.notices import NoticeSection
+from controller.sections.power import PowerSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.store import StoreSection
@@ -53,6 +54,7 @@ class ControllerSettings(Section):
         default=None, description="default: leaf, NVLink domain, rack, PDU, row, site, driver and check; [] is none"
     )
     scheduler: SchedulerSection = SchedulerSection()
+    power: PowerSection = PowerSection()
     tickets: NoticeSection = NoticeSection()
     pages: NoticeSection = NoticeSection()
     silence: SilenceSection = SilenceSection()

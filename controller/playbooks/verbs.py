@@ -10,6 +10,7 @@ from controller.policy.playbook import HAND_OVER, Verb
 
 SEVERITIES = ("info", "warning", "critical")
 JOBS = ("wait", "requeue", "cancel")
+STARTS = ("warm", "cold")
 MARGIN_S = 60.0
 """Added to a wait's own length, so that it never runs into its own time limit."""
 
@@ -75,7 +76,17 @@ VERBS: Mapping[Verb, VerbShape] = {
     ),
     Verb.RESET_GPU: VerbShape("reset the GPU that the incident is about", 300.0),
     Verb.REBOOT: VerbShape("reboot the node; it is over when another boot id is seen", 1800.0),
-    Verb.POWER_CYCLE: VerbShape("switch the node off and on by its BMC", 1800.0),
+    Verb.POWER_CYCLE: VerbShape(
+        "switch the node off and on by its BMC, once it is confirmed lost or empty",
+        1800.0,
+        own_keys={
+            "start": Key(
+                one_of(STARTS),
+                "`warm`: a restart by the BMC is enough, `cold`: power is gone in between",
+                default="warm",
+            )
+        },
+    ),
     Verb.WAIT: VerbShape("let time pass", 0.0, own_keys=_FOR),
     Verb.APPROVE: VerbShape(
         "wait for a person's yes",

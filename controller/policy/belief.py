@@ -74,6 +74,8 @@ class NodeBelief:
         held_since: when the cordon was confirmed, 0 while it is only intended.
         hold_changed_at: when our own cordon or uncordon last ended; an older look at the scheduler says nothing.
         responding: whether the scheduler's own daemon on it answers, `None` when nobody can say.
+        power: what its BMC says in the silence that goes on: on, off or unknown; empty while nobody asked.
+        power_because: that in a sentence.
         claims: source → what it says of where the node stands.
         places: kind → names, merged from `claims`; `controller.policy.places.places_of` adds what is derived.
         scopes: the fleet, the node itself, and every place that it stands in.
@@ -99,6 +101,8 @@ class NodeBelief:
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
     responding: bool | None = None
+    power: str = ""
+    power_because: str = ""
     claims: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = ()
@@ -373,6 +377,7 @@ class Belief:
             self.silent.setdefault(event.node, at)
         else:
             self.silent.pop(event.node, None)
+            node.power = node.power_because = ""
         self._count_silence(event.node)
 
     def _count_silence(self, name: str) -> None:
@@ -382,10 +387,18 @@ class Belief:
             self.unreported.pop(name, None)
 
     @_apply.register
-    def _(self, event: events.OrderEnded, _at: float) -> None:
+    def _(self, event: events.BmcObserved, _at: float) -> None:
+        """A node that is heard again meanwhile speaks for itself."""
+        if event.node in self.silent:
+            node = self.node(event.node)
+            node.power, node.power_because = event.power, event.because
+
+    @_apply.register
+    def _(self, event: events.OrderEnded, at: float) -> None:
         incident = self.incidents.get(self.orders.get(event.order_id, ""))
         if incident is not None and incident.intent is not None and incident.intent.key == event.order_id:
             incident.order = event
+            incident.taken_up_at = incident.taken_up_at or at
             incident.evidence = {**incident.evidence, **event.evidence}
 
     @_apply.register
@@ -563,7 +576,9 @@ class Belief:
 
     @_apply.register
     def _(self, event: events.StepIntended, at: float) -> None:
-        self.incidents[event.incident_id].intend(event, at)
+        incident = self.incidents[event.incident_id]
+        incident.intend(event, at)
+        incident.boot_before = self.nodes[event.node].boot_id if event.node in self.nodes else ""
         self.orders[event.key] = event.incident_id
         if event.verb == Verb.CORDON:
             node = self.node(event.node)
@@ -590,10 +605,12 @@ class Belief:
                 breaker.canary = ""
 
     @_apply.register
-    def _(self, event: events.StepProgressed, _at: float) -> None:
+    def _(self, event: events.StepProgressed, at: float) -> None:
         incident = self.incidents[event.incident_id]
         if incident.intent is not None and incident.intent.key == event.key:
             incident.progress = event
+            if event.state == "accepted":
+                incident.taken_up_at = at
 
     @_apply.register
     def _(self, event: events.StepEnded, at: float) -> None:
