@@ -128,6 +128,14 @@ class Explaining(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PowerSeen:
+    """What a BMC says of its node. `power`: `on`, `off`, `unknown`, or empty where nobody could say."""
+
+    power: str
+    because: str = ""
+
+
 class Power(Protocol):
     """Who switches nodes off and on.
 
@@ -137,11 +145,37 @@ class Power(Protocol):
     name: str
     repeatable: bool
 
-    async def cycle(self, node: str, *, key: str, fencing_token: int) -> str:
+    async def look(self, node: str) -> PowerSeen:
+        """Return whether a node has power. What cannot be asked is `unknown`, with the reason; it is no error."""
+        ...
+
+    async def cycle(self, node: str, *, key: str, fencing_token: int, cold: bool) -> str:
         """Have a node switched off and on, and return a sentence for the timeline once that was taken up.
 
+        A node that is off is switched on, whatever else was asked for.
+
+        Args:
+            cold: power must be gone in between; else a restart by the BMC is enough.
+
         Raises:
+            InDoubt: it was asked for, and nobody can say whether that was taken up.
             Refused: a guard said no.
+        """
+        ...
+
+    async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:
+        """Go on with what an earlier controller asked for and did not see the end of, without switching anything off.
+
+        Raises:
+            InDoubt: the node has power; whether it was switched off and on before, nobody can say.
+        """
+        ...
+
+    async def evidence(self, node: str) -> dict[str, str]:
+        """Return what the BMC has to tell of a node that cannot speak for itself, name → text; nothing without a BMC.
+
+        Raises:
+            Retryable, Permanent: it cannot be asked.
         """
         ...
 

@@ -13,6 +13,7 @@ JOBS = ("wait", "requeue", "cancel")
 REBOOTERS = (BY_NODE, BY_SCHEDULER)
 NEIGHBOURS = ("keep", "reset")
 FORCE = ("never", "when_stuck")
+STARTS = ("warm", "cold")
 MARGIN_S = 60.0
 """Added to a wait's own length, so that it never runs into its own time limit."""
 
@@ -104,7 +105,17 @@ VERBS: Mapping[Verb, VerbShape] = {
             ),
         },
     ),
-    Verb.POWER_CYCLE: VerbShape("switch the node off and on by its BMC", 1800.0),
+    Verb.POWER_CYCLE: VerbShape(
+        "switch the node off and on by its BMC, once it is confirmed lost or empty",
+        1800.0,
+        own_keys={
+            "start": Key(
+                one_of(STARTS),
+                "`warm`: a restart by the BMC is enough, `cold`: power is gone in between",
+                default="warm",
+            )
+        },
+    ),
     Verb.WAIT: VerbShape("let time pass", 0.0, own_keys=_FOR),
     Verb.APPROVE: VerbShape(
         "wait for a person's yes",
