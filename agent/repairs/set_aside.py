@@ -202,15 +202,20 @@ class Taking:
         for name in names:
             await self._units.stop(name)
 
-    async def persistence(self, gpu: str) -> None:
+    async def persistence(self, gpu: str, *, restore: bool) -> None:
         """Switch the persistence mode of a GPU off, which counts as somebody who uses it.
 
-        Raises:
-            ActionFailed: it stays on.
+        A GPU that needs its reset may not take it. The reset itself tells then.
+
+        Args:
+            restore: it was on, and is to be again.
         """
-        if gpu not in self.record.persistence:
+        if restore and gpu not in self.record.persistence:
             self._note(replace(self.record, persistence=(*self.record.persistence, gpu)))
-        await set_persistence(self._programs, gpu, on=False)
+        try:
+            await set_persistence(self._programs, gpu, on=False)
+        except ActionFailed as error:
+            log.warning("persistence.unchanged", because=str(error))
 
     def modules(self, names: tuple[str, ...]) -> None:
         """Write down which modules are to be loaded, in this order."""
