@@ -327,9 +327,11 @@ class Orders:
             raise ActionFailed("it went through, but NVML could not be asked afterwards")
         if reading.failure:
             raise ActionFailed(f"it went through, but NVML does not answer: {reading.failure} {reading.detail}".strip())
-        answering = {gpu.uuid for gpu in reading.gpus if gpu.uuid and not gpu.lost}
-        if silent := [gpu for gpu in gpus if gpu not in answering]:
+        found = {gpu.uuid: gpu for gpu in reading.gpus if gpu.uuid and not gpu.lost}
+        if silent := [gpu for gpu in gpus if gpu not in found]:
             raise ActionFailed(f"it went through, but {', '.join(silent)} does not answer NVML")
+        if ill := [gpu for gpu in gpus if found[gpu].reset_required]:
+            raise ActionFailed(f"it went through, but NVML says of {', '.join(ill)} that it needs a reset")
 
     async def _reboot(self, order: Order, started_at: float) -> Done:
         """Say that the node goes down, and begin to. The order stays open: the next boot ends it."""
