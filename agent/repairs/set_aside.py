@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from agent.machine import ActionFailed, ActionRefused
+from agent.repairs.gpus import DISABLED, ENABLED
 from agent.repairs.programs import MODPROBE, NVIDIA_SMI, Programs, explain, said
 from agent.repairs.units import Units
 
@@ -230,9 +231,14 @@ class Taking:
 async def set_persistence(programs: Programs, gpu: str, *, on: bool) -> None:
     """Switch a GPU's persistence mode, whether the driver keeps it itself or nvidia-persistenced does.
 
+    nvidia-smi may say that it was changed when it was not (seen in containers), so the mode is looked at afterwards.
+
     Raises:
         ActionFailed: it does not change.
     """
     ended = await programs.run(NVIDIA_SMI, "-i", gpu, "-pm", "1" if on else "0", limit_s=PERSISTENCE_LIMIT_S)
     if ended.code:
         raise ActionFailed(f"nvidia-smi -i {gpu} -pm {int(on)} {explain(ended)}")
+    mode = (await programs.ask(NVIDIA_SMI, "--query-gpu=persistence_mode", "--format=csv,noheader", "-i", gpu)).text
+    if mode.strip() != (ENABLED if on else DISABLED):
+        raise ActionFailed(f"nvidia-smi -i {gpu} -pm {int(on)} was carried out, and the mode is {mode.strip()!r}")
