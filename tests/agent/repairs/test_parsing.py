@@ -79,7 +79,7 @@ def test_any_control_group_is_somewhere_or_nowhere(groups: str) -> None:
         ("/dev/nvidia-caps/nvidia-cap1", True, False),
         ("/dev/nvidia-nvswitchctl", True, False),
         ("/dev/nvme0", False, False),
-        ("/home/dev/nvidia0", False, False),
+        ("/srv/dev/nvidia0", False, False),
         ("socket:[1]", False, False),
     ],
 )
