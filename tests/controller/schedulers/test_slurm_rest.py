@@ -131,7 +131,7 @@ async def test_what_is_asked_for_is_what_slurmrestd_took(server: Server, rest: S
         ("v0.0.42: bad token", Permanent, "is none of this cluster's"),
         ("v0.0.42: no token", Permanent, "answered 401: Authentication failure"),
         ("v0.0.42: wrong method", Permanent, "answered 404"),
-        ("v0.0.42: not allowed", Permanent, "must be root, SlurmUser, or an operator"),
+        ("v0.0.42: not allowed", Permanent, "must be root, SlurmUser, or an administrator"),
         ("v0.0.42: not drained", Permanent, "answered 500: Failure to update node n3: Invalid node state specified"),
         ("v0.0.42: node/n99", Permanent, "slurmrestd says: Failure to query node n99"),
         ("down", Retryable, "answered 5"),
