@@ -242,10 +242,10 @@ def _stopped_here(belief: Belief, rules: Rules, incident: Incident, step: Step) 
         return _scoped("breaker", _breaker(belief, incident)) or _scoped(
             "budget", over_budget(belief, rules, node.name, incident)
         )
-    if node.foreign_reason and incident.holding:
+    if node.foreign_reason:
         reason = Reason(
-            f"{node.name} is in somebody else's hands, too ({node.foreign_reason}): nothing is done to it meanwhile.",
-            unless="they are done",
+            f"{node.name} is in somebody else's hands ({node.foreign_reason}): nothing is done to it meanwhile.",
+            unless="they give it back",
         )
         return "foreign hold", reason
     if step.verb in REPAIRS:
