@@ -17,6 +17,8 @@ from controller import events
 from controller.cell import Cell
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
+from controller.engine.powering import ask_for_cycle
+from controller.errors import Refused
 from controller.policy.incident import Incident
 from controller.policy.playbook import Answers, Verb
 from controller.policy.rules import Budget, Rules
@@ -205,6 +207,23 @@ async def test_power_is_not_cut_under_a_job_that_came_after_the_drain(bench: Ben
     incident = await bench.until("n1", lambda found: found.outcome == "handed_over")
     assert "the scheduler still has job 17 on it" in incident.because
     assert bench.bmc.done == []
+
+
+async def test_a_node_that_was_switched_off_is_switched_on_whatever_the_guard_says(bench: Bench) -> None:
+    await bench.break_gpu("n1")
+    incident = await bench.until("n1", is_state("accepted"))
+    assert incident.intent is not None
+    held = bench.cell.belief.nodes["n1"].hold_id
+    await bench.tell(events.ScheduleObserved("n1", False, held, "", ["17"], time.time(), True))
+    power, belief, intent = bench.effects.power, bench.cell.belief, incident.intent
+    assert isinstance(power, RedfishPower)
+    with pytest.raises(Refused, match="the scheduler still has job 17 on it"):
+        await ask_for_cycle(power, belief, intent, term=1, resumed=False)
+    bench.bmc.documents[SYSTEM]["PowerState"] = "Off"
+    power._switched_off.add(intent.key)
+    asked = await ask_for_cycle(power, belief, intent, term=1, resumed=False)
+    assert asked.state == "accepted" and asked.because.startswith("n1 was off: On was taken up")
+    assert not power.is_half_done(intent.key)
 
 
 async def test_the_bmc_of_a_lost_node_gives_the_evidence(bench: Bench) -> None:
