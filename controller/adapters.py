@@ -163,6 +163,10 @@ class Power(Protocol):
         """
         ...
 
+    def is_half_done(self, key: str) -> bool:
+        """Return whether a node was switched off under this key and is not on again: no guard may leave it so."""
+        ...
+
     async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:
         """Go on with what an earlier controller asked for and did not see the end of, without switching anything off.
 

@@ -53,8 +53,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, state: Path) -> Iterator[S
 def cell(state: Path, cluster: SlurmCluster) -> Iterator[EmbeddedCell]:
     require_mosquitto()
     alone = state / "alone.toml"
-    alone.write_text("domains = []
-", "utf-8")  # else the third node that is broken here waits for a shared cause
+    alone.write_text("domains = []\n", "utf-8")  # else the third node that is broken here waits for a shared cause
     own = ("--playbooks", str(state / "playbooks"), "--settings", str(alone))
     with EmbeddedCell(state, 4, scheduler="slurm", arguments=own, environment=cluster.env()) as embedded:
         yield embedded
