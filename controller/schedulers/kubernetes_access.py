@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from lightkube import AsyncClient
 from lightkube.config import client_adapter
-from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.config.models import NameValue, User
 from lightkube.core.exceptions import ConfigError
 from lightkube.types import PatchType
@@ -51,18 +51,19 @@ class NotUsable(Exception):
     """The settings lead to no cluster. The text says what is wrong."""
 
 
-def config_of(kubeconfig: Path | None, context: str) -> SingleConfig:
+def config_of(kubeconfig: Path | None, context: str, account: str = SERVICE_ACCOUNT) -> SingleConfig:
     """Return where the API is and who we are there.
 
     Args:
-        kubeconfig: `None` takes the service account of our own pod.
+        kubeconfig: `None` takes the service account of our own pod, whose token is read anew when it is refused.
+        account: folder of that service account.
         context: of the kubeconfig, empty for its current one.
 
     Raises:
         NotUsable: there is no such thing.
     """
     try:
-        read = KubeConfig.from_service_account() if kubeconfig is None else KubeConfig.from_file(kubeconfig)
+        read = KubeConfig.from_service_account(account) if kubeconfig is None else KubeConfig.from_file(kubeconfig)
         config = read.get(context or None)
     except ConfigError as error:
         raise NotUsable(str(error)) from error
