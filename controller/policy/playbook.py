@@ -45,6 +45,13 @@ ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REB
 """Steps that the node carries out by a signed order."""
 
 
+DEVICE = "device"
+"""Scope of a drain that frees the sick device alone; without it a drain frees the node."""
+
+DEVICE_REPAIRS = frozenset({Verb.RESET_GPU})
+"""Repairs that leave the jobs on other devices of the node alone."""
+
+
 class Mode(StrEnum):
     """How far a playbook may go by itself."""
 
@@ -106,7 +113,8 @@ class Step:
         on_success: name of a later step to go on with, empty for the next one.
         on_failure: name of a later step, or `hand_over`.
         attempts: how often the step is tried before it has failed.
-        parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`),
+        parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`)
+            and may have `scope` (`node` or `device`),
             `restart_service` may have `service`, `ticket` has `team`, `page` has `severity`, `wait` and `probation`
             have `for_s`, `approve` has `question`.
         retry: how long each next attempt waits; `None` leaves it to the verb.

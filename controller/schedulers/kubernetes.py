@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,9 +22,10 @@ from controller.schedulers import kubernetes_hold
 from controller.schedulers.kubernetes_access import Access, NotUsable, config_of
 from controller.schedulers.kubernetes_answers import CONFLICT, Answered, failure_of
 from controller.schedulers.kubernetes_cluster import Cluster
+from controller.schedulers.kubernetes_devices import Devices
 from controller.schedulers.kubernetes_drain import Drainer
 from controller.schedulers.kubernetes_hold import NodeState
-from controller.schedulers.kubernetes_pods import Drain, Mode, PodPolicies, PodRule, Policy, seconds
+from controller.schedulers.kubernetes_pods import Drain, Mode, PodPolicies, PodRule, PodState, Policy, seconds
 from controller.sections.kubernetes import KubernetesSection
 from controller.settings import SettingsError
 from controller.topology.kubernetes import LABELS, LabelTable
@@ -66,6 +67,7 @@ def policies_of(section: KubernetesSection) -> PodPolicies:
         unmanaged=Policy(section.unmanaged),
         job_labels=section.job_labels,
         device_annotation=section.device_annotation,
+        device_resources=section.device_resources,
     )
 
 
@@ -84,12 +86,15 @@ class KubernetesScheduler:
     places: LabelTable = field(default_factory=lambda: LABELS)
     cluster: Cluster = field(init=False)
     _drainer: Drainer = field(init=False)
+    _devices: Devices = field(init=False)
+    _reached: dict[str, str] = field(default_factory=dict)
     _holder: str = field(default_factory=lambda: f"fleetmend on {socket.gethostname()}")
 
     def __post_init__(self) -> None:
         policies = policies_of(self.section)
         self.cluster = Cluster(self.access, policies, self.section.taint, self.section.node_label, self.places)
         self._drainer = Drainer(self.access, policies, self.section.grace_period_s)
+        self._devices = Devices(self.access)
 
     async def close(self) -> None:
         """End the watches and every connection."""
@@ -161,13 +166,32 @@ class KubernetesScheduler:
             if state is None or state.held_by != hold.incident_id:
                 state = await self._look(node)
             _refuse_unless_ours(state, hold)
-            pods = self.cluster.pods_on(state.node) or await self.cluster.pods_now(state.node)
+            pods = await self._pods(state, hold) if hold.device else await self._all_pods(state)
             step = self._step(state, jobs)
             wanted = self._drainer.wanted(pods, step)
             if wanted:
                 _refuse_unless_ours(await self._look(node), hold)
                 await self._drainer.carry_out(wanted)
         return tuple(sorted(pod.title for pod in pods))
+
+    def reach(self, hold: Hold) -> str:
+        """Return whom the drain of a device waited for."""
+        return self._reached.pop(hold.key, f"No pod is left on the node that may hold {hold.device}.")
+
+    async def _all_pods(self, state: NodeState) -> Sequence[PodState]:
+        """Return the work on a node. That there is none is asked for: what a watch does not show may be on its way."""
+        return self.cluster.pods_on(state.node) or await self.cluster.pods_now(state.node)
+
+    async def _pods(self, state: NodeState, hold: Hold) -> Sequence[PodState]:
+        """Return the pods that hold the device, or all of the node when nobody can say which do."""
+        found = await self._devices.reach(state.node, await self._all_pods(state), hold.device)
+        if not found.pods and not found.because:
+            now = await self.cluster.pods_now(state.node)
+            found = await self._devices.reach(state.node, now, hold.device)
+        if found.because and hold.key not in self._reached:
+            log.warning("drain.widened", node=state.name, device=hold.device, because=found.because)
+            self._reached[hold.key] = f"The whole node was drained, because {found.because}."
+        return found.pods
 
     def _step(self, state: NodeState, jobs: str) -> Drain:
         now = self.clock()

@@ -175,6 +175,17 @@ class Access:
         async with self.asking(f"reading /{path}"):
             return msgspec.json.decode(await self._got(path), type=kind)
 
+    async def items(self, path: str, params: Mapping[str, str], kind: type[T]) -> list[T]:
+        """Return all of a list, page by page."""
+        found: list[T] = []
+        more = dict(params) | {"limit": str(PAGE)}
+        while True:
+            page = msgspec.json.decode(await self.page(path, more), type=Page)
+            found.extend(msgspec.json.decode(raw, type=kind) for raw in page.items)
+            if not page.metadata.more:
+                return found
+            more["continue"] = page.metadata.more
+
     async def page(self, path: str, params: Mapping[str, str]) -> bytes:
         """Return one page of a list."""
         async with self.asking(f"listing /{path}"):
@@ -210,6 +221,20 @@ class Access:
                 raise Permanent("Kubernetes: this server has no eviction (pods/eviction is not in /api/v1)")
             self._eviction, self._eviction_known_until = eviction_of(found.version or "v1"), now + OFFERS_FOR_S
         return self._eviction
+
+
+class PageMetadata(msgspec.Struct):
+    """Where a page of a list ends, and at what time it was so."""
+
+    version: str = msgspec.field(name="resourceVersion", default="")
+    more: str = msgspec.field(name="continue", default="")
+
+
+class Page(msgspec.Struct):
+    """One page of a list."""
+
+    items: list[msgspec.Raw]
+    metadata: PageMetadata
 
 
 class _Offer(msgspec.Struct):

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -325,3 +326,44 @@ async def denying(cluster: KubernetesCluster) -> AsyncIterator[str]:
         yield f"https://127.0.0.1:{runner.addresses[0][1]}/"
     finally:
         await runner.cleanup()
+
+
+SICK, WELL = "GPU-aaaaaaaa-0000-0000-0000-000000000001", "GPU-bbbbbbbb-0000-0000-0000-000000000002"
+ALLOCATION = "/apis/resource.k8s.io"
+
+
+def listed(*items: dict[str, Any]) -> str:
+    return json.dumps({"metadata": {"resourceVersion": "1"}, "items": items})
+
+
+def allocating(cluster: KubernetesCluster, node: str) -> dict[str, Ask]:
+    """Return what a server of 1.34 says of two pods with a GPU each; that of 1.20 knows no such objects."""
+    devices, claims = [], []
+    for index, (name, uuid) in enumerate((("sick", SICK), ("well", WELL))):
+        made = cluster.api.create(PODS, pod(f"{node}-{name}", node=node))
+        devices.append({"name": f"gpu-{index}", "attributes": {"uuid": {"string": uuid}}})
+        results = [{"driver": "gpu.nvidia.com", "pool": node, "device": f"gpu-{index}", "request": "r"}]
+        users = [{"resource": "pods", "uid": made["metadata"]["uid"]}]
+        status = {"allocation": {"devices": {"results": results}}, "reservedFor": users}
+        claims.append({"metadata": {"name": name, "namespace": "default"}, "status": status})
+    spec = {"driver": "gpu.nvidia.com", "nodeName": node, "pool": {"name": node}, "devices": devices}
+    return {
+        ALLOCATION: says(200, '{"versions": [{"version": "v1beta1"}, {"version": "v1"}]}'),
+        f"{ALLOCATION}/v1/resourceslices": says(200, listed({"metadata": {"name": node}, "spec": spec})),
+        f"{ALLOCATION}/v1/namespaces/default/resourceclaims": says(200, listed(*claims)),
+    }
+
+
+async def test_claims_of_dynamic_resource_allocation_say_who_holds_a_gpu(
+    cluster: KubernetesCluster, proxy: KubernetesProxy, adapter: KubernetesScheduler, node: str, hold: Hold
+) -> None:
+    answers = allocating(cluster, node)
+    proxy.twist = lambda request: answers.get(request.path)
+    await adapter.cordon(node, hold)
+
+    assert await adapter.drain(node, replace(hold, device=SICK), jobs="wait") == (f"default/{node}-sick",)
+    assert set(answers) <= {line.removeprefix("GET ") for line in proxy.asked}
+
+    proxy.asked.clear()
+    assert await adapter.drain(node, replace(hold, device=WELL), jobs="wait") == (f"default/{node}-well",)
+    assert not [line for line in proxy.asked if ALLOCATION in line], "what a pod was given stays the same"
