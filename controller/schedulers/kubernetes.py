@@ -39,7 +39,10 @@ TRIES = 5
 seconds. Source: our choice."""
 
 NOTES_LIMIT_S = 2.0
-"""The condition and the event may take so long, all in all. Source: our choice."""
+"""The condition and the event may take so long each. Source: our choice."""
+
+NOTES_AT_ONCE = 2
+"""So few, because cordons go before. Source: our choice."""
 
 
 def scheduler_of(section: KubernetesSection, *, deadline_s: float, places: LabelTable = LABELS) -> KubernetesScheduler:
@@ -88,6 +91,8 @@ class KubernetesScheduler:
     _drainer: Drainer = field(init=False)
     _devices: Devices = field(init=False)
     _reached: dict[str, str] = field(default_factory=dict)
+    _notes: set[asyncio.Task[None]] = field(default_factory=set)
+    _telling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NOTES_AT_ONCE))
     _holder: str = field(default_factory=lambda: f"fleetmend on {socket.gethostname()}")
 
     def __post_init__(self) -> None:
@@ -97,7 +102,8 @@ class KubernetesScheduler:
         self._devices = Devices(self.access)
 
     async def close(self) -> None:
-        """End the watches and every connection."""
+        """End the watches and every connection, once people were told what was done last."""
+        await self.told()
         await self.cluster.close()
         await self.access.close()
 
@@ -234,7 +240,7 @@ class KubernetesScheduler:
         if state.held_by != hold.incident_id or not state.tainted:
             _refuse_unless_free(state)
             raise Retryable(f"Kubernetes accepted the cordon of {node}, which is not so all the same", after_s=1.0)
-        await self._note(state, "FleetmendCordoned", f"{hold.incident_id}: {hold.reason}", healthy=False)
+        self._note(state, "FleetmendCordoned", f"{hold.incident_id}: {hold.reason}", healthy=False)
         return f"{node} is cordoned in Kubernetes for {hold.incident_id}."
 
     async def _uncordoned(self, node: str, hold: Hold) -> str:
@@ -242,7 +248,7 @@ class KubernetesScheduler:
         if state.held_by == hold.incident_id or state.left_over:
             raise Retryable(f"Kubernetes accepted the uncordon of {node}, which is not so all the same", after_s=1.0)
         message = f"{hold.incident_id} is over."
-        await self._note(state, "FleetmendUncordoned", message, healthy=True)
+        self._note(state, "FleetmendUncordoned", message, healthy=True)
         return f"{node} is given back to Kubernetes."
 
     async def _tidy(self, state: NodeState) -> None:
@@ -252,19 +258,29 @@ class KubernetesScheduler:
         try:
             if await self._write(state, patch):
                 log.info("node.tidied", node=state.name, incident_id=state.incident_id)
-                await self._note(state, "FleetmendUncordoned", "It was uncordoned by hand.", healthy=True)
+                self._note(state, "FleetmendUncordoned", "It was uncordoned by hand.", healthy=True)
         except (Answered, Retryable, Permanent, Refused) as error:
             log.warning("node.untidied", node=state.name, because=str(error))
 
-    async def _note(self, state: NodeState, reason: str, message: str, *, healthy: bool) -> None:
-        """Tell people by a condition and an event. The effect itself is done, so nothing here fails it."""
+    def _note(self, state: NodeState, reason: str, message: str, *, healthy: bool) -> None:
+        """Have people told by a condition and an event. The effect itself is done: nobody waits for this."""
         now = self._now()
         condition = kubernetes_hold.condition_patch(healthy=healthy, message=message, now=now)
         event = kubernetes_hold.event_of(state, reason=reason, message=message, holder=self._holder, now=now)
-        writes = (self.access.patch_node_status(state.node, condition), self.access.create_event(event))
-        for failure in await asyncio.gather(*(_tried(write) for write in writes)):
-            if failure:
-                log.warning("node.unannotated", node=state.name, because=failure)
+        task = asyncio.create_task(self._tell(state, condition, event), name=f"kubernetes-note-{state.node}")
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _tell(self, state: NodeState, condition: Mapping[str, object], event: Mapping[str, object]) -> None:
+        async with self._telling:
+            for write in (self.access.patch_node_status(state.node, condition), self.access.create_event(event)):
+                failure = await _tried(write)
+                if failure:
+                    log.warning("node.unannotated", node=state.name, because=failure)
+
+    async def told(self) -> None:
+        """Return once people have been told of all that was done."""
+        await asyncio.gather(*self._notes)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(int(self.clock()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

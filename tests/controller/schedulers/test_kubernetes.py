@@ -123,6 +123,7 @@ async def test_a_cordon_marks_the_node_for_the_scheduler_and_for_people(
         "fleetmend.io/key": hold.key,
         "fleetmend.io/fencing-token": "1",
     }
+    await adapter.told()
     condition = api.condition(node, HEALTHY)
     assert (condition["status"], condition["message"]) == ("False", f"inc-000007: {hold.reason}")
     assert api.condition(node, "Ready")["status"] == "True"
@@ -171,6 +172,7 @@ async def test_an_uncordon_leaves_no_trace_but_the_condition(
     assert not api.is_cordoned(node)
     assert TAINT not in api.taints(node)
     assert not [key for key in api.node(node)["metadata"].get("annotations", {}) if key.startswith("fleetmend.io/")]
+    await adapter.told()
     assert api.condition(node, HEALTHY)["status"] == "True"
     assert await adapter.uncordon(node, hold) == f"{node} is schedulable in Kubernetes: nobody holds it."
 
@@ -290,6 +292,7 @@ async def test_an_uncordon_by_hand_is_seen_and_completed(
     assert (view.held_by, view.foreign_reason) == ("", "")
     seen("our taint is gone", lambda: TAINT not in api.taints(node))
     assert "fleetmend.io/incident" not in api.node(node)["metadata"].get("annotations", {})
+    await adapter.told()
     assert api.condition(node, HEALTHY)["status"] == "True"
 
 

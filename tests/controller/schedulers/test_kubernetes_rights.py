@@ -122,6 +122,7 @@ async def everything(adapter: KubernetesScheduler, api: KubernetesApi, node: str
     await until(lambda: len(adapter.cluster.pods_on(node)) == 3)
     await adapter.drain(node, hold, jobs="cancel")
     await adapter.uncordon(node, hold)
+    await adapter.told()
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -184,6 +185,7 @@ async def test_without_the_rights_to_tell_people_a_cordon_works_all_the_same(
 ) -> None:
     with without(cluster.api, "nodes/status", "patch"):
         await adapter.cordon(node, hold)
+        await adapter.told()
 
     assert cluster.api.is_cordoned(node)
     assert cluster.api.condition(node, HEALTHY) == {}
