@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -91,7 +92,7 @@ class KubernetesScheduler:
     _drainer: Drainer = field(init=False)
     _devices: Devices = field(init=False)
     _reached: dict[str, str] = field(default_factory=dict)
-    _notes: set[asyncio.Task[None]] = field(default_factory=set)
+    _beside: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _telling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NOTES_AT_ONCE))
     _holder: str = field(default_factory=lambda: f"fleetmend on {socket.gethostname()}")
 
@@ -102,8 +103,10 @@ class KubernetesScheduler:
         self._devices = Devices(self.access)
 
     async def close(self) -> None:
-        """End the watches and every connection, once people were told what was done last."""
-        await self.told()
+        """End the watches and every connection; people get a moment to be told what was done last."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTES_LIMIT_S):
+                await self.told()
         await self.cluster.close()
         await self.access.close()
 
@@ -116,7 +119,7 @@ class KubernetesScheduler:
         with _told("reading the nodes"):
             await self._confirmed()
         for state in self.cluster.left_over():
-            await self._tidy(state)
+            self._later(f"kubernetes-tidy-{state.node}", self._tidy(state))
         return self.cluster.schedules()
 
     async def cordon(self, node: str, hold: Hold) -> str:
@@ -267,20 +270,26 @@ class KubernetesScheduler:
         now = self._now()
         condition = kubernetes_hold.condition_patch(healthy=healthy, message=message, now=now)
         event = kubernetes_hold.event_of(state, reason=reason, message=message, holder=self._holder, now=now)
-        task = asyncio.create_task(self._tell(state, condition, event), name=f"kubernetes-note-{state.node}")
-        self._notes.add(task)
-        task.add_done_callback(self._notes.discard)
+        self._later(f"kubernetes-note-{state.node}-{state.version}", self._tell(state, condition, event))
+
+    def _later(self, name: str, deed: Coroutine[Any, Any, None]) -> None:
+        """Do something beside all else; nothing of the same name twice at one time."""
+        if name in self._beside:
+            deed.close()
+            return
+        self._beside[name] = asyncio.create_task(deed, name=name)
+        self._beside[name].add_done_callback(lambda _: self._beside.pop(name, None))
 
     async def _tell(self, state: NodeState, condition: Mapping[str, object], event: Mapping[str, object]) -> None:
         async with self._telling:
-            for write in (self.access.patch_node_status(state.node, condition), self.access.create_event(event)):
-                failure = await _tried(write)
-                if failure:
-                    log.warning("node.unannotated", node=state.name, because=failure)
+            said = await _tried(self.access.patch_node_status(state.node, condition))
+            said = await _tried(self.access.create_event(event)) or said
+        if said:
+            log.warning("node.unannotated", node=state.name, because=said)
 
     async def told(self) -> None:
         """Return once people have been told of all that was done."""
-        await asyncio.gather(*self._notes)
+        await asyncio.gather(*self._beside.values(), return_exceptions=True)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(int(self.clock()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -290,7 +290,8 @@ async def test_an_uncordon_by_hand_is_seen_and_completed(
     view = await see(adapter, node, lambda view: view.schedulable)
 
     assert (view.held_by, view.foreign_reason) == ("", "")
-    seen("our taint is gone", lambda: TAINT not in api.taints(node))
+    await adapter.told()
+    assert TAINT not in api.taints(node)
     assert "fleetmend.io/incident" not in api.node(node)["metadata"].get("annotations", {})
     await adapter.told()
     assert api.condition(node, HEALTHY)["status"] == "True"
