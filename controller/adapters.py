@@ -23,12 +23,14 @@ class Hold:
         reason: the sentence for people; an adapter adds the incident's id in the form its scheduler has for it.
         key: idempotency key of the effect.
         fencing_token: leadership term of this controller.
+        device: for a drain, the one device that is to be free of jobs; empty for all of the node.
     """
 
     incident_id: str
     reason: str
     key: str
     fencing_token: int
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,15 @@ class PowerSeen:
 
     power: str
     because: str = ""
+
+
+@runtime_checkable
+class PartialDrain(Protocol):
+    """A scheduler that may know which jobs hold one device."""
+
+    def reach(self, hold: Hold) -> str:
+        """Return what the drain of a hold with a device reached, for the timeline; asked once, when it is over."""
+        ...
 
 
 class Power(Protocol):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from controller.adapters import Explaining, Hold, Notifier, Power, Rebooting, Scheduler
+from controller.adapters import Explaining, Hold, Notifier, PartialDrain, Power, Rebooting, Scheduler
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
 from controller.engine.powering import ask_for_cycle, evidence_of
@@ -23,7 +23,7 @@ from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.evidence.desk import Asked, Evidence, NoEvidence
 from controller.notices import notice_for
-from controller.policy.playbook import BY_SCHEDULER, ORDERS, Retry, Verb
+from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
 from controller.policy.presence import NODE_LOST
 from controller.policy.verb_effects import delay_s, retry_of
 from controller.power.none import NoPower
@@ -206,7 +206,8 @@ class Effects:
 
     def _hold(self, intent: StepIntended) -> Hold:
         incident = self.cell.belief.incidents[intent.incident_id]
-        return Hold(intent.hold_id, incident.because, intent.key, self.desk.term)
+        device = intent.device if intent.parameters.get("scope") == DEVICE else ""
+        return Hold(intent.hold_id, incident.because, intent.key, self.desk.term, device)
 
     async def _cordon(self, intent: StepIntended) -> Outcome:
         return Outcome("done", await self.scheduler.cordon(intent.node, self._hold(intent)))
@@ -219,7 +220,8 @@ class Effects:
         while self._current(intent):
             jobs = await self.scheduler.drain(intent.node, hold, jobs=intent.parameters.get("jobs", "wait"))
             if not jobs:
-                return Outcome("done", f"No job is left on {intent.node} after {self.clock() - began:.0f} s.")
+                said = f"No job is left on {intent.node} after {self.clock() - began:.0f} s."
+                return Outcome("done", self._reach(hold) if hold.device else said)
             await self._note_waiting(intent)
             await asyncio.sleep(DRAIN_POLL_S)
         return None
@@ -232,6 +234,11 @@ class Effects:
         if before is not None and (before.because, before.until) == (waiting.because, waiting.until):
             return
         await self._note(intent, "waiting", waiting.because, until=waiting.until)
+
+    def _reach(self, hold: Hold) -> str:
+        if isinstance(self.scheduler, PartialDrain):
+            return self.scheduler.reach(hold)
+        return f"No job is left on the whole node: {self.scheduler.name} cannot say which jobs hold {hold.device}."
 
     def _current(self, intent: StepIntended) -> bool:
         """Whether the policy still wants this step of us: it may have timed out or been aborted meanwhile."""

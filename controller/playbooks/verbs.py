@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, one_of
-from controller.policy.playbook import BY_NODE, BY_SCHEDULER, HAND_OVER, Verb
+from controller.policy.playbook import BY_NODE, BY_SCHEDULER, DEVICE, HAND_OVER, Verb
 
 SEVERITIES = ("info", "warning", "critical")
 JOBS = ("wait", "requeue", "cancel")
+SCOPES = ("node", DEVICE)
 REBOOTERS = (BY_NODE, BY_SCHEDULER)
 NEIGHBOURS = ("keep", "reset")
 FORCE = ("never", "when_stuck")
@@ -68,7 +69,12 @@ VERBS: Mapping[Verb, VerbShape] = {
         own_keys={
             "jobs": Key(
                 one_of(JOBS), "`wait` leaves jobs alone, `requeue` puts them back, `cancel` ends them", required=True
-            )
+            ),
+            "scope": Key(
+                one_of(SCOPES),
+                "`device` asks only the jobs that hold the sick GPU, where the scheduler knows them, else all; `node` "
+                "when absent",
+            ),
         },
     ),
     Verb.COLLECT: VerbShape("have the node gather evidence before a repair destroys it", 300.0, best_effort=True),
