@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from checks.finding import Finding
+from controller.policy.places import Places
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -37,9 +40,12 @@ class NodeSchedule:
     Attributes:
         schedulable: new work may be placed on it.
         held_by: incident id when we hold it, empty otherwise.
-        foreign_reason: why somebody else holds it, empty when nobody does.
+        foreign_reason: why somebody else holds it, empty when nobody does. Both may: a node that we hold can be in a
+            maintenance of somebody's, too.
         jobs: ids of the jobs on it now.
         responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
+        said: what others find wrong with the node and tell through the scheduler; not what fleetmend told it.
+        places: where it stands, as far as the scheduler knows.
     """
 
     schedulable: bool
@@ -47,6 +53,8 @@ class NodeSchedule:
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
     responding: bool | None = None
+    said: tuple[Finding, ...] = ()
+    places: Places = field(default_factory=dict)
 
 
 class Scheduler(Protocol):
@@ -94,6 +102,51 @@ class PartialDrain(Protocol):
         ...
 
 
+@runtime_checkable
+class Rebooting(Protocol):
+    """A scheduler that can reboot nodes, by its own daemon on them."""
+
+    async def reboot(self, node: str, hold: Hold) -> str:
+        """Have a node rebooted that this incident holds, and return a sentence once that was taken up.
+
+        At most once for each `hold.key`; the node comes back held as before.
+
+        Raises:
+            Refused: the hold on the node is not ours, or its daemon does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a drain waits for.
+
+    Attributes:
+        because: a sentence for people.
+        until: Unix seconds until when its step is to last, whatever limit it has; 0 leaves it to that.
+    """
+
+    because: str
+    until: float = 0.0
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A scheduler that says what its drains wait for."""
+
+    def waits_for(self, node: str) -> Waiting:
+        """Return what the last step of a drain of this node left to be waited for. Asks nobody."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSeen:
+    """What a BMC says of its node. `power`: `on`, `off`, `unknown`, or empty where nobody could say."""
+
+    power: str
+    because: str = ""
+
+
 class Power(Protocol):
     """Who switches nodes off and on.
 
@@ -103,11 +156,37 @@ class Power(Protocol):
     name: str
     repeatable: bool
 
-    async def cycle(self, node: str, *, key: str, fencing_token: int) -> str:
+    async def look(self, node: str) -> PowerSeen:
+        """Return whether a node has power. What cannot be asked is `unknown`, with the reason; it is no error."""
+        ...
+
+    async def cycle(self, node: str, *, key: str, fencing_token: int, cold: bool) -> str:
         """Have a node switched off and on, and return a sentence for the timeline once that was taken up.
 
+        A node that is off is switched on, whatever else was asked for.
+
+        Args:
+            cold: power must be gone in between; else a restart by the BMC is enough.
+
         Raises:
+            InDoubt: it was asked for, and nobody can say whether that was taken up.
             Refused: a guard said no.
+        """
+        ...
+
+    async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:
+        """Go on with what an earlier controller asked for and did not see the end of, without switching anything off.
+
+        Raises:
+            InDoubt: the node has power; whether it was switched off and on before, nobody can say.
+        """
+        ...
+
+    async def evidence(self, node: str) -> dict[str, str]:
+        """Return what the BMC has to tell of a node that cannot speak for itself, name → text; nothing without a BMC.
+
+        Raises:
+            Retryable, Permanent: it cannot be asked.
         """
         ...
 
@@ -138,6 +217,7 @@ class RmaBundle:
         versions: of the node's software: `driver`, `kernel`, `agent`; and of the part, where known.
         incidents: of this part, oldest first, on whatever node it was.
         evidence: name → text, as it was collected.
+        bundles: where the large bundles of evidence are got from, which hold the vendor's own report.
     """
 
     because: str
@@ -152,6 +232,7 @@ class RmaBundle:
     versions: dict[str, str]
     incidents: list[PastIncident]
     evidence: dict[str, str]
+    bundles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,12 @@ def _stopped_here(belief: Belief, rules: Rules, incident: Incident, step: Step) 
         return _scoped("breaker", _breaker(belief, incident)) or _scoped(
             "budget", over_budget(belief, rules, node.name, incident)
         )
+    if node.foreign_reason:
+        reason = Reason(
+            f"{node.name} is in somebody else's hands ({node.foreign_reason}): nothing is done to it meanwhile.",
+            unless="they give it back",
+        )
+        return "foreign hold", reason
     if step.verb in REPAIRS:
         return _neighbour_repairs(belief, incident)
     return None

@@ -29,6 +29,7 @@ from controller.schedulers.kubernetes_hold import NodeState
 from controller.schedulers.kubernetes_pods import Drain, Mode, PodPolicies, PodRule, PodState, Policy, seconds
 from controller.sections.kubernetes import KubernetesSection
 from controller.settings import SettingsError
+from controller.topology.kubernetes import LABELS, LabelTable
 
 log = structlog.get_logger()
 
@@ -45,8 +46,11 @@ NOTES_AT_ONCE = 2
 """So few, because cordons go before. Source: our choice."""
 
 
-def scheduler_of(section: KubernetesSection, *, deadline_s: float) -> KubernetesScheduler:
+def scheduler_of(section: KubernetesSection, *, deadline_s: float, places: LabelTable = LABELS) -> KubernetesScheduler:
     """Return the adapter for the cluster of the settings.
+
+    Args:
+        places: kind of place → labels of a node that name one.
 
     Raises:
         SettingsError: there is none by these settings.
@@ -55,7 +59,7 @@ def scheduler_of(section: KubernetesSection, *, deadline_s: float) -> Kubernetes
         access = Access(config_of(section.kubeconfig, section.context), deadline_s)
     except NotUsable as error:
         raise SettingsError(f"kubernetes: {error}") from error
-    return KubernetesScheduler(access, section)
+    return KubernetesScheduler(access, section, places=places)
 
 
 def policies_of(section: KubernetesSection) -> PodPolicies:
@@ -83,6 +87,7 @@ class KubernetesScheduler:
     section: KubernetesSection
     clock: Callable[[], float] = time.time
     name: str = "kubernetes"
+    places: LabelTable = field(default_factory=lambda: LABELS)
     cluster: Cluster = field(init=False)
     _drainer: Drainer = field(init=False)
     _devices: Devices = field(init=False)
@@ -93,7 +98,7 @@ class KubernetesScheduler:
 
     def __post_init__(self) -> None:
         policies = policies_of(self.section)
-        self.cluster = Cluster(self.access, policies, taint=self.section.taint, label=self.section.node_label)
+        self.cluster = Cluster(self.access, policies, self.section.taint, self.section.node_label, self.places)
         self._drainer = Drainer(self.access, policies, self.section.grace_period_s)
         self._devices = Devices(self.access)
 

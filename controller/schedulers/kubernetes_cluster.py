@@ -15,6 +15,7 @@ from controller.schedulers.kubernetes_hold import NodeState, schedule_of, state_
 from controller.schedulers.kubernetes_mirror import Kind, Mirror
 from controller.schedulers.kubernetes_objects import KubeNode, KubePod
 from controller.schedulers.kubernetes_pods import PodPolicies, PodState, jobs_of, pod_of
+from controller.topology.kubernetes import LABELS, LabelTable
 
 log = structlog.get_logger()
 
@@ -29,12 +30,14 @@ class Cluster:
     Attributes:
         taint: key of our taint.
         label: whose value is a node's name in fleetmend; empty takes its own.
+        places: kind of place → labels that name one.
     """
 
     access: Access
     policies: PodPolicies
     taint: str
     label: str = ""
+    places: LabelTable = field(default_factory=lambda: LABELS)
     nodes: Mirror[KubeNode, NodeState] = field(init=False)
     pods: Mirror[KubePod, PodState] = field(init=False)
     _by_name: dict[str, NodeState] = field(default_factory=dict)
@@ -105,7 +108,7 @@ class Cluster:
         return dict(self._schedules)
 
     def _state(self, node: KubeNode) -> NodeState:
-        return state_of(node, taint=self.taint, label=self.label)
+        return state_of(node, taint=self.taint, label=self.label, places=self.places)
 
     def _node_changed(self, before: NodeState | None, after: NodeState | None) -> None:
         for gone in (before,) if before is not None and (after is None or after.name != before.name) else ():

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from checks.finding import Finding
 from controller.adapters import Hold, NodeSchedule
+from controller.policy.places import Places
 from controller.schedulers.kubernetes_objects import KubeNode, ManagedFields
+from controller.schedulers.kubernetes_words import said
+from controller.topology.kubernetes import LABELS, LabelTable, places_of
 
 PREFIX = "fleetmend.io"
 INCIDENT = f"{PREFIX}/incident"
@@ -53,6 +57,8 @@ class NodeState:
         tainted: our taint is on it.
         cordoned_by: who wrote `unschedulable` last, as its program calls itself.
         ready: the status of the condition Ready, empty without one.
+        said: what others say of it.
+        places: where its labels say that it stands.
     """
 
     node: str
@@ -67,6 +73,8 @@ class NodeState:
     tainted: bool
     cordoned_by: str
     ready: str
+    said: tuple[Finding, ...] = ()
+    places: Places = field(default_factory=dict)
 
     @property
     def held_by(self) -> str:
@@ -86,12 +94,13 @@ class NodeState:
         return not self.unschedulable and (self.tainted or bool(self.incident_id))
 
 
-def state_of(node: KubeNode, *, taint: str, label: str = "") -> NodeState:
+def state_of(node: KubeNode, *, taint: str, label: str = "", places: LabelTable = LABELS) -> NodeState:
     """Return what matters of a node.
 
     Args:
         taint: key of our taint.
         label: whose value is the name in fleetmend; empty takes the node's own.
+        places: kind of place → labels that name one.
     """
     metadata, spec = node.metadata, node.spec
     annotations = metadata.annotations or {}
@@ -109,7 +118,13 @@ def state_of(node: KubeNode, *, taint: str, label: str = "") -> NodeState:
         tainted=any(mark.get("key") == taint for mark in spec.taints or ()),
         cordoned_by=_cordoned_by(metadata.managed_fields or ()) if spec.unschedulable else "",
         ready=next((c.status for c in node.status.conditions or () if c.type == "Ready"), ""),
+        said=said(node.status.conditions or (), metadata.labels or {}, _marks(spec.taints or ())),
+        places=places_of(metadata.labels or {}, places),
     )
+
+
+def _marks(taints: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    return [(mark.get("key", ""), mark.get("value", "")) for mark in taints]
 
 
 def _cordoned_by(entries: Sequence[ManagedFields]) -> str:
@@ -126,7 +141,9 @@ def schedule_of(state: NodeState, jobs: tuple[str, ...]) -> NodeSchedule:
     A kubelet that says of itself that it is not ready does answer; one that is lost is `Unknown` to Kubernetes.
     """
     responding = state.ready != "Unknown" if state.ready else None
-    return NodeSchedule(not state.unschedulable, state.held_by, state.foreign_reason, jobs, responding)
+    return NodeSchedule(
+        not state.unschedulable, state.held_by, state.foreign_reason, jobs, responding, state.said, state.places
+    )
 
 
 def cordon_patch(state: NodeState, hold: Hold, *, taint: str, holder: str, now: str) -> dict[str, Any]:

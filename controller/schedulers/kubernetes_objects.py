@@ -18,6 +18,8 @@ from lightkube.core.resource import (
 )
 from lightkube.generic_resource import Generic
 
+from controller.schedulers.kubernetes_words import Condition
+
 
 class OwnerReference(msgspec.Struct, frozen=True):
     """Who made an object."""
@@ -47,13 +49,6 @@ class Metadata(msgspec.Struct, frozen=True):
     owners: list[OwnerReference] | None = msgspec.field(name="ownerReferences", default=None)
     ends_at: str | None = msgspec.field(name="deletionTimestamp", default=None)
     managed_fields: list[ManagedFields] | None = msgspec.field(name="managedFields", default=None)
-
-
-class Condition(msgspec.Struct, frozen=True):
-    """One condition of a node."""
-
-    type: str
-    status: str = "Unknown"
 
 
 class NodeSpec(msgspec.Struct, frozen=True):

@@ -168,6 +168,10 @@ class KubernetesCluster:
         """
         for name in names:
             self.start_kubelet(name, labels=labels)
+        self.until_in_service(*names)
+
+    def until_in_service(self, *names: str) -> None:
+        """Return when these nodes are ready for pods."""
         self.until(f"{names} are ready", lambda: all(self._is_in_service(name) for name in names), limit_s=60.0)
 
     def start_kubelet(self, name: str, *, labels: str = "") -> None:

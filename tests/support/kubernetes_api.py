@@ -142,6 +142,20 @@ class KubernetesApi:
         condition = {**_ready(), "type": kind, "status": status, "reason": reason, "message": message}
         self.patch(f"/api/v1/nodes/{node}/status", {"status": {"conditions": [condition]}}, content=STRATEGIC_PATCH)
 
+    def apply(self, *objects: Json) -> None:
+        """Create what a manifest holds."""
+        for each in objects:
+            namespace = each["metadata"].get("namespace")
+            group = each["apiVersion"] if "/" in each["apiVersion"] else ""
+            where = f"/apis/{group}" if group else "/api/v1"
+            kind = each["kind"].lower() + "s"
+            self.create(f"{where}/namespaces/{namespace}/{kind}" if namespace else f"{where}/{kind}", each)
+
+    def token_of(self, account: str, *, namespace: str = "default") -> str:
+        """Return a token of a service account, valid for an hour."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        return str(self.create(path, {"spec": {"expirationSeconds": 3600}})["status"]["token"])
+
     def service_account(self, name: str, rules: Sequence[Json], *, namespace: str = "default") -> str:
         """Make a service account with these rules in the whole cluster, and return a token of it."""
         where, role = f"/api/v1/namespaces/{namespace}/serviceaccounts", "/apis/rbac.authorization.k8s.io/v1"
@@ -155,7 +169,7 @@ class KubernetesApi:
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             },
         )
-        return str(self.create(f"{where}/{name}/token", {"spec": {"expirationSeconds": 3600}})["status"]["token"])
+        return self.token_of(name, namespace=namespace)
 
 
 def pod(name: str, *, node: str = "", **metadata: Any) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,13 @@ from controller.settings import ControllerSettings
 from controller.sections.schedulers import SchedulerSection
 from pathlib import Path
 settings = ControllerSettings(state=Path("."), scheduler=SchedulerSection(kind=sys.argv[1], hook=Path("hook")))
-choosing.scheduler_of(settings, Path("."))
+choosing.scheduler_of(settings, Path("."), None)
 print(*sorted({"lightkube", "httpx2", "yaml"} & set(sys.modules)))
 """
+
+
+DESK: Any = None
+"""Only nodes that hold themselves are sent orders."""
 
 
 def settings_of(kind: str, directory: Path, **more: object) -> ControllerSettings:
@@ -38,7 +43,7 @@ def settings_of(kind: str, directory: Path, **more: object) -> ControllerSetting
     ("kind", "adapter"), [("slurm", SlurmScheduler), ("command", CommandScheduler), ("none", NoScheduler)]
 )
 def test_the_adapter_is_the_one_of_the_settings(kind: str, adapter: type[object], tmp_path: Path) -> None:
-    assert type(choosing.scheduler_of(settings_of(kind, tmp_path), tmp_path)) is adapter
+    assert type(choosing.scheduler_of(settings_of(kind, tmp_path), tmp_path, DESK)) is adapter
 
 
 @pytest.mark.parametrize("kind", ["slurm", "none", "command"])
@@ -81,9 +86,9 @@ def test_a_kubeconfig_that_cannot_be_used_is_told_at_the_start(
         path.write_text(content)
 
     with pytest.raises(SettingsError, match=because):
-        choosing.scheduler_of(settings_of("kubernetes", tmp_path, kubernetes={"kubeconfig": path}), tmp_path)
+        choosing.scheduler_of(settings_of("kubernetes", tmp_path, kubernetes={"kubeconfig": path}), tmp_path, DESK)
 
 
 def test_outside_of_a_cluster_a_kubeconfig_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"kubernetes: .*/var/run/secrets/kubernetes.io/serviceaccount/token"):
-        choosing.scheduler_of(settings_of("kubernetes", tmp_path), tmp_path)
+        choosing.scheduler_of(settings_of("kubernetes", tmp_path), tmp_path, DESK)
