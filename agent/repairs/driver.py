@@ -17,6 +17,7 @@ from agent.repairs.holders import Holders, find_holders, of_driver
 from agent.repairs.programs import MODPROBE, Programs, said
 from agent.repairs.set_aside import Wardrobe
 from agent.repairs.units import Units
+from agent.sources.nvml import nvidia_addresses
 from agent.sources.procfs import text
 
 DRIVER: Final = "nvidia"
@@ -74,6 +75,8 @@ class DriverReload:
             ActionFailed: it was tried and did not work, or not everything came back.
         """
         loaded, before = self._loaded(), self._version()
+        if not loaded and not nvidia_addresses(self._root / "sys"):
+            raise ActionRefused("this host has no NVIDIA GPU, and drivers of other makers are not reloaded")
         self._refuse_unknown_modules(loaded)
         await self._refuse_if_held(SERVICES)
         async with self._wardrobe.opened("a reload of the driver") as taking:

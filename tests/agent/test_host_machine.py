@@ -379,7 +379,14 @@ class TestReloadDriver:
             await machine_of(host, keeper=journal).reload_driver()
         assert journal.state["set_aside"]["modules"] == ["nvidia"]
 
+    async def test_a_host_without_nvidia_gpus_has_no_driver_to_reload(self, host: FakeHost) -> None:
+        with pytest.raises(ActionRefused, match="this host has no NVIDIA GPU, and drivers of other makers are not"):
+            await machine_of(host).reload_driver()
+        assert host.every_call == []
+
     async def test_one_that_is_not_loaded_is_loaded(self, host: FakeHost) -> None:
+        host.write("sys/bus/pci/devices/0000:3b:00.0/vendor", "0x10de\n")
+        host.write("sys/bus/pci/devices/0000:3b:00.0/class", "0x030200\n")
         done = await machine_of(host).reload_driver()
         assert done.because == "the driver was unloaded and loaded again: version 580.82, none before"
         assert host.calls == ["modprobe nvidia"]

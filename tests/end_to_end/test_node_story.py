@@ -25,7 +25,7 @@ BY_HAND = "memory test by hand"
 def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCell]:
     require_mosquitto()
     state = tmp_path_factory.mktemp("cell")
-    with EmbeddedCell(state, simulate=2, scheduler="node") as embedded:
+    with EmbeddedCell(state, simulate=2, scheduler="node", arguments=("--speed", "3600")) as embedded:
         yield embedded
 
 
