@@ -208,10 +208,7 @@ class Controller:
             topology_errors=topology.errors,
         )
         intake.on_order_ended = front.order_ended
-        counter = counter_of(
-            settings, cell, key=key, page_url=page_url, clock=time.time, check_leading=front.check_leading
-        )
-        effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
+        counter = _open_counter(settings, front, effects)
         comparison = Comparison(cell, time.time)
         intake.on_level = comparison.heard
         cell.act = _each(effects.act, topology.note)
@@ -316,6 +313,20 @@ class Controller:
 
     async def _connected(self) -> None:
         log.info("cell.connected", broker=str(self.transport.address), cell=self.settings.cell)
+
+
+def _open_counter(settings: ControllerSettings, front: FrontDesk, effects: Effects) -> Counter:
+    """Return where evidence is taken in, with everybody told who has to know of it."""
+    counter = counter_of(
+        settings,
+        front.cell,
+        key=front.orders.key,
+        page_url=effects.page_url,
+        clock=time.time,
+        check_leading=front.check_leading,
+    )
+    effects.evidence, front.intake.on_evidence_ended = counter.evidence, counter.evidence.ended
+    return counter
 
 
 def _holds(belief: Belief) -> dict[str, NodeSchedule]:
