@@ -207,10 +207,8 @@ class Controller:
             store_use=housekeeping.use,
             topology_errors=topology.errors,
         )
-        intake.on_order_ended = front.order_ended
-        counter = _open_counter(settings, front, effects)
         comparison = Comparison(cell, time.time)
-        intake.on_level = comparison.heard
+        intake.on_order_ended, intake.on_level = front.order_ended, comparison.heard
         cell.act = _each(effects.act, topology.note)
         return cls(
             settings,
@@ -225,7 +223,7 @@ class Controller:
             housekeeping,
             topology,
             comparison,
-            counter,
+            counter=_open_counter(settings, front, effects),
         )
 
     async def run(self) -> None:
