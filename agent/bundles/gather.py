@@ -58,9 +58,16 @@ HEADROOM: Final = MIB
 class Gathering:
     """One bundle in the making."""
 
-    def __init__(self, folder: Path, plan: Plan, *, running: Running, root: Path = Path("/")) -> None:
-        """Gather nothing yet."""
+    def __init__(
+        self, folder: Path, plan: Plan, *, running: Running, root: Path = Path("/"), is_root: bool | None = None
+    ) -> None:
+        """Gather nothing yet.
+
+        Args:
+            is_root: whether this process has the rights of root; it is asked when not given.
+        """
         self._folder, self._plan, self._running, self._root = folder, plan, running, root
+        self._is_root = os.geteuid() == 0 if is_root is None else is_root
         self._files = folder / FILES
         self._said: list[FileSaid] = []
         self._left_out: dict[str, str] = {}
@@ -131,7 +138,7 @@ class Gathering:
             return f"{program} is not installed"
         if hanging and Path(f"/proc/{hanging}").exists():
             return f"process {hanging} of {program} still hangs, and nothing is started behind it"
-        if tool.takes_root and os.geteuid() != 0:
+        if tool.takes_root and not self._is_root:
             return f"{program} takes root, and this agent runs without"
         if self._left_s() < 1.0:
             return "no time was left"

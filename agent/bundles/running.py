@@ -48,9 +48,10 @@ class Ran:
     stuck: bool = False
 
 
-def environment() -> dict[str, str]:
-    """Return what a program sees: nothing of the agent's own but where programs lie."""
-    return {"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C", "HOME": "/", "TERM": "dumb"}
+def environment(folder: Path) -> dict[str, str]:
+    """Return what a program sees: nothing of the agent's own but where programs lie, and a folder that it may write to,
+    for /tmp is read-only to a service whose file systems are."""
+    return {"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C", "HOME": "/", "TERM": "dumb", "TMPDIR": str(folder)}
 
 
 class Running:
@@ -100,7 +101,7 @@ class Running:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment(),
+            env=environment(folder),
             cwd=folder,
             start_new_session=True,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),

@@ -7,7 +7,8 @@ import base64
 import contextlib
 import hashlib
 import socket
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.ports import free_port
 from controller.events import EvidenceRemoved, EvidenceStored
+from controller.evidence.choosing import Counter
 from controller.evidence.desk import Asked, ControllerEvidence
+from controller.evidence.receiving import Receiver
 from controller.evidence.shelf import Quota, Shelf
 from controller.sections.evidence import EvidenceSection
+from tests.support.eventually import eventually
 from tests.support.open_cell import OpenCell, off_the_bus, open_cell
 from wire import messages
 from wire.evidence import UPLOADS, BadUpload, Claims, Grant, grant_in, metadata_of, parse_checksum, parse_length
@@ -65,6 +70,19 @@ async def http(cell: OpenCell) -> AsyncIterator[aiohttp.ClientSession]:
 def desk_of(cell: OpenCell) -> ControllerEvidence:
     assert cell.uploads is not None
     return cell.uploads
+
+
+@pytest.fixture
+async def own_port(cell: OpenCell) -> AsyncIterator[str]:
+    """The address of a port that takes bundles alone, and gives a piece half a second."""
+    receiver = Receiver(desk_of(cell), cell.front.check_leading, idle_limit_s=5.0, piece_limit_s=0.5)
+    port = free_port()
+    counter = Counter(desk_of(cell), receiver, SMALL.model_copy(update={"port": port}))
+    assert counter.on_api_port() is None
+    runner = await counter.listen()
+    assert runner is not None
+    yield f"http://127.0.0.1:{port}"
+    await runner.cleanup()
 
 
 async def grant_for(cell: OpenCell, order: str = "inc-000001/collect/1", node: str = "n1") -> Grant:
@@ -280,7 +298,7 @@ async def test_no_name_leads_out_of_the_folder(cell: OpenCell, http: aiohttp.Cli
 async def test_a_connection_that_breaks_keeps_what_came(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     grant = await grant_for(cell)
     await announce(http, grant)
-    with open_piece(cell, grant, length=len(BUNDLE)) as connection:
+    with open_piece(grant, length=len(BUNDLE)) as connection:
         connection.sendall(BUNDLE[:300_000])
         await wait_for_offset(cell, grant, at_least=0)
     await wait_for_offset(cell, grant, at_least=300_000)
@@ -293,7 +311,7 @@ async def test_who_stops_sending_loses_the_connection_and_nothing_else(
 ) -> None:
     grant = await grant_for(cell)
     await announce(http, grant)
-    with open_piece(cell, grant, length=len(BUNDLE)) as connection:
+    with open_piece(grant, length=len(BUNDLE)) as connection:
         connection.sendall(b"x")
         await asyncio.sleep(0.05)
         assert (await patch(http, grant, 0, b"x"))[0] == 423
@@ -302,20 +320,95 @@ async def test_who_stops_sending_loses_the_connection_and_nothing_else(
     assert desk_of(cell).shelf.offset(grant.upload) == 1
 
 
+async def test_who_sends_a_byte_now_and_then_loses_the_connection_too(
+    cell: OpenCell, http: aiohttp.ClientSession, own_port: str
+) -> None:
+    grant = msgspec.structs.replace(await grant_for(cell), url=own_port)
+    async with aiohttp.ClientSession(own_port) as session:
+        assert await announce(session, grant) == (201, "0")
+    answered = b""
+    with open_piece(grant, length=len(BUNDLE)) as connection:
+        connection.setblocking(False)
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                connection.sendall(b"x")
+            await asyncio.sleep(0.05)
+            with contextlib.suppress(BlockingIOError):
+                answered = connection.recv(65_536)
+                break
+    assert answered.startswith(b"HTTP/1.1 408 ")
+    assert 0 < desk_of(cell).shelf.offset(grant.upload) < 20
+    assert http.closed is False
+
+
+async def test_a_port_of_its_own_takes_bundles_and_nothing_else(cell: OpenCell, own_port: str) -> None:
+    grant = await grant_for(cell)
+    async with aiohttp.ClientSession(own_port) as session:
+        await upload(session, grant)
+        for path in ("/", "/api/v1/status", "/healthz", f"{UPLOADS}/{grant.upload}", UPLOADS):
+            async with session.get(path) as answer:
+                assert answer.status in {404, 405}, path
+    assert stored(cell) == {grant.upload: "stored"}
+
+
+async def test_a_controller_that_stands_by_takes_nothing(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.front.leads = lambda: False
+    cell.front.leader_url = lambda: "http://elsewhere"
+    async with http.post(UPLOADS, headers=headers(await grant_for(cell))) as answer:
+        assert (answer.status, (await answer.json())["hint"]) == (503, "the leader answers at http://elsewhere")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB, a little less than which a bundle is."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False, capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+async def test_a_disk_that_fills_up_on_the_way_is_said_and_gone_on_with(small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "cell").mkdir()
+    section = SMALL.model_copy(update={"directory": small_disk / "evidence"})
+    bundle = BUNDLE[:900_000]
+    async with open_cell(tmp_path / "cell", evidence=section) as cell, aiohttp.ClientSession(cell.url) as http:
+        await cell.add_nodes("n1")
+        cell.scheduler.jobs["n1"] = ("17",)
+        await cell.nodes.find("n1", off_the_bus())
+        await cell.until_step("n1", "drain")
+        grant = await grant_for(cell)
+        assert await announce(http, grant, bundle) == (201, "0")
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(b"x" * 500_000)
+        assert (await patch(http, grant, 0, bundle))[0] == 507
+        here = desk_of(cell).shelf.offset(grant.upload)
+        assert 0 < here < len(bundle)
+        await eventually("the timeline says it", lambda: stored(cell) == {grant.upload: "delayed"})
+        assert "No space left" in cell.cell.belief.incidents["inc-000001"].bundles[grant.upload].because
+        ballast.unlink()
+        assert await patch(http, grant, here, bundle[here:]) == (204, str(len(bundle)))
+        assert stored(cell) == {grant.upload: "stored"}
+
+
 async def test_no_more_are_taken_at_once_than_may_be(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     grants = [await grant_for(cell, f"inc-000001/collect/{number}") for number in (1, 2, 3)]
     for grant in grants:
         await announce(http, grant, BUNDLE[:100_000])
-    with open_piece(cell, grants[0], length=100), open_piece(cell, grants[1], length=100):
+    with open_piece(grants[0], length=100), open_piece(grants[1], length=100):
         await asyncio.sleep(0.1)
         assert (await patch(http, grants[2], 0, b"x"))[0] == 429
     assert desk_of(cell).shelf.offset(grants[2].upload) == 0
 
 
 @contextlib.contextmanager
-def open_piece(cell: OpenCell, grant: Grant, *, length: int) -> Any:
+def open_piece(grant: Grant, *, length: int) -> Any:
     """Give a connection on which a piece was begun."""
-    parts = urlsplit(cell.url)
+    parts = urlsplit(grant.url)
     ours = headers(grant, **{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
     head = "".join(f"{name}: {value}\r\n" for name, value in ours.items())
     with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
