@@ -23,7 +23,7 @@ from agent.clock import Clock
 from agent.settings import Bundles
 from agent.small_file import read_file
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
-from wire.evidence import SINCE, UPLOAD_ID, BadUpload, Grant, grant_in
+from wire.evidence import SINCE, UPLOAD_ID, BadUpload, Grant, grant_in, size_text
 from wire.messages import EvidenceEnded
 from wire.orders import Order
 
@@ -302,4 +302,4 @@ class Keeper:
 
 def _say(packed: Packed) -> str:
     missing = f"; not whole: {'; '.join(packed.notes)}" if packed.notes else ""
-    return f"a bundle of {packed.files} files, {packed.size_bytes / (1 << 20):.1f} MiB, is on its way{missing}"
+    return f"a bundle of {packed.files} files, {size_text(packed.size_bytes)}, is on its way{missing}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from controller.events import Event, EvidenceEnded, EvidenceRemoved, EvidenceSto
 from controller.evidence.shelf import Mismatch, NoRoom, Record, Shelf
 from controller.policy.belief import Belief
 from controller.sections.evidence import EvidenceSection
+from controller.store.log import StoreError
 from wire.evidence import UPLOADS, Claims, Grant, parameter_of
 from wire.grants import sign_claims, upload_of, verify_token
 
@@ -214,7 +215,7 @@ class ControllerEvidence:
     async def run(self) -> None:
         """Say what was kept without anybody hearing of it, and throw away what is old, again and again."""
         while True:
-            await self.sweep()
+            await whatever_happens(self.sweep)
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep(self) -> None:
@@ -253,10 +254,29 @@ class ControllerEvidence:
         if self._refused.get(claims.upload) != because[:40]:
             self._refused[claims.upload] = because[:40]
             log.error("evidence.refused", node=claims.node, incident_id=claims.incident_id, because=because)
-            self.cell.submit([EvidenceEnded(claims.incident_id, claims.node, claims.upload, "delayed", because)])
+            tell_later(self.cell, EvidenceEnded(claims.incident_id, claims.node, claims.upload, "delayed", because))
 
     def _open(self) -> Collection[str]:
         return self.cell.belief.open_incidents.keys()
+
+
+async def whatever_happens(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it once. A folder or a store that fails is said: it must not end the controller, as a lost log must.
+
+    Raises:
+        StoreError: the event log cannot be written.
+    """
+    try:
+        await work()
+    except StoreError:
+        raise
+    except Exception as error:
+        log.error("evidence.failed", because=repr(error), exc_info=error)
+
+
+def tell_later(cell: Cell, event: Event) -> None:
+    """Put an event into the log without waiting for that; who writes the log says when it cannot be written."""
+    cell.submit([event]).add_done_callback(lambda told: None if told.cancelled() else told.exception())
 
 
 def url_of(page_url: str, upload: str) -> str:

@@ -485,6 +485,24 @@ async def test_what_a_dying_controller_kept_and_did_not_say_is_said_by_the_next(
     assert not any(isinstance(each, EvidenceRemoved) for each in entries)
 
 
+async def test_a_folder_that_fails_does_not_end_the_controller(
+    cell: OpenCell, http: aiohttp.ClientSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grant = await grant_for(cell)
+    await upload(http, grant)
+    kept = desk_of(cell).shelf.folder / "kept"
+    (kept / f"{grant.upload}.json").unlink()
+    (kept / f"{grant.upload}.json").mkdir()
+    async with http.post("/api/v1/nodes/n1/uncordon", json={}) as answer:
+        assert answer.status == 200
+    await cell.until("n1", "closed")
+    cell.clock.now += 31 * 86_400
+    running = asyncio.create_task(desk_of(cell).run())
+    await eventually("it is said", lambda: "evidence.failed" in capsys.readouterr().out)
+    assert not running.done()
+    running.cancel()
+
+
 async def test_what_is_begun_and_never_finished_goes_with_its_grant(
     cell: OpenCell, http: aiohttp.ClientSession
 ) -> None:

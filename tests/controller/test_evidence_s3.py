@@ -95,6 +95,8 @@ async def say(cell: OpenCell, folder: Path, outcome: str = "sent") -> None:
     )
     bundles = cell.cell.belief.incidents["inc-000001"].bundles
     await eventually("the node is heard", lambda: folder.name in bundles)
+    if outcome == "failed":
+        await eventually("it is to be given up", lambda: folder.name in desk_of(cell)._given_up)
     await desk_of(cell).look()
 
 
