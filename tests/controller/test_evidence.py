@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import io
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from tusclient.client import TusClient
 
 from cli.ports import free_port
 from controller.events import EvidenceRemoved, EvidenceStored
@@ -592,3 +594,21 @@ def test_uploads_have_names_that_only_the_key_tells() -> None:
     names = {upload_of("inc-000001/collect/1", node, key=key) for node in ("n1", "n2") for key in (KEY,)}
     assert len(names) == 2 and {upload_of("inc-000001/collect/1", "n1", key=KEY)} < names
     assert upload_of("inc-000001/collect/1", "n1", key=Ed25519PrivateKey.generate()) not in names
+
+
+async def test_a_client_that_others_wrote_is_understood(cell: OpenCell) -> None:
+    """The protocol is tus 1.0 and not only like it: a bundle is begun, sent in part, and gone on with."""
+    grant, digest = await grant_for(cell), hashlib.sha256(BUNDLE).hexdigest()
+
+    def send() -> list[int]:
+        client = TusClient(f"{cell.url}{UPLOADS}", headers={"Authorization": f"Bearer {grant.token}"})
+        whole: dict[str, Any] = {"file_stream": io.BytesIO(BUNDLE), "chunk_size": 400_000}
+        first = client.uploader(**whole, metadata={"sha256": digest})
+        first.upload_chunk()  # type: ignore[no-untyped-call] # tuspy has no types there
+        second = client.uploader(**whole, url=f"{cell.url}{UPLOADS}/{grant.upload}")
+        begins_at = second.offset
+        second.upload()
+        return [first.offset, begins_at, second.offset]
+
+    assert await asyncio.to_thread(send) == [400_000, 400_000, len(BUNDLE)]
+    assert stored(cell) == {grant.upload: "stored"}
