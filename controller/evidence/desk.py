@@ -114,6 +114,8 @@ class ControllerEvidence:
     url: str
     page_url: str
     _busy: set[str] = field(default_factory=set)
+    _one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Two that are announced together must not be given the same room."""
     _refused: dict[str, str] = field(default_factory=dict)
 
     async def parameters_for(self, asked: Asked) -> dict[str, str]:
@@ -164,10 +166,11 @@ class ControllerEvidence:
         if self.shelf.find(claims.upload) is not None:
             raise NoRoom("another bundle was kept for this grant before")
         try:
-            await self._make_room(claims, size_bytes)
-            return await asyncio.to_thread(
-                self.shelf.announce, claims, size_bytes=size_bytes, sha256=sha256, now=self.clock()
-            )
+            async with self._one_by_one:
+                await self._make_room(claims, size_bytes)
+                return await asyncio.to_thread(
+                    self.shelf.announce, claims, size_bytes=size_bytes, sha256=sha256, now=self.clock()
+                )
         except NoRoom as full:
             self._say_full(claims, str(full))
             raise

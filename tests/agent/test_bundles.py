@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.server
 import io
@@ -22,9 +23,13 @@ from hypothesis import strategies as st
 from agent.bundles.keeper import LEAST_S, MOST_WAITING
 from agent.bundles.plan import BUNDLE, PACKED, Packed
 from agent.bundles.send import Pace, Sending, _seconds, try_once
+from cli.ports import free_port
+from controller.evidence.choosing import Counter
 from controller.evidence.desk import Asked
+from controller.evidence.receiving import Receiver
 from controller.sections.evidence import EvidenceSection
 from tests.support.bundles import CONTENT, Node
+from tests.support.certificates import write_certificate
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.eventually import eventually
 from tests.support.open_cell import OpenCell, off_the_bus, open_cell
@@ -276,6 +281,26 @@ def test_what_answers_strangely_is_not_believed(
     said = try_once(folder, rate=1 << 20, ca_file="")
     assert (said.outcome, because in said.because) == (outcome, True), said
     assert said.after_s == (7.0 if post[0] == 503 else 0.0)
+
+
+async def test_a_port_that_speaks_tls_is_believed_by_its_certificate_alone(
+    cell: OpenCell, node: Node, tmp_path: Path
+) -> None:
+    assert cell.uploads is not None
+    server, stranger = write_certificate(tmp_path, "server"), write_certificate(tmp_path, "stranger")
+    port = free_port()
+    section = SECTION.model_copy(
+        update={"port": port, "certificate": server, "certificate_key": tmp_path / "server.key"}
+    )
+    runner = await Counter(cell.uploads, Receiver(cell.uploads, lambda: None), section).listen()
+    assert runner is not None
+    grant = await grant_by(cell, f"https://127.0.0.1:{port}")
+    folder = node.put(grant)
+    refused = await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file=str(stranger))
+    assert (refused.outcome, "certificate verify failed" in refused.because) == ("later", True)
+    said = await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file=str(server))
+    assert (said.outcome, kept(cell, grant) == CONTENT) == ("sent", True)
+    await runner.cleanup()
 
 
 def test_it_is_sent_no_faster_than_it_was_told_to(tmp_path: Path) -> None:

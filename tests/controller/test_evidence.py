@@ -21,6 +21,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tusclient.client import TusClient
 
 from cli.ports import free_port
@@ -29,7 +30,9 @@ from controller.evidence.choosing import Counter
 from controller.evidence.desk import Asked, ControllerEvidence
 from controller.evidence.receiving import Receiver
 from controller.evidence.shelf import Quota, Shelf
+from controller.rma import bundle_of
 from controller.sections.evidence import EvidenceSection
+from tests.cli.conftest import run_cli
 from tests.support.eventually import eventually
 from tests.support.open_cell import OpenCell, off_the_bus, open_cell
 from wire import messages
@@ -594,6 +597,70 @@ def test_uploads_have_names_that_only_the_key_tells() -> None:
     names = {upload_of("inc-000001/collect/1", node, key=key) for node in ("n1", "n2") for key in (KEY,)}
     assert len(names) == 2 and {upload_of("inc-000001/collect/1", "n1", key=KEY)} < names
     assert upload_of("inc-000001/collect/1", "n1", key=Ed25519PrivateKey.generate()) not in names
+
+
+async def test_bundles_that_are_announced_together_are_not_given_the_same_room(cell: OpenCell) -> None:
+    grants = [await grant_for(cell, f"inc-000001/collect/{number}") for number in range(1, 6)]
+    async with aiohttp.ClientSession(cell.url) as http:
+        answers = await asyncio.gather(*(announce(http, grant) for grant in grants))
+    assert sorted(status for status, _ in answers) == [201, 201, 507, 507, 507]
+
+
+async def test_tickets_and_what_is_sent_back_name_the_bundle(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    grant = await grant_for(cell)
+    await upload(http, grant)
+    cell.nodes.mends = False
+    cell.scheduler.jobs.clear()
+    incident = cell.cell.belief.incidents["inc-000001"]
+    async with asyncio.timeout(20):
+        while not cell.tickets.sent:
+            cell.clock.now += 10.0
+            await asyncio.sleep(0.05)
+    url = f"{cell.url}{UPLOADS}/{grant.upload}"
+    assert f"Evidence: {url} (1.0 MiB)" in cell.tickets.sent[0].body.splitlines()
+    incident.rma = "the same fault came back"
+    bundle = bundle_of(cell.cell.belief, incident)
+    assert bundle is not None and bundle.bundles == [url]
+
+
+async def test_a_person_gets_what_is_whole_and_goes_on_with_what_broke_off(
+    cell: OpenCell, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    grant, target = await grant_for(cell), tmp_path / "got.tar.gz"
+    get = ("--url", cell.url, "evidence", "get", "inc-000001", "-o", str(target))
+    missing = await asyncio.to_thread(run_cli, *get)
+    assert (missing.returncode, "there is no bundle 'inc-000001'" in missing.stderr) == (1, True)
+    await upload(http, grant)
+    partial = target.with_name("got.tar.gz.partial")
+    partial.write_bytes(BUNDLE[:1_000] + b"!" + BUNDLE[1_001:2_000])
+    damaged = await asyncio.to_thread(run_cli, *get)
+    assert (damaged.returncode, "is not what was stored" in damaged.stderr) == (69, True)
+    assert not target.exists() and not partial.exists()
+    partial.write_bytes(BUNDLE[:2_000])
+    got = await asyncio.to_thread(run_cli, *get)
+    assert (got.returncode, target.read_bytes() == BUNDLE, partial.exists()) == (0, True, False)
+    shown = await asyncio.to_thread(run_cli, "--url", cell.url, "incident", "inc-000001")
+    assert f"fleetmend evidence get {grant.upload} (1.0 MiB)" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"where": "s3"}, "where = 's3' and [evidence.s3] belong together"),
+        ({"where": "controller", "s3": {"bucket": "b"}}, "where = 's3' and [evidence.s3] belong together"),
+        ({"where": "controller", "certificate": "/c"}, "give certificate and certificate_key, or neither"),
+        ({"certificate": "/c", "certificate_key": "/k"}, "certificate needs port"),
+        ({"url": "controller.example:8643"}, "url must be http:// or https://"),
+        ({"where": "s3", "s3": {"bucket": "b", "access_key": "a"}}, "give access_key and secret_key_file, or neither"),
+        ({"where": "s3", "s3": {"bucket": "b", "endpoint": "s3.example"}}, "endpoint must begin with https://"),
+        ({"valid_s": 604_801}, "less than or equal to 604800"),
+        ({"wher": "s3"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        EvidenceSection.model_validate(more)
+    assert said in str(refused.value)
 
 
 async def test_a_client_that_others_wrote_is_understood(cell: OpenCell) -> None:
