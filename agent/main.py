@@ -23,6 +23,8 @@ from agent import boots
 from agent.bundles.keeper import Keeper, Whose
 from agent.clock import Clock
 from agent.desk import Desk
+from agent.hold_flag import FOLDER, OURS, HoldFlag
+from agent.holding import Holding
 from agent.node import Node, node_of
 from agent.orders import Orders, Rules
 from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscriptions
@@ -37,6 +39,7 @@ from checks.readings import LastEnd
 from checks.registry import CHECKS
 from wire.logs import configure_logging
 from wire.messages import AgentStarted, EvidenceEnded, NodeFacts
+from wire.orders import OrderAction
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -78,6 +81,7 @@ class Agent:
     clock: Clock
     observer: Observer
     bundles: Keeper
+    holding: Holding | None = None
 
     async def run(self, ending: Ending) -> None:
         """Work until the end is wanted, then stop in order.
@@ -107,6 +111,9 @@ class Agent:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.orders.recover())
+            if self.holding is not None:
+                tasks.create_task(self.holding.watch())
             tasks.create_task(self.runner.run())
             tasks.create_task(self._tell_first_look())
             tasks.create_task(self._feed_watchdog())
@@ -144,6 +151,7 @@ def assemble(
         last_end=last_end,
         clock=clock,
     )
+    holding = _holding(settings, node, runner, clock=clock)
     bundles = Keeper(
         settings.state_directory / "evidence",
         settings.evidence,
@@ -160,6 +168,7 @@ def assemble(
         journal=node.outbox,
         notify=bell.ring,
         clock=clock,
+        holding=holding,
         bundles=bundles,
     )
     attendance = Attendance(Identity(settings.cell, settings.node, boot_id), clock)
@@ -173,7 +182,19 @@ def assemble(
         clock=clock,
     )
     bell.answer = publisher.notify
-    return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles)
+    if holding is not None:
+        holding.publish = publisher.publish_status
+    return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles, holding)
+
+
+def _holding(settings: Settings, node: Node, runner: Runner, *, clock: Clock) -> Holding | None:
+    """Return what holds the node where a controller may order it, `None` on a node that a scheduler holds."""
+    if not settings.orders_allowed & {OrderAction.HOLD, OrderAction.RELEASE}:
+        return None
+    flag = HoldFlag(node.root / FOLDER, settings.state_directory / OURS, boot_id=node.machine.boot_id)
+    holding = Holding(flag, node.targets, runner, node.forget_gpus, clock)
+    runner.hold = holding.level
+    return holding
 
 
 def announce(node: Node, boot_id: str, *, version: str, clock: Clock) -> tuple[LastEnd | None, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Protocol, assert_never
@@ -21,18 +21,29 @@ from agent.bundles.keeper import Gatherer, NoBundles
 from agent.clock import Clock
 from agent.desk import Desk, Journal
 from agent.evidence import bound, contents, describe, report
+from agent.holding import Holding
 from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused, Done, Machine
 from agent.plain_text import plain
 from agent.sources.tool import Tool
 from checks.finding import Verdict
+from checks.gpu import count
+from checks.readings import NvmlReading
 from wire.messages import CheckLevel, Envelope, OrderEnded, Refused, SignedOrder, Status
-from wire.orders import Order, OrderAction, check_acceptable
+from wire.orders import Order, OrderAction, UnknownAction, check_acceptable
 
 log = structlog.get_logger()
 
 SIGNATURES: Final = "wire.signatures"
 """Imported at the first order: a node that never gets one does not carry the library for it."""
+
+NEIGHBOURS_TOO: Final = "reset"
+FORCED: Final = "when_stuck"
+"""What an order says in `neighbours` and in `force`; anything else is no."""
+
+NVML: Final = NvmlReading.SOURCE
+GPU_COUNT: Final = count.ID
+"""A check that NVML feeds: by it a fresh reading is asked for."""
 
 FLUSH_LIMIT_S: Final = 2.0
 FLUSH_LOOK_S: Final = 0.05
@@ -98,12 +109,14 @@ class Orders:
         journal: OrderJournal,
         notify: Callable[[], None],
         clock: Clock | None = None,
+        holding: Holding | None = None,
         bundles: Gatherer | None = None,
     ) -> None:
         """Take up the ledger and tell of the orders that the last stop cut off; none of them is run again."""
         self.rejected = 0
         self._rules, self._machine, self._checks, self._desk = rules, machine, checks, desk
         self._journal, self._notify = journal, notify
+        self._holding = holding
         self._clock = clock or Clock()
         self._bundles = bundles or NoBundles()
         self._boot_id = machine.boot_id()
@@ -119,6 +132,9 @@ class Orders:
         """Take one order: refuse it, answer it from the ledger, or have it carried out. Returns before it is."""
         try:
             order = self._genuine(signed)
+        except UnknownAction as unknown:
+            self._refuse_unknown(unknown)
+            return
         except Refused as refusal:
             self._reject(str(refusal))
             return
@@ -129,6 +145,19 @@ class Orders:
             task = asyncio.create_task(self._obey(order), name=f"order {order.order_id}")
             self._waiting[order.order_id] = task
             task.add_done_callback(lambda _: self._waiting.pop(order.order_id, None))
+
+    async def recover(self) -> None:
+        """Have the machine bring back what a repair took away that its process did not survive; orders wait for it."""
+        async with self._one_at_a_time:
+            try:
+                said = await self._machine.recover()
+            except (ActionFailed, ActionRefused) as error:
+                log.error("repair.unfinished", because=str(error))
+            except Exception as error:
+                log.error("repair.unfinished", because=repr(error), exc_info=error)
+            else:
+                if said:
+                    log.warning("repair.recovered", because=said)
 
     async def idle(self) -> None:
         """Return when no order is under way."""
@@ -162,6 +191,15 @@ class Orders:
         if order.expires_at + ledgers.KEPT_S <= self._clock.wall():
             raise Refused(f"expired more than {ledgers.KEPT_S:.0f} s ago")
         return order
+
+    def _refuse_unknown(self, unknown: UnknownAction) -> None:
+        """Answer what only a newer version can do. Nothing is done about it, so it need not be remembered."""
+        order, now = unknown.order, self._clock.wall()
+        if order.node != self._rules.node or order.expires_at <= now:
+            self._reject(str(unknown))
+            return
+        log.warning("order.refused", order_id=order.order_id, action=order.action, because=str(unknown))
+        self._tell(OrderEnded(order.order_id, "refused", plain(str(unknown)), now, now))
 
     def _reject(self, because: str) -> None:
         self.rejected += 1
@@ -217,15 +255,24 @@ class Orders:
             case OrderAction.RESTART_SERVICE:
                 return await self._machine.restart_service(order.parameters.get("service") or order.device)
             case OrderAction.RESET_GPU:
-                done = await self._machine.reset_gpu(order.device)
-                self._desk.device_was_reset(order.device)
-                return done
+                return await self._reset_gpu(order)
+            case OrderAction.RELOAD_DRIVER:
+                return await self._reload_driver()
             case OrderAction.REBOOT:
                 return await self._reboot(order, started_at)
+            case OrderAction.HOLD:
+                return await self._may_hold().hold(order)
+            case OrderAction.RELEASE:
+                return await self._may_hold().release(order)
             case OrderAction.INJECT_FAULT:
                 fault = order.parameters.get("fault", "")
                 return await self._machine.inject_fault(fault, device=order.device, parameters=order.parameters)
         assert_never(order.action)
+
+    def _may_hold(self) -> Holding:
+        if self._holding is None:
+            raise ActionRefused("this node does not hold itself")
+        return self._holding
 
     async def _run_checks(self, order: Order, started_at: float) -> Done:
         """Return the verdict of each check on fresh readings as evidence, under the check's id."""
@@ -253,6 +300,41 @@ class Orders:
         because = f"collected {contents(evidence)}"
         return Done(f"{because}; {bundle}" if bundle else because, evidence)
 
+    async def _reset_gpu(self, order: Order) -> Done:
+        neighbours = order.parameters.get("neighbours") == NEIGHBOURS_TOO
+        done = await self._machine.reset_gpu(order.device, neighbours=neighbours)
+        gpus = done.gpus or (order.device,)
+        for gpu in gpus:
+            self._desk.device_was_reset(gpu)
+        await self._see_answer(gpus)
+        return done
+
+    async def _reload_driver(self) -> Done:
+        known = self._checks.last_readings.get(NVML)
+        before = tuple(gpu.uuid for gpu in known.gpus if gpu.uuid) if known is not None else ()
+        done = await self._machine.reload_driver()
+        for gpu in before:
+            self._desk.device_was_reset(gpu)
+        await self._see_answer(before)
+        return done
+
+    async def _see_answer(self, gpus: Sequence[str]) -> None:
+        """Return when NVML tells of these GPUs on a reading that began just now.
+
+        Raises:
+            ActionFailed: it does not: whatever was said of the repair, it did not bring them back.
+        """
+        began = self._clock.monotonic()
+        await self._checks.run_checks((GPU_COUNT,))
+        reading = self._checks.last_readings.get(NVML)
+        if reading is None or reading.at_s < began:
+            raise ActionFailed("it went through, but NVML could not be asked afterwards")
+        if reading.failure:
+            raise ActionFailed(f"it went through, but NVML does not answer: {reading.failure} {reading.detail}".strip())
+        answering = {gpu.uuid for gpu in reading.gpus if gpu.uuid and not gpu.lost}
+        if silent := [gpu for gpu in gpus if gpu not in answering]:
+            raise ActionFailed(f"it went through, but {', '.join(silent)} does not answer NVML")
+
     async def _reboot(self, order: Order, started_at: float) -> Done:
         """Say that the node goes down, and begin to. The order stays open: the next boot ends it."""
         now = self._clock.wall()
@@ -260,7 +342,7 @@ class Orders:
         until = self._clock.monotonic() + FLUSH_LIMIT_S
         while self._journal.depth() and self._clock.monotonic() < until:
             await self._clock.sleep(FLUSH_LOOK_S)
-        return await self._machine.reboot()
+        return await self._machine.reboot(force=order.parameters.get("force") == FORCED)
 
     def _end(self, ended: OrderEnded) -> None:
         """The ledger first: were the answer first and the process killed, the next start would say something else."""

@@ -15,7 +15,17 @@ SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", 
 HOST_ORDERS = ("run_checks", "collect")
 """This very host is watched but never reset or rebooted by `fleetmend up`."""
 
-SIMULATED_ORDERS = ("run_checks", "collect", "restart_service", "reset_gpu", "reboot", "inject_fault")
+SIMULATED_ORDERS = (
+    "run_checks",
+    "collect",
+    "restart_service",
+    "reset_gpu",
+    "reload_driver",
+    "reboot",
+    "hold",
+    "release",
+    "inject_fault",
+)
 
 
 @dataclass(frozen=True, slots=True)

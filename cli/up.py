@@ -42,6 +42,7 @@ from controller.settings import SettingsError, load_more
 from wire.transport import BrokerAddress
 
 START_LIMIT_S = 60.0
+SCHEDULERS = ("none", "node", "slurm", "kubernetes", "command")
 
 
 class CannotStart(Exception):
@@ -85,7 +86,7 @@ def this_host() -> str:
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides whether simulated repairs succeed.")
 @click.option("--speed", type=click.FloatRange(1), default=360.0, show_default=True, help="Simulated seconds a second.")
 @click.option("--broker", "broker_url", default="", help="Use this MQTT broker (mqtt://host:port), start none.")
-@click.option("--scheduler", type=click.Choice(["none", "slurm", "command"]), default="none", show_default=True)
+@click.option("--scheduler", type=click.Choice(SCHEDULERS), default="none", show_default=True)
 @click.option("--hook", type=click.Path(path_type=Path, exists=True), help="Program for --scheduler command.")
 @click.option("--budget", default="50%", show_default=True, help="Most nodes out at once: a number or a percentage.")
 @click.option(
@@ -94,7 +95,7 @@ def this_host() -> str:
 @click.option(
     "--settings",
     type=click.Path(path_type=Path),
-    help="More of the controller's settings (TOML): limits, breakers, freezes, domains, modes, ...",
+    help="More of the controller's settings (TOML): kubernetes, limits, breakers, freezes, domains, modes, ...",
 )
 @click.option("--drill-host", is_flag=True, help="Let drills write kernel records on this host too (never repairs).")
 def up(**options: Any) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from checks.finding import Finding
+from controller.policy.places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,12 @@ class NodeSchedule:
     Attributes:
         schedulable: new work may be placed on it.
         held_by: incident id when we hold it, empty otherwise.
-        foreign_reason: why somebody else holds it, empty when nobody does.
+        foreign_reason: why somebody else holds it, empty when nobody does. Both may: a node that we hold can be in a
+            maintenance of somebody's, too.
         jobs: ids of the jobs on it now.
         responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
+        said: what others find wrong with the node and tell through the scheduler; not what fleetmend told it.
+        places: where it stands, as far as the scheduler knows.
     """
 
     schedulable: bool
@@ -45,6 +51,8 @@ class NodeSchedule:
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
     responding: bool | None = None
+    said: tuple[Finding, ...] = ()
+    places: Places = field(default_factory=dict)
 
 
 class Scheduler(Protocol):
@@ -80,6 +88,43 @@ class Scheduler(Protocol):
         Raises:
             Refused: the hold on the node is not ours.
         """
+        ...
+
+
+@runtime_checkable
+class Rebooting(Protocol):
+    """A scheduler that can reboot nodes, by its own daemon on them."""
+
+    async def reboot(self, node: str, hold: Hold) -> str:
+        """Have a node rebooted that this incident holds, and return a sentence once that was taken up.
+
+        At most once for each `hold.key`; the node comes back held as before.
+
+        Raises:
+            Refused: the hold on the node is not ours, or its daemon does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a drain waits for.
+
+    Attributes:
+        because: a sentence for people.
+        until: Unix seconds until when its step is to last, whatever limit it has; 0 leaves it to that.
+    """
+
+    because: str
+    until: float = 0.0
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A scheduler that says what its drains wait for."""
+
+    def waits_for(self, node: str) -> Waiting:
+        """Return what the last step of a drain of this node left to be waited for. Asks nobody."""
         ...
 
 

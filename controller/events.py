@@ -37,7 +37,11 @@ class NodePlaced(msgspec.Struct, frozen=True, tag="node.placed"):
 
 
 class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
-    """A fault began or changed. `origin`: `edge` as it happened, `level` healed from a status, `controller` our own."""
+    """A fault began or changed.
+
+    `origin`: `edge` as it happened, `level` healed from a status, `controller` our own, `scheduler` what others say of
+    the node there.
+    """
 
     node: str
     boot_id: str
@@ -310,8 +314,10 @@ class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
 
     Attributes:
         state: `delayed`: the same attempt is tried again at `retry_at`; `accepted`: it was taken up, and the node must
-            show it; `in_doubt`: nobody knows whether it was.
+            show it; `waiting`: it goes on, and `because` says what is waited for; `in_doubt`: nobody knows whether it
+            was.
         failures: how often this attempt failed so far.
+        until: the step lasts at least until then, whatever its limit, 0 when the limit holds.
     """
 
     incident_id: str
@@ -322,6 +328,7 @@ class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
     because: str
     failures: int = 0
     retry_at: float = 0.0
+    until: float = 0.0
 
 
 class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
@@ -409,6 +416,15 @@ class RolloutSettled(msgspec.Struct, frozen=True, tag="rollout.settled"):
     reason: Reason
 
 
+class LogRestored(msgspec.Struct, frozen=True, tag="log.restored"):
+    """The log up to here came from a backup: what happened after that is not in it.
+
+    `through`: the backup's last entry.
+    """
+
+    through: int
+
+
 Event = (
     NodeSeen
     | NodePlaced
@@ -443,6 +459,7 @@ Event = (
     | IncidentReleasing
     | IncidentAborted
     | IncidentClosed
+    | LogRestored
 )
 
 

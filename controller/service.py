@@ -17,14 +17,14 @@ import structlog
 from aiohttp import web
 
 from controller import keys, playbooks
-from controller.adapters import NodeSchedule, Notifier, Scheduler
+from controller.adapters import NodeSchedule, Notifier
 from controller.api.app import create_app
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
-from controller.events import Logged
+from controller.events import Logged, OrderEnded
 from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
@@ -34,18 +34,19 @@ from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.receipts import Receipts
-from controller.schedulers.command import CommandScheduler
+from controller.schedulers import choosing
+from controller.schedulers.node import NodeScheduler
 from controller.schedulers.none import NoScheduler
-from controller.schedulers.slurm import READERS, SlurmScheduler
 from controller.sections.notices import NoticeSection
-from controller.sections.schedulers import SchedulerSection
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import StoreError
+from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
 from wire import topics
+from wire.messages import Status
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -113,18 +114,6 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def scheduler_of(section: SchedulerSection, state: Path) -> Scheduler:
-    """Return the adapter that the settings name."""
-    match section.kind:
-        case "slurm":
-            return SlurmScheduler(deadline_s=section.deadline_s, reader=READERS[section.slurm_form])
-        case "command":
-            assert section.hook is not None
-            return CommandScheduler(section.hook, deadline_s=section.deadline_s)
-        case "none":
-            return NoScheduler(state / "holds.json")
-
-
 def notifier_of(section: NoticeSection, default: Path) -> Notifier:
     """Return the adapter that the settings name."""
     if section.kind == "webhook":
@@ -165,35 +154,23 @@ class Controller:
             Unreadable: with every problem of every file that says where nodes stand.
             KeyFileError: the signing key cannot be used.
             StoreError: the event log cannot be opened.
+            SettingsError: the scheduler's cluster cannot be used.
         """
-        state = settings.state
         places = sources_of(settings.topology)
-        event_log = open_store(settings.store, state)
+        event_log = open_store(settings.store, settings.state)
         cell = Cell(event_log, rules_of(settings))
         recalled = cell.recall()
         log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
-        page_url = settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
-        leadership = leadership_of(event_log, socket.gethostname(), page_url)
-        key = keys.load_or_make(settings.signing_key or state / "signing-key.pem")
+        leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
         transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
-        desk = OrderDesk(transport, settings.cell, keys.key_id(key), key, event_log.term, time.time, leadership.leads)
-        scheduler = scheduler_of(settings.scheduler, state)
+        desk = _order_desk(settings, transport, event_log.term, leadership)
+        scheduler = choosing.scheduler_of(settings, settings.state, desk)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-        effects = Effects(
-            cell,
-            scheduler,
-            notifier_of(settings.tickets, state / "tickets.jsonl"),
-            notifier_of(settings.pages, state / "pages.jsonl"),
-            desk,
-            time.time,
-            page_url=page_url,
-            observe_now=watch.look_now,
-            leads=leadership.leads,
-        )
+        effects = _effects(settings, cell, watch, desk, leadership)
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
         housekeeping = Housekeeping(cell, receipts, settings, time.time)
-        topology = TopologyWatch(cell, places)
+        topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
         front = FrontDesk(
             cell,
             intake,
@@ -207,8 +184,20 @@ class Controller:
             store_use=housekeeping.use,
             topology_errors=topology.errors,
         )
+        counter = counter_of(
+            settings,
+            cell,
+            key=desk.key,
+            page_url=_page_url(settings),
+            clock=time.time,
+            check_leading=front.check_leading,
+        )
+        effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
         comparison = Comparison(cell, time.time)
-        intake.on_order_ended, intake.on_level = front.order_ended, comparison.heard
+        intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
+        intake.on_level = comparison.heard
+        if isinstance(scheduler, NodeScheduler):
+            _listen(scheduler, intake)
         cell.act = _each(effects.act, topology.note)
         return cls(
             settings,
@@ -223,7 +212,7 @@ class Controller:
             housekeeping,
             topology,
             comparison,
-            counter=_open_counter(settings, front, effects),
+            counter,
         )
 
     async def run(self) -> None:
@@ -237,6 +226,8 @@ class Controller:
         runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
         await runner.setup()
         uploads: web.AppRunner | None = None
+        with contextlib.suppress(StoreError):  # said by who needs it to lead
+            await self.housekeeping.measure()
         try:
             uploads = await self.counter.listen()
             site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)
@@ -248,6 +239,7 @@ class Controller:
             await self._serve()
         finally:
             await self.effects.close()
+            await choosing.close(self.watch.scheduler)
             await runner.cleanup()
             if uploads is not None:
                 await uploads.cleanup()
@@ -270,6 +262,7 @@ class Controller:
             try:
                 leading = await self.leadership.try_to_lead()
                 await self.cell.catch_up()
+                await self.housekeeping.measure()
                 troubled = False
             except StoreError as error:
                 leading = False
@@ -313,18 +306,29 @@ class Controller:
         log.info("cell.connected", broker=str(self.transport.address), cell=self.settings.cell)
 
 
-def _open_counter(settings: ControllerSettings, front: FrontDesk, effects: Effects) -> Counter:
-    """Return where evidence is taken in, with everybody told who has to know of it."""
-    counter = counter_of(
-        settings,
-        front.cell,
-        key=front.orders.key,
-        page_url=effects.page_url,
-        clock=time.time,
-        check_leading=front.check_leading,
+def _page_url(settings: ControllerSettings) -> str:
+    return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+
+
+def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: int, leadership: Leadership) -> OrderDesk:
+    key = keys.load_or_make(settings.signing_key or settings.state / "signing-key.pem")
+    return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
+
+
+def _effects(
+    settings: ControllerSettings, cell: Cell, watch: ScheduleWatch, desk: OrderDesk, leadership: Leadership
+) -> Effects:
+    return Effects(
+        cell,
+        watch.scheduler,
+        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
+        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        desk,
+        time.time,
+        page_url=_page_url(settings),
+        observe_now=watch.look_now,
+        leads=leadership.leads,
     )
-    effects.evidence, front.intake.on_evidence_ended = counter.evidence, counter.evidence.ended
-    return counter
 
 
 def _holds(belief: Belief) -> dict[str, NodeSchedule]:
@@ -344,6 +348,21 @@ def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:
             listener(entry)
 
     return tell
+
+
+def _listen(scheduler: NodeScheduler, intake: Intake) -> None:
+    """Let the nodes be heard by what takes them out of service, too."""
+    level, ended = intake.on_level, intake.on_order_ended
+
+    def take_level(node: str, said: Status) -> None:
+        level(node, said)
+        scheduler.heard(node, said)
+
+    def take_answer(event: OrderEnded) -> None:
+        ended(event)
+        scheduler.order_ended(event)
+
+    intake.on_level, intake.on_order_ended = take_level, take_answer
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

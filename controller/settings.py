@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
 from controller.sections.evidence import EvidenceSection
+from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
 from controller.sections.notices import NoticeSection
 from controller.sections.schedulers import SchedulerSection
@@ -54,6 +55,7 @@ class ControllerSettings(Section):
         default=None, description="default: leaf, NVLink domain, rack, PDU, row, site, driver and check; [] is none"
     )
     scheduler: SchedulerSection = SchedulerSection()
+    kubernetes: KubernetesSection = KubernetesSection()
     tickets: NoticeSection = NoticeSection()
     pages: NoticeSection = NoticeSection()
     silence: SilenceSection = SilenceSection()

@@ -1,19 +1,23 @@
-"""Looks at the scheduler at intervals and tells the cell what changed: foreign cordons, jobs, lost holds."""
+"""Looks at the scheduler at intervals and tells the cell what changed: foreign cordons, jobs, lost holds, words."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
 
+from checks.finding import Finding
 from controller.adapters import NodeSchedule, Scheduler
 from controller.cell import Cell
 from controller.errors import Permanent, Refused, Retryable
-from controller.events import ScheduleObserved
-from controller.policy.belief import NodeBelief
+from controller.events import Event, FindingCleared, FindingRaised, ScheduleObserved
+from controller.policy.node_belief import NodeBelief, judged_otherwise
+
+ORIGIN = "scheduler"
+"""Of findings that others tell by the scheduler."""
 
 log = structlog.get_logger()
 
@@ -57,13 +61,17 @@ class ScheduleWatch:
             self.error = str(error)
             return
         self.error = ""
-        changed = [
+        changed: list[Event] = [
             _observed(name, view, asked_at)
             for name, view in seen.items()
             if (known := self.cell.belief.nodes.get(name)) is not None and _differs(known, view)
         ]
+        for known in self.cell.belief.nodes.values():
+            view = seen.get(known.name)
+            if known.findings or (view is not None and view.said):
+                changed += _edges(known, view.said if view is not None else (), asked_at)
         if changed:
-            await self.cell.submit(list(changed))
+            await self.cell.submit(changed)
 
 
 def _observed(node: str, view: NodeSchedule, at: float) -> ScheduleObserved:
@@ -75,3 +83,14 @@ def _differs(known: NodeBelief, view: NodeSchedule) -> bool:
     hold = known.hold_id if known.held_since else ""
     believed = (known.schedulable, hold, known.foreign_reason, known.jobs, known.responding)
     return believed != (view.schedulable, view.held_by, view.foreign_reason, view.jobs, view.responding)
+
+
+def _edges(known: NodeBelief, said: tuple[Finding, ...], at: float) -> Iterator[Event]:
+    """Yield what others began or ceased to say of a node; other words for the same verdict are no news."""
+    now = {finding.key: finding for finding in said}
+    before = {key: raised.finding for key, raised in known.findings.items() if raised.origin == ORIGIN}
+    for key, finding in now.items():
+        if key not in before or judged_otherwise(before[key], finding):
+            yield FindingRaised(known.name, known.boot_id, finding, at, origin=ORIGIN)
+    for key in sorted(before.keys() - now.keys()):
+        yield FindingCleared(known.name, key, "Nobody says so in the scheduler any more.", at, origin=ORIGIN)

@@ -16,8 +16,8 @@ from controller.api.problems import Problem
 from controller.api.timeline import entry_of
 from controller.events import Logged
 from controller.policy import approvals
-from controller.policy.belief import NodeBelief, health
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief, health
 from controller.policy.offenders import score_of
 from controller.policy.places import sources_of
 from controller.policy.scopes import NODE_KIND, Scope

@@ -59,6 +59,7 @@ _ENDED = {
 _PROGRESS = {
     "delayed": "failed and is tried again",
     "accepted": "was taken up",
+    "waiting": "goes on",
     "in_doubt": "may or may not have happened; the node is watched",
 }
 
@@ -118,6 +119,11 @@ def _(event: events.RolloutSettled) -> str:
 @headline.register
 def _(_event: events.RulesLoaded) -> str:
     return "Other rules decide from here on"
+
+
+@headline.register
+def _(event: events.LogRestored) -> str:
+    return f"Restored from a backup that ends with entry {event.through}"
 
 
 @headline.register

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from controller.adapters import Hold, Notifier, Power, Scheduler
+from controller.adapters import Explaining, Hold, Notifier, Power, Rebooting, Scheduler
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.evidence.desk import Asked, Evidence, NoEvidence
 from controller.notices import notice_for
-from controller.policy.playbook import ORDERS, Retry, Verb
+from controller.policy.playbook import BY_SCHEDULER, ORDERS, Retry, Verb
 from controller.policy.verb_effects import delay_s, retry_of
 from controller.power.none import NoPower
 from controller.rma import bundle_of
@@ -94,6 +94,8 @@ class Effects:
 
     def _effect_of(self, intent: StepIntended, *, resumed: bool) -> Callable[[], Awaitable[Outcome | None]] | None:
         verb = Verb(intent.verb)
+        if verb is Verb.REBOOT and intent.parameters.get("by") == BY_SCHEDULER:
+            return lambda: self._reboot_by_scheduler(intent)
         if verb in ORDERS:
             return lambda: self._order(intent)
         match verb:
@@ -172,12 +174,10 @@ class Effects:
         failures = (before.failures if before is not None else 0) + 1
         wait_s = delay_s(self._retry(intent), failures=failures, key=intent.key, least_s=error.after_s)
         retry_at = self.clock() + wait_s
-        if retry_at >= intent.expires_at:
+        until = before.until if before is not None else 0.0
+        if retry_at >= max(intent.expires_at, until):
             return False
-        delayed = StepProgressed(
-            intent.incident_id, intent.step, intent.attempt, intent.key, "delayed", str(error), failures, retry_at
-        )
-        await self.cell.submit([delayed])
+        await self._note(intent, "delayed", str(error), failures=failures, retry_at=retry_at, until=until)
         await asyncio.sleep(wait_s)
         return True
 
@@ -216,8 +216,18 @@ class Effects:
             jobs = await self.scheduler.drain(intent.node, hold, jobs=intent.parameters.get("jobs", "wait"))
             if not jobs:
                 return Outcome("done", f"No job is left on {intent.node} after {self.clock() - began:.0f} s.")
+            await self._note_waiting(intent)
             await asyncio.sleep(DRAIN_POLL_S)
         return None
+
+    async def _note_waiting(self, intent: StepIntended) -> None:
+        """Say what the drain waits for, when the scheduler knows and it is another than before."""
+        if not isinstance(self.scheduler, Explaining):
+            return
+        waiting, before = self.scheduler.waits_for(intent.node), self._progress(intent)
+        if before is not None and (before.because, before.until) == (waiting.because, waiting.until):
+            return
+        await self._note(intent, "waiting", waiting.because, until=waiting.until)
 
     def _current(self, intent: StepIntended) -> bool:
         """Whether the policy still wants this step of us: it may have timed out or been aborted meanwhile."""
@@ -272,15 +282,34 @@ class Effects:
         said = await self.power.cycle(intent.node, key=intent.key, fencing_token=self.desk.term)
         await self._note(intent, "accepted", said)
 
-    async def _note(self, intent: StepIntended, state: str, because: str) -> None:
-        noted = StepProgressed(intent.incident_id, intent.step, intent.attempt, intent.key, state, because)
-        await self.cell.submit([noted])
+    async def _reboot_by_scheduler(self, intent: StepIntended) -> None:
+        """Have the scheduler reboot the node. That it did is shown by the node: it comes back with another boot id."""
+        progress = self._progress(intent)
+        if progress is not None and progress.state == "accepted":
+            return
+        if not isinstance(self.scheduler, Rebooting):
+            raise Refused(f"The scheduler ({self.scheduler.name}) cannot reboot nodes; leave out `by: {BY_SCHEDULER}`.")
+        await self._note(intent, "accepted", await self.scheduler.reboot(intent.node, self._hold(intent)))
+
+    async def _note(
+        self,
+        intent: StepIntended,
+        state: str,
+        because: str,
+        *,
+        failures: int = 0,
+        retry_at: float = 0.0,
+        until: float = 0.0,
+    ) -> None:
+        step = (intent.incident_id, intent.step, intent.attempt, intent.key)
+        await self.cell.submit([StepProgressed(*step, state, because, failures, retry_at, until)])
 
 
 _ACTIONS = {
     Verb.COLLECT: OrderAction.COLLECT,
     Verb.RESTART_SERVICE: OrderAction.RESTART_SERVICE,
     Verb.RESET_GPU: OrderAction.RESET_GPU,
+    Verb.RELOAD_DRIVER: OrderAction.RELOAD_DRIVER,
     Verb.REBOOT: OrderAction.REBOOT,
     Verb.VERIFY: OrderAction.RUN_CHECKS,
 }

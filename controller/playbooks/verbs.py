@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, one_of
-from controller.policy.playbook import HAND_OVER, Verb
+from controller.policy.playbook import BY_NODE, BY_SCHEDULER, HAND_OVER, Verb
 
 SEVERITIES = ("info", "warning", "critical")
 JOBS = ("wait", "requeue", "cancel")
+REBOOTERS = (BY_NODE, BY_SCHEDULER)
+NEIGHBOURS = ("keep", "reset")
+FORCE = ("never", "when_stuck")
 MARGIN_S = 60.0
 """Added to a wait's own length, so that it never runs into its own time limit."""
 
@@ -73,8 +76,34 @@ VERBS: Mapping[Verb, VerbShape] = {
         300.0,
         own_keys={"service": Key(SERVICE, "the unit; the one that the incident is about when absent")},
     ),
-    Verb.RESET_GPU: VerbShape("reset the GPU that the incident is about", 300.0),
-    Verb.REBOOT: VerbShape("reboot the node; it is over when another boot id is seen", 1800.0),
+    Verb.RESET_GPU: VerbShape(
+        "reset the GPU that the incident is about",
+        600.0,
+        own_keys={
+            "neighbours": Key(
+                one_of(NEIGHBOURS),
+                "`reset` lets the idle GPUs be reset that can only be reset together with it; `keep` refuses, and is "
+                "what holds when absent",
+            )
+        },
+    ),
+    Verb.RELOAD_DRIVER: VerbShape("unload the NVIDIA driver of an empty node and load it again", 900.0),
+    Verb.REBOOT: VerbShape(
+        "reboot the node; it is over when another boot id is seen",
+        1800.0,
+        own_keys={
+            "by": Key(
+                one_of(REBOOTERS),
+                "`node` has its agent reboot it, `scheduler` the scheduler's own daemon (Slurm), which may answer when "
+                "the agent does not; `node` when absent",
+            ),
+            "force": Key(
+                one_of(FORCE),
+                "`when_stuck` goes down without ending services when systemd does not reboot in order; `never` fails, "
+                "and is what holds when absent",
+            ),
+        },
+    ),
     Verb.POWER_CYCLE: VerbShape("switch the node off and on by its BMC", 1800.0),
     Verb.WAIT: VerbShape("let time pass", 0.0, own_keys=_FOR),
     Verb.APPROVE: VerbShape(

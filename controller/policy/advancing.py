@@ -242,6 +242,12 @@ def _stopped_here(belief: Belief, rules: Rules, incident: Incident, step: Step) 
         return _scoped("breaker", _breaker(belief, incident)) or _scoped(
             "budget", over_budget(belief, rules, node.name, incident)
         )
+    if node.foreign_reason and incident.holding:
+        reason = Reason(
+            f"{node.name} is in somebody else's hands, too ({node.foreign_reason}): nothing is done to it meanwhile.",
+            unless="they are done",
+        )
+        return "foreign hold", reason
     if step.verb in REPAIRS:
         return _neighbour_repairs(belief, incident)
     return None

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from checks.finding import Finding
 from controller import events
 from controller.policy.approvals import approval_for, asked
-from controller.policy.belief import Belief, NodeBelief
+from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import recurred, standing
 from controller.policy.playbook import OWN_CHECKS, Verb
 
@@ -24,7 +25,7 @@ def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded
     if intent is None:
         return None
     verdict = _JUDGES.get(Verb(intent.verb), _never)(belief, incident, now)
-    if verdict is None and now >= intent.expires_at and intent.verb in _JUDGES:
+    if verdict is None and now >= incident.ends_by and intent.verb in _JUDGES:
         verdict = _late(belief, incident, now)
     if verdict is None:
         return None
@@ -42,7 +43,7 @@ def _late(belief: Belief, incident: Incident, now: float) -> tuple[str, str]:
 def _why_late(belief: Belief, incident: Incident, now: float) -> str:
     """Return what was waited for in vain; a node that is not heard is named with the beginning of its silence."""
     assert incident.intent is not None
-    verb, limit_s = incident.intent.verb, incident.intent.expires_at - incident.intent_at
+    verb, limit_s = incident.intent.verb, incident.ends_by - incident.intent_at
     since = belief.silent.get(incident.node)
     if since is None:
         return f"It did not end within {limit_s:.0f} s."
@@ -120,6 +121,7 @@ _JUDGES: dict[Verb, Callable[[Belief, Incident, float], Verdict]] = {
     Verb.COLLECT: _order,
     Verb.RESTART_SERVICE: _order,
     Verb.RESET_GPU: _order,
+    Verb.RELOAD_DRIVER: _order,
     Verb.REBOOT: _reboot,
     Verb.POWER_CYCLE: _reboot,
     Verb.VERIFY: _verify,

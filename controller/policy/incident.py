@@ -187,6 +187,12 @@ class Incident:
         """The name of its plan, which no other text has."""
         return f"{self.playbook.name}:{self.playbook.digest[:12]}"
 
+    @property
+    def ends_by(self) -> float:
+        """When the step under way has failed at the latest: at its limit, or when what it waits for must be over."""
+        assert self.intent is not None
+        return max(self.intent.expires_at, self.progress.until if self.progress is not None else 0.0)
+
     def steps(self) -> tuple[Step, ...]:
         """Return the steps of the current phase."""
         return _STEPS[self.phase](self.playbook)

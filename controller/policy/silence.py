@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 from checks.finding import Action, Finding, FindingKey, Verdict
 from controller import events
-from controller.policy.belief import Belief, NodeBelief
+from controller.policy.belief import Belief
+from controller.policy.fleet_incident import opened
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 from controller.policy.playbook import Playbook, Step, Verb
 from controller.policy.presence import AGENT_LOST, NODE_LOST
 from controller.policy.rules import Rules
@@ -57,20 +59,13 @@ def frozen_by(belief: Belief) -> Incident | None:
 
 def _freeze(belief: Belief, rules: Rules) -> events.Event:
     silent, fleet = sorted(belief.silent), len(belief.nodes)
-    return events.IncidentOpened(
-        belief.next_incident_id(),
-        node="",
-        device="fleet",
-        fault_class=FLEET_SILENCE.fault_class,
-        playbook=FLEET_SILENCE,
-        findings=[],
-        reason=events.Reason(
-            f"{len(silent)} of {fleet} agents fell silent together, so the broker or a network is suspected; "
-            "no node is acted on until they are heard again.",
-            {"silent": ", ".join(silent[:20]), "fleet": str(fleet)},
-            f"fewer than {rules.mass_silence_nodes} nodes or at most {rules.mass_silence_share:.0%} were silent",
-        ),
+    reason = events.Reason(
+        f"{len(silent)} of {fleet} agents fell silent together, so the broker or a network is suspected; "
+        "no node is acted on until they are heard again.",
+        {"silent": ", ".join(silent[:20]), "fleet": str(fleet)},
+        f"fewer than {rules.mass_silence_nodes} nodes or at most {rules.mass_silence_share:.0%} were silent",
     )
+    return opened(belief, "fleet", fault_class=FLEET_SILENCE.fault_class, playbook=FLEET_SILENCE, reason=reason)
 
 
 def _thaw(incident_id: str, belief: Belief) -> events.Event:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from controller.sections.section import Section
+from controller.topology.kubernetes import LABELS
 from controller.topology.netbox import why_no_field
 from wire.places import why_no_kind
 
@@ -42,10 +43,26 @@ class NetBoxSection(Section):
 
 class TopologySection(Section):
     """Who says where nodes stand, besides the nodes themselves. For each kind of place the file wins over NetBox, that
-    over Slurm, that over the InfiniBand fabric, and that over what a node says of itself."""
+    over Slurm, that over Kubernetes, that over the InfiniBand fabric, and that over what a node says of itself."""
 
     file: Path | None = Field(default=None, description="the operator's own CSV of nodes and places")
     netbox: NetBoxSection | None = None
     slurm: Path | None = Field(default=None, description="Slurm's topology.conf")
+    kubernetes_labels: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="scheduler.kind = kubernetes: kind of place → labels of a node, of which the first it has counts; "
+        "in place of the usual labels of that kind, an empty list for none",
+    )
     ib_fabric: Path | None = Field(default=None, description="file into which ibnetdiscover wrote")
-    interval_s: Annotated[float, Field(ge=1)] = Field(default=60.0, description="between two looks at each file")
+    interval_s: Annotated[float, Field(ge=1)] = Field(default=60.0, description="between two looks at each of them")
+
+    @model_validator(mode="after")
+    def _kinds_can_be_named(self) -> TopologySection:
+        flaws = [flaw for kind in self.kubernetes_labels if (flaw := why_no_kind(kind))]
+        if flaws:
+            raise ValueError(f"kubernetes_labels: {'; '.join(flaws)}")
+        return self
+
+    def label_table(self) -> dict[str, tuple[str, ...]]:
+        """Return kind of place → labels of a Kubernetes node, the best first."""
+        return {**LABELS, **self.kubernetes_labels}

@@ -8,7 +8,9 @@ from typing import Final
 
 from controller.policy.places import LEAF, NVLINK_DOMAIN, POOL, RACK, claimed
 
-LABELS: Final[dict[str, tuple[str, ...]]] = {
+LabelTable = Mapping[str, tuple[str, ...]]
+
+LABELS: Final[LabelTable] = {
     NVLINK_DOMAIN: ("nvidia.com/gpu.clique", "network.topology.nvidia.com/accelerator"),
     LEAF: (
         "network.topology.nvidia.com/leaf",
@@ -41,11 +43,15 @@ _AWS_LAYER = re.compile(r"topology\.k8s\.aws/network-node-layer-(\d)")
 """The highest number is the switch that the instance hangs on. Source: Amazon EKS, "Instance topology"."""
 
 
-def places_of(labels: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return where a node stands by its labels, kind → names."""
-    found = {kind: [_first(labels, names)] for kind, names in LABELS.items()}
+def places_of(labels: Mapping[str, str], table: LabelTable = LABELS) -> dict[str, tuple[str, ...]]:
+    """Return where a node stands by its labels, kind → names.
+
+    Args:
+        table: as LABELS, for a site that has labels of its own.
+    """
+    found = {kind: [_first(labels, names)] for kind, names in table.items()}
     layers = sorted(label for label in labels if _AWS_LAYER.fullmatch(label))
-    if layers and found[LEAF] == [""]:
+    if layers and table.get(LEAF) == LABELS[LEAF] and found[LEAF] == [""]:
         found[LEAF] = [labels[layers[-1]]]
     return claimed(found)
 

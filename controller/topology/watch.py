@@ -14,13 +14,13 @@ import structlog
 
 from controller.cell import Cell
 from controller.events import Event, Logged, NodePlaced, NodeSeen, PresenceChanged
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 from controller.policy.places import claimed
 from controller.topology.source import Map, Source, Unreadable
 
 log = structlog.get_logger()
 
-OURS = ("file", "netbox", "slurm", "ib_fabric")
+OURS = ("file", "netbox", "slurm", "kubernetes", "ib_fabric")
 """Sources that are read here; others speak for themselves."""
 
 BATCH = 500

@@ -170,7 +170,7 @@ SHAPES = {
     "another verb's key": (
         "reboot: {limit",
         "reboot: {jobs: wait, limit",
-        ["17: steps[3].reboot.jobs: this key is not known; known here: attempts, back_off, limit, name, "],
+        ["17: steps[3].reboot.jobs: this key is not known; known here: attempts, back_off, by, force, l"],
     ),
     "missing parameter": (
         "jobs: requeue, ",

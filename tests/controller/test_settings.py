@@ -86,6 +86,7 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
             '[[freezes]]\nbecause = "x"\nbegins = "Fri 18:00"\nends = "Mon 08:00"\nzone = "Mars/Olympus"',
             r"freezes\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
         ),
+        ("[topology.kubernetes_labels]\nsku = ['a']", "topology: .*kubernetes_labels: 'sku' cannot be set"),
         ('[broker]\nurl = "http://a"', r"controller\.toml: broker\.url: .*'http://a' is not mqtt://host:port"),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
     ],

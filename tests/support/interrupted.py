@@ -23,6 +23,7 @@ from controller.engine.orders import OrderDesk
 from controller.errors import Permanent, Retryable
 from controller.events import Logged, OperatorActed
 from controller.intake import Intake
+from controller.policy import folding
 from controller.policy.approvals import asked, question
 from controller.policy.incident import Incident
 from controller.policy.playbook import ROLLOUT
@@ -216,6 +217,9 @@ class Wire:
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert not retain
+        self.tell(topic, payload)
+
+    def tell(self, topic: str, payload: bytes) -> None:
         address = topics.parse(topic)
         body = messages.decode(payload, address).body
         self.fuse.cross(f"before {address.channel}")
@@ -236,7 +240,7 @@ async def live(
     term = real.begin_term()
     cell = Cell(Log(real, fuse), rules)  # type: ignore[arg-type]
     for entry in real.read():
-        cell.belief.apply(entry)
+        folding.apply(cell.belief, entry)
     wire = Wire(world, fuse, finding)
     desk = OrderDesk(wire, "main", "k1", world.key, term, time.time)  # type: ignore[arg-type]
     scheduler = Scheduler(world, fuse)

@@ -132,12 +132,14 @@ class Clock:
 
 @dataclass(slots=True)
 class Holds:
-    """A scheduler: who holds which node, and which jobs run where."""
+    """A scheduler: who holds which node, which jobs run where, what others say of it and where it stands."""
 
     name: str = "memory"
     held: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    said: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    places: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)
 
     async def observe(self) -> Mapping[str, NodeSchedule]:
@@ -145,7 +147,8 @@ class Holds:
 
     def _seen(self, name: str) -> NodeSchedule:
         held, foreign = self.held.get(name, ""), self.foreign.get(name, "")
-        return NodeSchedule(not held and not foreign, held, foreign, self.jobs.get(name, ()))
+        said, places = self.said.get(name, ()), self.places.get(name, {})
+        return NodeSchedule(not held and not foreign, held, foreign, self.jobs.get(name, ()), said=said, places=places)
 
     async def cordon(self, node: str, hold: Hold) -> str:
         if node in self.foreign:
@@ -202,6 +205,10 @@ class Nodes:
         body = messages.decode(payload, address).body
         if isinstance(body, messages.SignedOrder) and address.node not in self.deaf:
             await self._obey(verify(body, trusted={body.key_id: self.key.public_key().public_bytes_raw()}))
+
+    def tell(self, topic: str, payload: bytes) -> None:
+        """No node here waits for what is stored."""
+        assert isinstance(messages.decode(payload, topics.parse(topic)).body, messages.Stored)
 
     async def run(self, **_: object) -> None:
         raise AssertionError("the wire in memory needs no connection")

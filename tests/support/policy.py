@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.incident import Incident
@@ -102,7 +103,7 @@ class PolicyRun:
         """Put one event into the log."""
         entry = events.Logged(len(self.log) + 1, self.now, event)
         self.log.append(entry)
-        self.belief.apply(entry)
+        folding.apply(self.belief, entry)
 
     def say(self, *said: events.Event) -> list[events.Event]:
         """Let events happen; return what was decided."""

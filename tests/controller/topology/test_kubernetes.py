@@ -8,6 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.sections.topology import TopologySection
 from controller.topology.kubernetes import LABELS, places_of
 from wire.places import why_no_kind
 
@@ -50,3 +51,21 @@ def test_any_labels_give_places_of_known_kinds(labels: dict[str, str]) -> None:
     places = places_of(labels)
     assert places.keys() <= LABELS.keys() and not any(map(why_no_kind, places))
     assert all(name in labels.values() for names in places.values() for name in names)
+
+
+def test_labels_of_a_site_take_the_place_of_the_usual_ones_kind_by_kind() -> None:
+    own = {"rack": ("example.com/rack",), "zone": (), "pdu": ("example.com/pdu",)}
+    section = TopologySection(kubernetes_labels=own)
+    labels = {**GKE, "example.com/pdu": "p7", "example.com/rack": "r2", "topology.kubernetes.io/rack": "other"}
+    assert places_of(labels, section.label_table()) == {
+        "pool": ("a3-ultra",),
+        "region": ("us-central1",),
+        "pdu": ("p7",),
+        "rack": ("r2",),
+    }
+
+
+def test_a_site_that_names_its_leaves_is_not_told_those_of_aws() -> None:
+    labels = {"topology.k8s.aws/network-node-layer-3": "nn-3"}
+    assert places_of(labels) == {"leaf": ("nn-3",)}
+    assert places_of(labels, TopologySection(kubernetes_labels={"leaf": ()}).label_table()) == {}

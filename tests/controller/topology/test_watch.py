@@ -135,7 +135,7 @@ async def test_a_source_that_is_no_longer_configured_is_taken_back_but_not_one_t
             [
                 NodePlaced("n1", {"rack": ["r1"]}, "file"),
                 NodePlaced("n1", {"leaf": ["s1"]}, "slurm"),
-                NodePlaced("n1", {"zone": ["z1"]}, "kubernetes"),
+                NodePlaced("n1", {"zone": ["z1"]}, "cmdb"),
             ]
         )
         watch = watch_of(cell, slurm.source(tmp_path / "nowhere.conf"))

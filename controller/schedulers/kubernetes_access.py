@@ -1,0 +1,220 @@
+"""The way to one Kubernetes API: where it is, who we are, and the few questions that are asked there.
+
+lightkube brings kubeconfig, TLS, tokens that are read anew, credential plug-ins and the paths of objects. Its watch
+hides when a stream ended or stood still, so that one is asked for here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import msgspec
+import yaml
+from lightkube import AsyncClient
+from lightkube.config import client_adapter
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.config.models import NameValue, User
+from lightkube.core.exceptions import ConfigError
+from lightkube.types import PatchType
+
+from controller.errors import Permanent
+from controller.schedulers.kubernetes_answers import transported
+from controller.schedulers.kubernetes_objects import (
+    Eviction,
+    KubeEvent,
+    KubeNode,
+    KubeNodeStatus,
+    KubePod,
+    eviction_of,
+)
+
+T = TypeVar("T")
+
+PLUGIN_V1 = "client.authentication.k8s.io/v1"
+PLUGIN_V1BETA1 = "client.authentication.k8s.io/v1beta1"
+"""The two say the same to and fro, but lightkube knows the older alone. Source: k8s.io/client-go, exec credential."""
+
+PAGE = 500
+"""Objects of one answer to a list. Source: what client-go's reflector asks for."""
+
+OFFERS_FOR_S = 600.0
+"""How long it is believed which version of `policy` the server speaks: upgrades are seldom."""
+
+
+class NotUsable(Exception):
+    """The settings lead to no cluster. The text says what is wrong."""
+
+
+def config_of(kubeconfig: Path | None, context: str) -> SingleConfig:
+    """Return where the API is and who we are there.
+
+    Args:
+        kubeconfig: `None` takes the service account of our own pod.
+        context: of the kubeconfig, empty for its current one.
+
+    Raises:
+        NotUsable: there is no such thing.
+    """
+    try:
+        read = KubeConfig.from_service_account() if kubeconfig is None else KubeConfig.from_file(kubeconfig)
+        config = read.get(context or None)
+    except ConfigError as error:
+        raise NotUsable(str(error)) from error
+    except KeyError as error:
+        where = "the environment" if kubeconfig is None else str(kubeconfig)
+        raise NotUsable(f"{where} has no {error}") from error
+    except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, AttributeError) as error:
+        raise NotUsable(f"{kubeconfig} is no kubeconfig: {' '.join(str(error).split())}") from error
+    if config is None or config.user is None:
+        raise NotUsable(f"context {context or 'by default'} of {kubeconfig} names no user")
+    return config._replace(user=_understood(config.user))
+
+
+def _understood(user: User) -> User:
+    """Return a user whose plug-in lightkube understands; the environment tells it what is asked, as kubectl's does."""
+    plugin = user.exec
+    if plugin is None:
+        return user
+    question = {"apiVersion": plugin.apiVersion, "kind": "ExecCredential", "spec": {"interactive": False}}
+    told = NameValue("KUBERNETES_EXEC_INFO", msgspec.json.encode(question).decode())
+    version = PLUGIN_V1BETA1 if plugin.apiVersion == PLUGIN_V1 else plugin.apiVersion
+    asked = msgspec.structs.replace(plugin, apiVersion=version, env=[*(plugin.env or ()), told])
+    return msgspec.structs.replace(user, exec=asked)
+
+
+@dataclass(slots=True)
+class Access:
+    """One API.
+
+    Attributes:
+        deadline_s: limit for each single question.
+    """
+
+    config: SingleConfig
+    deadline_s: float
+    _client: AsyncClient = field(init=False)
+    _raw: httpx2.AsyncClient = field(init=False)
+    _eviction: type[Eviction] | None = None
+    _eviction_known_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        timeout = httpx2.Timeout(self.deadline_s)
+        try:
+            self._client = AsyncClient(config=self.config, timeout=timeout, field_manager="fleetmend")
+            self._raw = client_adapter.AsyncClient(self.config, client_adapter.ConnectionParams(timeout=timeout))
+        except (OSError, ConfigError, ValueError) as error:
+            raise NotUsable(f"context {self.config.context_name}: {error}") from error
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._client.close()
+        await self._raw.aclose()
+
+    @asynccontextmanager
+    async def asking(self, doing: str) -> AsyncIterator[None]:
+        """Bound one question in time, and tell what went wrong in the engine's words.
+
+        Raises:
+            Answered: the API said something else than yes.
+            Retryable, Permanent: it said nothing.
+        """
+        with transported(doing):
+            async with asyncio.timeout(self.deadline_s):
+                yield
+
+    async def node(self, name: str) -> KubeNode:
+        """Return one node as it is now."""
+        async with self.asking(f"reading node {name}"):
+            return await self._client.get(KubeNode, name)
+
+    async def patch_node(self, name: str, patch: Mapping[str, Any]) -> KubeNode:
+        """Write a node by a merge patch and return what became of it."""
+        async with self.asking(f"writing node {name}"):
+            return await self._client.patch(KubeNode, name, dict(patch), patch_type=PatchType.MERGE)
+
+    async def patch_node_status(self, name: str, patch: Mapping[str, Any]) -> None:
+        """Write a node's status by a strategic merge patch, which leaves other conditions."""
+        async with self.asking(f"writing the condition of node {name}"):
+            await self._client.patch(KubeNodeStatus, name, dict(patch), patch_type=PatchType.STRATEGIC)
+
+    async def create_event(self, event: Mapping[str, Any]) -> None:
+        """Write an event."""
+        async with self.asking("writing an event"):
+            await self._client.create(KubeEvent(**event))
+
+    async def evict(self, namespace: str, name: str, options: Mapping[str, Any]) -> None:
+        """Ask for a pod's eviction."""
+        eviction = await self._eviction_kind()
+        body: dict[str, Any] = {"metadata": {"name": name, "namespace": namespace}, "deleteOptions": dict(options)}
+        async with self.asking(f"evicting {namespace}/{name}"):
+            await self._client.create(eviction(**body), name, namespace=namespace)
+
+    async def delete_pod(self, namespace: str, name: str, options: Mapping[str, Any]) -> None:
+        """Delete a pod, if it is the one that the preconditions among the options name."""
+        body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", **options})
+        path = f"api/v1/namespaces/{namespace}/pods/{name}"
+        async with self.asking(f"deleting {namespace}/{name}"):
+            answer = await self._raw.request("DELETE", path, content=body, headers={"Content-Type": "application/json"})
+            answer.raise_for_status()
+
+    async def pods_on(self, node: str) -> list[KubePod]:
+        """Return the pods of one node as they are now."""
+        async with self.asking(f"listing the pods of {node}"):
+            listed = self._client.list(KubePod, namespace="*", fields={"spec.nodeName": node}, chunk_size=PAGE)
+            return [pod async for pod in listed]
+
+    async def get(self, path: str, kind: type[T]) -> T:
+        """Return what is at a path."""
+        async with self.asking(f"reading /{path}"):
+            return msgspec.json.decode(await self._got(path), type=kind)
+
+    async def page(self, path: str, params: Mapping[str, str]) -> bytes:
+        """Return one page of a list."""
+        async with self.asking(f"listing /{path}"):
+            return await self._got(path, params)
+
+    async def _got(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+        answer = await self._raw.get(path, params=dict(params or {}))
+        answer.raise_for_status()
+        return answer.content
+
+    @asynccontextmanager
+    async def stream(self, path: str, params: Mapping[str, str], quiet_s: float) -> AsyncIterator[AsyncIterator[str]]:
+        """Give the lines of an answer that goes on and on.
+
+        Args:
+            quiet_s: so long nothing may come.
+        """
+        timeout = httpx2.Timeout(self.deadline_s, read=quiet_s)
+        with transported(f"watching /{path}"):
+            async with self._raw.stream("GET", path, params=dict(params), timeout=timeout) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                answer.raise_for_status()
+                yield answer.aiter_lines()
+
+    async def _eviction_kind(self) -> type[Eviction]:
+        """Return the eviction that this server speaks, by its own word: policy/v1 is not known to every one."""
+        now = asyncio.get_running_loop().time()
+        if self._eviction is None or now >= self._eviction_known_until:
+            offered = await self.get("api/v1", _Offers)
+            found = next((entry for entry in offered.resources if entry.name == "pods/eviction"), None)
+            if found is None:
+                raise Permanent("Kubernetes: this server has no eviction (pods/eviction is not in /api/v1)")
+            self._eviction, self._eviction_known_until = eviction_of(found.version or "v1"), now + OFFERS_FOR_S
+        return self._eviction
+
+
+class _Offer(msgspec.Struct):
+    name: str
+    version: str = ""
+
+
+class _Offers(msgspec.Struct):
+    resources: list[_Offer]

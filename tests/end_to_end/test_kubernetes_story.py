@@ -1,0 +1,129 @@
+"""The whole loop on a real Kubernetes API, a real Mosquitto and real processes.
+
+A Deployment runs on two nodes with real kubelets (over a fake container runtime); a drill writes a kernel-log record on
+n2; n2 is cordoned with our taint; its pods go to n1 when their disruption budget lets them; n2 is rebooted, verified,
+watched and given back, and takes pods again. The controller has no more rights than the manifest that comes along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.support.broker import require_mosquitto
+from tests.support.checkout import ROOT
+from tests.support.embedded import EmbeddedCell, until
+from tests.support.kubernetes import KubernetesCluster
+from tests.support.kubernetes_api import UNSCHEDULABLE, Json, deployment, disruption_budget
+
+pytestmark = pytest.mark.timeout(300)
+
+TAINT = "fleetmend.io/cordoned"
+HEALTHY = "fleetmend.io/Healthy"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+BUDGETS = "/apis/policy/v1beta1/namespaces/default/poddisruptionbudgets"
+SETTINGS = """
+[kubernetes]
+kubeconfig = "{kubeconfig}"
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesCluster]:
+    with KubernetesCluster(tmp_path_factory.mktemp("kubernetes"), scheduler=True) as running:
+        for node in ("n1", "n2"):
+            running.start_kubelet(node, labels="topology.kubernetes.io/rack=r7")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory, cluster: KubernetesCluster) -> Iterator[EmbeddedCell]:
+    require_mosquitto()
+    cluster.api.apply(*YAML(typ="safe").load_all(ROOT / "kubernetes" / "rbac.yaml"))
+    token = cluster.api.token_of("fleetmend", namespace="fleetmend")
+    state = tmp_path_factory.mktemp("cell")
+    settings = state / "more.toml"
+    settings.write_text(SETTINGS.format(kubeconfig=cluster.kubeconfig_of("fleetmend", token)))
+    with EmbeddedCell(state, 2, "kubernetes", ("--settings", str(settings), "--speed", "3600")) as embedded:
+        cluster.until_in_service("n1", "n2")
+        yield embedded
+
+
+def test_a_broken_node_is_drained_mended_and_returned_and_its_pods_go_on_elsewhere(
+    cell: EmbeddedCell, cluster: KubernetesCluster
+) -> None:
+    api = cluster.api
+    api.create(DEPLOYMENTS, deployment("training", 4))
+    api.create(BUDGETS, disruption_budget("training", available=4))
+    until("two pods run on each node", lambda: running(cluster, "n1") == running(cluster, "n2") == 2)
+    until("the budget counts them", lambda: api.get(f"{BUDGETS}/training")["status"].get("currentHealthy") == 4)
+
+    cell.drill("gpu-off-bus", "n2")
+    until("n2 is cordoned", lambda: api.is_cordoned("n2"))
+    until("n2 is tainted", lambda: api.taints("n2") == {TAINT: "NoSchedule", UNSCHEDULABLE: "NoSchedule"})
+    until("people see why", lambda: api.condition("n2", HEALTHY).get("status") == "False")
+    (incident,) = cell.incidents("n2")
+    annotations = api.node("n2")["metadata"]["annotations"]
+    assert annotations["fleetmend.io/incident"] == incident["id"]
+    assert "fallen off the bus" in annotations["fleetmend.io/reason"]
+
+    until("the budget holds the drain back", lambda: "violate the pod's disruption budget" in log_of(cell))
+    assert running(cluster, "n2") == 2
+    api.patch(f"{BUDGETS}/training", {"spec": {"minAvailable": 3}})
+    ended = cell.incident_ended("n2")
+    assert (ended["outcome"], ended["fault_class"]) == ("returned", "gpu_lost")
+    for step in ("cordon", "drain", "collect", "reboot", "verify", "probation", "uncordon"):
+        assert f"{step.capitalize()} done" in words(cell, incident["id"])
+    assert (running(cluster, "n1"), running(cluster, "n2")) == (4, 0)
+
+    until("n2 is in service again", lambda: not api.is_cordoned("n2") and not api.taints("n2"))
+    until("people see that", lambda: api.condition("n2", HEALTHY).get("status") == "True")
+    assert not [key for key in api.node("n2")["metadata"].get("annotations", {}) if key.startswith("fleetmend.io/")]
+    assert [event["reason"] for event in events(cluster, "n2")] == ["FleetmendCordoned", "FleetmendUncordoned"]
+    api.patch(f"{DEPLOYMENTS}/training", {"spec": {"replicas": 6}})
+    until("pods are placed on n2 again", lambda: running(cluster, "n2") > 0)
+
+
+def test_what_others_say_is_seen_and_acts_by_no_itself_and_labels_are_places(
+    cell: EmbeddedCell, cluster: KubernetesCluster
+) -> None:
+    before = len(cell.incidents("n1"))
+    cluster.api.set_condition("n1", "KernelDeadlock", "True", reason="DockerHung", message="task docker:7 blocked")
+    found = until("the finding stands", lambda: others(cell, "n1"))
+    assert [(each["code"], each["verdict"]) for each in found] == [("KernelDeadlock", "failed")]
+    assert "node-problem-detector says KernelDeadlock=True: DockerHung" in found[0]["because"]
+    assert (len(cell.incidents("n1")), cluster.api.is_cordoned("n1")) == (before, False)
+    cluster.api.set_condition("n1", "KernelDeadlock", "False", reason="KernelHasNoDeadlock")
+    until("the finding is gone", lambda: not others(cell, "n1"))
+    until("the label is a place", lambda: cell.get("/nodes/n1")["places"].get("rack") == ["r7"])
+
+
+def running(cluster: KubernetesCluster, node: str) -> int:
+    """Return how many pods run on a node, and are not about to end."""
+    pods = cluster.api.pods(node)
+    return sum(p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"] for p in pods)
+
+
+def words(cell: EmbeddedCell, incident: str) -> str:
+    """Return what an incident's timeline says so far."""
+    timeline = cell.get(f"/incidents/{incident}")["timeline"]
+    return "\n".join(f"{entry['text']}\n{entry['because']}" for entry in timeline)
+
+
+def log_of(cell: EmbeddedCell) -> str:
+    """Return what the controller logged so far."""
+    return (cell.state / "logs" / "controller.log").read_text()
+
+
+def events(cluster: KubernetesCluster, node: str) -> list[Json]:
+    """Return the events about a node that are fleetmend's, oldest first."""
+    found = cluster.api.items("/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind%3DNode")
+    ours = [each for each in found if each["involvedObject"]["name"] == node and "leetmend" in each["reason"]]
+    return sorted(ours, key=lambda event: int(event["metadata"]["resourceVersion"]))
+
+
+def others(cell: EmbeddedCell, node: str) -> list[Json]:
+    """Return what others find wrong with a node."""
+    return [each for each in cell.get(f"/nodes/{node}")["findings"] if each["check"] == "k8s.condition"]
