@@ -8,6 +8,7 @@ import http.server
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -34,6 +35,7 @@ from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.eventually import eventually
 from tests.support.open_cell import OpenCell, off_the_bus, open_cell
 from wire.evidence import Grant, grant_in, parameter_of
+from wire.messages import EvidenceEnded
 from wire.orders import Order, OrderAction
 
 SECTION = EvidenceSection(where="controller", keep_free_bytes=0)
@@ -229,6 +231,30 @@ async def test_a_gathering_that_fails_is_said_and_leaves_nothing(cell: OpenCell,
     because = await node.keeper.gather(order_with(cell, parameter_of(await grant_by(cell))), TEXTS)
     assert because == "no bundle: the disk is broken"
     assert list(node.folder.iterdir()) == []
+
+
+async def test_what_became_of_a_bundle_is_said_even_where_that_fails_at_first(cell: OpenCell, node: Node) -> None:
+    grant, said = await grant_by(cell), list[EvidenceEnded]()
+
+    def tell(ended: EvidenceEnded) -> None:
+        said.append(ended)
+        if len(said) < 3:
+            raise OSError("the disk is full")
+
+    node.put(grant)
+    node.keeper.tell = tell
+    node.keeper.start()
+    await eventually("it was said", lambda: len(said) == 3 and not any(node.folder.iterdir()))
+    assert {each.outcome for each in said} == {"sent"}
+    assert kept(cell, grant) == CONTENT
+
+
+async def test_a_grant_that_no_request_can_carry_is_refused(cell: OpenCell, node: Node) -> None:
+    for broken in ({"token": "a\r\nHost: elsewhere"}, {"url": "http://127.0.0.1:many"}, {"url": "http://["}):
+        grant = msgspec.structs.replace(await grant_by(cell), **broken)
+        folder = node.put(grant, b"x")
+        assert (await asyncio.to_thread(try_once, folder, rate=1 << 20, ca_file="")).outcome == "failed"
+        shutil.rmtree(folder)
 
 
 class Confused(http.server.BaseHTTPRequestHandler):

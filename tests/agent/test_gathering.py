@@ -25,6 +25,7 @@ from agent.bundles.gather import EX_IOERR, PACKING_S, Gathering, _safe, _tail
 from agent.bundles.plan import BUNDLE, MANIFEST, PACKED, PLAN, Origin, Packed, Plan, load_packed
 from agent.bundles.running import Running
 from agent.bundles.tools import NAMES, TOOLS, short_name
+from tests.support.checkout import ROOT
 from tests.support.eventually import eventually
 from wire.evidence import Grant
 
@@ -289,6 +290,11 @@ def test_every_tool_has_a_name_of_its_own() -> None:
     assert len({tool.name for tool in TOOLS}) == len(TOOLS)
     assert {short_name(tool) for tool in TOOLS} <= NAMES
     assert all(tool.why and tool.limit_s > 0 and tool.most_bytes > 0 for tool in TOOLS)
+
+
+def test_the_page_for_people_names_everything_that_can_be_left_out() -> None:
+    page = (ROOT / "docs" / "how-to" / "evidence.md").read_text()
+    assert {name for name in NAMES if f"`{name}`" not in page} == set()
 
 
 @given(name=st.text())
