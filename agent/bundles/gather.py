@@ -6,7 +6,6 @@ fails: a sick host gives what it can. It prints nothing; `packed.json` in its fo
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
@@ -32,13 +31,10 @@ from agent.bundles.plan import (
     Plan,
     load_plan,
 )
-from agent.bundles.running import DiskFull, Ran, Running
+from agent.bundles.running import LIBC, PR_SET_PDEATHSIG, DiskFull, Ran, Running
 from agent.bundles.tools import COPIED, FIRST_SHARE, MIB, RING, TOOLS, Copied, Tool, short_name
 
 EX_IOERR: Final = 74
-PR_SET_PDEATHSIG: Final = 1
-"""Source: linux/prctl.h."""
-
 PACKING_S: Final = 20.0
 """Kept for packing. Source: our measurement; 256 MiB of logs take 6 s on one busy core."""
 
@@ -322,7 +318,7 @@ def _end_with_the_agent(running: Running) -> None:
         os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.nice(10)
 
 

@@ -159,7 +159,7 @@ def test_a_bug_report_that_hangs_leaves_what_it_had_and_is_tried_in_safe_mode(
     assert host.read("nvidia-bug-report.log") == b"--output-file\n"
     assert host.read("nvidia-bug-report-safe-mode.log") == b"--safe-mode\n"
     assert any(note.startswith("nvidia-bug-report.log: it was killed after") for note in packed.notes)
-    assert not running("sleep\0617")
+    assert not running("sleep\x00617")
 
 
 def test_what_takes_root_is_not_run_without_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,8 +228,17 @@ async def test_the_tools_end_with_the_agent(host: Host) -> None:
     await eventually("the tool runs", lambda: printed.exists() and printed.read_bytes() == b"begun\n")
     agent.send_signal(signal.SIGKILL)
     await agent.wait()
-    await eventually("the tool is gone", lambda: not running(str(host.folder)) and not running("sleep\0613"))
+    await eventually("the tool is gone", lambda: not running(str(host.folder)) and not running("sleep\x00613"))
     assert not (host.folder / PACKED).exists()
+
+
+async def test_a_tool_ends_with_a_gathering_that_is_killed(host: Host) -> None:
+    host.install("uname", "echo begun; exec sleep 619")
+    gathering = host.start(plan(limit_s=600.0))
+    await eventually("the tool runs", lambda: bool(running("sleep\x00619")))
+    gathering.kill()
+    gathering.communicate()
+    await eventually("the tool is gone", lambda: not running("sleep\x00619"))
 
 
 def running(part: str) -> list[str]:
