@@ -442,8 +442,8 @@ async def test_old_bundles_make_place_but_never_those_of_open_incidents(
     third = await grant_for(cell, "inc-000001/collect/3")
     status, why = await announce(http, third)
     assert (status, "the bundles of n1 would take" in why) == (507, True)
-    await cell.cell.caught_up()
-    assert stored(cell) == {first.upload: "stored", second.upload: "stored", third.upload: "delayed"}
+    wanted = {first.upload: "stored", second.upload: "stored", third.upload: "delayed"}
+    await eventually("the timeline says it", lambda: stored(cell) == wanted)
 
 
 async def test_the_disk_is_left_its_reserve(cell: OpenCell, http: aiohttp.ClientSession) -> None:
@@ -521,6 +521,7 @@ async def test_a_node_says_nothing_on_the_timeline_of_anothers_incident(cell: Op
     said = messages.EvidenceEnded("0" * 32, "inc-000001", "failed", "lies", cell.clock.now)
     await cell.nodes.say("n2", said)
     await cell.nodes.say("n1", msgspec.structs.replace(said, upload="1" * 32, because="true"))
+    await eventually("both are heard", lambda: bool(stored(cell)))
     entries = [entry.event for entry in await cell.front.timeline(incident_id="inc-000001")]
     assert [getattr(each, "because", "") for each in entries if "Evidence" in type(each).__name__] == ["true"]
     assert stored(cell) == {"1" * 32: "failed"}
