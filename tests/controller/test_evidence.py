@@ -77,17 +77,19 @@ def desk_of(cell: OpenCell) -> ControllerEvidence:
     return cell.uploads
 
 
-@pytest.fixture
-async def own_port(cell: OpenCell) -> AsyncIterator[str]:
-    """The address of a port that takes bundles alone, and gives a piece half a second."""
-    receiver = Receiver(desk_of(cell), cell.front.check_leading, idle_limit_s=5.0, piece_limit_s=0.5)
+@contextlib.asynccontextmanager
+async def port_of(cell: OpenCell, *, idle_limit_s: float = 20.0, piece_limit_s: float = 60.0) -> AsyncIterator[str]:
+    """Give the address of a port that takes bundles alone."""
+    receiver = Receiver(desk_of(cell), cell.front.check_leading, idle_limit_s=idle_limit_s, piece_limit_s=piece_limit_s)
     port = free_port()
     counter = Counter(desk_of(cell), receiver, SMALL.model_copy(update={"port": port}))
     assert counter.on_api_port() is None
     runner = await counter.listen()
     assert runner is not None
-    yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
 
 
 async def grant_for(cell: OpenCell, order: str = "inc-000001/collect/1", node: str = "n1") -> Grant:
@@ -311,44 +313,43 @@ async def test_a_connection_that_breaks_keeps_what_came(cell: OpenCell, http: ai
     assert stored(cell) == {grant.upload: "stored"}
 
 
-async def test_who_stops_sending_loses_the_connection_and_nothing_else(
-    cell: OpenCell, http: aiohttp.ClientSession
-) -> None:
-    grant = await grant_for(cell)
-    await announce(http, grant)
-    with open_piece(grant, length=len(BUNDLE)) as connection:
-        connection.sendall(b"x")
-        await asyncio.sleep(0.05)
-        assert (await patch(http, grant, 0, b"x"))[0] == 423
-        answer = await asyncio.to_thread(connection.recv, 65_536)
+async def test_who_stops_sending_loses_the_connection_and_nothing_else(cell: OpenCell) -> None:
+    async with port_of(cell, idle_limit_s=2.0) as url, aiohttp.ClientSession(url) as http:
+        grant = msgspec.structs.replace(await grant_for(cell), url=url)
+        await announce(http, grant)
+        with open_piece(grant, length=len(BUNDLE)) as connection:
+            connection.sendall(b"x")
+            await eventually("it is being sent", lambda: bool(desk_of(cell)._busy))
+            assert (await patch(http, grant, 0, b"x"))[0] == 423
+            answer = await asyncio.to_thread(connection.recv, 65_536)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert desk_of(cell).shelf.offset(grant.upload) == 1
 
 
-async def test_who_sends_a_byte_now_and_then_loses_the_connection_too(
-    cell: OpenCell, http: aiohttp.ClientSession, own_port: str
-) -> None:
-    grant = msgspec.structs.replace(await grant_for(cell), url=own_port)
-    async with aiohttp.ClientSession(own_port) as session:
-        assert await announce(session, grant) == (201, "0")
-    answered = b""
-    with open_piece(grant, length=len(BUNDLE)) as connection:
-        connection.setblocking(False)
-        for _ in range(100):
-            with contextlib.suppress(OSError):
-                connection.sendall(b"x")
-            await asyncio.sleep(0.05)
-            with contextlib.suppress(BlockingIOError):
-                answered = connection.recv(65_536)
-                break
+async def test_who_sends_a_byte_now_and_then_loses_the_connection_too(cell: OpenCell) -> None:
+    async with port_of(cell, piece_limit_s=0.5) as url, aiohttp.ClientSession(url) as http:
+        grant = msgspec.structs.replace(await grant_for(cell), url=url)
+        assert await announce(http, grant) == (201, "0")
+        with open_piece(grant, length=len(BUNDLE)) as connection:
+            answered = await asyncio.to_thread(trickle, connection)
     assert answered.startswith(b"HTTP/1.1 408 ")
-    assert 0 < desk_of(cell).shelf.offset(grant.upload) < 20
-    assert http.closed is False
+    assert 0 < desk_of(cell).shelf.offset(grant.upload) < 100
 
 
-async def test_a_port_of_its_own_takes_bundles_and_nothing_else(cell: OpenCell, own_port: str) -> None:
+def trickle(connection: socket.socket) -> bytes:
+    """Send a byte now and then until there is an answer; return that."""
+    connection.settimeout(0.05)
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            connection.sendall(b"x")
+        with contextlib.suppress(TimeoutError):
+            return connection.recv(65_536)
+    return b""
+
+
+async def test_a_port_of_its_own_takes_bundles_and_nothing_else(cell: OpenCell) -> None:
     grant = await grant_for(cell)
-    async with aiohttp.ClientSession(own_port) as session:
+    async with port_of(cell) as url, aiohttp.ClientSession(url) as session:
         await upload(session, grant)
         for path in ("/", "/api/v1/status", "/healthz", f"{UPLOADS}/{grant.upload}", UPLOADS):
             async with session.get(path) as answer:
@@ -405,7 +406,7 @@ async def test_no_more_are_taken_at_once_than_may_be(cell: OpenCell, http: aioht
     for grant in grants:
         await announce(http, grant, BUNDLE[:100_000])
     with open_piece(grants[0], length=100), open_piece(grants[1], length=100):
-        await asyncio.sleep(0.1)
+        await eventually("both are being sent", lambda: desk_of(cell).is_full)
         assert (await patch(http, grants[2], 0, b"x"))[0] == 429
     assert desk_of(cell).shelf.offset(grants[2].upload) == 0
 

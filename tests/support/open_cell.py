@@ -343,7 +343,7 @@ async def open_cell(
         s3, store = (import_module(f"controller.evidence.{name}") for name in ("s3", "s3_store"))
         kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
-    receiver = Receiver(uploads, front.check_leading, idle_limit_s=0.3) if uploads is not None else None
+    receiver = Receiver(uploads, front.check_leading) if uploads is not None else None
     runner = web.AppRunner(create_app(front, evidence=kept, uploads=receiver), shutdown_timeout=0.1)
     tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
     try:
