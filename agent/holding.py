@@ -14,9 +14,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from agent.clock import Clock
-from agent.hold_flag import Flag, HoldFlag, Standing
+from agent.hold_flag import MOST_LETTERS, Flag, HoldFlag, Standing
 from agent.hold_targets import Targets
 from agent.machine import ActionFailed, ActionRefused, Done
+from agent.plain_text import plain, printable
 from checks.errors import CannotObserve
 from checks.gpu import count
 from checks.readings import GpuReading, NvmlReading
@@ -79,12 +80,12 @@ class Holding:
             ActionRefused: somebody else holds it.
             ActionFailed: the flag cannot be written, or nobody follows it.
         """
-        if not order.incident_id:
+        if not 0 < len(order.incident_id) <= MOST_LETTERS or not order.incident_id.isprintable():
             raise ActionRefused("the order names no incident for which the node is to be held")
         standing = self._look()
         _refuse_unless_free(standing, order.incident_id)
         if standing.ours is None:
-            reason = order.parameters.get("reason", "")
+            reason = plain(printable(order.parameters.get("reason", "")))[:MOST_LETTERS]
             self._write(lambda: self.flag.put(Flag(order.incident_id, reason, self.clock.wall(), order.order_id)))
             self._fresh_from_s, self._wanted = math.inf, True
         said = await self.targets.follow(self.flag.folder, held=True)

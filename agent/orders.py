@@ -1,8 +1,8 @@
 """What the node may do to itself: only signed, unexpired, never-seen-before orders on its own allow-list.
 
-An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time, and its outcome goes
-through the outbox like every other event. What is not signed by a trusted key, or is for another node, is counted and
-dropped without an answer.
+An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time (holds beside it), and its
+outcome goes through the outbox like every other event. What is not signed by a trusted key, or is for another node, is
+counted and dropped without an answer.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ SIGNATURES: Final = "wire.signatures"
 NEIGHBOURS_TOO: Final = "reset"
 FORCED: Final = "when_stuck"
 """What an order says in `neighbours` and in `force`; anything else is no."""
+
+HOLDS: Final = frozenset({OrderAction.HOLD, OrderAction.RELEASE})
+"""Carried out beside a repair: that one goes on for minutes must not keep a node in service, nor out of it."""
 
 NVML: Final = NvmlReading.SOURCE
 GPU_COUNT: Final = count.ID
@@ -121,7 +124,7 @@ class Orders:
         self._bundles = bundles or NoBundles()
         self._boot_id = machine.boot_id()
         self._ledger = self._load()
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time, self._hold_in_turn = asyncio.Lock(), asyncio.Lock()
         self._waiting: dict[str, asyncio.Task[None]] = {}
         self._quiet_until = 0.0
         self._nvidia_smi = Tool(shutil.which("nvidia-smi") or "")
@@ -209,7 +212,7 @@ class Orders:
             log.warning("order.rejected", because=because[:500], rejected=self.rejected)
 
     async def _obey(self, order: Order) -> None:
-        async with self._one_at_a_time:
+        async with self._hold_in_turn if order.action in HOLDS else self._one_at_a_time:
             now = self._clock.wall()
             try:
                 check_acceptable(
@@ -331,9 +334,11 @@ class Orders:
             raise ActionFailed("it went through, but NVML could not be asked afterwards")
         if reading.failure:
             raise ActionFailed(f"it went through, but NVML does not answer: {reading.failure} {reading.detail}".strip())
-        answering = {gpu.uuid for gpu in reading.gpus if gpu.uuid and not gpu.lost}
-        if silent := [gpu for gpu in gpus if gpu not in answering]:
+        found = {gpu.uuid: gpu for gpu in reading.gpus if gpu.uuid and not gpu.lost}
+        if silent := [gpu for gpu in gpus if gpu not in found]:
             raise ActionFailed(f"it went through, but {', '.join(silent)} does not answer NVML")
+        if ill := [gpu for gpu in gpus if found[gpu].reset_required]:
+            raise ActionFailed(f"it went through, but NVML says of {', '.join(ill)} that it needs a reset")
 
     async def _reboot(self, order: Order, started_at: float) -> Done:
         """Say that the node goes down, and begin to. The order stays open: the next boot ends it."""

@@ -23,12 +23,14 @@ class Hold:
         reason: the sentence for people; an adapter adds the incident's id in the form its scheduler has for it.
         key: idempotency key of the effect.
         fencing_token: leadership term of this controller.
+        device: for a drain, the one device that is to be free of jobs; empty for all of the node.
     """
 
     incident_id: str
     reason: str
     key: str
     fencing_token: int
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,23 @@ class Explaining(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PowerSeen:
+    """What a BMC says of its node. `power`: `on`, `off`, `unknown`, or empty where nobody could say."""
+
+    power: str
+    because: str = ""
+
+
+@runtime_checkable
+class PartialDrain(Protocol):
+    """A scheduler that may know which jobs hold one device."""
+
+    def reach(self, hold: Hold) -> str:
+        """Return what the drain of a hold with a device reached, for the timeline; asked once, when it is over."""
+        ...
+
+
 class Power(Protocol):
     """Who switches nodes off and on.
 
@@ -137,11 +156,41 @@ class Power(Protocol):
     name: str
     repeatable: bool
 
-    async def cycle(self, node: str, *, key: str, fencing_token: int) -> str:
+    async def look(self, node: str) -> PowerSeen:
+        """Return whether a node has power. What cannot be asked is `unknown`, with the reason; it is no error."""
+        ...
+
+    async def cycle(self, node: str, *, key: str, fencing_token: int, cold: bool) -> str:
         """Have a node switched off and on, and return a sentence for the timeline once that was taken up.
 
+        A node that is off is switched on, whatever else was asked for.
+
+        Args:
+            cold: power must be gone in between; else a restart by the BMC is enough.
+
         Raises:
+            InDoubt: it was asked for, and nobody can say whether that was taken up.
             Refused: a guard said no.
+        """
+        ...
+
+    def is_half_done(self, key: str) -> bool:
+        """Return whether a node was switched off under this key and is not on again: no guard may leave it so."""
+        ...
+
+    async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:
+        """Go on with what an earlier controller asked for and did not see the end of, without switching anything off.
+
+        Raises:
+            InDoubt: the node has power; whether it was switched off and on before, nobody can say.
+        """
+        ...
+
+    async def evidence(self, node: str) -> dict[str, str]:
+        """Return what the BMC has to tell of a node that cannot speak for itself, name → text; nothing without a BMC.
+
+        Raises:
+            Retryable, Permanent: it cannot be asked.
         """
         ...
 

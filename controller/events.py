@@ -183,6 +183,18 @@ class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
     responding: bool | None = None
 
 
+class BmcObserved(msgspec.Struct, frozen=True, tag="bmc.observed"):
+    """What a BMC says of the power of a node whose agent is silent, whenever that changes.
+
+    `power`: `on`, `off`, or `unknown` when it could not be asked, which is no evidence of anything.
+    """
+
+    node: str
+    power: str
+    because: str
+    observed_at: float
+
+
 class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
     """A person did something.
 
@@ -443,6 +455,7 @@ Event = (
     | EvidenceStored
     | EvidenceRemoved
     | ScheduleObserved
+    | BmcObserved
     | OperatorActed
     | DrillStarted
     | IncidentOpened

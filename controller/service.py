@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from controller import keys, playbooks
-from controller.adapters import NodeSchedule, Notifier
+from controller.adapters import NodeSchedule, Notifier, Power
 from controller.api.app import create_app
 from controller.cell import Cell
 from controller.comparison import Comparison
@@ -33,6 +33,8 @@ from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
+from controller.power.choosing import power_of
+from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
@@ -141,6 +143,7 @@ class Controller:
     housekeeping: Housekeeping
     topology: TopologyWatch
     comparison: Comparison
+    power_watch: PowerWatch
     counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -151,12 +154,12 @@ class Controller:
 
         Raises:
             PlaybookErrors: with every problem of every playbook.
-            Unreadable: with every problem of every file that says where nodes stand.
+            Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
             KeyFileError: the signing key cannot be used.
             StoreError: the event log cannot be opened.
             SettingsError: the scheduler's cluster cannot be used.
         """
-        places = sources_of(settings.topology)
+        places, power = sources_of(settings.topology), power_of(settings.power)
         event_log = open_store(settings.store, settings.state)
         cell = Cell(event_log, rules_of(settings))
         recalled = cell.recall()
@@ -166,7 +169,7 @@ class Controller:
         desk = _order_desk(settings, transport, event_log.term, leadership)
         scheduler = choosing.scheduler_of(settings, settings.state, desk)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-        effects = _effects(settings, cell, watch, desk, leadership)
+        effects = _effects(settings, cell, watch, desk, leadership, power)
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
         housekeeping = Housekeeping(cell, receipts, settings, time.time)
@@ -198,7 +201,7 @@ class Controller:
         intake.on_level = comparison.heard
         if isinstance(scheduler, NodeScheduler):
             _listen(scheduler, intake)
-        cell.act = _each(effects.act, topology.note)
+        power_watch = _listening(cell, effects, topology, settings)
         return cls(
             settings,
             cell,
@@ -212,6 +215,7 @@ class Controller:
             housekeeping,
             topology,
             comparison,
+            power_watch,
             counter,
         )
 
@@ -298,6 +302,7 @@ class Controller:
             group.create_task(self.intake.acknowledge_stored(), name="acknowledgements")
             group.create_task(self.intake.watch_silence(), name="silence")
             group.create_task(self.comparison.run(), name="comparison")
+            group.create_task(self.power_watch.run(), name="power-watch")
             group.create_task(self.desk.keep_sending(), name="orders")
             group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()
@@ -316,7 +321,12 @@ def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: in
 
 
 def _effects(
-    settings: ControllerSettings, cell: Cell, watch: ScheduleWatch, desk: OrderDesk, leadership: Leadership
+    settings: ControllerSettings,
+    cell: Cell,
+    watch: ScheduleWatch,
+    desk: OrderDesk,
+    leadership: Leadership,
+    power: Power,
 ) -> Effects:
     return Effects(
         cell,
@@ -328,6 +338,7 @@ def _effects(
         page_url=_page_url(settings),
         observe_now=watch.look_now,
         leads=leadership.leads,
+        power=power,
     )
 
 
@@ -338,6 +349,13 @@ def _holds(belief: Belief) -> dict[str, NodeSchedule]:
         for name, node in belief.nodes.items()
         if node.held_since or node.foreign_reason
     }
+
+
+def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
+    """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
+    watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
+    cell.act = _each(effects.act, topology.note, watch.note)
+    return watch
 
 
 def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:

@@ -15,6 +15,7 @@ from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
 from controller.sections.notices import NoticeSection
+from controller.sections.power import PowerSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.store import StoreSection
@@ -56,6 +57,7 @@ class ControllerSettings(Section):
     )
     scheduler: SchedulerSection = SchedulerSection()
     kubernetes: KubernetesSection = KubernetesSection()
+    power: PowerSection = PowerSection()
     tickets: NoticeSection = NoticeSection()
     pages: NoticeSection = NoticeSection()
     silence: SilenceSection = SilenceSection()

@@ -13,7 +13,7 @@ from typing import Final
 
 from agent.machine import ActionFailed, ActionRefused, Done
 from agent.repairs.gpu_reset import LOOK_AGAIN_S, LOOKS, WATCHERS
-from agent.repairs.holders import Holder, Holders, find_holders, of_driver
+from agent.repairs.holders import Holders, find_holders, of_driver
 from agent.repairs.programs import MODPROBE, Programs, said
 from agent.repairs.set_aside import Wardrobe
 from agent.repairs.units import Units
@@ -102,16 +102,16 @@ class DriverReload:
 
     async def _refuse_if_held(self, stoppable: tuple[str, ...]) -> None:
         """Raise if a process holds a device file of the driver, but for those of services that are stopped for it."""
-        strangers: tuple[Holder, ...] = ()
+        strangers = Holders(())
         for look in range(LOOKS):
             if look:
                 await self._sleep(LOOK_AGAIN_S)
-            holders = await asyncio.to_thread(find_holders, self._root, of_driver)
-            strangers = tuple(each for each in holders.seen if each.place not in stoppable)
-            if not strangers:
+            strangers = (await asyncio.to_thread(find_holders, self._root, of_driver)).but(stoppable)
+            if not strangers.seen:
+                strangers.refuse_unseen("the driver")
                 return
         raise ActionRefused(
-            f"the driver is in use: {Holders(strangers)}. End them first; those in a pod (device plugin, exporter) by "
+            f"the driver is in use: {strangers}. End them first; those in a pod (device plugin, exporter) by "
             "taking their DaemonSets off this node"
         )
 

@@ -16,7 +16,7 @@ from agent.machine import ActionFailed, ActionRefused, Done
 from agent.repairs import gpus as told
 from agent.repairs.generations import Alone, generation_of
 from agent.repairs.gpus import DISABLED, ENABLED, UUID, Gpu
-from agent.repairs.holders import Holder, Holders, find_holders, minors, of_gpu
+from agent.repairs.holders import Holders, find_holders, minors, of_gpu
 from agent.repairs.programs import NVIDIA_SMI, Programs, explain
 from agent.repairs.set_aside import Taking, Wardrobe
 from agent.sources.processes import read_processes
@@ -144,6 +144,7 @@ class GpuReset:
         strangers = await self._strangers(gpu)
         if strangers.seen:
             raise ActionRefused(f"{gpu.uuid} is in use: {strangers}")
+        strangers.refuse_unseen(gpu.uuid)
 
     def _virtual_gpus(self, gpu: Gpu) -> list[str]:
         """Return the virtual GPUs that are parts of a GPU or of its virtual functions."""
@@ -156,15 +157,14 @@ class GpuReset:
 
     async def _strangers(self, gpu: Gpu) -> Holders:
         """Return who holds the GPU and is none of those who can be stopped for a while, when they stay."""
-        strangers: tuple[Holder, ...] = ()
+        strangers = Holders(())
         for look in range(LOOKS):
             if look:
                 await self._sleep(LOOK_AGAIN_S)
-            holders = await self._holders(gpu)
-            strangers = tuple(each for each in holders.seen if each.place not in WATCHERS)
-            if not strangers:
+            strangers = (await self._holders(gpu)).but(WATCHERS)
+            if not strangers.seen:
                 break
-        return Holders(strangers)
+        return strangers
 
     async def _holders(self, gpu: Gpu) -> Holders:
         return await asyncio.to_thread(find_holders, self._root, of_gpu(self._root, gpu.uuid))
@@ -173,7 +173,7 @@ class GpuReset:
         """Take away what holds the GPUs: their persistence mode first, which nvidia-persistenced itself may hold."""
         for gpu in meant:
             if gpu.persistence != DISABLED:
-                await taking.persistence(gpu.uuid)
+                await taking.persistence(gpu.uuid, restore=gpu.persistence == ENABLED)
         holders = [each for gpu in meant for each in (await self._holders(gpu)).seen]
         units = {each.place for each in holders}
         await taking.units(tuple(unit for unit in WATCHERS if unit in units))

@@ -25,8 +25,8 @@ UUID: Final = re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 ENABLED: Final = "Enabled"
 DISABLED: Final = "Disabled"
-NO_INSTANCES: Final = "No GPU instances found"
-"""What `nvidia-smi mig -lgi` prints of a GPU that has none. Source: nvidia-smi of driver 535."""
+NO_INSTANCES: Final = ("No GPU instances found", "No MIG-enabled devices")
+"""What `nvidia-smi mig -lgi` prints of a GPU that has none. Source: nvidia-smi, drivers 470 to 570, as published."""
 
 _LINKED = re.compile(r"^\s*Link \d{1,3}: [\d.]{1,12} GB/s", re.MULTILINE | re.ASCII)
 _CAPABILITY = re.compile(r"(\d{1,3})\.(\d{1,3})", re.ASCII)
@@ -91,7 +91,7 @@ async def instances(programs: Programs, gpu: Gpu) -> str:
     if gpu.mig != ENABLED:
         return ""
     ended = await programs.ask(NVIDIA_SMI, "mig", "-lgi", "-i", gpu.uuid)
-    if NO_INSTANCES in ended.text:
+    if any(none in ended.text for none in NO_INSTANCES):
         return ""
     if ended.code:
         return f"it cannot be told whether {gpu.uuid} has MIG instances: nvidia-smi mig -lgi {explain(ended)}"

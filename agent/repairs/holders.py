@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agent.machine import ActionRefused
 from agent.sources.processes import parse_stat
 from agent.sources.procfs import head, text
 
@@ -51,6 +52,22 @@ class Holders:
 
     seen: tuple[Holder, ...]
     unseen: int = 0
+
+    def but(self, places: Collection[str]) -> Holders:
+        """Return those that are in none of these places."""
+        return Holders(tuple(each for each in self.seen if each.place not in places), self.unseen)
+
+    def refuse_unseen(self, what: str) -> None:
+        """Return when every process could be looked into.
+
+        Raises:
+            ActionRefused: there are some that could not, and what nobody knows must not be acted upon.
+        """
+        if self.unseen:
+            raise ActionRefused(
+                f"it cannot be told who holds {what}: {self.unseen} processes cannot be looked into, which takes "
+                "CAP_SYS_PTRACE (systemd/repairs.conf)"
+            )
 
     def __str__(self) -> str:
         """Return them as people read them."""

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from agent.machine import ActionFailed, ActionRefused
+from agent.repairs.gpus import DISABLED, ENABLED
 from agent.repairs.programs import MODPROBE, NVIDIA_SMI, Programs, explain, said
 from agent.repairs.units import Units
 
@@ -202,15 +203,20 @@ class Taking:
         for name in names:
             await self._units.stop(name)
 
-    async def persistence(self, gpu: str) -> None:
+    async def persistence(self, gpu: str, *, restore: bool) -> None:
         """Switch the persistence mode of a GPU off, which counts as somebody who uses it.
 
-        Raises:
-            ActionFailed: it stays on.
+        A GPU that needs its reset may not take it. The reset itself tells then.
+
+        Args:
+            restore: it was on, and is to be again.
         """
-        if gpu not in self.record.persistence:
+        if restore and gpu not in self.record.persistence:
             self._note(replace(self.record, persistence=(*self.record.persistence, gpu)))
-        await set_persistence(self._programs, gpu, on=False)
+        try:
+            await set_persistence(self._programs, gpu, on=False)
+        except ActionFailed as error:
+            log.warning("persistence.unchanged", because=str(error))
 
     def modules(self, names: tuple[str, ...]) -> None:
         """Write down which modules are to be loaded, in this order."""
@@ -225,9 +231,14 @@ class Taking:
 async def set_persistence(programs: Programs, gpu: str, *, on: bool) -> None:
     """Switch a GPU's persistence mode, whether the driver keeps it itself or nvidia-persistenced does.
 
+    nvidia-smi may say that it was changed when it was not (seen in containers), so the mode is looked at afterwards.
+
     Raises:
         ActionFailed: it does not change.
     """
     ended = await programs.run(NVIDIA_SMI, "-i", gpu, "-pm", "1" if on else "0", limit_s=PERSISTENCE_LIMIT_S)
     if ended.code:
         raise ActionFailed(f"nvidia-smi -i {gpu} -pm {int(on)} {explain(ended)}")
+    mode = (await programs.ask(NVIDIA_SMI, "--query-gpu=persistence_mode", "--format=csv,noheader", "-i", gpu)).text
+    if mode.strip() != (ENABLED if on else DISABLED):
+        raise ActionFailed(f"nvidia-smi -i {gpu} -pm {int(on)} was carried out, and the mode is {mode.strip()!r}")

@@ -169,6 +169,12 @@ def _(event: events.ScheduleObserved) -> str:
 
 
 @headline.register
+def _(event: events.BmcObserved) -> str:
+    says = "could not be asked" if event.power == "unknown" else f"says that its power is {event.power}"
+    return f"The BMC of {event.node} {says}"
+
+
+@headline.register
 def _(event: events.OperatorActed) -> str:
     return f"{event.by} asked: {event.verb} {event.subject or 'fleet'}"
 

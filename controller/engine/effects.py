@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from controller.adapters import Explaining, Hold, Notifier, Power, Rebooting, Scheduler
+from controller.adapters import Explaining, Hold, Notifier, PartialDrain, Power, Rebooting, Scheduler
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
+from controller.engine.powering import ask_for_cycle, evidence_of
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.evidence.desk import Asked, Evidence, NoEvidence
 from controller.notices import notice_for
-from controller.policy.playbook import BY_SCHEDULER, ORDERS, Retry, Verb
+from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
+from controller.policy.presence import NODE_LOST
 from controller.policy.verb_effects import delay_s, retry_of
 from controller.power.none import NoPower
 from controller.rma import bundle_of
@@ -41,6 +43,7 @@ class Outcome:
     kind: str
     because: str
     permanent: bool = False
+    evidence: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -97,7 +100,7 @@ class Effects:
         if verb is Verb.REBOOT and intent.parameters.get("by") == BY_SCHEDULER:
             return lambda: self._reboot_by_scheduler(intent)
         if verb in ORDERS:
-            return lambda: self._order(intent)
+            return lambda: self._collect(intent) if verb is Verb.COLLECT else self._order(intent)
         match verb:
             case Verb.CORDON:
                 return lambda: self._cordon(intent)
@@ -127,6 +130,7 @@ class Effects:
                     outcome.kind,
                     outcome.because,
                     intent.key,
+                    outcome.evidence,
                     permanent=outcome.permanent,
                 )
             ]
@@ -202,7 +206,8 @@ class Effects:
 
     def _hold(self, intent: StepIntended) -> Hold:
         incident = self.cell.belief.incidents[intent.incident_id]
-        return Hold(intent.hold_id, incident.because, intent.key, self.desk.term)
+        device = intent.device if intent.parameters.get("scope") == DEVICE else ""
+        return Hold(intent.hold_id, incident.because, intent.key, self.desk.term, device)
 
     async def _cordon(self, intent: StepIntended) -> Outcome:
         return Outcome("done", await self.scheduler.cordon(intent.node, self._hold(intent)))
@@ -215,7 +220,8 @@ class Effects:
         while self._current(intent):
             jobs = await self.scheduler.drain(intent.node, hold, jobs=intent.parameters.get("jobs", "wait"))
             if not jobs:
-                return Outcome("done", f"No job is left on {intent.node} after {self.clock() - began:.0f} s.")
+                said = f"No job is left on {intent.node} after {self.clock() - began:.0f} s."
+                return Outcome("done", self._reach(hold) if hold.device else said)
             await self._note_waiting(intent)
             await asyncio.sleep(DRAIN_POLL_S)
         return None
@@ -228,6 +234,11 @@ class Effects:
         if before is not None and (before.because, before.until) == (waiting.because, waiting.until):
             return
         await self._note(intent, "waiting", waiting.because, until=waiting.until)
+
+    def _reach(self, hold: Hold) -> str:
+        if isinstance(self.scheduler, PartialDrain):
+            return self.scheduler.reach(hold)
+        return f"No job is left on the whole node: {self.scheduler.name} cannot say which jobs hold {hold.device}."
 
     def _current(self, intent: StepIntended) -> bool:
         """Whether the policy still wants this step of us: it may have timed out or been aborted meanwhile."""
@@ -275,12 +286,19 @@ class Effects:
         progress = self._progress(intent)
         if progress is not None and progress.state == "accepted":
             return
-        if resumed and not self.power.repeatable:
-            because = f"The controller stopped while {self.power.name} was asked, and cannot say whether it was."
-            await self._note(intent, "in_doubt", because)
-            return
-        said = await self.power.cycle(intent.node, key=intent.key, fencing_token=self.desk.term)
-        await self._note(intent, "accepted", said)
+        asked = await ask_for_cycle(self.power, self.cell.belief, intent, term=self.desk.term, resumed=resumed)
+        await self._note(intent, asked.state, asked.because)
+
+    async def _collect(self, intent: StepIntended) -> Outcome | None:
+        """Have the node gather evidence; of one that is not heard, its BMC tells what it knows."""
+        if intent.node in self.cell.belief.silent:
+            found, because = await evidence_of(self.power, intent.node)
+            if found:
+                return Outcome("done", because, evidence=found)
+            if NODE_LOST in self.cell.belief.nodes[intent.node].findings:
+                return Outcome("failed", f"{intent.node} is lost, and no BMC is there to be asked for evidence.")
+        await self._order(intent)
+        return None
 
     async def _reboot_by_scheduler(self, intent: StepIntended) -> None:
         """Have the scheduler reboot the node. That it did is shown by the node: it comes back with another boot id."""

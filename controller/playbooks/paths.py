@@ -10,7 +10,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from controller.policy.playbook import HAND_OVER, REPAIRS, Clears, OnReturn, Playbook, Step, Verb
+from controller.policy.playbook import (
+    DEVICE,
+    DEVICE_REPAIRS,
+    HAND_OVER,
+    REPAIRS,
+    Clears,
+    OnReturn,
+    Playbook,
+    Step,
+    Verb,
+)
 from controller.policy.presence import AGENT_LOST
 
 TELLS = frozenset({Verb.TICKET, Verb.PAGE})
@@ -27,9 +37,13 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What is certain on reaching a step. `verified`: nothing that could have undone it came after."""
+    """What is certain on reaching a step. `verified`: nothing that could have undone it came after.
+
+    `freed`: no job is on the sick device; `drained`: none is on the node.
+    """
 
     cordoned: bool = False
+    freed: bool = False
     drained: bool = False
     verified: bool = False
     told: bool = False
@@ -135,7 +149,8 @@ def _at_a_step(playbook: Playbook, position: int, walk: Walk) -> Iterator[Flaw]:
     step, path = playbook.steps[position], f"steps[{position}]"
     if step.verb in REPAIRS and not walk.cordoned:
         yield Flaw(path, f"`{step.name}` can be reached without a cordon", "cordon the node before its repair")
-    if step.verb in REPAIRS and playbook.drain_needed and not walk.drained:
+    enough = walk.drained or (walk.freed and step.verb in DEVICE_REPAIRS)
+    if step.verb in REPAIRS and playbook.drain_needed and not enough:
         right = "drain before the repair and let its failure hand over, or set guards.drain to not_needed"
         yield Flaw(path, f"`{step.name}` can be reached with jobs on the node", right)
     if step.verb is Verb.DRAIN and not walk.cordoned:
@@ -162,11 +177,12 @@ def _succeeded(step: Step, walk: Walk) -> Walk:
         case Verb.CORDON:
             return replace(walk, cordoned=True, verified=False, returned=False)
         case Verb.DRAIN:
-            return replace(walk, drained=True)
+            only_device = step.parameters.get("scope") == DEVICE
+            return replace(walk, freed=True, drained=walk.drained or not only_device)
         case Verb.VERIFY:
             return replace(walk, verified=True)
         case Verb.UNCORDON:
-            return replace(walk, cordoned=False, drained=False, returned=True)
+            return replace(walk, cordoned=False, freed=False, drained=False, returned=True)
         case Verb.TICKET | Verb.PAGE:
             return replace(walk, told=True)
         case _:

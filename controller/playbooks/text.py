@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from controller.policy.playbook import HAND_OVER, REPAIRS, Answers, Clears, Mode, OnReturn, Playbook, Retry, Step, Verb
+from controller.policy.playbook import (
+    DEVICE,
+    HAND_OVER,
+    REPAIRS,
+    Answers,
+    Clears,
+    Mode,
+    OnReturn,
+    Playbook,
+    Retry,
+    Step,
+    Verb,
+)
 from controller.policy.verb_effects import attempts_of
 
 _MODES = {
@@ -67,6 +79,7 @@ def say_step(step: Step) -> str:
         "service": "the service",
         **given,
         "jobs": _DRAINS.get(given.get("jobs", ""), ""),
+        "where": ", those of the sick GPU alone" if given.get("scope") == DEVICE else "",
         "for": say_span(float(given.get("for_s", 0.0))),
     }
     return _SAYS[step.verb].format_map(words)
@@ -74,7 +87,7 @@ def say_step(step: Step) -> str:
 
 _SAYS = {
     Verb.CORDON: "let no new work onto the node",
-    Verb.DRAIN: "{jobs}",
+    Verb.DRAIN: "{jobs}{where}",
     Verb.COLLECT: "gather evidence for the ticket",
     Verb.RESTART_SERVICE: "restart {service}",
     Verb.RESET_GPU: "reset the GPU",

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, one_of
-from controller.policy.playbook import BY_NODE, BY_SCHEDULER, HAND_OVER, Verb
+from controller.policy.playbook import BY_NODE, BY_SCHEDULER, DEVICE, HAND_OVER, Verb
 
 SEVERITIES = ("info", "warning", "critical")
 JOBS = ("wait", "requeue", "cancel")
+SCOPES = ("node", DEVICE)
 REBOOTERS = (BY_NODE, BY_SCHEDULER)
 NEIGHBOURS = ("keep", "reset")
 FORCE = ("never", "when_stuck")
+STARTS = ("warm", "cold")
 MARGIN_S = 60.0
 """Added to a wait's own length, so that it never runs into its own time limit."""
 
@@ -67,7 +69,12 @@ VERBS: Mapping[Verb, VerbShape] = {
         own_keys={
             "jobs": Key(
                 one_of(JOBS), "`wait` leaves jobs alone, `requeue` puts them back, `cancel` ends them", required=True
-            )
+            ),
+            "scope": Key(
+                one_of(SCOPES),
+                "`device` asks only the jobs that hold the sick GPU, where the scheduler knows them, else all; `node` "
+                "when absent",
+            ),
         },
     ),
     Verb.COLLECT: VerbShape("have the node gather evidence before a repair destroys it", 300.0, best_effort=True),
@@ -104,7 +111,17 @@ VERBS: Mapping[Verb, VerbShape] = {
             ),
         },
     ),
-    Verb.POWER_CYCLE: VerbShape("switch the node off and on by its BMC", 1800.0),
+    Verb.POWER_CYCLE: VerbShape(
+        "switch the node off and on by its BMC, once it is confirmed lost or empty",
+        1800.0,
+        own_keys={
+            "start": Key(
+                one_of(STARTS),
+                "`warm`: a restart by the BMC is enough, `cold`: power is gone in between",
+                default="warm",
+            )
+        },
+    ),
     Verb.WAIT: VerbShape("let time pass", 0.0, own_keys=_FOR),
     Verb.APPROVE: VerbShape(
         "wait for a person's yes",

@@ -17,6 +17,7 @@ from controller.policy.incident import Incident
 from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import recurred, standing
 from controller.policy.playbook import OWN_CHECKS, Verb
+from controller.policy.rebooting import restarted, same_boot
 
 
 def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded | None:
@@ -46,13 +47,14 @@ def _why_late(belief: Belief, incident: Incident, now: float) -> str:
     verb, limit_s = incident.intent.verb, incident.ends_by - incident.intent_at
     since = belief.silent.get(incident.node)
     if since is None:
-        return f"It did not end within {limit_s:.0f} s."
+        still = same_boot(belief, incident) if verb in RESTARTS else ""
+        return f"It did not end within {limit_s:.0f} s. {still}".rstrip()
     moment = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    presence = belief.nodes[incident.node].presence
+    node = belief.nodes[incident.node]
     return (
-        f"{verb} was not answered within {limit_s:.0f} s: the agent on {incident.node} is {presence} since {moment}, "
-        f"for {now - since:.0f} s."
-    )
+        f"{verb} was not answered within {limit_s:.0f} s: the agent on {incident.node} is {node.presence} since "
+        f"{moment}, for {now - since:.0f} s. {node.power_because}"
+    ).rstrip()
 
 
 Verdict = tuple[str, str] | None
@@ -70,10 +72,7 @@ def _order(_belief: Belief, incident: Incident, _now: float) -> Verdict:
 
 
 def _reboot(belief: Belief, incident: Incident, now: float) -> Verdict:
-    node = belief.nodes[incident.node]
-    if node.rebooted_at > incident.intent_at:
-        return "done", f"The node came back with another boot id, {node.boot_id[:8]}."
-    return _order(belief, incident, now)
+    return restarted(belief, incident, now) or _order(belief, incident, now)
 
 
 def _verify(belief: Belief, incident: Incident, _now: float) -> Verdict:
@@ -116,6 +115,8 @@ def _approve(_belief: Belief, incident: Incident, now: float) -> Verdict:
     given = approval_for(incident, asked(incident), now)
     return ("done", f"Approved by {given.by}.") if given is not None else None
 
+
+RESTARTS = frozenset({Verb.REBOOT, Verb.POWER_CYCLE})
 
 _JUDGES: dict[Verb, Callable[[Belief, Incident, float], Verdict]] = {
     Verb.COLLECT: _order,

@@ -20,6 +20,7 @@ FOLDS: Mapping[type, Fold] = {
     events.PresenceChanged: nodes.presence_changed,
     events.CheckLevelsChanged: nodes.levels_changed,
     events.ScheduleObserved: nodes.schedule_observed,
+    events.BmcObserved: nodes.bmc_observed,
     events.DrillStarted: nodes.drill_started,
     events.FindingRaised: findings.raised,
     events.FindingCleared: findings.cleared,

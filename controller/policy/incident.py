@@ -89,6 +89,9 @@ class Incident:
         intent: the step under way, `None` between steps.
         order: what the node made of the order of `intent`, once it said so.
         progress: what is known of the effect of `intent` before it ended: taken up, put off, or in doubt.
+        taken_up_at: when whoever carries the step of `intent` out said that it was taken up, 0 before.
+        boot_before: the node's boot id when `intent` was recorded.
+        drained: a drain of this incident ended with no job left.
         tries: attempts of the current step already ended in this round.
         doubts: how many of them ended with nobody knowing whether it had happened; they count apart.
         attempts: per step name, how many attempts were ever intended: the last part of each idempotency key.
@@ -131,6 +134,9 @@ class Incident:
     intent_at: float = 0.0
     order: events.OrderEnded | None = None
     progress: events.StepProgressed | None = None
+    taken_up_at: float = 0.0
+    boot_before: str = ""
+    drained: bool = False
     tries: int = 0
     doubts: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
@@ -221,6 +227,7 @@ class Incident:
         """A step is under way."""
         self.intent, self.intent_at, self.waiting_for = event, at, ""
         self.order = self.progress = None
+        self.taken_up_at = 0.0
         if self.phase is Phase.AUTOMATIC:
             self.plan_begun = self.plan
         self.attempts[event.step] = event.attempt
@@ -242,6 +249,7 @@ class Incident:
         if step is None or step.name != event.step:
             return
         if event.outcome == "done":
+            self.drained = self.drained or verb == Verb.DRAIN
             if self.phase is Phase.HAND_OVER:
                 self.told.add(step.name)
             self._go_to(step.on_success)

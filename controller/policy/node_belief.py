@@ -31,6 +31,8 @@ class NodeBelief:
         held_since: when the cordon was confirmed, 0 while it is only intended.
         hold_changed_at: when our own cordon or uncordon last ended; an older look at the scheduler says nothing.
         responding: whether the scheduler's own daemon on it answers, `None` when nobody can say.
+        power: what its BMC says in the silence that goes on: on, off or unknown; empty while nobody asked.
+        power_because: that in a sentence.
         claims: source → what it says of where the node stands.
         places: kind → names, merged from `claims`; `controller.policy.places.places_of` adds what is derived.
         scopes: the fleet, the node itself, and every place that it stands in.
@@ -56,6 +58,8 @@ class NodeBelief:
     jobs: tuple[str, ...] = ()
     schedule_observed_at: float = 0.0
     responding: bool | None = None
+    power: str = ""
+    power_because: str = ""
     claims: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = ()

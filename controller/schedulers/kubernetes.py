@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
-from controller.adapters import Hold, NodeSchedule
+from controller.adapters import Hold, NodeSchedule, Waiting
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers import kubernetes_hold
 from controller.schedulers.kubernetes_access import Access, NotUsable, config_of
 from controller.schedulers.kubernetes_answers import CONFLICT, Answered, failure_of
 from controller.schedulers.kubernetes_cluster import Cluster
+from controller.schedulers.kubernetes_devices import Devices
 from controller.schedulers.kubernetes_drain import Drainer
 from controller.schedulers.kubernetes_hold import NodeState
-from controller.schedulers.kubernetes_pods import Drain, Mode, PodPolicies, PodRule, Policy, seconds
+from controller.schedulers.kubernetes_pods import Drain, Mode, PodPolicies, PodRule, PodState, Policy, seconds
 from controller.sections.kubernetes import KubernetesSection
 from controller.settings import SettingsError
 from controller.topology.kubernetes import LABELS, LabelTable
@@ -38,7 +40,10 @@ TRIES = 5
 seconds. Source: our choice."""
 
 NOTES_LIMIT_S = 2.0
-"""The condition and the event may take so long, all in all. Source: our choice."""
+"""The condition and the event may take so long each. Source: our choice."""
+
+NOTES_AT_ONCE = 2
+"""So few, because cordons go before. Source: our choice."""
 
 
 def scheduler_of(section: KubernetesSection, *, deadline_s: float, places: LabelTable = LABELS) -> KubernetesScheduler:
@@ -66,6 +71,7 @@ def policies_of(section: KubernetesSection) -> PodPolicies:
         unmanaged=Policy(section.unmanaged),
         job_labels=section.job_labels,
         device_annotation=section.device_annotation,
+        device_resources=section.device_resources,
     )
 
 
@@ -84,15 +90,24 @@ class KubernetesScheduler:
     places: LabelTable = field(default_factory=lambda: LABELS)
     cluster: Cluster = field(init=False)
     _drainer: Drainer = field(init=False)
+    _devices: Devices = field(init=False)
+    _reached: dict[str, str] = field(default_factory=dict)
+    _waiting: dict[str, Waiting] = field(default_factory=dict)
+    _beside: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _telling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NOTES_AT_ONCE))
     _holder: str = field(default_factory=lambda: f"fleetmend on {socket.gethostname()}")
 
     def __post_init__(self) -> None:
         policies = policies_of(self.section)
         self.cluster = Cluster(self.access, policies, self.section.taint, self.section.node_label, self.places)
         self._drainer = Drainer(self.access, policies, self.section.grace_period_s)
+        self._devices = Devices(self.access)
 
     async def close(self) -> None:
-        """End the watches and every connection."""
+        """End the watches and every connection; people get a moment to be told what was done last."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTES_LIMIT_S):
+                await self.told()
         await self.cluster.close()
         await self.access.close()
 
@@ -105,7 +120,7 @@ class KubernetesScheduler:
         with _told("reading the nodes"):
             await self._confirmed()
         for state in self.cluster.left_over():
-            await self._tidy(state)
+            self._later(f"kubernetes-tidy-{state.node}", self._tidy(state))
         return self.cluster.schedules()
 
     async def cordon(self, node: str, hold: Hold) -> str:
@@ -161,13 +176,37 @@ class KubernetesScheduler:
             if state is None or state.held_by != hold.incident_id:
                 state = await self._look(node)
             _refuse_unless_ours(state, hold)
-            pods = self.cluster.pods_on(state.node) or await self.cluster.pods_now(state.node)
+            pods = await self._pods(state, hold) if hold.device else await self._all_pods(state)
             step = self._step(state, jobs)
             wanted = self._drainer.wanted(pods, step)
             if wanted:
                 _refuse_unless_ours(await self._look(node), hold)
                 await self._drainer.carry_out(wanted)
+            self._waiting[node] = self._drainer.waiting(pods, step)
         return tuple(sorted(pod.title for pod in pods))
+
+    def waits_for(self, node: str) -> Waiting:
+        """Return what the last step of the node's drain left to be waited for."""
+        return self._waiting.get(node, Waiting(""))
+
+    def reach(self, hold: Hold) -> str:
+        """Return whom the drain of a device waited for."""
+        return self._reached.pop(hold.key, f"No pod is left on the node that may hold {hold.device}.")
+
+    async def _all_pods(self, state: NodeState) -> Sequence[PodState]:
+        """Return the work on a node. That there is none is asked for: what a watch does not show may be on its way."""
+        return self.cluster.pods_on(state.node) or await self.cluster.pods_now(state.node)
+
+    async def _pods(self, state: NodeState, hold: Hold) -> Sequence[PodState]:
+        """Return the pods that hold the device, or all of the node when nobody can say which do."""
+        found = await self._devices.reach(state.node, await self._all_pods(state), hold.device)
+        if not found.pods and not found.because:
+            now = await self.cluster.pods_now(state.node)
+            found = await self._devices.reach(state.node, now, hold.device)
+        if found.because and hold.key not in self._reached:
+            log.warning("drain.widened", node=state.name, device=hold.device, because=found.because)
+            self._reached[hold.key] = f"The whole node was drained, because {found.because}."
+        return found.pods
 
     def _step(self, state: NodeState, jobs: str) -> Drain:
         now = self.clock()
@@ -210,7 +249,7 @@ class KubernetesScheduler:
         if state.held_by != hold.incident_id or not state.tainted:
             _refuse_unless_free(state)
             raise Retryable(f"Kubernetes accepted the cordon of {node}, which is not so all the same", after_s=1.0)
-        await self._note(state, "FleetmendCordoned", f"{hold.incident_id}: {hold.reason}", healthy=False)
+        self._note(state, "FleetmendCordoned", f"{hold.incident_id}: {hold.reason}", healthy=False)
         return f"{node} is cordoned in Kubernetes for {hold.incident_id}."
 
     async def _uncordoned(self, node: str, hold: Hold) -> str:
@@ -218,7 +257,7 @@ class KubernetesScheduler:
         if state.held_by == hold.incident_id or state.left_over:
             raise Retryable(f"Kubernetes accepted the uncordon of {node}, which is not so all the same", after_s=1.0)
         message = f"{hold.incident_id} is over."
-        await self._note(state, "FleetmendUncordoned", message, healthy=True)
+        self._note(state, "FleetmendUncordoned", message, healthy=True)
         return f"{node} is given back to Kubernetes."
 
     async def _tidy(self, state: NodeState) -> None:
@@ -228,19 +267,35 @@ class KubernetesScheduler:
         try:
             if await self._write(state, patch):
                 log.info("node.tidied", node=state.name, incident_id=state.incident_id)
-                await self._note(state, "FleetmendUncordoned", "It was uncordoned by hand.", healthy=True)
+                self._note(state, "FleetmendUncordoned", "It was uncordoned by hand.", healthy=True)
         except (Answered, Retryable, Permanent, Refused) as error:
             log.warning("node.untidied", node=state.name, because=str(error))
 
-    async def _note(self, state: NodeState, reason: str, message: str, *, healthy: bool) -> None:
-        """Tell people by a condition and an event. The effect itself is done, so nothing here fails it."""
+    def _note(self, state: NodeState, reason: str, message: str, *, healthy: bool) -> None:
+        """Have people told by a condition and an event. The effect itself is done: nobody waits for this."""
         now = self._now()
         condition = kubernetes_hold.condition_patch(healthy=healthy, message=message, now=now)
         event = kubernetes_hold.event_of(state, reason=reason, message=message, holder=self._holder, now=now)
-        writes = (self.access.patch_node_status(state.node, condition), self.access.create_event(event))
-        for failure in await asyncio.gather(*(_tried(write) for write in writes)):
-            if failure:
-                log.warning("node.unannotated", node=state.name, because=failure)
+        self._later(f"kubernetes-note-{state.node}-{state.version}", self._tell(state, condition, event))
+
+    def _later(self, name: str, deed: Coroutine[Any, Any, None]) -> None:
+        """Do something beside all else; nothing of the same name twice at one time."""
+        if name in self._beside:
+            deed.close()
+            return
+        self._beside[name] = asyncio.create_task(deed, name=name)
+        self._beside[name].add_done_callback(lambda _: self._beside.pop(name, None))
+
+    async def _tell(self, state: NodeState, condition: Mapping[str, object], event: Mapping[str, object]) -> None:
+        async with self._telling:
+            said = await _tried(self.access.patch_node_status(state.node, condition))
+            said = await _tried(self.access.create_event(event)) or said
+        if said:
+            log.warning("node.unannotated", node=state.name, because=said)
+
+    async def told(self) -> None:
+        """Return once people have been told of all that was done."""
+        await asyncio.gather(*self._beside.values(), return_exceptions=True)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(int(self.clock()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -105,7 +105,7 @@ class Cluster:
             if name:
                 self._schedules[name] = schedule_of(self._by_name[name], jobs_of(self.pods_on(node)))
         self._stale.clear()
-        return self._schedules
+        return dict(self._schedules)
 
     def _state(self, node: KubeNode) -> NodeState:
         return state_of(node, taint=self.taint, label=self.label, places=self.places)
@@ -117,7 +117,8 @@ class Cluster:
             return
         other = self._by_name.get(after.name)
         if not after.name or (other is not None and other.node != after.node):
-            log.warning("node.unnamed", node=after.node, label=self.label, taken_by=other.node if other else "")
+            if before is None or before.name != after.name:
+                log.warning("node.unnamed", node=after.node, label=self.label, taken_by=other.node if other else "")
             return
         self._by_name[after.name], self._names[after.node] = after, after.name
         if after.left_over:

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from controller.errors import Permanent, Refused, Retryable
-from controller.schedulers.kubernetes_access import PAGE, Access
+from controller.schedulers.kubernetes_access import PAGE, Access, Page
 from controller.schedulers.kubernetes_answers import TOO_OLD, Answered, Status, answer_of, failure_of
 from controller.schedulers.kubernetes_objects import Metadata
 
@@ -71,16 +71,6 @@ class Kind(Generic[Found, Kept]):
     def params(self, **more: str) -> dict[str, str]:
         """Return the query of a question for them."""
         return {**({"fieldSelector": self.selector} if self.selector else {}), **more}
-
-
-class _ListMeta(msgspec.Struct):
-    version: str = msgspec.field(name="resourceVersion", default="")
-    more: str = msgspec.field(name="continue", default="")
-
-
-class _Page(msgspec.Struct):
-    items: list[msgspec.Raw]
-    metadata: _ListMeta
 
 
 class _Change(msgspec.Struct):
@@ -162,14 +152,14 @@ class Mirror(Generic[Found, Kept]):
                 self._set(key, found.get(key))
         self._version, self._heard_at = page.metadata.version, self.clock()
 
-    async def _page(self, params: Mapping[str, str]) -> _Page:
+    async def _page(self, params: Mapping[str, str]) -> Page:
         try:
             body = await self.access.page(self.kind.path, params)
         except Answered as error:
             if error.answer.code == TOO_OLD:
                 raise _Forgotten from error
             raise failure_of(error.answer, f"listing /{self.kind.path}") from error
-        page: _Page = self._decoded(body, _Page)
+        page: Page = self._decoded(body, Page)
         return page
 
     def _kept(self, items: Iterable[msgspec.Raw]) -> Iterable[tuple[Key, Kept]]:

@@ -5,6 +5,8 @@ They are resources to lightkube, which builds their paths and decodes straight i
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from lightkube.core.resource import (
     ApiInfo,
@@ -91,11 +93,32 @@ class Volume(msgspec.Struct, frozen=True):
     empty_dir: EmptyDir | None = msgspec.field(name="emptyDir", default=None)
 
 
+class Resources(msgspec.Struct, frozen=True):
+    """What a container asks for. Of devices, limits and requests are the same."""
+
+    limits: dict[str, Any] | None = None
+
+
+class Container(msgspec.Struct, frozen=True):
+    """A container of a pod."""
+
+    resources: Resources = Resources()
+
+
+class PodClaim(msgspec.Struct, frozen=True):
+    """A claim of a pod for devices."""
+
+    name: str = ""
+
+
 class PodSpec(msgspec.Struct, frozen=True):
     """What is wanted of a pod."""
 
     node: str = msgspec.field(name="nodeName", default="")
     volumes: list[Volume] | None = None
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = msgspec.field(name="initContainers", default=None)
+    claims: list[PodClaim] | None = msgspec.field(name="resourceClaims", default=None)
 
 
 class PodStatus(msgspec.Struct, frozen=True):

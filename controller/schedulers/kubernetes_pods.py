@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,9 @@ ENDED = frozenset({"Succeeded", "Failed"})
 """Phases of a pod that runs no more. Source: Kubernetes, "Pod Lifecycle"."""
 
 IN_MEMORY = "Memory"
+
+UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z]+(?:-[0-9A-Za-z]+)*(?:/[0-9]+/[0-9]+)?")
+"""A GPU's UUID, or that of a part of one. Source: NVML, nvmlDeviceGetUUID; the old form of a MIG device has slashes."""
 
 
 class Mode(StrEnum):
@@ -75,6 +79,7 @@ class PodPolicies:
     unmanaged: Policy = Policy.WAIT
     job_labels: tuple[str, ...] = ()
     device_annotation: str = ""
+    device_resources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ class PodState:
         local_data: it keeps data on the node's disk.
         ends_at: when its grace period is over, as seconds since 1970; 0 when nobody asked it to end.
         devices: UUIDs of its GPUs, `None` when its annotations do not say.
+        asks: it asks a device plug-in for GPUs.
+        claims: it claims devices by dynamic resource allocation.
     """
 
     namespace: str
@@ -101,6 +108,8 @@ class PodState:
     local_data: bool = False
     ends_at: float = 0.0
     devices: tuple[str, ...] | None = None
+    asks: bool = False
+    claims: bool = False
 
     @property
     def title(self) -> str:
@@ -119,7 +128,6 @@ def pod_of(pod: KubePod, policies: PodPolicies) -> PodState | None:
     if (owner is not None and owner.kind == "DaemonSet") or (rule is not None and rule.mode is Mode.IGNORE):
         return None
     job = next((labels[label] for label in policies.job_labels if labels.get(label)), metadata.name)
-    listed = annotations.get(policies.device_annotation) if policies.device_annotation else None
     return PodState(
         namespace=metadata.namespace,
         name=metadata.name,
@@ -131,8 +139,22 @@ def pod_of(pod: KubePod, policies: PodPolicies) -> PodState | None:
         unmanaged=owner is None,
         local_data=any(v.empty_dir is not None and v.empty_dir.medium != IN_MEMORY for v in pod.spec.volumes or ()),
         ends_at=seconds(metadata.ends_at) if metadata.ends_at else 0.0,
-        devices=None if listed is None else tuple(sorted({part.strip() for part in listed.split(",")} - {""})),
+        devices=_listed(annotations.get(policies.device_annotation)) if policies.device_annotation else None,
+        asks=_asks(pod, policies.device_resources),
+        claims=bool(pod.spec.claims),
     )
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    """Return the UUIDs in an annotation, whatever else is written there; `None` when there is no word of any."""
+    found = UUID.findall(text or "")
+    return tuple(sorted(set(found))) if found else None
+
+
+def _asks(pod: KubePod, patterns: tuple[str, ...]) -> bool:
+    containers = [*(pod.spec.containers or ()), *(pod.spec.init_containers or ())]
+    names = {name for container in containers for name in container.resources.limits or ()}
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def jobs_of(pods: Iterable[PodState]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Slurm keeps one reason per node, and whoever writes last overwrites it. So every
 back. Slurm has no compare-and-set: a drain by hand that falls within the few milliseconds between the look and the
 write loses its reason to ours.
 
-The controller must be allowed to change nodes and to see everybody's jobs: AdminLevel Operator, root or SlurmUser.
+The controller must be allowed to change nodes and to see everybody's jobs: AdminLevel Admin, root or SlurmUser.
 """
 
 from __future__ import annotations

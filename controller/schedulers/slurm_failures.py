@@ -31,9 +31,11 @@ NOT_ALLOWED = ("Access/permission denied", "Invalid user id", "Permission denied
 """Slurm's answers for one who may not: for a job, for a node, for a reboot. Source: seen in 22.05 and 24.11."""
 
 TO_BE_ALLOWED = (
-    "the user that fleetmend runs as must be root, SlurmUser, or an operator: "
-    "sacctmgr modify user fleetmend set adminlevel=operator"
+    "the user that fleetmend runs as must be root, SlurmUser, or an administrator: "
+    "sacctmgr modify user fleetmend set adminlevel=admin"
 )
+"""An operator may move jobs, and change no node. Source: proc_req.c, where updates and reboots of nodes ask for a super
+user, which is root, SlurmUser or an Administrator."""
 
 CLOSED_UNANSWERED = "Zero Bytes were transmitted"
 """slurmctld hung up without a word: it ended just then, or could not read who asks. Source: seen in 22.05, with a munge

@@ -96,6 +96,10 @@ class _ReservationsDocument(msgspec.Struct, frozen=True):
     errors: list[_Problem] = []
 
 
+class _ErrorsDocument(msgspec.Struct, frozen=True):
+    errors: list[_Problem] = []
+
+
 Document = TypeVar("Document", _NodesDocument, _JobsDocument, _ReservationsDocument)
 
 
@@ -161,11 +165,23 @@ def _document(program: str, output: str, kind: type[Document]) -> Document:
     except (msgspec.DecodeError, RecursionError) as error:
         if _TRUNCATED in str(error):
             raise HalfWritten(f"what {program} said ends in the middle") from error
+        _refuse_if_wrong(program, _errors_alone(output))
         raise ValueError(f"{program} is not understood: {error}") from error
-    if document.errors:
-        first = document.errors[0]
-        raise ValueError(f"{program} says: {first.description or first.error or 'an error without a word'}")
+    _refuse_if_wrong(program, document.errors)
     return document
+
+
+def _refuse_if_wrong(program: str, errors: list[_Problem]) -> None:
+    if errors:
+        raise ValueError(f"{program} says: {errors[0].description or errors[0].error or 'an error without a word'}")
+
+
+def _errors_alone(output: str) -> list[_Problem]:
+    """Return the errors of a document that holds nothing else, as of a node that nobody knows."""
+    try:
+        return msgspec.json.decode(output, type=_ErrorsDocument).errors
+    except (msgspec.DecodeError, RecursionError):
+        return []
 
 
 def _node(node: _Node) -> SlurmNode:

@@ -57,6 +57,9 @@ class SlurmPrograms:
         """Return these nodes, or all, as slurmctld sees them."""
         reader = await self._reading()
         text = await self._done(*reader.nodes_command(*only))
+        if only and not text:
+            # A node that it does not know is an error to scontrol; nothing at all is an answer that was lost.
+            raise Retryable("Slurm: scontrol ended well without a word", after_s=RETRY_AFTER_S)
         return understood(lambda: reader.parse_nodes(text))
 
     async def jobs(self, node: str = "") -> list[SlurmJob]:

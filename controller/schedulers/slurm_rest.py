@@ -1,8 +1,8 @@
 """Slurm by slurmrestd, from v0.0.40 (23.11) on; by its programs for what that cannot do.
 
-slurmrestd puts no job back into the queue and reboots no node. It can end a job, but that of 24.11.5 was seen to make
-slurmctld hang until it was restarted. So jobs and reboots stay with the programs. What is older than v0.0.40 cannot
-change nodes: then the programs do everything, and the log says so once.
+slurmrestd puts no job back into the queue and reboots no node. It can end a job, but asked so by somebody who may not,
+slurmctld 24.11.5 was seen to hang for everybody. So jobs and reboots stay with the programs. What is older than v0.0.40
+cannot change nodes: then the programs do everything, and the log says so once.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class SlurmRest:
             late = f"the token in {self.token_file} was good until {self.clock() - expires_at:.0f} s ago"
             return Retryable(f"{sentence}: {late}: whoever renews it is late", after_s=TOKEN_RETRY_S)
         return Permanent(
-            f"{sentence}: the token in {self.token_file} is not one of this cluster: renew it, scontrol token"
+            f"{sentence}: the token in {self.token_file} is none of this cluster's; `scontrol token` makes one"
         )
 
 

@@ -26,6 +26,10 @@ JOB_LABELS = (
 LeaderWorkerSet, Volcano, KubeRay, and of Kubernetes' own Job before and since 1.27."""
 
 
+DEVICE_RESOURCES = ("nvidia.com/*", "amd.com/gpu*", "gpu.intel.com/*", "huawei.com/*")
+"""Source: the documents of the vendors' device plug-ins."""
+
+
 class PodRuleSection(Section):
     """What becomes of some pods of a node that is drained by `jobs: requeue`; the first rule that fits a pod counts."""
 
@@ -75,7 +79,10 @@ class KubernetesSection(Section):
         default=JOB_LABELS, description="labels whose value is the job that a pod is part of; the first it has counts"
     )
     device_annotation: str = Field(
-        default="", description="annotation in which a device plug-in lists the UUIDs of a pod's GPUs, with commas"
+        default="", description="annotation in which a device plug-in writes the UUIDs of a pod's GPUs"
+    )
+    device_resources: tuple[str, ...] = Field(
+        default=DEVICE_RESOURCES, description="what pods ask a device plug-in for GPUs by, * stands for anything"
     )
     pods: list[PodRuleSection] = Field(default=[], description="what becomes of some of them, else they are evicted")
 

@@ -128,6 +128,12 @@ async def test_an_order_without_an_incident_is_refused(site: Site) -> None:
         await site.holding.hold(order(incident=""))
 
 
+async def test_a_long_reason_is_cut_and_the_flag_stays_ours(site: Site) -> None:
+    long = Order("o" * 200, "n1", OrderAction.HOLD, 0.0, 1.0, 1, "", INCIDENT, {"reason": "\n\u20ac\0" * 5_000})
+    await site.holding.hold(long)
+    assert (site.holding.level().held_by, site.holding.level().reason) == (INCIDENT, "\u20ac" * 300)
+
+
 async def test_a_flag_that_cannot_be_written_fails_the_order(site: Site) -> None:
     (site.directory / "run").write_text("in the way")
     with pytest.raises(ActionFailed, match=r"Not a directory|File exists"):

@@ -102,6 +102,23 @@ class TestResetGpu:
         await machine_of(host).reset_gpu(UUID)
         assert [f"nvidia-smi -i {UUID} -pm 0", RESET, f"nvidia-smi -i {UUID} -pm 1"] == host.calls
 
+    async def test_one_that_cannot_say_how_it_persists_is_reset_all_the_same(self, host: FakeHost) -> None:
+        host.gpus(A100, persistence="[Unknown Error]")
+        host.say("pm.code", "255")
+        await machine_of(host).reset_gpu(UUID)
+        assert [f"nvidia-smi -i {UUID} -pm 0", RESET] == host.calls
+
+    async def test_a_mode_that_does_not_change_back_is_found_out(self, host: FakeHost) -> None:
+        host.gpus(A100, persistence="Enabled")
+        host.say("persistence", "Disabled")
+        host.say("stays", "")
+        journal = MemoryJournal()
+        with pytest.raises(
+            ActionFailed, match=r"not everything is back: .* -pm 1 was carried out, and the mode is 'Dis"
+        ):
+            await machine_of(host, keeper=journal).reset_gpu(UUID)
+        assert journal.state["set_aside"]["persistence"] == [UUID]
+
     async def test_services_that_hold_it_are_stopped_and_started_again_in_order(self, host: FakeHost) -> None:
         for pid, unit in ((800, "nvidia-persistenced.service"), (801, "nvidia-dcgm.service")):
             host.unit(unit)

@@ -374,6 +374,18 @@ async def test_that_it_cannot_be_brought_back_stops_no_order(
     assert node.ended == [("i1/reset/1", "done")]
 
 
+async def test_a_hold_does_not_wait_for_a_repair() -> None:
+    node = Node()
+    node.machine.gate.clear()
+    await node.give(order())
+    await node.give(order(OrderAction.COLLECT, "i2/collect/1"))
+    await node.give(order(OrderAction.HOLD, "i2/cordon/1"))
+    assert node.ended == [("i2/cordon/1", "refused")]
+    node.machine.gate.set()
+    await node.orders.idle()
+    assert node.ended[1:] == [("i1/reset/1", "done"), ("i2/collect/1", "done")]
+
+
 async def test_a_node_that_does_not_hold_itself_says_so() -> None:
     node = Node()
     await node.give(order(OrderAction.HOLD))

@@ -22,6 +22,7 @@ from controller.errors import Permanent, Refused, Retryable
 from controller.policy.playbook import Step, Verb
 from controller.policy.rules import Budget, Rules
 from controller.store.sqlite import SqliteLog
+from tests.support.eventually import eventually
 from tests.support.policy import GPU_LOST, START, xid
 from wire import messages, topics
 from wire.messages import NodeFacts
@@ -55,6 +56,25 @@ class Scheduler:
         raise Permanent(f"{node} {hold.key}")
 
 
+@dataclass(slots=True)
+class Emptied(Scheduler):
+    """Has no job on any node, and keeps which holds were drained."""
+
+    drained: list[Hold] = field(default_factory=list)
+
+    async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
+        assert node and jobs
+        self.drained.append(hold)
+        return ()
+
+
+class Knowing(Emptied):
+    """Knows who holds one device."""
+
+    def reach(self, hold: Hold) -> str:
+        return f"Those that held {hold.device} have gone."
+
+
 class Nobody:
     """Takes no notices."""
 
@@ -77,6 +97,15 @@ class Link:
         self.sent.append((topic, payload))
 
 
+DRAINED = replace(
+    GPU_LOST,
+    steps=tuple(
+        replace(step, parameters={"jobs": "requeue", "scope": "device"}) if step.verb is Verb.DRAIN else step
+        for step in GPU_LOST.steps
+    ),
+)
+
+
 @dataclass(slots=True)
 class Bench:
     cell: Cell
@@ -85,9 +114,12 @@ class Bench:
     link: Link
     now: list[float]
 
+    def ended(self) -> list[events.StepEnded]:
+        return [e.event for e in self.cell.log.read() if isinstance(e.event, events.StepEnded)]
+
     async def until_step_ended(self) -> events.StepEnded:
         for _ in range(500):
-            ended = [e.event for e in self.cell.log.read() if isinstance(e.event, events.StepEnded)]
+            ended = self.ended()
             if ended:
                 return ended[0]
             await asyncio.sleep(0.01)
@@ -132,6 +164,34 @@ async def test_an_adapters_word_decides(bench: Bench, outcome: str, because: str
     ended = await bench.until_step_ended()
     assert (ended.outcome, bench.scheduler.calls) == (outcome, calls)
     assert because in ended.because
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        (Knowing(["held"]), "Those that held GPU-0 have gone."),
+        (Emptied(["held"]), "No job is left on the whole node: scripted cannot say which jobs hold GPU-0."),
+    ],
+)
+async def test_a_drain_of_one_device_says_how_far_it_reached(tmp_path: Path, scheduler: Emptied, said: str) -> None:
+    cell = Cell(SqliteLog(tmp_path / "events.sqlite"), Rules((DRAINED,), Budget(nodes=1)), clock=lambda: START)
+    link = Link()
+    desk = OrderDesk(link, "main", "k1", Ed25519PrivateKey.generate(), 7, lambda: START)  # type: ignore[arg-type]
+    effects = Effects(cell, scheduler, Nobody(), Nobody(), desk, lambda: START, page_url="http://test")
+    bench = Bench(cell, scheduler, desk, link, [START])
+    cell.act = effects.act
+    thinking = asyncio.create_task(cell.run())
+    await cell.submit([events.NodeSeen("n1", "boot-1", NodeFacts()), events.PresenceChanged("n1", "online", "so")])
+    await broken(bench)
+
+    await eventually("the drain has ended", lambda: len(bench.ended()) == 2)
+
+    assert [ended.because for ended in bench.ended()] == ["held", said]
+    assert [hold.device for hold in scheduler.drained] == ["GPU-0"]
+    await effects.close()
+    thinking.cancel()
+    await asyncio.gather(thinking, return_exceptions=True)
+    cell.log.close()
 
 
 @pytest.mark.parametrize("bench", [[]], indirect=True)

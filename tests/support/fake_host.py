@@ -26,11 +26,13 @@ LINKED = f"GPU 0: NVIDIA A100-SXM4-80GB (UUID: {UUID})\n\t Link 0: 25 GB/s\n\t L
 
 NVIDIA_SMI = """
 case "$*" in
+  --query-gpu=persistence_mode*) cat "$S/persistence" 2>/dev/null || echo Enabled;;
   --query-gpu=*) cat "$S/gpus"; exit $(cat "$S/gpus.code" 2>/dev/null || echo 0);;
   --query-compute-apps=*) cat "$S/apps" 2>/dev/null; exit $(cat "$S/apps.code" 2>/dev/null || echo 0);;
   "mig -lgi"*) cat "$S/instances" 2>/dev/null || { echo "No GPU instances found: Not Found"; exit 6; };;
   "nvlink --status"*) cat "$S/links" 2>/dev/null; exit 0;;
-  *"-pm "*) rm -f "$S"/holds-after-pm0; exit $(cat "$S/pm.code" 2>/dev/null || echo 0);;
+  *"-pm 0") [ -e "$S/stays" ] || echo Disabled > "$S/persistence"; exit $(cat "$S/pm.code" 2>/dev/null || echo 0);;
+  *"-pm 1") [ -e "$S/stays" ] || echo Enabled > "$S/persistence"; exit $(cat "$S/pm.code" 2>/dev/null || echo 0);;
   --gpu-reset*) [ -e "$S/reset.hangs" ] && exec sleep 600
     cat "$S/reset" 2>/dev/null; exit $(cat "$S/reset.code" 2>/dev/null || echo 0);;
 esac

@@ -136,6 +136,7 @@ class Holds:
     name: str = "memory"
     held: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, str] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
     jobs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     said: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     places: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -146,8 +147,9 @@ class Holds:
 
     def _seen(self, name: str) -> NodeSchedule:
         held, foreign = self.held.get(name, ""), self.foreign.get(name, "")
+        schedulable = not held and not foreign and name not in self.down
         said, places = self.said.get(name, ()), self.places.get(name, {})
-        return NodeSchedule(not held and not foreign, held, foreign, self.jobs.get(name, ()), said=said, places=places)
+        return NodeSchedule(schedulable, held, foreign, self.jobs.get(name, ()), said=said, places=places)
 
     async def cordon(self, node: str, hold: Hold) -> str:
         if node in self.foreign:
@@ -307,6 +309,12 @@ class OpenCell:
             while True:
                 if self.cell.belief.nodes[node].foreign_reason:
                     return
+                await asyncio.sleep(0.005)
+
+    async def until_kept_out(self, node: str) -> None:
+        """Wait until it is known that the scheduler places nothing on a node."""
+        async with asyncio.timeout(LIMIT_S):
+            while self.cell.belief.nodes[node].schedulable:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def until_step(self, node: str, step: str) -> Incident:

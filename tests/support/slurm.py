@@ -100,6 +100,11 @@ class SlurmCluster:
         """The cluster's slurm.conf."""
         return self.directory / "etc" / "slurm.conf"
 
+    @property
+    def sockets(self) -> Path:
+        """The directory of munged's socket."""
+        return self._sockets
+
     def env(self) -> dict[str, str]:
         """Return what a process must add to its environment to speak to this cluster."""
         return {"SLURM_CONF": str(self.conf), "PATH": _search_path()}

@@ -57,7 +57,15 @@ def presence_changed(belief: Belief, event: events.PresenceChanged, at: float) -
         belief.silent.setdefault(event.node, at)
     else:
         belief.silent.pop(event.node, None)
+        node.power = node.power_because = ""
     count_silence(belief, event.node)
+
+
+def bmc_observed(belief: Belief, event: events.BmcObserved, _at: float) -> None:
+    """Take in what a BMC says of a silent node. A node that is heard again meanwhile speaks for itself."""
+    if event.node in belief.silent:
+        node = belief.node(event.node)
+        node.power, node.power_because = event.power, event.because
 
 
 def levels_changed(belief: Belief, event: events.CheckLevelsChanged, _at: float) -> None:

@@ -11,20 +11,24 @@ from controller.policy.playbook import Verb
 
 def intended(belief: Belief, event: events.StepIntended, at: float) -> None:
     """Note the intent before the effect."""
-    belief.incidents[event.incident_id].intend(event, at)
+    incident = belief.incidents[event.incident_id]
+    incident.intend(event, at)
+    incident.boot_before = belief.nodes[event.node].boot_id if event.node in belief.nodes else ""
     belief.orders[event.key] = event.incident_id
     if event.verb == Verb.CORDON:
         node = belief.node(event.node)
         node.hold_id = node.hold_id or event.hold_id
         if event.node not in belief.held:
-            holds.take_out(belief, belief.incidents[event.incident_id], at)
+            holds.take_out(belief, incident, at)
 
 
-def progressed(belief: Belief, event: events.StepProgressed, _at: float) -> None:
+def progressed(belief: Belief, event: events.StepProgressed, at: float) -> None:
     """Note how far a step is."""
     incident = belief.incidents[event.incident_id]
     if incident.intent is not None and incident.intent.key == event.key:
         incident.progress = event
+        if event.state == "accepted":
+            incident.taken_up_at = at
 
 
 def ended(belief: Belief, event: events.StepEnded, at: float) -> None:
@@ -53,11 +57,12 @@ def skipped(belief: Belief, event: events.StepSkipped, _at: float) -> None:
         holds.let_go(belief, incident)
 
 
-def order_ended(belief: Belief, event: events.OrderEnded, _at: float) -> None:
+def order_ended(belief: Belief, event: events.OrderEnded, at: float) -> None:
     """Take in how a node says that an order ended."""
     incident = belief.incidents.get(belief.orders.get(event.order_id, ""))
     if incident is not None and incident.intent is not None and incident.intent.key == event.order_id:
         incident.order = event
+        incident.taken_up_at = incident.taken_up_at or at
         incident.evidence = {**incident.evidence, **event.evidence}
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agent.machine import ActionRefused
 from agent.repairs import set_aside
 from agent.repairs.generations import GENERATIONS, generation_of
 from agent.repairs.gpus import parse_gpus
@@ -78,7 +79,7 @@ def test_any_control_group_is_somewhere_or_nowhere(groups: str) -> None:
         ("/dev/nvidia-caps/nvidia-cap1", True, False),
         ("/dev/nvidia-nvswitchctl", True, False),
         ("/dev/nvme0", False, False),
-        ("/home/dev/nvidia0", False, False),
+        ("/srv/dev/nvidia0", False, False),
         ("socket:[1]", False, False),
     ],
 )
@@ -134,3 +135,17 @@ def test_every_gpu_is_of_one_generation(capability: tuple[int, int]) -> None:
     generation = generation_of(capability)
     assert generation.since <= capability
     assert generation in GENERATIONS
+
+
+def test_what_cannot_be_looked_into_is_counted_and_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = FakeHost(tmp_path)
+    host.process(4711, "train", "/dev/nvidia0")
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("agent.repairs.holders.os.readlink", refuse)
+    holders = find_holders(host.root, of_driver)
+    assert (holders.seen, holders.unseen) == ((), 1)
+    with pytest.raises(ActionRefused, match=r"1 processes cannot be looked into, which takes CAP_SYS_PTRACE"):
+        holders.refuse_unseen("the driver")

@@ -82,3 +82,15 @@ def test_i3_our_hold_ends_although_somebody_else_works_at_the_node() -> None:
     assert only(run).verb == "uncordon"
     run.end(only(run))
     assert run.belief.held == set()
+
+
+def test_i5_nothing_is_repaired_on_a_node_that_somebody_else_holds() -> None:
+    book = replace(GPU_LOST, steps=(Step("restart", Verb.RESTART_SERVICE, 60.0),), drain_needed=False)
+    run = PolicyRun(Rules((book,), Budget(nodes=2))).nodes("n1")
+    seen(run, "", "memory test by kim")
+    run.raise_on("n1", xid("79"))
+    assert run.under_way("n1") == []
+    assert run.incident().waiting_for == "foreign hold"
+
+    run.say(events.ScheduleObserved("n1", True, "", "", [], run.now))
+    assert only(run).verb == "restart_service"

@@ -123,6 +123,7 @@ async def test_a_cordon_marks_the_node_for_the_scheduler_and_for_people(
         "fleetmend.io/key": hold.key,
         "fleetmend.io/fencing-token": "1",
     }
+    await adapter.told()
     condition = api.condition(node, HEALTHY)
     assert (condition["status"], condition["message"]) == ("False", f"inc-000007: {hold.reason}")
     assert api.condition(node, "Ready")["status"] == "True"
@@ -171,6 +172,7 @@ async def test_an_uncordon_leaves_no_trace_but_the_condition(
     assert not api.is_cordoned(node)
     assert TAINT not in api.taints(node)
     assert not [key for key in api.node(node)["metadata"].get("annotations", {}) if key.startswith("fleetmend.io/")]
+    await adapter.told()
     assert api.condition(node, HEALTHY)["status"] == "True"
     assert await adapter.uncordon(node, hold) == f"{node} is schedulable in Kubernetes: nobody holds it."
 
@@ -288,8 +290,10 @@ async def test_an_uncordon_by_hand_is_seen_and_completed(
     view = await see(adapter, node, lambda view: view.schedulable)
 
     assert (view.held_by, view.foreign_reason) == ("", "")
-    seen("our taint is gone", lambda: TAINT not in api.taints(node))
+    await adapter.told()
+    assert TAINT not in api.taints(node)
     assert "fleetmend.io/incident" not in api.node(node)["metadata"].get("annotations", {})
+    await adapter.told()
     assert api.condition(node, HEALTHY)["status"] == "True"
 
 
@@ -409,6 +413,7 @@ async def test_pods_are_held_back_by_their_disruption_budget_and_asked_again(
     assert await adapter.drain(node, hold, jobs="requeue") == (job,)
     assert await adapter.drain(node, hold, jobs="requeue") == (job,)
     assert "deletionTimestamp" not in api.pods(node)[0]["metadata"]
+    assert adapter.waits_for(node).because == f"Waits: {job} (held back by a disruption budget)."
 
     api.delete(f"{path}/web-{node}")
     adapter._drainer._held_back.clear()
@@ -490,6 +495,50 @@ async def test_pods_of_one_job_on_many_nodes_are_one_job(
     views = await adapter.observe()
 
     assert views[node].jobs == views[other].jobs == (f"default/llm-{node}",)
+
+
+SICK, WELL = "GPU-aaaaaaaa-0000-0000-0000-000000000001", "GPU-bbbbbbbb-0000-0000-0000-000000000002"
+
+
+def add_gpu_pod(api: KubernetesApi, node: str, name: str, gpus: str = "") -> str:
+    """Put a pod with a GPU on a node, of which a device plug-in may have written which."""
+    notes = {"annotations": {"hami.io/vgpu-devices-allocated": f"{gpus},NVIDIA,81559,100:;"}} if gpus else {}
+    body = pod(f"{node}-{name}", node=node, ownerReferences=[owner(api)], **notes)
+    body["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "1"}}
+    api.create(PODS, body)
+    return f"default/{node}-{name}"
+
+
+async def test_a_drain_of_one_gpu_leaves_the_pods_of_others(
+    cluster: KubernetesCluster, adapter_of: Adapters, api: KubernetesApi, node: str, hold: Hold
+) -> None:
+    adapter = adapter_of(device_annotation="hami.io/vgpu-devices-allocated")
+    sick = replace(hold, device=SICK)
+    holder = add_gpu_pod(api, node, "sick", SICK)
+    add_gpu_pod(api, node, "well", WELL)
+    add_pod(api, node, "plain")
+    await adapter.cordon(node, hold)
+
+    assert await adapter.drain(node, sick, jobs="wait") == (holder,)
+    with cluster.finishing_pods():
+        await drained(adapter, node, sick)
+
+    assert {each["metadata"]["name"] for each in api.pods(node)} == {f"{node}-well", f"{node}-plain"}
+    assert adapter.reach(sick) == f"No pod is left on the node that may hold {SICK}."
+
+
+async def test_a_drain_of_one_gpu_is_one_of_the_node_where_nobody_knows_who_holds_it(
+    cluster: KubernetesCluster, adapter: KubernetesScheduler, api: KubernetesApi, node: str, hold: Hold
+) -> None:
+    sick = replace(hold, device=SICK)
+    silent, _ = add_gpu_pod(api, node, "silent"), add_pod(api, node, "plain")
+    await adapter.cordon(node, hold)
+
+    with cluster.finishing_pods():
+        await drained(adapter, node, sick)
+
+    assert api.pods(node) == []
+    assert adapter.reach(sick) == f"The whole node was drained, because nothing says which GPUs {silent} holds."
 
 
 async def test_a_bad_word_for_jobs_is_hopeless(adapter: KubernetesScheduler, node: str, hold: Hold) -> None:
