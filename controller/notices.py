@@ -8,6 +8,7 @@ from controller.policy.incident import Bundle, Incident
 from controller.policy.playbook import BREAKER_CLASS, DOMAIN, ROLLOUT, Verb
 from controller.policy.scopes import parse
 from controller.policy.silence import FLEET_SILENCE
+from wire.evidence import size_text
 
 MAX_TITLE = 160
 
@@ -47,7 +48,7 @@ def _body(incident: Incident, url: str) -> list[str]:
         lines.append(f"Send back: {incident.part}. {incident.rma}")
     elif incident.recurrence.because:
         lines.append(f"Before: {incident.recurrence.because}")
-    lines += [f"Evidence: {bundle.url} ({bundle.size_bytes / (1 << 20):.1f} MiB)" for bundle in stored(incident)]
+    lines += [f"Evidence: {bundle.url} ({size_text(bundle.size_bytes)})" for bundle in stored(incident)]
     lines.append(_next(incident))
     if incident.playbook.runbook:
         lines.append(f"Runbook: {incident.playbook.runbook}")

@@ -142,3 +142,10 @@ def _checked(value: str) -> str:
 def metadata_of(sha256: str) -> str:
     """Return the `Upload-Metadata` that `parse_checksum` reads."""
     return f"sha256 {b64encode(sha256.encode()).decode()}"
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a length for people: `14.5 KiB`, `36.0 MiB`."""
+    if size_bytes < 1 << 20:
+        return f"{size_bytes / (1 << 10):.1f} KiB"
+    return f"{size_bytes / (1 << 20):.1f} MiB"

@@ -6,7 +6,6 @@ fails: a sick host gives what it can. It prints nothing; `packed.json` in its fo
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
@@ -32,13 +31,10 @@ from agent.bundles.plan import (
     Plan,
     load_plan,
 )
-from agent.bundles.running import DiskFull, Ran, Running
+from agent.bundles.running import LIBC, PR_SET_PDEATHSIG, DiskFull, Ran, Running
 from agent.bundles.tools import COPIED, FIRST_SHARE, MIB, RING, TOOLS, Copied, Tool, short_name
 
 EX_IOERR: Final = 74
-PR_SET_PDEATHSIG: Final = 1
-"""Source: linux/prctl.h."""
-
 PACKING_S: Final = 20.0
 """Kept for packing. Source: our measurement; 256 MiB of logs take 6 s on one busy core."""
 
@@ -58,9 +54,16 @@ HEADROOM: Final = MIB
 class Gathering:
     """One bundle in the making."""
 
-    def __init__(self, folder: Path, plan: Plan, *, running: Running, root: Path = Path("/")) -> None:
-        """Gather nothing yet."""
+    def __init__(
+        self, folder: Path, plan: Plan, *, running: Running, root: Path = Path("/"), is_root: bool | None = None
+    ) -> None:
+        """Gather nothing yet.
+
+        Args:
+            is_root: whether this process has the rights of root; it is asked when not given.
+        """
         self._folder, self._plan, self._running, self._root = folder, plan, running, root
+        self._is_root = os.geteuid() == 0 if is_root is None else is_root
         self._files = folder / FILES
         self._said: list[FileSaid] = []
         self._left_out: dict[str, str] = {}
@@ -131,7 +134,7 @@ class Gathering:
             return f"{program} is not installed"
         if hanging and Path(f"/proc/{hanging}").exists():
             return f"process {hanging} of {program} still hangs, and nothing is started behind it"
-        if tool.takes_root and os.geteuid() != 0:
+        if tool.takes_root and not self._is_root:
             return f"{program} takes root, and this agent runs without"
         if self._left_s() < 1.0:
             return "no time was left"
@@ -315,7 +318,7 @@ def _end_with_the_agent(running: Running) -> None:
         os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.nice(10)
 
 

@@ -23,7 +23,7 @@ from agent.clock import Clock
 from agent.settings import Bundles
 from agent.small_file import read_file
 from agent.sources.child import ChildEnded, Command, DeadlineMissed, Slot, Stuck
-from wire.evidence import SINCE, UPLOAD_ID, BadUpload, Grant, grant_in
+from wire.evidence import SINCE, UPLOAD_ID, BadUpload, Grant, grant_in, size_text
 from wire.messages import EvidenceEnded
 from wire.orders import Order
 
@@ -133,9 +133,10 @@ class Keeper:
             return f"no bundle: the order leaves {max(0.0, limit_s):.0f} s, and {LEAST_S:.0f} s are the least"
         try:
             return await self._gather(self._plan(order, grant, texts, limit_s))
-        except (OSError, DeadlineMissed, Stuck, ChildEnded, msgspec.MsgspecError) as error:
+        except Exception as error:
+            # Whatever it is, the summary is there, and the repair that waits for it must go on.
             shutil.rmtree(self.folder / grant.upload, ignore_errors=True)
-            log.warning("bundle.failed", order_id=order.order_id, because=str(error))
+            log.warning("bundle.failed", order_id=order.order_id, because=repr(error))
             return f"no bundle: {error}"
 
     def start(self) -> None:
@@ -220,6 +221,17 @@ class Keeper:
             self._task = asyncio.create_task(self._keep_sending(), name="bundles")
 
     async def _keep_sending(self) -> None:
+        """Send until nothing waits. What goes wrong here (a full disk under the outbox) is tried again, too."""
+        while True:
+            try:
+                await self._send_all()
+            except Exception as error:
+                log.error("bundle.failed", because=repr(error), exc_info=error)
+                await self._pause(LAST_RETRY_S)
+            else:
+                return
+
+    async def _send_all(self) -> None:
         """Send what waits, oldest first, until nothing does."""
         failures = 0
         while waiting := self._waiting():
@@ -302,4 +314,4 @@ class Keeper:
 
 def _say(packed: Packed) -> str:
     missing = f"; not whole: {'; '.join(packed.notes)}" if packed.notes else ""
-    return f"a bundle of {packed.files} files, {packed.size_bytes / (1 << 20):.1f} MiB, is on its way{missing}"
+    return f"a bundle of {packed.files} files, {size_text(packed.size_bytes)}, is on its way{missing}"

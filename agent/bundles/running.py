@@ -5,6 +5,7 @@ that does not die: it is left behind, and said.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
 import selectors
@@ -15,6 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+LIBC: Final = ctypes.CDLL(None)
+PR_SET_PDEATHSIG: Final = 1
+"""Source: linux/prctl.h."""
 
 READ_BYTES: Final = 1 << 16
 KILL_LIMIT_S: Final = 2.0
@@ -48,9 +53,10 @@ class Ran:
     stuck: bool = False
 
 
-def environment() -> dict[str, str]:
-    """Return what a program sees: nothing of the agent's own but where programs lie."""
-    return {"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C", "HOME": "/", "TERM": "dumb"}
+def environment(folder: Path) -> dict[str, str]:
+    """Return what a program sees: nothing of the agent's own but where programs lie, and a folder that it may write to,
+    for /tmp is read-only to a service whose file systems are."""
+    return {"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C", "HOME": "/", "TERM": "dumb", "TMPDIR": str(folder)}
 
 
 class Running:
@@ -100,10 +106,10 @@ class Running:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment(),
+            env=environment(folder),
             cwd=folder,
             start_new_session=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+            preexec_fn=lambda: _bound(most_bytes),
         )
 
     def _copy(self, process: subprocess.Popen[bytes], target: Path, until: float, most_bytes: int) -> tuple[bool, str]:
@@ -134,6 +140,12 @@ class Running:
         except subprocess.TimeoutExpired:
             return True
         return False
+
+
+def _bound(most_bytes: int) -> None:
+    """Let the program that follows write no longer files, and end when the gathering is killed."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _write(file: IO[bytes], piece: bytes) -> int:

@@ -260,7 +260,7 @@ def try_once(folder: Path, *, rate: int, ca_file: str) -> Said:
         Sending(folder, plan.grant, packed, pace=Pace(rate), ca_file=ca_file).send()
     except Later as later:
         return Said("later", str(later), later.after_s)
-    except (Failed, OSError, msgspec.MsgspecError) as error:
+    except (Failed, OSError, ValueError, msgspec.MsgspecError) as error:
         return Said("failed", str(error))
     return Said("sent", "")
 

@@ -14,6 +14,7 @@ from cli.client import Client, Failed, with_client
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, moment, print_json, state, table
+from wire.evidence import size_text
 
 READ_BYTES: Final = 1 << 20
 
@@ -39,14 +40,14 @@ def list_(client: Client, as_json: bool, incident: str, node: str) -> None:
 
 def bundle_table(rows: list[dict[str, Any]]) -> Table:
     """Return bundles, and how each is got."""
-    shown = table("bundle", "incident", "node", "state", "MiB", "since (UTC)", "why*")
+    shown = table("bundle", "incident", "node", "state", "size", "since (UTC)", "why*")
     for row in rows:
         shown.add_row(
             cell(row["upload"]),
             cell(row["incident_id"]),
             cell(row["node"]),
             state(row["state"]),
-            f"{row['size_bytes'] / (1 << 20):.1f}",
+            size_text(row["size_bytes"]),
             moment(row["at"]),
             cell(row["because"]),
         )

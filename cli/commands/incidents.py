@@ -10,6 +10,7 @@ from rich.table import Table
 from cli.client import Client, with_client
 from cli.commands.names import node_names, open_incident_ids
 from cli.printing import cell, console, moment, pairs, print_json, state, table, timeline
+from wire.evidence import size_text
 
 
 @click.command()
@@ -86,7 +87,7 @@ def _show(incident: dict[str, Any]) -> None:
 def _bundles(bundles: list[dict[str, Any]]) -> str:
     """Return how the bundles of evidence are got, or why one is not there."""
     return "\n".join(
-        f"fleetmend evidence get {bundle['upload']} ({bundle['size_bytes'] / (1 << 20):.1f} MiB)"
+        f"fleetmend evidence get {bundle['upload']} ({size_text(bundle['size_bytes'])})"
         if bundle["state"] == "stored"
         else f"{bundle['upload'][:8]} {bundle['state']}: {bundle['because']}".rstrip(": ")
         for bundle in bundles

@@ -10,6 +10,7 @@ from controller.api.moments import iso
 from controller.api.phrases import sentence_case
 from controller.api.shapes import TimelineEntry
 from controller.events import Event, Logged, Reason, incident_of, kind_of, node_of
+from wire.evidence import size_text
 
 
 def entry_of(logged: Logged) -> TimelineEntry:
@@ -153,7 +154,7 @@ def _(event: events.EvidenceEnded) -> str:
 
 @headline.register
 def _(event: events.EvidenceStored) -> str:
-    return f"The evidence of {event.node} is kept: {event.size_bytes / (1 << 20):.1f} MiB, {event.url}"
+    return f"The evidence of {event.node} is kept: {size_text(event.size_bytes)}, {event.url}"
 
 
 @headline.register

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from controller.events import Event, EvidenceEnded, EvidenceRemoved, EvidenceSto
 from controller.evidence.shelf import Mismatch, NoRoom, Record, Shelf
 from controller.policy.belief import Belief
 from controller.sections.evidence import EvidenceSection
+from controller.store.log import StoreError
 from wire.evidence import UPLOADS, Claims, Grant, parameter_of
 from wire.grants import sign_claims, upload_of, verify_token
 
@@ -113,6 +114,8 @@ class ControllerEvidence:
     url: str
     page_url: str
     _busy: set[str] = field(default_factory=set)
+    _one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Two that are announced together must not be given the same room."""
     _refused: dict[str, str] = field(default_factory=dict)
 
     async def parameters_for(self, asked: Asked) -> dict[str, str]:
@@ -163,10 +166,11 @@ class ControllerEvidence:
         if self.shelf.find(claims.upload) is not None:
             raise NoRoom("another bundle was kept for this grant before")
         try:
-            await self._make_room(claims, size_bytes)
-            return await asyncio.to_thread(
-                self.shelf.announce, claims, size_bytes=size_bytes, sha256=sha256, now=self.clock()
-            )
+            async with self._one_by_one:
+                await self._make_room(claims, size_bytes)
+                return await asyncio.to_thread(
+                    self.shelf.announce, claims, size_bytes=size_bytes, sha256=sha256, now=self.clock()
+                )
         except NoRoom as full:
             self._say_full(claims, str(full))
             raise
@@ -214,7 +218,7 @@ class ControllerEvidence:
     async def run(self) -> None:
         """Say what was kept without anybody hearing of it, and throw away what is old, again and again."""
         while True:
-            await self.sweep()
+            await whatever_happens(self.sweep)
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep(self) -> None:
@@ -253,10 +257,29 @@ class ControllerEvidence:
         if self._refused.get(claims.upload) != because[:40]:
             self._refused[claims.upload] = because[:40]
             log.error("evidence.refused", node=claims.node, incident_id=claims.incident_id, because=because)
-            self.cell.submit([EvidenceEnded(claims.incident_id, claims.node, claims.upload, "delayed", because)])
+            tell_later(self.cell, EvidenceEnded(claims.incident_id, claims.node, claims.upload, "delayed", because))
 
     def _open(self) -> Collection[str]:
         return self.cell.belief.open_incidents.keys()
+
+
+async def whatever_happens(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it once. A folder or a store that fails is said: it must not end the controller, as a lost log must.
+
+    Raises:
+        StoreError: the event log cannot be written.
+    """
+    try:
+        await work()
+    except StoreError:
+        raise
+    except Exception as error:
+        log.error("evidence.failed", because=repr(error), exc_info=error)
+
+
+def tell_later(cell: Cell, event: Event) -> None:
+    """Put an event into the log without waiting for that; who writes the log says when it cannot be written."""
+    cell.submit([event]).add_done_callback(lambda told: None if told.cancelled() else told.exception())
 
 
 def url_of(page_url: str, upload: str) -> str:

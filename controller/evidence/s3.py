@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from controller.cell import Cell
 from controller.errors import Permanent, Retryable
 from controller.events import EvidenceEnded, EvidenceStored
-from controller.evidence.desk import Asked, Found, is_known, url_of
+from controller.evidence.desk import Asked, Found, is_known, tell_later, url_of, whatever_happens
 from controller.evidence.s3_store import Bucket
 from controller.policy.incident import Incident
 from controller.sections.evidence import EvidenceSection
@@ -54,7 +54,7 @@ class S3Evidence:
         except (Retryable, Permanent, TimeoutError) as error:
             because = str(error) or f"S3: no answer within {BEGIN_LIMIT_S:g} s"
             log.warning("evidence.refused", node=asked.node, incident_id=asked.incident_id, because=because)
-            self.cell.submit([EvidenceEnded(asked.incident_id, asked.node, upload, "failed", because)])
+            tell_later(self.cell, EvidenceEnded(asked.incident_id, asked.node, upload, "failed", because))
             return {}
         expires_at = self.clock() + valid_s
         return parameter_of(Grant(upload, "s3", most, expires_at, parts=parts.urls, part_bytes=parts.part_bytes))
@@ -78,7 +78,7 @@ class S3Evidence:
         """Make whole what nodes have sent, until cancelled."""
         while True:
             self._wanted.clear()
-            await self.look()
+            await whatever_happens(self.look)
             await self._until_wanted()
 
     async def _until_wanted(self) -> None:

@@ -1,6 +1,6 @@
 """One bucket of an S3-compatible store, by botocore. Its calls block: whoever calls them does so from a thread.
 
-Imported only where the settings name such a store: botocore takes half a second and 40 MiB, and comes with an extra.
+Imported only where the settings name such a store: botocore takes half a second and 24 MiB, and comes with an extra.
 """
 
 from __future__ import annotations

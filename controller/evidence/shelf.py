@@ -67,7 +67,8 @@ class Quota:
 
 @dataclass(slots=True)
 class Shelf:
-    """The bundles of one controller. Its methods block: call them from a thread where they may take long."""
+    """The bundles of one controller. Its methods block: call them from a thread where they may take long. Several may
+    run at once, each about another bundle."""
 
     folder: Path
     quota: Quota
@@ -173,7 +174,7 @@ class Shelf:
 
     def drop_forgotten(self, *, before: float) -> int:
         """Throw away what was begun before and never came to its end; return how many that were."""
-        forgotten = [record.upload for record in self._partial.values() if record.at < before]
+        forgotten = [record.upload for record in tuple(self._partial.values()) if record.at < before]
         for upload in forgotten:
             self.drop(upload)
         return len(forgotten)
@@ -203,7 +204,7 @@ class Shelf:
 
     def _awaited(self) -> int:
         """Return how much of what was announced has yet to come."""
-        return sum(max(0, r.size_bytes - self.offset(r.upload)) for r in self._partial.values())
+        return sum(max(0, r.size_bytes - self.offset(r.upload)) for r in tuple(self._partial.values()))
 
     def _finish_moves(self) -> None:
         """A controller that was killed between the two moves of `finish` had checked the bundle before."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.server
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -22,13 +24,18 @@ from hypothesis import strategies as st
 from agent.bundles.keeper import LEAST_S, MOST_WAITING
 from agent.bundles.plan import BUNDLE, PACKED, Packed
 from agent.bundles.send import Pace, Sending, _seconds, try_once
+from cli.ports import free_port
+from controller.evidence.choosing import Counter
 from controller.evidence.desk import Asked
+from controller.evidence.receiving import Receiver
 from controller.sections.evidence import EvidenceSection
 from tests.support.bundles import CONTENT, Node
+from tests.support.certificates import write_certificate
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.eventually import eventually
 from tests.support.open_cell import OpenCell, off_the_bus, open_cell
 from wire.evidence import Grant, grant_in, parameter_of
+from wire.messages import EvidenceEnded
 from wire.orders import Order, OrderAction
 
 SECTION = EvidenceSection(where="controller", keep_free_bytes=0)
@@ -100,7 +107,7 @@ async def test_an_order_waits_for_the_gathering_and_the_bundle_arrives(
     node.keeper.inventory = tmp_path / "inventory.toml"
     node.keeper.inventory.write_text("schema = 1\n")
     because = await node.keeper.gather(order_with(cell, parameter_of(grant)), TEXTS)
-    assert because.startswith("a bundle of 3 files, 0.0 MiB, is on its way"), because
+    assert because.startswith("a bundle of 3 files, "), because
     await eventually("it was sent", lambda: bool(node.said))
     ended = node.said[0]
     assert (ended.outcome, ended.incident_id, ended.upload) == ("sent", "inc-000001", grant.upload)
@@ -226,6 +233,30 @@ async def test_a_gathering_that_fails_is_said_and_leaves_nothing(cell: OpenCell,
     assert list(node.folder.iterdir()) == []
 
 
+async def test_what_became_of_a_bundle_is_said_even_where_that_fails_at_first(cell: OpenCell, node: Node) -> None:
+    grant, said = await grant_by(cell), list[EvidenceEnded]()
+
+    def tell(ended: EvidenceEnded) -> None:
+        said.append(ended)
+        if len(said) < 3:
+            raise OSError("the disk is full")
+
+    node.put(grant)
+    node.keeper.tell = tell
+    node.keeper.start()
+    await eventually("it was said", lambda: len(said) == 3 and not any(node.folder.iterdir()))
+    assert {each.outcome for each in said} == {"sent"}
+    assert kept(cell, grant) == CONTENT
+
+
+async def test_a_grant_that_no_request_can_carry_is_refused(cell: OpenCell, node: Node) -> None:
+    for broken in ({"token": "a\r\nHost: elsewhere"}, {"url": "http://127.0.0.1:many"}, {"url": "http://["}):
+        grant = msgspec.structs.replace(await grant_by(cell), **broken)
+        folder = node.put(grant, b"x")
+        assert (await asyncio.to_thread(try_once, folder, rate=1 << 20, ca_file="")).outcome == "failed"
+        shutil.rmtree(folder)
+
+
 class Confused(http.server.BaseHTTPRequestHandler):
     """A server that never gets further."""
 
@@ -276,6 +307,26 @@ def test_what_answers_strangely_is_not_believed(
     said = try_once(folder, rate=1 << 20, ca_file="")
     assert (said.outcome, because in said.because) == (outcome, True), said
     assert said.after_s == (7.0 if post[0] == 503 else 0.0)
+
+
+async def test_a_port_that_speaks_tls_is_believed_by_its_certificate_alone(
+    cell: OpenCell, node: Node, tmp_path: Path
+) -> None:
+    assert cell.uploads is not None
+    server, stranger = write_certificate(tmp_path, "server"), write_certificate(tmp_path, "stranger")
+    port = free_port()
+    section = SECTION.model_copy(
+        update={"port": port, "certificate": server, "certificate_key": tmp_path / "server.key"}
+    )
+    runner = await Counter(cell.uploads, Receiver(cell.uploads, lambda: None), section).listen()
+    assert runner is not None
+    grant = await grant_by(cell, f"https://127.0.0.1:{port}")
+    folder = node.put(grant)
+    refused = await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file=str(stranger))
+    assert (refused.outcome, "certificate verify failed" in refused.because) == ("later", True)
+    said = await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file=str(server))
+    assert (said.outcome, kept(cell, grant) == CONTENT) == ("sent", True)
+    await runner.cleanup()
 
 
 def test_it_is_sent_no_faster_than_it_was_told_to(tmp_path: Path) -> None:

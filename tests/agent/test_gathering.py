@@ -21,30 +21,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.bundles.gather import EX_IOERR, PACKING_S, _safe, _tail
+from agent.bundles.gather import EX_IOERR, PACKING_S, Gathering, _safe, _tail
 from agent.bundles.plan import BUNDLE, MANIFEST, PACKED, PLAN, Origin, Packed, Plan, load_packed
+from agent.bundles.running import Running
 from agent.bundles.tools import NAMES, TOOLS, short_name
+from tests.support.checkout import ROOT
 from tests.support.eventually import eventually
 from wire.evidence import Grant
 
 GRANT = Grant("0" * 32, "controller", 1 << 28, 2e9, url="http://127.0.0.1:1")
 ORIGIN = Origin("n1", "inc-000001", "inc-000001/collect/1", "boot-1", "0.1.0", 1_790_000_000.0, 1_789_999_000.0)
 
-IS_ROOT = os.geteuid() == 0
-
 
 def plan(**changes: Any) -> Plan:
-    """Return a plan with three seconds for the tools."""
+    """Return a plan with time for every tool that does not hang."""
     usual = Plan(
         ORIGIN,
         GRANT,
         {"status.json": "{}"},
-        PACKING_S + 3.0,
+        PACKING_S + 30.0,
         most_bytes=64 << 20,
         file_bytes=16 << 20,
         keep_free_bytes=0,
     )
     return msgspec.structs.replace(usual, **changes)
+
+
+def all_but(*names: str) -> tuple[str, ...]:
+    """Return what to leave out so that these alone are left."""
+    return tuple(sorted(NAMES - {*names}))
 
 
 class Host:
@@ -77,6 +82,11 @@ class Host:
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 0, said
         return load_packed(self.folder)
+
+    def gather_here(self, wanted: Plan, monkeypatch: pytest.MonkeyPatch, *, is_root: bool) -> Packed:
+        """Gather in this process, with the rights of root or without."""
+        monkeypatch.setenv("PATH", f"{self.programs}:/usr/bin:/bin")
+        return Gathering(self.folder, wanted, running=Running(), is_root=is_root).gather()
 
     def read(self, name: str) -> bytes:
         """Return one file of the bundle."""
@@ -137,30 +147,31 @@ def test_one_that_fails_one_that_dies_and_one_that_is_not_there_lose_no_other(ho
     assert "journal-kernel.txt" in files and "uname.txt" in files
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="the bug report takes root")
-def test_a_bug_report_that_hangs_leaves_what_it_had_and_is_tried_in_safe_mode(host: Host) -> None:
+def test_a_bug_report_that_hangs_leaves_what_it_had_and_is_tried_in_safe_mode(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = 'for each; do :; done; echo "$1" > "$each"; [ "$1" = --safe-mode ] || { echo begun; sleep 617 & wait; }'
     host.install("nvidia-bug-report.sh", script)
-    packed = host.gather(plan())
+    wanted = plan(limit_s=PACKING_S + 4.0, left_out=all_but("nvidia-bug-report"))
+    packed = host.gather_here(wanted, monkeypatch, is_root=True)
     files = host.files()
     assert files["nvidia-bug-report.log"]["late"] is True
     assert host.read("nvidia-bug-report.log") == b"--output-file\n"
     assert host.read("nvidia-bug-report-safe-mode.log") == b"--safe-mode\n"
     assert any(note.startswith("nvidia-bug-report.log: it was killed after") for note in packed.notes)
-    assert not running(str(host.folder)) and not running("sleep\0617")
+    assert not running("sleep\x00617")
 
 
-def test_what_takes_root_is_not_run_without_it(host: Host) -> None:
-    if IS_ROOT:
-        pytest.skip("this is root")
-    host.gather(plan())
-    assert host.manifest()["left_out"]["nvidia-bug-report"].startswith("nvidia-bug-report.sh takes root")
+def test_what_takes_root_is_not_run_without_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.gather_here(plan(), monkeypatch, is_root=False)
+    left_out = host.manifest()["left_out"]
+    assert left_out["nvidia-bug-report"] == "nvidia-bug-report.sh takes root, and this agent runs without"
 
 
 def test_one_that_hangs_costs_its_limit_and_what_it_printed_is_kept(host: Host) -> None:
     host.install("nvidia-smi", "echo before; sleep 600")
     began = time.monotonic()
-    host.gather(plan())
+    host.gather(plan(limit_s=PACKING_S + 2.0, left_out=all_but("nvidia-smi-topology.txt", "nvidia-smi.xml")))
     assert time.monotonic() - began < 15.0
     assert host.read("nvidia-smi-topology.txt") == b"before\n"
     assert host.files()["nvidia-smi-topology.txt"]["late"] is True
@@ -217,8 +228,17 @@ async def test_the_tools_end_with_the_agent(host: Host) -> None:
     await eventually("the tool runs", lambda: printed.exists() and printed.read_bytes() == b"begun\n")
     agent.send_signal(signal.SIGKILL)
     await agent.wait()
-    await eventually("the tool is gone", lambda: not running(str(host.folder)) and not running("sleep\0613"))
+    await eventually("the tool is gone", lambda: not running(str(host.folder)) and not running("sleep\x00613"))
     assert not (host.folder / PACKED).exists()
+
+
+async def test_a_tool_ends_with_a_gathering_that_is_killed(host: Host) -> None:
+    host.install("uname", "echo begun; exec sleep 619")
+    gathering = host.start(plan(limit_s=600.0))
+    await eventually("the tool runs", lambda: bool(running("sleep\x00619")))
+    gathering.kill()
+    gathering.communicate()
+    await eventually("the tool is gone", lambda: not running("sleep\x00619"))
 
 
 def running(part: str) -> list[str]:
@@ -279,6 +299,11 @@ def test_every_tool_has_a_name_of_its_own() -> None:
     assert len({tool.name for tool in TOOLS}) == len(TOOLS)
     assert {short_name(tool) for tool in TOOLS} <= NAMES
     assert all(tool.why and tool.limit_s > 0 and tool.most_bytes > 0 for tool in TOOLS)
+
+
+def test_the_page_for_people_names_everything_that_can_be_left_out() -> None:
+    page = (ROOT / "docs" / "how-to" / "evidence.md").read_text()
+    assert {name for name in NAMES if f"`{name}`" not in page} == set()
 
 
 @given(name=st.text())

@@ -159,6 +159,10 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
             LEAST + '[checks."gpu.throttle"]\nraise_after = 5\nraise_within = 3\n',
             "checks.gpu.throttle: raise_within 3 is less than raise_after 5",
         ),
+        (
+            LEAST + "[evidence]\nmost_bytes = 1\n",
+            "evidence.most_bytes: Expected `int` >= 4194304",
+        ),
         (LEAST + '[site]\nfolder = "checks.d"\n', "site: folder checks.d is not an absolute path"),
     ],
 )
@@ -261,3 +265,10 @@ ACCOUNT = 'user = "a"\npassword_file = "/b"\n'
 )
 def test_half_a_bmc_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     assert problems(tmp_path, f"{LEAST}[redfish]\n{text}") == [problem]
+
+
+def test_only_tools_that_there_are_can_be_left_out(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, LEAST + '[evidence]\nleft_out = ["nvidia-bug-report", "nvidia-bug"]\n')
+    assert problem.startswith("evidence.left_out: no such tool or file: nvidia-bug; there are ")
+    settings = load(tmp_path, LEAST + '[evidence]\nleft_out = ["nvidia-bug-report", "kernel-ring.txt"]\n')
+    assert settings.evidence.left_out == {"nvidia-bug-report", "kernel-ring.txt"}

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import io
 import socket
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from tusclient.client import TusClient
 
+from cli.ports import free_port
 from controller.events import EvidenceRemoved, EvidenceStored
+from controller.evidence.choosing import Counter
 from controller.evidence.desk import Asked, ControllerEvidence
+from controller.evidence.receiving import Receiver
 from controller.evidence.shelf import Quota, Shelf
+from controller.rma import bundle_of
 from controller.sections.evidence import EvidenceSection
+from tests.cli.conftest import run_cli
+from tests.support.eventually import eventually
 from tests.support.open_cell import OpenCell, off_the_bus, open_cell
 from wire import messages
 from wire.evidence import UPLOADS, BadUpload, Claims, Grant, grant_in, metadata_of, parse_checksum, parse_length
@@ -65,6 +75,21 @@ async def http(cell: OpenCell) -> AsyncIterator[aiohttp.ClientSession]:
 def desk_of(cell: OpenCell) -> ControllerEvidence:
     assert cell.uploads is not None
     return cell.uploads
+
+
+@contextlib.asynccontextmanager
+async def port_of(cell: OpenCell, *, idle_limit_s: float = 20.0, piece_limit_s: float = 60.0) -> AsyncIterator[str]:
+    """Give the address of a port that takes bundles alone."""
+    receiver = Receiver(desk_of(cell), cell.front.check_leading, idle_limit_s=idle_limit_s, piece_limit_s=piece_limit_s)
+    port = free_port()
+    counter = Counter(desk_of(cell), receiver, SMALL.model_copy(update={"port": port}))
+    assert counter.on_api_port() is None
+    runner = await counter.listen()
+    assert runner is not None
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
 
 
 async def grant_for(cell: OpenCell, order: str = "inc-000001/collect/1", node: str = "n1") -> Grant:
@@ -280,7 +305,7 @@ async def test_no_name_leads_out_of_the_folder(cell: OpenCell, http: aiohttp.Cli
 async def test_a_connection_that_breaks_keeps_what_came(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     grant = await grant_for(cell)
     await announce(http, grant)
-    with open_piece(cell, grant, length=len(BUNDLE)) as connection:
+    with open_piece(grant, length=len(BUNDLE)) as connection:
         connection.sendall(BUNDLE[:300_000])
         await wait_for_offset(cell, grant, at_least=0)
     await wait_for_offset(cell, grant, at_least=300_000)
@@ -288,34 +313,108 @@ async def test_a_connection_that_breaks_keeps_what_came(cell: OpenCell, http: ai
     assert stored(cell) == {grant.upload: "stored"}
 
 
-async def test_who_stops_sending_loses_the_connection_and_nothing_else(
-    cell: OpenCell, http: aiohttp.ClientSession
-) -> None:
-    grant = await grant_for(cell)
-    await announce(http, grant)
-    with open_piece(cell, grant, length=len(BUNDLE)) as connection:
-        connection.sendall(b"x")
-        await asyncio.sleep(0.05)
-        assert (await patch(http, grant, 0, b"x"))[0] == 423
-        answer = await asyncio.to_thread(connection.recv, 65_536)
+async def test_who_stops_sending_loses_the_connection_and_nothing_else(cell: OpenCell) -> None:
+    async with port_of(cell, idle_limit_s=2.0) as url, aiohttp.ClientSession(url) as http:
+        grant = msgspec.structs.replace(await grant_for(cell), url=url)
+        await announce(http, grant)
+        with open_piece(grant, length=len(BUNDLE)) as connection:
+            connection.sendall(b"x")
+            await eventually("it is being sent", lambda: bool(desk_of(cell)._busy))
+            assert (await patch(http, grant, 0, b"x"))[0] == 423
+            answer = await asyncio.to_thread(connection.recv, 65_536)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert desk_of(cell).shelf.offset(grant.upload) == 1
+
+
+async def test_who_sends_a_byte_now_and_then_loses_the_connection_too(cell: OpenCell) -> None:
+    async with port_of(cell, piece_limit_s=0.5) as url, aiohttp.ClientSession(url) as http:
+        grant = msgspec.structs.replace(await grant_for(cell), url=url)
+        assert await announce(http, grant) == (201, "0")
+        with open_piece(grant, length=len(BUNDLE)) as connection:
+            answered = await asyncio.to_thread(trickle, connection)
+    assert answered.startswith(b"HTTP/1.1 408 ")
+    assert 0 < desk_of(cell).shelf.offset(grant.upload) < 100
+
+
+def trickle(connection: socket.socket) -> bytes:
+    """Send a byte now and then until there is an answer; return that."""
+    connection.settimeout(0.05)
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            connection.sendall(b"x")
+        with contextlib.suppress(TimeoutError):
+            return connection.recv(65_536)
+    return b""
+
+
+async def test_a_port_of_its_own_takes_bundles_and_nothing_else(cell: OpenCell) -> None:
+    grant = await grant_for(cell)
+    async with port_of(cell) as url, aiohttp.ClientSession(url) as session:
+        await upload(session, grant)
+        for path in ("/", "/api/v1/status", "/healthz", f"{UPLOADS}/{grant.upload}", UPLOADS):
+            async with session.get(path) as answer:
+                assert answer.status in {404, 405}, path
+    assert stored(cell) == {grant.upload: "stored"}
+
+
+async def test_a_controller_that_stands_by_takes_nothing(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.front.leads = lambda: False
+    cell.front.leader_url = lambda: "http://elsewhere"
+    async with http.post(UPLOADS, headers=headers(await grant_for(cell))) as answer:
+        assert (answer.status, (await answer.json())["hint"]) == (503, "the leader answers at http://elsewhere")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB, a little less than which a bundle is."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False, capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+async def test_a_disk_that_fills_up_on_the_way_is_said_and_gone_on_with(small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "cell").mkdir()
+    section = SMALL.model_copy(update={"directory": small_disk / "evidence"})
+    bundle = BUNDLE[:900_000]
+    async with open_cell(tmp_path / "cell", evidence=section) as cell, aiohttp.ClientSession(cell.url) as http:
+        await cell.add_nodes("n1")
+        cell.scheduler.jobs["n1"] = ("17",)
+        await cell.nodes.find("n1", off_the_bus())
+        await cell.until_step("n1", "drain")
+        grant = await grant_for(cell)
+        assert await announce(http, grant, bundle) == (201, "0")
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(b"x" * 500_000)
+        assert (await patch(http, grant, 0, bundle))[0] == 507
+        here = desk_of(cell).shelf.offset(grant.upload)
+        assert 0 < here < len(bundle)
+        await eventually("the timeline says it", lambda: stored(cell) == {grant.upload: "delayed"})
+        assert "No space left" in cell.cell.belief.incidents["inc-000001"].bundles[grant.upload].because
+        ballast.unlink()
+        assert await patch(http, grant, here, bundle[here:]) == (204, str(len(bundle)))
+        assert stored(cell) == {grant.upload: "stored"}
 
 
 async def test_no_more_are_taken_at_once_than_may_be(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     grants = [await grant_for(cell, f"inc-000001/collect/{number}") for number in (1, 2, 3)]
     for grant in grants:
         await announce(http, grant, BUNDLE[:100_000])
-    with open_piece(cell, grants[0], length=100), open_piece(cell, grants[1], length=100):
-        await asyncio.sleep(0.1)
+    with open_piece(grants[0], length=100), open_piece(grants[1], length=100):
+        await eventually("both are being sent", lambda: desk_of(cell).is_full)
         assert (await patch(http, grants[2], 0, b"x"))[0] == 429
     assert desk_of(cell).shelf.offset(grants[2].upload) == 0
 
 
 @contextlib.contextmanager
-def open_piece(cell: OpenCell, grant: Grant, *, length: int) -> Any:
+def open_piece(grant: Grant, *, length: int) -> Any:
     """Give a connection on which a piece was begun."""
-    parts = urlsplit(cell.url)
+    parts = urlsplit(grant.url)
     ours = headers(grant, **{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
     head = "".join(f"{name}: {value}\r\n" for name, value in ours.items())
     with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
@@ -344,8 +443,8 @@ async def test_old_bundles_make_place_but_never_those_of_open_incidents(
     third = await grant_for(cell, "inc-000001/collect/3")
     status, why = await announce(http, third)
     assert (status, "the bundles of n1 would take" in why) == (507, True)
-    await cell.cell.caught_up()
-    assert stored(cell) == {first.upload: "stored", second.upload: "stored", third.upload: "delayed"}
+    wanted = {first.upload: "stored", second.upload: "stored", third.upload: "delayed"}
+    await eventually("the timeline says it", lambda: stored(cell) == wanted)
 
 
 async def test_the_disk_is_left_its_reserve(cell: OpenCell, http: aiohttp.ClientSession) -> None:
@@ -392,6 +491,24 @@ async def test_what_a_dying_controller_kept_and_did_not_say_is_said_by_the_next(
     assert not any(isinstance(each, EvidenceRemoved) for each in entries)
 
 
+async def test_a_folder_that_fails_does_not_end_the_controller(
+    cell: OpenCell, http: aiohttp.ClientSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grant = await grant_for(cell)
+    await upload(http, grant)
+    kept = desk_of(cell).shelf.folder / "kept"
+    (kept / f"{grant.upload}.json").unlink()
+    (kept / f"{grant.upload}.json").mkdir()
+    async with http.post("/api/v1/nodes/n1/uncordon", json={}) as answer:
+        assert answer.status == 200
+    await cell.until("n1", "closed")
+    cell.clock.now += 31 * 86_400
+    running = asyncio.create_task(desk_of(cell).run())
+    await eventually("it is said", lambda: "evidence.failed" in capsys.readouterr().out)
+    assert not running.done()
+    running.cancel()
+
+
 async def test_what_is_begun_and_never_finished_goes_with_its_grant(
     cell: OpenCell, http: aiohttp.ClientSession
 ) -> None:
@@ -405,6 +522,7 @@ async def test_a_node_says_nothing_on_the_timeline_of_anothers_incident(cell: Op
     said = messages.EvidenceEnded("0" * 32, "inc-000001", "failed", "lies", cell.clock.now)
     await cell.nodes.say("n2", said)
     await cell.nodes.say("n1", msgspec.structs.replace(said, upload="1" * 32, because="true"))
+    await eventually("both are heard", lambda: bool(stored(cell)))
     entries = [entry.event for entry in await cell.front.timeline(incident_id="inc-000001")]
     assert [getattr(each, "because", "") for each in entries if "Evidence" in type(each).__name__] == ["true"]
     assert stored(cell) == {"1" * 32: "failed"}
@@ -481,3 +599,85 @@ def test_uploads_have_names_that_only_the_key_tells() -> None:
     names = {upload_of("inc-000001/collect/1", node, key=key) for node in ("n1", "n2") for key in (KEY,)}
     assert len(names) == 2 and {upload_of("inc-000001/collect/1", "n1", key=KEY)} < names
     assert upload_of("inc-000001/collect/1", "n1", key=Ed25519PrivateKey.generate()) not in names
+
+
+async def test_bundles_that_are_announced_together_are_not_given_the_same_room(cell: OpenCell) -> None:
+    grants = [await grant_for(cell, f"inc-000001/collect/{number}") for number in range(1, 6)]
+    async with aiohttp.ClientSession(cell.url) as http:
+        answers = await asyncio.gather(*(announce(http, grant) for grant in grants))
+    assert sorted(status for status, _ in answers) == [201, 201, 507, 507, 507]
+
+
+async def test_tickets_and_what_is_sent_back_name_the_bundle(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    grant = await grant_for(cell)
+    await upload(http, grant)
+    cell.nodes.mends = False
+    cell.scheduler.jobs.clear()
+    incident = cell.cell.belief.incidents["inc-000001"]
+    async with asyncio.timeout(20):
+        while not cell.tickets.sent:
+            cell.clock.now += 10.0
+            await asyncio.sleep(0.05)
+    url = f"{cell.url}{UPLOADS}/{grant.upload}"
+    assert f"Evidence: {url} (1.0 MiB)" in cell.tickets.sent[0].body.splitlines()
+    incident.rma = "the same fault came back"
+    bundle = bundle_of(cell.cell.belief, incident)
+    assert bundle is not None and bundle.bundles == [url]
+
+
+async def test_a_person_gets_what_is_whole_and_goes_on_with_what_broke_off(
+    cell: OpenCell, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    grant, target = await grant_for(cell), tmp_path / "got.tar.gz"
+    get = ("--url", cell.url, "evidence", "get", "inc-000001", "-o", str(target))
+    missing = await asyncio.to_thread(run_cli, *get)
+    assert (missing.returncode, "there is no bundle 'inc-000001'" in missing.stderr) == (1, True)
+    await upload(http, grant)
+    partial = target.with_name("got.tar.gz.partial")
+    partial.write_bytes(BUNDLE[:1_000] + b"!" + BUNDLE[1_001:2_000])
+    damaged = await asyncio.to_thread(run_cli, *get)
+    assert (damaged.returncode, "is not what was stored" in damaged.stderr) == (69, True)
+    assert not target.exists() and not partial.exists()
+    partial.write_bytes(BUNDLE[:2_000])
+    got = await asyncio.to_thread(run_cli, *get)
+    assert (got.returncode, target.read_bytes() == BUNDLE, partial.exists()) == (0, True, False)
+    shown = await asyncio.to_thread(run_cli, "--url", cell.url, "incident", "inc-000001")
+    assert f"fleetmend evidence get {grant.upload} (1.0 MiB)" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"where": "s3"}, "where = 's3' and [evidence.s3] belong together"),
+        ({"where": "controller", "s3": {"bucket": "b"}}, "where = 's3' and [evidence.s3] belong together"),
+        ({"where": "controller", "certificate": "/c"}, "give certificate and certificate_key, or neither"),
+        ({"certificate": "/c", "certificate_key": "/k"}, "certificate needs port"),
+        ({"url": "controller.example:8643"}, "url must be http:// or https://"),
+        ({"where": "s3", "s3": {"bucket": "b", "access_key": "a"}}, "give access_key and secret_key_file, or neither"),
+        ({"where": "s3", "s3": {"bucket": "b", "endpoint": "s3.example"}}, "endpoint must begin with https://"),
+        ({"valid_s": 604_801}, "less than or equal to 604800"),
+        ({"wher": "s3"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        EvidenceSection.model_validate(more)
+    assert said in str(refused.value)
+
+
+async def test_a_client_that_others_wrote_is_understood(cell: OpenCell) -> None:
+    """The protocol is tus 1.0 and not only like it: a bundle is begun, sent in part, and gone on with."""
+    grant, digest = await grant_for(cell), hashlib.sha256(BUNDLE).hexdigest()
+
+    def send() -> list[int]:
+        client = TusClient(f"{cell.url}{UPLOADS}", headers={"Authorization": f"Bearer {grant.token}"})
+        whole: dict[str, Any] = {"file_stream": io.BytesIO(BUNDLE), "chunk_size": 400_000}
+        first = client.uploader(**whole, metadata={"sha256": digest})
+        first.upload_chunk()  # type: ignore[no-untyped-call] # tuspy has no types there
+        second = client.uploader(**whole, url=f"{cell.url}{UPLOADS}/{grant.upload}")
+        begins_at = second.offset
+        second.upload()
+        return [first.offset, begins_at, second.offset]
+
+    assert await asyncio.to_thread(send) == [400_000, 400_000, len(BUNDLE)]
+    assert stored(cell) == {grant.upload: "stored"}

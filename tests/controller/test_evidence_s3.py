@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,20 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.bundles.plan import PACKED, PARTS, Packed
 from agent.bundles.send import try_once
+from controller.cell import Cell
 from controller.errors import Permanent
+from controller.evidence.choosing import Counter, counter_of
 from controller.evidence.desk import Asked
 from controller.evidence.s3 import S3Evidence
 from controller.evidence.s3_store import Bucket, part_bytes_of
+from controller.policy.rules import Budget, Rules
 from controller.sections.evidence import EvidenceSection, S3Section
+from controller.settings import ControllerSettings, SettingsError
+from controller.store.sqlite import SqliteLog
 from tests.cli.conftest import run_cli
 from tests.support.bundles import Node
 from tests.support.cutting_proxy import cutting_proxy
@@ -95,6 +104,8 @@ async def say(cell: OpenCell, folder: Path, outcome: str = "sent") -> None:
     )
     bundles = cell.cell.belief.incidents["inc-000001"].bundles
     await eventually("the node is heard", lambda: folder.name in bundles)
+    if outcome == "failed":
+        await eventually("it is to be given up", lambda: folder.name in desk_of(cell)._given_up)
     await desk_of(cell).look()
 
 
@@ -209,3 +220,35 @@ def test_the_largest_grant_fits_into_a_message(server: str, tmp_path: Path) -> N
     grant = Grant("f" * 32, "s3", largest, 2e9, parts=parts.urls, part_bytes=part_bytes_of(largest))
     assert len(parameter_of(grant)["evidence"]) < MAX_BYTES // 4
     assert grant_in(parameter_of(grant)) == grant
+
+
+def counter_by(directory: Path, evidence: EvidenceSection) -> Counter:
+    with contextlib.closing(SqliteLog(directory / "events.sqlite")) as log:
+        return counter_of(
+            ControllerSettings(state=directory, evidence=evidence),
+            Cell(log, Rules((), Budget(nodes=1))),
+            key=Ed25519PrivateKey.generate(),
+            page_url="http://127.0.0.1:8642",
+            clock=lambda: 0.0,
+            check_leading=lambda: None,
+        )
+
+
+def test_the_settings_choose_the_store(server: str, tmp_path: Path) -> None:
+    chosen = counter_by(tmp_path, section(server, tmp_path))
+    assert isinstance(chosen.evidence, S3Evidence)
+    assert (chosen.receiver, chosen.on_api_port(), chosen.has_own_port) == (None, None, False)
+
+
+def test_without_its_extra_it_is_said(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.startswith(("botocore", "controller.evidence.s3"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    with pytest.raises(SettingsError, match=r"needs the extra fleetmend\[s3\]"):
+        counter_by(tmp_path, section(server, tmp_path))
+
+
+def test_who_does_not_use_it_does_not_load_it() -> None:
+    asked = "import sys, controller.main; print(any(name.startswith('botocore') for name in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"

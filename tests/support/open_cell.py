@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -28,8 +29,6 @@ from controller.errors import Refused
 from controller.events import CheckLevelsChanged, Event, NodeSeen, PresenceChanged
 from controller.evidence.desk import ControllerEvidence, Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
-from controller.evidence.s3 import S3Evidence
-from controller.evidence.s3_store import Bucket
 from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
 from controller.policy.incident import Incident
@@ -349,9 +348,10 @@ async def open_cell(
     uploads = _uploads(evidence, cell, key, clock, url, state) if evidence and not evidence.s3 else None
     kept: Evidence = uploads or NoEvidence()
     if evidence is not None and evidence.s3 is not None:
-        kept = S3Evidence(cell, Bucket(evidence.s3), key, evidence, clock, url)
+        s3, store = (import_module(f"controller.evidence.{name}") for name in ("s3", "s3_store"))
+        kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
-    receiver = Receiver(uploads, front.check_leading, idle_limit_s=0.3) if uploads is not None else None
+    receiver = Receiver(uploads, front.check_leading) if uploads is not None else None
     runner = web.AppRunner(create_app(front, evidence=kept, uploads=receiver), shutdown_timeout=0.1)
     tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
     try:
