@@ -169,7 +169,7 @@ def disjoint(sets: Iterable[frozenset[str]]) -> list[frozenset[str]]:
     """Return sets without an element in common, as many as a greedy choice finds, the smallest first."""
     chosen: list[frozenset[str]] = []
     used: set[str] = set()
-    for each in sorted(sets, key=lambda nodes: (len(nodes), sorted(nodes))):
+    for each in sorted(sets, key=len):
         if each and used.isdisjoint(each):
             chosen.append(each)
             used |= each
@@ -177,5 +177,12 @@ def disjoint(sets: Iterable[frozenset[str]]) -> list[frozenset[str]]:
 
 
 def crossing(evidence: Evidence, plane: frozenset[str]) -> Iterator[Seen]:
-    """Yield the trials between units that failed on the plane without an explanation."""
-    return (seen for seen in evidence.seen if seen.crosses and seen.failed_on(plane))
+    """Yield the trials between units that failed on the plane without an explanation.
+
+    Pairs in which a suspect was tried are left out: they speak of the suspect.
+    """
+    return (
+        seen
+        for seen in evidence.seen
+        if seen.crosses and seen.failed_on(plane) and seen.trial.group.purpose is not Purpose.PARTNER
+    )

@@ -122,6 +122,8 @@ def _uplink(evidence: Evidence, plane: frozenset[str]) -> Cause | None:
     partners = frozenset(other for seen in failed for other in seen.units if other != unit)
     passed = sum(seen.crosses and unit in seen.units and seen.passed_on(plane) for seen in evidence.seen)
     in_all = frozenset.intersection(*(seen.nodes for seen in failed))
+    if not _others_are_well_between(evidence, plane, unit):
+        return None
     if len(partners) < evidence.state.limits.least_partners or in_all or passed >= CONTRADICTED * most:
         return None
     names = tuple(evidence.fabric.units[other].name for other in sorted(partners))
@@ -135,6 +137,11 @@ def _uplink(evidence: Evidence, plane: frozenset[str]) -> Cause | None:
         passes=passed,
         partners=names,
     )
+
+
+def _others_are_well_between(evidence: Evidence, plane: frozenset[str], unit: int) -> bool:
+    others = [seen for seen in evidence.seen if seen.crosses and unit not in seen.units]
+    return sum(seen.passed_on(plane) for seen in others) > sum(seen.failed_on(plane) for seen in others)
 
 
 def _boundary(evidence: Evidence, plane: frozenset[str]) -> Cause | None:
@@ -156,8 +163,8 @@ def _boundary(evidence: Evidence, plane: frozenset[str]) -> Cause | None:
     return None
 
 
-def to_probe(evidence: Evidence) -> Iterator[tuple[frozenset[str], int]]:
-    """Yield the planes and units of which it must be found out whether they are slow towards others, too."""
+def to_probe(evidence: Evidence) -> Iterator[int]:
+    """Yield the units of which it must be found out whether they are slow towards others, too."""
     for plane in evidence.fabric.planes:
         by_unit = _fails_of_units(_between_units(evidence, plane))
         most = max(map(len, by_unit.values()), default=0)
@@ -166,38 +173,22 @@ def to_probe(evidence: Evidence) -> Iterator[tuple[frozenset[str], int]]:
         worst = [unit for unit, failed in by_unit.items() if len(failed) == most]
         if len(evidence.fabric.units) == 2:
             worst = worst[:1]
-        yield from ((plane, unit) for unit in worst if _may_be_probed(evidence, plane, unit))
+        yield from (unit for unit in worst if _may_be_probed(evidence, plane, unit))
 
 
-def to_look_inside(evidence: Evidence) -> Iterator[int]:
-    """Yield the units of which one failure below the leaves is known, and several beyond: leaf or uplinks?"""
-    for plane in evidence.fabric.planes:
-        for unit, failed in _fails_of_units([seen for seen in evidence.seen if seen.failed_on(plane)]).items():
-            inside = sum(not seen.crosses for seen in failed)
-            nodes = frozenset(evidence.fabric.units[unit].nodes)
-            apart = len(disjoint(seen.nodes & nodes for seen in failed))
-            if 0 < inside < LEAST_INSIDE and apart >= LEAST_SHARED and not _is_well_inside(evidence, unit, plane):
-                yield unit
-
-
-def probes_of(evidence: Evidence, plane: frozenset[str], unit: int) -> list[Seen]:
-    """Return the probes of a unit on a plane."""
-    return evidence.of_suspect(suspect_of(plane, unit), Purpose.PROBE)
-
-
-def suspect_of(plane: frozenset[str], unit: int) -> str:
+def suspect_of(unit: int) -> str:
     """Return under which name a unit is probed."""
-    return f"unit {unit} {min(plane)}"
+    return f"unit {unit}"
 
 
 def _may_be_probed(evidence: Evidence, plane: frozenset[str], unit: int) -> bool:
-    probes = probes_of(evidence, plane, unit)
-    asked = sum(
-        len(trials) for key, trials in evidence.tried.items() if key.startswith(f"{suspect_of(plane, unit)} probe")
-    )
+    name = suspect_of(unit)
+    if sum(trial.group.suspect == name for trial in evidence.state.trials) >= MOST_PROBES:
+        return False
+    probes = evidence.of_suspect(name, Purpose.PROBE)
     failed = sum(seen.failed_on(plane) for seen in probes)
     passed = sum(seen.passed_on(plane) for seen in probes)
-    return asked < MOST_PROBES and passed - failed < evidence.state.limits.passes_ahead
+    return passed - failed < evidence.state.limits.passes_ahead
 
 
 def _numbers(seen: list[Seen]) -> tuple[int, ...]:

@@ -20,6 +20,9 @@ from controller.policy.localising.trials import Purpose
 FEW = 4
 """So few suspects are paired at once, more are cut in two. Source: the reference of active benchmarks."""
 
+AGAIN = 2
+"""A group that was slow once and again so many times is not a passing matter. Source: our choice."""
+
 FOLLOWED = frozenset({Purpose.SCREEN, Purpose.SPLIT})
 """Groups whose failure is looked into; the others answer a question about somebody."""
 
@@ -131,6 +134,10 @@ class Inquiry:
         live = self._live(seen)
         if len(live) < 2:
             return None
+        if len(live) <= FEW and not seen.crosses and self._has_no_near(live):
+            asked = self._again(seen, live)
+            if asked or asked is None:
+                return asked
         few = live if len(live) <= FEW else self._crossing(seen, live)
         asked = self._partners(few) if len(few) <= FEW else []
         if asked:
@@ -145,6 +152,10 @@ class Inquiry:
         others = [other for other in self.failing if other is not seen and not other.open.isdisjoint(seen.open)]
         counted = {node: sum(node in other.nodes for other in others) for node in live}
         return [node for node in live if counted[node] > 0]
+
+    def _has_no_near(self, live: list[str]) -> bool:
+        """Return whether partners would be in other units only, so that more than the suspects is tried with them."""
+        return self.evidence.fabric.units[self.evidence.unit_of[live[0]]].nodes == tuple(live)
 
     def _is_decided(self, node: str) -> bool:
         score, limits = self.scores.get(node, Score()), self.evidence.state.limits
@@ -167,23 +178,30 @@ class Inquiry:
         return questions
 
     def _partner(self, node: str, taken: set[str]) -> str | None:
-        """Return a node that passed and is in nothing open, from the same unit if there is one, not met before."""
+        """Return a node that passed, not met before: if possible of the same unit, and in nothing open."""
         met = {n for t in self.evidence.state.trials if t.group.suspect == node for n in t.group.nodes}
         doubtful = {n for seen in self.failing if self._steps.get(seen.number, []) is not None for n in seen.nodes}
         out = taken | met | self.left | self.evidence.condemned
-        passed = [n for n, count in self.evidence.passes.items() if count and n not in out and n not in doubtful]
-        passed = passed or [n for n, count in self.evidence.passes.items() if count and n not in out]
-        home = self.evidence.unit_of[node]
-        near = [n for n in passed if self.evidence.unit_of[n] == home]
-        return next(iter(shuffled(near or passed, self.evidence.state.seed, node)), None)
+        passed = [n for n, count in self.evidence.passes.items() if count and n not in out]
+        clear = [n for n in passed if n not in doubtful]
+        choices = (self._near(node, clear), self._near(node, passed), clear, passed)
+        return next(iter(shuffled(next(filter(None, choices), []), self.evidence.state.seed, node)), None)
+
+    def _near(self, node: str, others: list[str]) -> list[str]:
+        return [other for other in others if self.evidence.unit_of[other] == self.evidence.unit_of[node]]
 
     def _again(self, seen: Seen, live: list[str]) -> list[Question] | None:
-        """All suspects of a small group are cleared: the same group again tells whether it was a passing matter."""
-        key = f"{seen.number} again"
-        if self.evidence.is_settled(key):
-            return [] if any(again.open for again in self.evidence.answers(key)) else None
+        """The group as it was, two times out of three, tells whether it was a passing matter."""
+        keys = [f"{seen.number} again {turn}" for turn in range(2 * AGAIN - 1)]
+        answers = [answer for key in keys for answer in self.evidence.answers(key)]
+        slow = sum(bool(answer.open) for answer in answers)
+        if slow >= AGAIN:
+            return []
+        asked = next((key for key in keys if not self.evidence.is_settled(key)), None)
+        if len(answers) - slow > slow or asked is None:
+            return None
         because = f"each node of group {seen.number} passed with others; it is run again as it was"
-        return [Question(tuple(live), Purpose.AGAIN, key, because)]
+        return [Question(tuple(live), Purpose.AGAIN, asked, because)]
 
     def _mixes(self, seen: Seen, live: list[str]) -> list[Question] | None:
         """Return the halves, then the four mixes of their halves, two at a time, then the whole group again."""

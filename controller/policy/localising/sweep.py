@@ -157,11 +157,9 @@ def _screen(evidence: Evidence) -> Iterator[Question]:
 def _inquire(evidence: Evidence) -> Iterator[Question]:
     """Yield what to ask about nodes and units, the surest first, so that no node is in two groups at once."""
     inquiry = Inquiry(evidence, frozenset(evidence.state.left))
-    probed = {unit for _, unit in shared.to_probe(evidence)}
+    probed = set(shared.to_probe(evidence))
     below = [(seen, asked) for seen, asked in inquiry.questions() if asked and not _waits(seen, probed)]
     busy: set[str] = set()
-    for question in _inside(evidence):
-        yield from _if_free(busy, question, set())
     for crosses in (False, True):
         for seen, questions in below:
             if seen.crosses is crosses and busy.isdisjoint(seen.nodes):
@@ -182,33 +180,23 @@ def _if_free(busy: set[str], question: Question, own: set[str]) -> Iterator[Ques
         yield question
 
 
-def _inside(evidence: Evidence) -> Iterator[Question]:
-    """Yield one more look below the leaves of a unit, where it is not sure that the leaf is bad."""
-    for number in dict.fromkeys(shared.to_look_inside(evidence)):
-        turn = sum(trial.group.key.startswith(f"unit {number} inside") for trial in evidence.state.trials)
-        nodes = _some(evidence, number, evidence.state.limits.group_nodes, turn)
-        if len(nodes) > 1 and turn < shared.MOST_PROBES:
-            because = "it is slow through its leaf: is it so below it, too?"
-            yield Question(tuple(nodes), Purpose.AGAIN, f"unit {number} inside {turn}", because)
-
-
 def _waits(seen: Seen, probed: set[int]) -> bool:
     """A failure between units is left alone while probes may explain it."""
     return seen.crosses and not probed.isdisjoint(seen.units)
 
 
 def _probes(evidence: Evidence) -> Iterator[Question]:
-    for plane, unit in shared.to_probe(evidence):
-        question = _probe(evidence, plane, unit)
+    for unit in dict.fromkeys(shared.to_probe(evidence)):
+        question = _probe(evidence, unit)
         if question is not None:
             yield question
 
 
-def _probe(evidence: Evidence, plane: frozenset[str], unit: int) -> Question | None:
+def _probe(evidence: Evidence, unit: int) -> Question | None:
     """Return a group of half this unit's nodes and half another's, that it has met least and that is well itself."""
-    name = shared.suspect_of(plane, unit)
+    name = shared.suspect_of(unit)
     number = sum(trial.group.suspect == name for trial in evidence.state.trials)
-    other = _other_unit(evidence, plane, unit)
+    other = _other_unit(evidence, unit)
     sides = [_half(evidence, each, number) for each in (unit, other) if each is not None]
     if len(sides) < 2 or not all(sides):
         return None
@@ -217,9 +205,9 @@ def _probe(evidence: Evidence, plane: frozenset[str], unit: int) -> Question | N
     return Question(screen.interleaved(*sides), Purpose.PROBE, f"{name} probe {number}", because, name)
 
 
-def _other_unit(evidence: Evidence, plane: frozenset[str], unit: int) -> int | None:
+def _other_unit(evidence: Evidence, unit: int) -> int | None:
     met = [seen for seen in evidence.seen if unit in seen.units and seen.crosses]
-    slow = {other for seen in evidence.seen if seen.crosses and seen.failed_on(plane) for other in seen.units}
+    slow = {other for seen in evidence.seen if seen.crosses and seen.open for other in seen.units}
     others = [number for number in range(len(evidence.fabric.units)) if number != unit]
     live = [number for number in others if _half(evidence, number, 0)]
     return min(live, key=lambda n: (sum(n in seen.units for seen in met), n in slow, (n - unit) % 97), default=None)
@@ -231,11 +219,6 @@ def _half(evidence: Evidence, unit: int, turn: int) -> list[str]:
     middle = (len(nodes) + 1) // 2
     half = nodes[middle:] if turn % 2 and len(nodes) > 1 else nodes[:middle]
     return half[: evidence.state.limits.group_nodes // 2]
-
-
-def _some(evidence: Evidence, unit: int, most: int, turn: int) -> list[str]:
-    """Return some of the unit's nodes, others at each turn."""
-    return shuffled(_live(evidence, unit), evidence.state.seed, unit, turn)[:most]
 
 
 def _live(evidence: Evidence, unit: int) -> list[str]:
