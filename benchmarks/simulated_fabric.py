@@ -58,7 +58,7 @@ class Noise:
 
     wrong: float = 0.02
     error: float = 0.005
-    departs: float = 0.0005
+    departs: float = 0.002
 
 
 @dataclass(slots=True)
@@ -120,6 +120,10 @@ class Network:
         outcomes = set(lanes.values())
         worst = next(outcome for outcome in (Outcome.FAIL, Outcome.WARN, Outcome.PASS) if outcome in outcomes)
         return Result(number, worst, lanes)
+
+    def departing(self, nodes: Sequence[str]) -> str | None:
+        """Return the node that is taken away while the group runs, `None` as a rule."""
+        return self.dice.choice(nodes) if self.dice.random() < self.noise.departs else None
 
     def measure(self, nodes: Sequence[str]) -> dict[str, float]:
         """Return the bandwidth of each lane as a share of what is usual."""

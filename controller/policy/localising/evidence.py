@@ -58,11 +58,17 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A measured trial, prepared. `open`: lanes that failed and that no cause explains."""
+    """A measured trial, prepared.
+
+    Attributes:
+        crosses: whether traffic left the unit.
+        open: lanes that failed and that no cause explains.
+    """
 
     trial: Trial
     nodes: frozenset[str]
     units: frozenset[int]
+    crosses: bool
     failed: frozenset[str]
     passed: frozenset[str]
     open: frozenset[str]
@@ -71,11 +77,6 @@ class Seen:
     def number(self) -> int:
         """The number of the group."""
         return self.trial.group.number
-
-    @property
-    def crosses(self) -> bool:
-        """Whether traffic left the unit."""
-        return len(self.units) > 1
 
     @property
     def is_clean(self) -> bool:
@@ -162,7 +163,7 @@ def _seen(trial: Trial, causes: tuple[Cause, ...], unit_of: dict[str, int]) -> S
         concerned = [cause for cause in causes if cause.concerns(nodes, crosses=len(units) > 1)]
         explained = frozenset(lane for cause in concerned for lane in cause.lanes)
         still = failed - explained - ({ALL} if explained else set())
-    return Seen(trial, nodes, units, failed, trial.result.passing(), still)
+    return Seen(trial, nodes, units, len(units) > 1, failed, trial.result.passing(), still)
 
 
 def disjoint(sets: Iterable[frozenset[str]]) -> list[frozenset[str]]:
