@@ -14,6 +14,10 @@ LEAST_SHARED = 3
 """Failures without a node in common that make a leaf, an uplink or a spine the cause. Source: our choice; as many nodes
 as that would have to be bad at once, or as many results wrong."""
 
+LEAST_INSIDE = 2
+"""Failures below the leaf for the leaf to be the cause, and passes there for each failure, and at all, for the unit to
+be well inside. Source: our choice; one alone may be a wrong result."""
+
 CONTRADICTED = 4
 """A shared cause stands only while it explains at least one in so many of the trials that went its way. Source: our
 choice; a bad uplink slows those flows only that were hashed onto it."""
@@ -140,12 +144,13 @@ class Evidence:
 
 
 def weigh(state: State, causes: tuple[Cause, ...] = ()) -> Evidence:
-    """Return what the trials say beyond what the causes explain."""
+    """Return what the trials say beyond what the causes explain, in whichever order they came in."""
     unit_of = {node: number for number, unit in enumerate(state.fabric.units) for node in unit.nodes}
     tried: dict[str, list[Trial]] = defaultdict(list)
-    for trial in state.trials:
+    trials = sorted(state.trials, key=lambda trial: trial.group.number)
+    for trial in trials:
         tried[trial.group.key].append(trial)
-    seen = tuple(_seen(trial, causes, unit_of) for trial in state.trials if trial.result.outcome.is_measured)
+    seen = tuple(_seen(trial, causes, unit_of) for trial in trials if trial.result.outcome.is_measured)
     passes = Counter(node for each in seen if each.is_clean for node in each.trial.group.nodes)
     inside: dict[int, list[Seen]] = defaultdict(list)
     for each in seen:
@@ -187,3 +192,25 @@ def crossing(evidence: Evidence, plane: frozenset[str]) -> Iterator[Seen]:
         for seen in evidence.seen
         if seen.crosses and seen.failed_on(plane) and seen.trial.group.purpose is not Purpose.PARTNER
     )
+
+
+def between_units(evidence: Evidence, plane: frozenset[str]) -> list[Seen]:
+    """Return such trials of units that are well below their leaves, so that it is the way between them that is slow."""
+    return [
+        seen
+        for seen in crossing(evidence, plane)
+        if all(_is_well_inside(evidence, unit, plane & seen.open) for unit in seen.units)
+    ]
+
+
+def _is_well_inside(evidence: Evidence, unit: int, lanes: frozenset[str]) -> bool:
+    """Return whether the unit passed below its leaf far more often than it failed there."""
+    inside = evidence.inside.get(unit, [])
+    failed = sum(seen.failed_on(lanes) for seen in inside)
+    passed = sum(not seen.failed_on(lanes) and not seen.passed.isdisjoint(lanes) for seen in inside)
+    return passed > 0 and passed >= LEAST_INSIDE * failed
+
+
+def numbers(seen: Iterable[Seen]) -> tuple[int, ...]:
+    """Return the numbers of trials in their order."""
+    return tuple(sorted(each.number for each in seen))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from checks.bench_outcome import Outcome
 from controller.events import Reason
-from controller.policy.localising import screen, shared
+from controller.policy.localising import between, screen, shared
 from controller.policy.localising.evidence import Cause, Evidence, Seen, weigh
 from controller.policy.localising.fabric import Fabric
 from controller.policy.localising.shuffling import shuffled
@@ -157,7 +157,7 @@ def _screen(evidence: Evidence) -> Iterator[Question]:
 def _inquire(evidence: Evidence) -> Iterator[Question]:
     """Yield what to ask about nodes and units, the surest first, so that no node is in two groups at once."""
     inquiry = Inquiry(evidence, frozenset(evidence.state.left))
-    probed = set(shared.to_probe(evidence))
+    probed = set(between.to_probe(evidence))
     below = [(seen, asked) for seen, asked in inquiry.questions() if asked and not _waits(seen, probed)]
     busy: set[str] = set()
     for crosses in (False, True):
@@ -186,15 +186,26 @@ def _waits(seen: Seen, probed: set[int]) -> bool:
 
 
 def _probes(evidence: Evidence) -> Iterator[Question]:
-    for unit in dict.fromkeys(shared.to_probe(evidence)):
+    inside = list(dict.fromkeys(between.to_look_inside(evidence)))
+    yield from (look for unit in inside for look in _look(evidence, unit))
+    for unit in dict.fromkeys(between.to_probe(evidence)):
         question = _probe(evidence, unit)
         if question is not None:
             yield question
 
 
+def _look(evidence: Evidence, unit: int) -> Iterator[Question]:
+    name = between.looks_of(unit)
+    turn = sum(trial.group.suspect == name for trial in evidence.state.trials)
+    nodes = _live(evidence, unit)[: evidence.state.limits.group_nodes]
+    if len(nodes) > 1:
+        because = f"{evidence.fabric.units[unit].name} is slow towards others: is it so below its leaf, too?"
+        yield Question(tuple(nodes), Purpose.PROBE, f"{name} {turn}", because, name)
+
+
 def _probe(evidence: Evidence, unit: int) -> Question | None:
     """Return a group of half this unit's nodes and half another's, that it has met least and that is well itself."""
-    name = shared.suspect_of(unit)
+    name = between.suspect_of(unit)
     number = sum(trial.group.suspect == name for trial in evidence.state.trials)
     other = _other_unit(evidence, unit)
     sides = [_half(evidence, each, number) for each in (unit, other) if each is not None]
