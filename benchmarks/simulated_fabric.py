@@ -123,7 +123,9 @@ class Network:
 
     def departing(self, nodes: Sequence[str]) -> str | None:
         """Return the node that is taken away while the group runs, `None` as a rule."""
-        return self.dice.choice(nodes) if self.dice.random() < self.noise.departs else None
+        if self.noise.departs == 0.0 or self.dice.random() >= self.noise.departs:
+            return None
+        return self.dice.choice(nodes)
 
     def measure(self, nodes: Sequence[str]) -> dict[str, float]:
         """Return the bandwidth of each lane as a share of what is usual."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from checks.bench_outcome import Outcome
 from controller.events import Reason
 from controller.policy.localising import between, screen, shared
-from controller.policy.localising.evidence import Cause, Evidence, Seen, weigh
+from controller.policy.localising.evidence import Cause, CauseKind, Evidence, Seen, weigh
 from controller.policy.localising.fabric import Fabric
 from controller.policy.localising.shuffling import shuffled
 from controller.policy.localising.suspects import Inquiry, Question, own_cause
@@ -105,14 +105,23 @@ def _too_many(evidence: Evidence) -> Reason | None:
     """Return why a person is needed, `None` while the suspects are few enough to be single faults."""
     limits, nodes = evidence.state.limits, len(evidence.fabric.nodes)
     most, found = limits.suspects_of(nodes), len(suspects(evidence))
-    if found <= most:
-        return None
-    return Reason(
-        f"At least {found} things would have to be at fault at once, in a sweep of {nodes} nodes: that is a change of "
-        "the fabric, a driver or a limit, and not so many faults. Nothing is condemned.",
-        {"suspects": str(found), "most_suspects": str(most), "nodes": str(nodes)},
-        f"at most {most} had been suspected",
-    )
+    inputs = {"suspects": str(found), "most_suspects": str(most), "nodes": str(nodes)}
+    if found > most:
+        return Reason(
+            f"At least {found} things would have to be at fault at once, in a sweep of {nodes} nodes: that is a change "
+            "of the fabric, a driver or a limit, and not so many faults. Nothing is condemned.",
+            inputs,
+            f"at most {most} had been suspected",
+        )
+    leaves, units = {cause.units for cause in evidence.causes if cause.kind is CauseKind.LEAF}, evidence.fabric.units
+    if len(units) > 1 and 2 * len(leaves) > len(units):
+        return Reason(
+            f"{len(leaves)} of {len(units)} units are slow as a whole: that is a change of the fabric, a driver or a "
+            "limit, and not so many switches. Nothing is condemned.",
+            {**inputs, "slow_units": str(len(leaves))},
+            "at most half of the units had been slow as a whole",
+        )
+    return None
 
 
 # --- what to run -----------------------------------------------------------------------------------------------------
