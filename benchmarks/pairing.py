@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from benchmarks.simulated_fabric import FAIL, Network
+from benchmarks.simulated_fabric import Network
+from checks.bench_judging import GROUP_FAIL_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _is_slow(network: Network, nodes: tuple[str, ...]) -> bool:
-    return min(network.measure(nodes).values()) < FAIL
+    return min(network.measure(nodes).values()) < GROUP_FAIL_SHARE
 
 
 def _slow(network: Network, groups: Sequence[tuple[str, ...]]) -> tuple[set[str], dict[str, float]]:
@@ -96,5 +97,5 @@ def _slow(network: Network, groups: Sequence[tuple[str, ...]]) -> tuple[set[str]
     for group in groups:
         share = min(network.measure(group).values())
         shares |= dict.fromkeys(group, share)
-        slow |= set(group) if share < FAIL else set()
+        slow |= set(group) if share < GROUP_FAIL_SHARE else set()
     return slow, shares

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from checks.bench_judging import GROUP_FAIL_SHARE, judge_group
 from checks.bench_outcome import Outcome
 from controller.policy.localising.fabric import ALL, Fabric, fabric_of
 from controller.policy.localising.trials import Result
@@ -24,10 +25,6 @@ FLOWS: Final = 4
 
 SPREAD: Final = 0.02
 """Standard deviation of a bandwidth that nothing is wrong with, as a share of it."""
-
-FAIL: Final = 0.85
-WARN: Final = 0.93
-"""Shares of the reference. Source: the reference of active benchmarks, localising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +113,8 @@ class Network:
         self.measured += 1
         if self.dice.random() < self.noise.error:
             return Result(number, Outcome.ERROR, because="the collective ended with an error")
-        lanes = {lane: _judged(share) for lane, share in self.measure(nodes).items()}
-        outcomes = set(lanes.values())
-        worst = next(outcome for outcome in (Outcome.FAIL, Outcome.WARN, Outcome.PASS) if outcome in outcomes)
-        return Result(number, worst, lanes)
+        outcome, lanes = judge_group(self.measure(nodes))
+        return Result(number, outcome, lanes)
 
     def departing(self, nodes: Sequence[str]) -> str | None:
         """Return the node that is taken away while the group runs, `None` as a rule."""
@@ -143,7 +138,7 @@ class Network:
     def _spoilt(self, shares: dict[str, float]) -> dict[str, float]:
         if self.dice.random() >= self.noise.wrong:
             return shares
-        if min(shares.values()) < FAIL:
+        if min(shares.values()) < GROUP_FAIL_SHARE:
             return {lane: self.dice.gauss(1.0, SPREAD) for lane in shares}
         lane = self.dice.choice(list(shares))
         slow = self.dice.uniform(0.3, 0.8)
@@ -169,12 +164,6 @@ class Network:
         if self.routes_are_fixed:
             return any((self.number(receiver) + rail) % self.spines == spine for _, receiver in steps)
         return self.dice.random() > (1.0 - 1.0 / self.spines) ** (FLOWS * len(steps))
-
-
-def _judged(share: float) -> Outcome:
-    if share < FAIL:
-        return Outcome.FAIL
-    return Outcome.WARN if share < WARN else Outcome.PASS
 
 
 # --- fabrics by a seed -----------------------------------------------------------------------------------------------
