@@ -55,6 +55,11 @@ class Cause:
     passes: int = 0
     partners: tuple[str, ...] = ()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one node's, or that of its link."""
+        return self.kind in {CauseKind.NODE, CauseKind.PORT}
+
     def concerns(self, nodes: frozenset[str], *, crosses: bool) -> bool:
         """Return whether a group of these nodes would be slow by it."""
         return (crosses or not self.crossing) and all(not side.isdisjoint(nodes) for side in self.sides)
@@ -116,8 +121,7 @@ class Evidence:
     @property
     def condemned(self) -> frozenset[str]:
         """Nodes that are at fault themselves, or their links."""
-        own = (cause for cause in self.causes if cause.kind in {CauseKind.NODE, CauseKind.PORT})
-        return frozenset(node for cause in own for node in cause.sides[0])
+        return frozenset(node for cause in self.causes if cause.is_own for node in cause.sides[0])
 
     def failing(self) -> list[Seen]:
         """Return what failed and is not explained, the easiest to follow first: within a unit, then the smallest."""

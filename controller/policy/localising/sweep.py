@@ -9,14 +9,15 @@ Nothing here waits or measures. A state is plain data; stored and read again it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from checks.bench_outcome import Outcome
 from controller.events import Reason
 from controller.policy.localising import between, screen, shared
 from controller.policy.localising.evidence import Cause, CauseKind, Evidence, Seen, weigh
-from controller.policy.localising.fabric import Fabric
+from controller.policy.localising.fabric import ALL, Fabric
 from controller.policy.localising.shuffling import shuffled
 from controller.policy.localising.suspects import Inquiry, Question, own_cause
 from controller.policy.localising.trials import Group, Limits, Purpose, Result, State, Trial
@@ -113,12 +114,13 @@ def _too_many(evidence: Evidence) -> Reason | None:
             inputs,
             f"at most {most} had been suspected",
         )
-    leaves, units = {cause.units for cause in evidence.causes if cause.kind is CauseKind.LEAF}, evidence.fabric.units
-    if len(units) > 1 and 2 * len(leaves) > len(units):
+    slow = Counter(cause.lanes for cause in evidence.causes if cause.kind is CauseKind.LEAF)
+    units, alike = len(evidence.fabric.units), max(slow.values(), default=0)
+    if units > 1 and 2 * alike > units:
         return Reason(
-            f"{len(leaves)} of {len(units)} units are slow as a whole: that is a change of the fabric, a driver or a "
-            "limit, and not so many switches. Nothing is condemned.",
-            {**inputs, "slow_units": str(len(leaves))},
+            f"{alike} of {units} units are slow as a whole, on the same rails: that is a change of the fabric, a "
+            "driver or a limit, and not so many switches. Nothing is condemned.",
+            {**inputs, "slow_units": str(alike)},
             "at most half of the units had been slow as a whole",
         )
     return None
@@ -149,6 +151,8 @@ def _group(state: State, number: int, question: Question) -> Group:
 
 def _screen(evidence: Evidence) -> Iterator[Question]:
     """Yield what is left of the first round of the screen, or else of the second."""
+    if any(trial.group.purpose is not Purpose.SCREEN for trial in evidence.state.trials):
+        return
     fabric, most = evidence.fabric, evidence.state.limits.group_nodes
     rounds = (screen.within(fabric, most), screen.across(fabric, most, evidence.state.seed))
     names = ("below the leaves", "across the units")
@@ -228,9 +232,10 @@ def _probe(evidence: Evidence, unit: int) -> Question | None:
 def _other_unit(evidence: Evidence, unit: int) -> int | None:
     met = [seen for seen in evidence.seen if unit in seen.units and seen.crosses]
     slow = {other for seen in evidence.seen if seen.crosses and seen.open for other in seen.units}
-    others = [number for number in range(len(evidence.fabric.units)) if number != unit]
+    count = len(evidence.fabric.units)
+    others = [number for number in range(count) if number != unit]
     live = [number for number in others if _half(evidence, number, 0)]
-    return min(live, key=lambda n: (sum(n in seen.units for seen in met), n in slow, (n - unit) % 97), default=None)
+    return min(live, key=lambda n: (sum(n in seen.units for seen in met), n in slow, (n - unit) % count), default=None)
 
 
 def _half(evidence: Evidence, unit: int, turn: int) -> list[str]:
@@ -250,31 +255,72 @@ def _live(evidence: Evidence, unit: int) -> list[str]:
 
 
 def _concluded(evidence: Evidence) -> Diagnosis:
+    """Say of every node one thing: it is at fault, cleared, untested or in doubt."""
     stopped = _too_many(evidence)
-    inquiry = Inquiry(evidence, frozenset(evidence.state.left))
-    chosen = smallest_explanation(weigh(evidence.state), evidence.causes)
-    verdicts = () if stopped else tuple(verdict_of(evidence, cause) for cause in evidence.causes if cause in chosen)
-    untested = _untested(evidence)
-    doubts = _doubts(inquiry)
-    out = evidence.condemned | untested.keys() | doubts.keys()
-    cleared = tuple(node for node in evidence.fabric.nodes if node not in out and evidence.passes[node] > 0)
+    chosen = smallest_explanation(weigh(evidence.state), evidence.causes) if stopped is None else []
+    verdicts = tuple(verdict_of(evidence, cause) for cause in evidence.causes if cause in chosen)
+    own = {node for cause in chosen if cause.is_own for node in cause.sides[0]}
+    untested = _without_key(_untested(evidence), own)
+    doubts = _without_key(_doubts(evidence, stopped), own | untested.keys())
+    rest = [node for node in evidence.fabric.nodes if node not in own | untested.keys() | doubts.keys()]
+    well, behind = _passed(evidence), _behind(evidence)
+    cleared = tuple(node for node in rest if node in well)
+    for node in rest:
+        if node not in well and node in behind:
+            untested[node] = f"all its ways lead over {behind[node]}, which is to be mended first"
+        elif node not in well:
+            doubts[node] = "every group that it was in was slow, or nearly"
     return Diagnosis(verdicts, cleared, untested, doubts, stopped, evidence.state.tests, evidence.state.round)
 
 
-def _untested(evidence: Evidence) -> Mapping[str, str]:
+def _without_key(said: dict[str, str], nodes: Set[str]) -> dict[str, str]:
+    return {node: why for node, why in said.items() if node not in nodes}
+
+
+def _behind(evidence: Evidence) -> dict[str, str]:
+    """Return the nodes of units with a bad leaf, and which leaf that is."""
+    leaves = [cause for cause in evidence.causes if cause.kind is CauseKind.LEAF]
+    return {node: verdict_of(evidence, leaf).parts[0] for leaf in leaves for node in leaf.sides[0]}
+
+
+def _passed(evidence: Evidence) -> set[str]:
+    """Return the nodes that passed on every lane but those of a bad leaf of theirs."""
+    passed: dict[str, set[str]] = defaultdict(set)
+    for seen in evidence.seen:
+        for node in seen.nodes if not seen.open else ():
+            passed[node] |= seen.passed
+    behind: dict[int, set[str]] = defaultdict(set)
+    for cause in evidence.causes:
+        if cause.kind is CauseKind.LEAF:
+            behind[cause.units[0]] |= cause.lanes
+    rails = set(evidence.fabric.lanes) - {ALL}
+    return {
+        node
+        for node, lanes in passed.items()
+        if evidence.passes[node] or (lanes and rails and rails - behind[evidence.unit_of[node]] <= lanes)
+    }
+
+
+def _untested(evidence: Evidence) -> dict[str, str]:
     measured = {node for seen in evidence.seen for node in seen.nodes}
     left = evidence.state.left
     return {
         node: left.get(node, "no group that it was in gave a result")
         for node in evidence.fabric.nodes
-        if node not in measured or (node in left and not evidence.passes[node] and node not in evidence.condemned)
+        if node not in measured or (node in left and not evidence.passes[node])
     }
 
 
-def _doubts(inquiry: Inquiry) -> Mapping[str, str]:
-    """Return the nodes that something unexplained speaks against."""
-    doubts = dict.fromkeys(inquiry.doubts(), "it was slow with some partners and not with others")
-    for seen in inquiry.open:
-        because = f"group {seen.number} was slow, and it could not be found out why"
-        doubts |= {node: because for node in seen.trial.group.nodes if node not in doubts}
-    return {node: why for node, why in doubts.items() if node not in inquiry.evidence.condemned}
+def _doubts(evidence: Evidence, stopped: Reason | None) -> dict[str, str]:
+    """Return the nodes that something unexplained speaks against, or that only a stopped sweep keeps from a verdict."""
+    inquiry = Inquiry(evidence, frozenset(evidence.state.left))
+    doubts = {
+        node: f"group {seen.number} was slow, and it could not be found out why"
+        for seen in inquiry.open
+        for node in seen.trial.group.nodes
+    }
+    doubts |= dict.fromkeys(inquiry.doubts(), "it was slow with some partners and not with others")
+    because = (
+        "it was slow with every partner, and so were too many others" if stopped else "others explain its failures"
+    )
+    return doubts | dict.fromkeys(sorted(evidence.condemned), because)

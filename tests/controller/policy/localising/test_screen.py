@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.localising.fabric import Fabric, Unit, fabric_of, in_order
@@ -22,6 +22,7 @@ def fabric(units: list[int]) -> Fabric:
     )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=9), st.integers(4, 32), st.text(max_size=5))
 def test_every_node_is_in_one_group_of_each_round(units: list[int], most: int, seed: str) -> None:
     whole = fabric(units)
@@ -32,6 +33,7 @@ def test_every_node_is_in_one_group_of_each_round(units: list[int], most: int, s
         assert all(2 <= len(group) <= most + 1 for group in groups)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(4, 40), min_size=1, max_size=6))
 def test_the_first_round_stays_below_the_leaves(units: list[int]) -> None:
     for group in within(fabric(units), 16):

@@ -87,8 +87,8 @@ def test_partners_of_a_suspect_passed_before_and_are_never_the_same_twice() -> N
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS)))
 def test_a_clean_fault_is_found_and_nothing_else_is_said(kind: str) -> None:
-    """Without noise, in 25 networks of every shape."""
-    for seed in range(25):
+    """Without noise, in 15 networks of every shape."""
+    for seed in range(15):
         made = network(seed, noise=QUIET, sizes=SMALL)
         while made.units < {"uplink": 2, "spine": 3}.get(kind, 1):
             seed += 1_000
@@ -101,7 +101,7 @@ def test_a_clean_fault_is_found_and_nothing_else_is_said(kind: str) -> None:
         assert said.stopped is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.data())
 def test_in_units_of_any_size_a_bad_node_among_enough_others_is_found(units: list[int], data: st.DataObject) -> None:
     """A unit of fewer than four nodes is not asked for: there a node and its only way out look the same."""
@@ -128,8 +128,8 @@ def test_with_many_networks_it_is_as_good_as_it_was() -> None:
 # --- what is never accused -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(2, 32), st.text(max_size=8))
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(2, 32), st.text(max_size=8))
 def test_a_network_without_faults_is_cleared_in_two_rounds(units: list[int], most: int, seed: str) -> None:
     state, said = run(begin(fabric(units), seed=seed, limits=Limits(group_nodes=most)), well)
     assert (said.verdicts, said.doubts, said.stopped) == ((), {}, None)
@@ -138,7 +138,7 @@ def test_a_network_without_faults_is_cleared_in_two_rounds(units: list[int], mos
     assert said.rounds <= 2 or state.tests > Limits().at_once
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_healthy_networks_are_not_accused_at_two_percent_of_wrong_results(seed: int) -> None:
     _, said = sweep(network(seed, faults=0, sizes=SMALL), seed)
     assert said.verdicts == ()
@@ -161,13 +161,26 @@ def test_one_wrong_result_is_found_to_be_a_passing_matter() -> None:
     assert {len(one) for one, _ in quarters} == {len(half) // 2}
 
 
-def test_a_warning_condemns_nobody() -> None:
+def test_a_warning_condemns_nobody_and_clears_nobody() -> None:
+    """Those who met it in both rounds of the screen passed nowhere."""
+
     def warned(group: Group) -> Result:
         return Result(group.number, Outcome.WARN if "n3" in group.nodes else Outcome.PASS)
 
     _, said = run(begin(fabric([16, 16]), seed="s"), warned)
     assert said.verdicts == ()
-    assert "n3" not in said.cleared
+    assert said.doubts["n3"] == "every group that it was in was slow, or nearly"
+    assert len(said.doubts) == 4
+
+
+def test_nodes_behind_a_bad_leaf_are_cleared_on_their_other_rails() -> None:
+    made = Network(64, 16, 4, rail_optimised=True, routes_are_fixed=False, dice=random.Random(5), noise=QUIET)
+    made.faults = (Fault("leaf", 0.5, unit=1, rail=2),)
+    state, said = sweep(made, 1)
+    assert [(verdict.kind, verdict.parts, verdict.rails) for verdict in said.verdicts] == [
+        (Kind.SWITCH, ("leaf-10",), ("2",))
+    ]
+    assert said.cleared == state.fabric.nodes
 
 
 # --- many suspects ---------------------------------------------------------------------------------------------------
@@ -262,7 +275,7 @@ def test_a_result_that_nobody_waits_for_changes_nothing() -> None:
 lanes = st.dictionaries(st.sampled_from([ALL, *map(str, range(RAILS))]), st.sampled_from(Outcome), max_size=9)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, 20), min_size=1, max_size=5),
     st.sampled_from([0, 1, RAILS]),
@@ -274,7 +287,7 @@ lanes = st.dictionaries(st.sampled_from([ALL, *map(str, range(RAILS))]), st.samp
 def test_any_stream_of_results_ends_within_its_bound(
     units: list[int], rails: int, leaves: int, dice: random.Random, said: list[dict[str, Outcome]], calm: float
 ) -> None:
-    """And no node is cleared and condemned, or in no list at all."""
+    """And of every node one thing is said."""
 
     def anything(group: Group) -> Result | Departed:
         if dice.random() < 0.01:
@@ -286,15 +299,14 @@ def test_any_stream_of_results_ends_within_its_bound(
 
     state, end = run(begin(fabric(units, rails=rails, leaves=leaves), seed="s"), anything)
     assert state.tests <= state.most_tests
-    condemned = {node for verdict in end.verdicts if verdict.kind is Kind.NODE for node in verdict.nodes}
-    assert condemned.isdisjoint(end.cleared)
-    assert not (set(end.cleared) & end.untested.keys())
+    own = [verdict.nodes[0] for verdict in end.verdicts if verdict.parts[0].partition(" ")[0] == verdict.nodes[0]]
+    assert sorted([*own, *end.cleared, *end.untested, *end.doubts]) == sorted(state.fabric.nodes)
     for verdict in end.verdicts:
         assert verdict.parts
         assert verdict.reason.because.endswith(".")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_the_same_results_give_the_same_end_in_whichever_order_and_after_any_restart(
     seed: int, dice: random.Random
@@ -314,7 +326,7 @@ def test_the_same_results_give_the_same_end_in_whichever_order_and_after_any_res
 
 
 def test_no_node_is_in_two_groups_at_once() -> None:
-    for seed in range(30):
+    for seed in range(15):
         made = network(seed, sizes=SMALL)
         state, _ = sweep(made, seed)
         for number in range(1, state.round + 1):
