@@ -98,8 +98,11 @@ def _stands(places: Places) -> tuple[str, ...]:
 def _name(stands: tuple[str, ...]) -> str:
     if not stands:
         return "nodes without a place"
-    kind = stands[0].replace("_", " ")
-    return f"{kind} {stands[1]}" if len(stands) == 2 else f"{kind} {stands[1]} to {stands[-1]}"
+    kind, *names = stands
+    if len(names) == 1:
+        return f"{kind.replace('_', ' ')} {names[0]}"
+    kinds = "leaves" if kind == LEAF else f"{kind.replace('_', ' ')}s"
+    return f"{kinds} {names[0]} to {names[-1]}"
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

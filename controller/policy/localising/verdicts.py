@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from controller.events import Reason
-from controller.policy.localising.evidence import Cause, CauseKind, Evidence
+from controller.policy.localising.evidence import LEAST_SHARED, Cause, CauseKind, Evidence
 from controller.policy.localising.fabric import ALL
 from controller.policy.localising.suspects import FOLLOWED
 
@@ -138,34 +138,46 @@ def _named(evidence: Evidence, cause: Cause) -> tuple[Kind, tuple[str, ...], tup
 
 
 _SENTENCES = {
-    CauseKind.NODE: "{parts} was slow {fails} times with {partners}, which are well, and not slow {passes} times",
-    CauseKind.PORT: "{parts} was slow {fails} times with {partners}, which are well, and not slow {passes} times; the "
-    "node's other rails are well, so it is the adapter, the cable or the port of the switch",
-    CauseKind.LEAF: "all that goes through {parts} is slow, whichever nodes take part: {fails} groups against {passes}",
-    CauseKind.UPLINK: "it is slow from {parts} towards {partners}, {fails} groups against {passes}, and well below the "
-    "leaf and among the others",
-    CauseKind.BOUNDARY: "it is slow between two units that are each well inside, {fails} groups against {passes}; "
-    "nothing tells {parts} and the spines between them apart",
-    CauseKind.SPINE: "it is slow between most units, {fails} groups against {passes}, without one that has a part in "
-    "all of them, and well inside each",
+    CauseKind.NODE: "{parts} was slow in {fails} pairs with nodes that are well ({partners}), and not slow in "
+    "{passes}.",
+    CauseKind.PORT: "{on}{parts} was slow in {fails} pairs with nodes that are well ({partners}), and not slow in "
+    "{passes}; its other rails are well, so it is the adapter, the cable or the port of the switch.",
+    CauseKind.LEAF: "{on}all that goes through {leaves} was slow, whichever nodes took part: {fails} groups, and "
+    "{passes} were not.",
+    CauseKind.UPLINK: "{on}it was slow from below {leaves} towards several other units in {fails} groups, and not slow "
+    "in {passes}; it is well below the leaf and among the others, so it is the leaf's uplinks.",
+    CauseKind.BOUNDARY: "{on}it was slow between the nodes below {leaves} in {fails} groups, and not slow in {passes}; "
+    "it is well below each. Nothing tells the uplinks of the two and the spines between them apart.",
+    CauseKind.SPINE: "{on}it was slow between most units, whichever one is left out: {fails} groups, and {passes} were "
+    "not. Each unit is well inside.",
 }
 
 
 def _reason(evidence: Evidence, cause: Cause, kind: Kind, parts: tuple[str, ...], rails: tuple[str, ...]) -> Reason:
-    on = f" on rail {', '.join(rails)}" if rails and cause.kind is not CauseKind.PORT else ""
-    limits = evidence.state.limits
+    lane = min(rails, default=ALL)
+    named = cause.sides[0] if cause.kind is CauseKind.PORT else parts
     sentence = _SENTENCES[cause.kind].format(
-        parts=", ".join(parts), fails=len(cause.fails), passes=cause.passes, partners=", ".join(cause.partners)
+        parts=" and ".join(named),
+        leaves=" and ".join(evidence.fabric.units[number].leaf_of(lane) for number in cause.units),
+        on=f"On rail {', '.join(rails)} " if rails else "",
+        fails=len(cause.fails),
+        passes=cause.passes,
+        partners=", ".join(cause.partners),
     )
+    least = str(evidence.state.limits.fails_ahead if cause.is_own else LEAST_SHARED)
     inputs = {
         "verdict": kind.value,
+        "parts": ", ".join(parts),
         "groups": ", ".join(map(str, cause.fails)),
         "partners": ", ".join(cause.partners),
         "fails": str(len(cause.fails)),
         "passes": str(cause.passes),
-        "fails_ahead": str(limits.fails_ahead),
+        "fails_ahead" if cause.is_own else "least_groups": least,
     }
-    unless = f"it had not failed {limits.fails_ahead} times more often than it passed"
-    if cause.kind not in {CauseKind.NODE, CauseKind.PORT}:
-        unless = "groups that go the same way had passed, or one node were in all that failed"
-    return Reason(f"{sentence[0].upper()}{sentence[1:]}{on}.", inputs, unless)
+    unless = f"it had not failed {least} times more often than it passed"
+    if not cause.is_own:
+        unless = (
+            f"fewer than {least} groups had been slow on that way, or most had not been, or one node were in them all"
+        )
+    begins = sentence if cause.is_own else sentence[0].upper() + sentence[1:]
+    return Reason(begins, {name: value for name, value in inputs.items() if value}, unless)

@@ -79,7 +79,7 @@ def test_units_are_the_nodes_with_the_same_leaves_and_numbers_count() -> None:
         (("leaf-11", "leaf-12"), ("n3",)),
     ]
     assert found.units[0].leaf_of("1") == "leaf-10"
-    assert found.units[0].leaf_of("all") == "a leaf of leaf leaf-9 to leaf-10"
+    assert found.units[0].leaf_of("all") == "a leaf of leaves leaf-9 to leaf-10"
     assert found.planes == (frozenset({"all"}), frozenset({"0"}), frozenset({"1"}))
 
 
