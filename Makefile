@@ -27,9 +27,10 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* examples/* systemd/fleetmend-hold .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
 
-bench: environment  ## Measure accuracy, latency, intake, store, scale, cost, hangs, Kubernetes; writes benchmarks/results
+bench: environment  ## Measure accuracy, localiser, latency, intake, store, scale, cost, hangs, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
+	@nice -n 10 .venv/bin/python -m benchmarks.localise
 	@.venv/bin/python -m benchmarks.latency
 	@.venv/bin/python -m benchmarks.cordon_latency
 	@.venv/bin/python -m benchmarks.ingest
