@@ -27,7 +27,7 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* examples/* systemd/fleetmend-hold .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
 
-bench: environment  ## Measure accuracy, latency, intake, store, scale, the agent's cost and what hangs; writes benchmarks/results
+bench: environment  ## Measure accuracy, latency, intake, store, scale, cost, hangs, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@.venv/bin/python -m benchmarks.latency
@@ -37,6 +37,8 @@ bench: environment  ## Measure accuracy, latency, intake, store, scale, the agen
 	@.venv/bin/python -m benchmarks.agent_cost
 	@.venv/bin/python -m benchmarks.hang_proof
 	@.venv/bin/python -m benchmarks.store
+	@.venv/bin/python -m benchmarks.kubernetes
+	@.venv/bin/python -m benchmarks.kubernetes_drain
 
 fmt: environment  ## Format the code and repair what the linter can repair
 	.venv/bin/ruff check --fix --quiet .

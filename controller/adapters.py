@@ -94,15 +94,6 @@ class Scheduler(Protocol):
 
 
 @runtime_checkable
-class PartialDrain(Protocol):
-    """A scheduler that may know which jobs hold one device."""
-
-    def reach(self, hold: Hold) -> str:
-        """Return what the drain of a hold with a device reached, for the timeline; asked once, when it is over."""
-        ...
-
-
-@runtime_checkable
 class Rebooting(Protocol):
     """A scheduler that can reboot nodes, by its own daemon on them."""
 
@@ -147,6 +138,15 @@ class PowerSeen:
     because: str = ""
 
 
+@runtime_checkable
+class PartialDrain(Protocol):
+    """A scheduler that may know which jobs hold one device."""
+
+    def reach(self, hold: Hold) -> str:
+        """Return what the drain of a hold with a device reached, for the timeline; asked once, when it is over."""
+        ...
+
+
 class Power(Protocol):
     """Who switches nodes off and on.
 
@@ -172,6 +172,10 @@ class Power(Protocol):
             InDoubt: it was asked for, and nobody can say whether that was taken up.
             Refused: a guard said no.
         """
+        ...
+
+    def is_half_done(self, key: str) -> bool:
+        """Return whether a node was switched off under this key and is not on again: no guard may leave it so."""
         ...
 
     async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:

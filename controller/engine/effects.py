@@ -226,11 +226,6 @@ class Effects:
             await asyncio.sleep(DRAIN_POLL_S)
         return None
 
-    def _reach(self, hold: Hold) -> str:
-        if isinstance(self.scheduler, PartialDrain):
-            return self.scheduler.reach(hold)
-        return f"No job is left on the whole node: {self.scheduler.name} cannot say which jobs hold {hold.device}."
-
     async def _note_waiting(self, intent: StepIntended) -> None:
         """Say what the drain waits for, when the scheduler knows and it is another than before."""
         if not isinstance(self.scheduler, Explaining):
@@ -239,6 +234,11 @@ class Effects:
         if before is not None and (before.because, before.until) == (waiting.because, waiting.until):
             return
         await self._note(intent, "waiting", waiting.because, until=waiting.until)
+
+    def _reach(self, hold: Hold) -> str:
+        if isinstance(self.scheduler, PartialDrain):
+            return self.scheduler.reach(hold)
+        return f"No job is left on the whole node: {self.scheduler.name} cannot say which jobs hold {hold.device}."
 
     def _current(self, intent: StepIntended) -> bool:
         """Whether the policy still wants this step of us: it may have timed out or been aborted meanwhile."""

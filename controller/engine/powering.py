@@ -34,7 +34,7 @@ async def ask_for_cycle(power: Power, belief: Belief, intent: StepIntended, *, t
         return await _take_up(power, intent, term)
     try:
         refused = why_not_cycled(belief, belief.incidents[intent.incident_id])
-        if refused:
+        if refused and not power.is_half_done(intent.key):
             raise Refused(refused)
         cold = intent.parameters.get("start") == COLD
         return Asked("accepted", await power.cycle(intent.node, key=intent.key, fencing_token=term, cold=cold))

@@ -49,7 +49,7 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
         return _stop(incident)
     if incident.intent is not None:
         return conclude(belief, incident, now)
-    if incident.return_asked:
+    if incident.return_asked and incident.phase is not Phase.RELEASING:
         reason = Reason("A person says that it is mended: verifying before the node returns.")
         return events.IncidentReturning(incident.id, reason)
     step = incident.step()

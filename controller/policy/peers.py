@@ -122,7 +122,6 @@ class _Crowd:
         )
 
 
-_T = TypeVar("_T")
 Key = tuple[str, Group]
 """A measure and who is compared in it."""
 
@@ -243,6 +242,9 @@ def _deviations(values: Mapping[str, float], middle: float, spread: float, measu
     """Return how far each value is from the median in the direction that is worse, in robust deviations."""
     sign = 1.0 if measure.higher_is_worse else -1.0
     return {node: sign * (value - middle) / spread for node, value in values.items()}
+
+
+_T = TypeVar("_T")
 
 
 def _parts(items: list[_T], at_once: int) -> Iterator[list[_T]]:

@@ -102,6 +102,10 @@ class RedfishPower:
         self._switched_off.add(key)
         raise Retryable(f"{said} {node} is switched on once it is off", after_s=OFF_FOR_S)
 
+    def is_half_done(self, key: str) -> bool:
+        """Return whether a node was switched off under this key and was not yet switched on."""
+        return key in self._switched_off
+
     async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:
         """Switch a node on that is off.
 

@@ -56,7 +56,7 @@ class BmcSection(Section):
         """Return the file of the password. Source of the directory: systemd.exec(5), `LoadCredential=`."""
         if not self.credential:
             return self.password_file
-        return Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/none")) / self.credential
+        return Path(os.environ.get("CREDENTIALS_DIRECTORY", "$CREDENTIALS_DIRECTORY")) / self.credential
 
 
 class PowerSection(BmcSection):

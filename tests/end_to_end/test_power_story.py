@@ -204,6 +204,9 @@ async def test_nodes_are_brought_back_by_their_bmcs(cell: EmbeddedCell, power: P
     said = texts(cell, lost)
     assert any(because.endswith("and its BMC says that it has no power.") for _, because in said)
     assert any(because.startswith("n1 was off: On was taken up by https://127.0.0.1") for _, because in said)
+    assert dict(said)["Collect done"].startswith(
+        "The agent on n1 is not heard, so its BMC was asked: bmc/health.txt, bmc/"
+    )
     after = f"The node came back with another boot id, {boot_of(power, 'n1')[:8]}."
     assert ("Power cycle done", after) in said
     restarted = texts(cell, cold)

@@ -238,6 +238,59 @@ def test_power_of_a_node_that_is_confirmed_lost_is_cut_whatever_runs_there() -> 
     assert (run.incident().fault_class, refused(run)) == ("node_lost", "")
 
 
+def lost_and_out() -> PolicyRun:
+    """Return a run in which n1 is confirmed lost, behind whatever happened to it before."""
+    run = run_of(Verb.CORDON, Verb.DRAIN, Verb.POWER_CYCLE)
+    run.rules = replace(run.rules, budget=Budget(nodes=4))
+    return run
+
+
+def confirm_lost(run: PolicyRun) -> str:
+    lose(run)
+    bmc_says(run, "off")
+    run.wait(31.0)
+    (lost,) = (incident for incident in run.belief.incidents.values() if incident.fault_class == "node_lost")
+    return why_not_cycled(run.belief, lost)
+
+
+def test_the_power_of_a_node_that_people_work_on_is_left_alone() -> None:
+    """A technician switches a host off to swap a GPU: it must not be switched on under their hands."""
+    run = lost_and_out()
+    run.raise_on("n1", xid("79"))
+    run.end(only(run))
+    run.end(only(run), "failed", "jobs do not go")
+    assert run.incident().outcome == "handed_over"
+    assert confirm_lost(run) == (
+        "The power of n1 is left alone: people have it for inc-000001, and may have their hands in it."
+    )
+
+
+def test_the_power_of_a_node_that_a_person_took_out_is_left_alone() -> None:
+    run = lost_and_out()
+    run.say(events.OperatorActed("cordon", "n1", "kim", "new DIMMs"))
+    run.end(only(run))
+    assert confirm_lost(run).startswith("The power of n1 is left alone: a person took it out (inc-000001)")
+
+
+def test_the_power_of_a_node_that_somebody_else_holds_is_left_alone() -> None:
+    run = lost_and_out()
+    run.say(events.ScheduleObserved("n1", False, "", "maintenance by hand", [], run.now))
+    assert confirm_lost(run).startswith("The power of n1 is left alone: somebody else holds it (maintenance by hand)")
+
+
+def test_a_node_that_refused_to_be_rebooted_is_not_power_cycled_over_its_head() -> None:
+    run = run_of(Verb.CORDON, Verb.DRAIN, Verb.REBOOT, Verb.POWER_CYCLE)
+    (book, *others) = run.rules.playbooks
+    steps = tuple(replace(each, on_failure="power_cycle") if each.verb is Verb.REBOOT else each for each in book.steps)
+    run.rules = replace(run.rules, playbooks=(replace(book, steps=steps), *others))
+    run.raise_on("n1", xid("79"))
+    run.end(only(run))
+    run.end(only(run))
+    run.order_ended(only(run), "refused")
+    assert only(run).verb == "power_cycle"
+    assert refused(run) == "The power of n1 is not cut: it is not confirmed lost, and it refused to be rebooted: so"
+
+
 def test_power_is_not_cut_for_silence_alone() -> None:
     run = run_of(Verb.CORDON, Verb.POWER_CYCLE)
     lose(run)

@@ -35,6 +35,7 @@ from tests.support.redfish import (
     link,
     older_tree,
 )
+from tests.support.sushy import running_emulator
 
 SHORT_S = 0.6
 WARM = {"ResetType": "ForceRestart"}
@@ -431,3 +432,24 @@ async def test_evidence_of_managers_where_the_system_has_no_logs(host: Host) -> 
     }
     found = await power(host).evidence("n1")
     assert found["bmc/log-Sel.txt"] == "2026-01-01T00:00:00Z Critical CPU 1 machine check error\n"
+
+
+async def test_openstacks_emulator_is_switched_off_and_on(tmp_path: Path) -> None:
+    """It offers no PowerCycle, and answers 501 to it."""
+    with running_emulator(tmp_path / "emulator") as known:
+        account = Account(known.url, USER, known.password_file)
+        adapter = RedfishPower(Bmcs(named={"n1": account}), Access(known.ca_file))
+        assert (await adapter.look("n1")).power == "on"
+        with pytest.raises(Retryable, match=r"ForceOff was taken up .* n1 is switched on once it is off"):
+            await cycle(adapter, cold=True)
+        said = ""
+        async with asyncio.timeout(20.0):
+            while not said:
+                with contextlib.suppress(Retryable):
+                    said = await cycle(adapter, cold=True)
+        assert said == f"n1 was off: On was taken up by {known.url}."
+        assert (await adapter.evidence("n1"))["bmc/power.txt"].startswith("power: ")
+        async with asyncio.timeout(20.0):
+            while (await adapter.look("n1")).power != "on":  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert (await cycle(adapter)).startswith("ForceRestart was taken up")
