@@ -10,7 +10,17 @@ import re
 from collections.abc import Sequence
 
 from controller.errors import Permanent, Retryable
-from controller.power.redfish_documents import ROOT, Document, id_of, inner, link_in, links_in, objects_in, text_of
+from controller.power.redfish_documents import (
+    ROOT,
+    Document,
+    id_of,
+    inner,
+    link_in,
+    links_in,
+    objects_in,
+    own_link,
+    text_of,
+)
 from controller.power.redfish_talk import Talk
 
 MOST_QUESTIONS = 80
@@ -138,8 +148,7 @@ async def _entries(walk: Walk, path: str) -> Sequence[Document]:
     for _ in range(MOST_PAGES):
         page = await walk.get(path) if path else {}
         found += [entry for entry in objects_in(page, "Members") if len(entry) > 1]
-        following = page.get("Members@odata.nextLink")
-        path = following if isinstance(following, str) and following.startswith(ROOT) else ""
+        path = own_link({"@odata.id": page.get("Members@odata.nextLink")})
     return sorted(found, key=_when)[-MOST_ENTRIES:]
 
 

@@ -11,9 +11,13 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from controller.adapters import Power, PowerSeen
 from controller.cell import Cell
 from controller.events import BmcObserved, Logged, PresenceChanged
+
+log = structlog.get_logger()
 
 MOST_A_ROUND = 64
 """So many BMCs are asked in one round, those first that were not asked for longest: when the broker is gone and every
@@ -76,13 +80,22 @@ class PowerWatch:
 
     async def _look_at(self, node: str, turn: asyncio.Semaphore) -> None:
         async with turn:
-            seen = await self.power.look(node)
+            seen = await self._seen(node)
         before = self._looks.get(node)
         apart_s = self.interval_s
         if seen.power == "unknown" and before is not None:
             apart_s = min(before.apart_s * 2.0, MOST_APART_S)
         self._looks[node] = _Look(self.clock(), apart_s)
         await self._tell(node, seen)
+
+    async def _seen(self, node: str) -> PowerSeen:
+        """Return what the BMC says. An adapter that breaks must not take the controller along."""
+        try:
+            return await self.power.look(node)
+        except Exception as error:
+            log.exception("bmc.look_crashed", node=node)
+            said = f"{type(error).__name__}: {error}"
+            return PowerSeen("unknown", f"The BMC of {node} could not be asked: the adapter crashed: {said}")
 
     async def _tell(self, node: str, seen: PowerSeen) -> None:
         known = self.cell.belief.nodes.get(node)

@@ -19,6 +19,8 @@ from controller.power.watch import MOST_A_ROUND, MOST_APART_S, PowerWatch
 from controller.store.sqlite import SqliteLog
 from tests.support.open_cell import Clock
 
+BREAKS = "breaks"
+
 
 @dataclass
 class Bmcs(NoPower):
@@ -41,6 +43,8 @@ class Bmcs(NoPower):
         self.most_at_once = max(self.most_at_once, self.at_once)
         await (self.released.wait() if node in self.hang else asyncio.sleep(0))
         self.at_once -= 1
+        if self.says.get(node) == BREAKS:
+            raise ZeroDivisionError("oops")
         return PowerSeen(self.says.get(node, "on"), f"The BMC of {node} says so.")
 
 
@@ -147,6 +151,14 @@ async def test_a_node_that_falls_silent_is_looked_at_soon(bench: Bench) -> None:
         while bench.power("n7") != "on":  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     watching.cancel()
+
+
+async def test_an_adapter_that_breaks_is_no_end_of_the_controller(bench: Bench) -> None:
+    bench.bmcs.says["n1"] = BREAKS
+    await bench.lose("n1", "n2")
+    await bench.watch.look()
+    assert (bench.power("n1"), bench.power("n2")) == ("unknown", "on")
+    assert "the adapter crashed: ZeroDivisionError: oops" in bench.cell.belief.nodes["n1"].power_because
 
 
 async def test_without_an_adapter_nothing_is_told(bench: Bench) -> None:
