@@ -1,7 +1,7 @@
 """Durable events a second of one controller: broker → validated → committed → acknowledged to the node.
 
 Beside the two things that it cannot outrun, in the same run: what the broker hands to a bare client that acknowledges
-and forgets, and what SQLite commits of the same rows in batches of the same size.
+and forgets, and what SQLite and PostgreSQL commit of such rows in batches of the same size.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import aiomqtt
 from benchmarks.bench_cell import BenchCell, bench_cell
 from benchmarks.fleet_traffic import CELL, fault, level, node_name, online, raised
 from benchmarks.report import Row, publish
+from benchmarks.store import bare_postgresql
 from checks.finding import Verdict
 from cli.broker import CONTROLLER
+from tests.support.postgres import PASSWORD, running_postgres
 from wire import topics
 from wire.topics import Channel
 
@@ -109,13 +111,9 @@ def bare_commits_per_s(folder: Path, log: Path, batch: int) -> float:
 
 
 async def measure(events: int, folder: Path) -> list[Row]:
-    """Return the figures."""
+    """Return the figures of a controller on SQLite, and of the bare client."""
     async with bench_cell(folder) as cell:
-        await asyncio.to_thread(cell.start)
-        await asyncio.to_thread(_introduce, cell)
-        took = await asyncio.to_thread(flood, cell, events)
-        cpu, resident = cell.usage()
-        await asyncio.to_thread(cell.stop)
+        took, cpu, resident = await asyncio.to_thread(_taken_in, cell, events)
         bare = await asyncio.to_thread(bare_client_s, cell, events)
     log = folder / "controller" / "events.sqlite"
     commits = bare_commits_per_s(folder, log, batch=500)
@@ -128,6 +126,33 @@ async def measure(events: int, folder: Path) -> list[Row]:
         Row("controller's CPU an event", 1e6 * cpu / events, "µs"),
         Row("controller's memory", resident, "MiB"),
     ]
+
+
+async def measure_on_postgresql(events: int, folder: Path) -> list[Row]:
+    """Return the figures of a controller on PostgreSQL."""
+    secret = folder / "secret"
+    with running_postgres() as postgres:
+        server = postgres.new_database()
+        settings = f'[store]\nurl = "{server.url}"\npassword_file = "{secret}"\n'
+        async with bench_cell(folder, settings) as cell:
+            took, cpu, _ = await asyncio.to_thread(_taken_in, cell, events)
+        commits = await asyncio.to_thread(bare_postgresql, server, 500)
+    return [
+        Row("durable events on PostgreSQL", events / took, "1/s", "≥ 10,000"),
+        Row("bare PostgreSQL, 500 rows a commit", commits, "1/s"),
+        Row("controller's CPU an event on PostgreSQL", 1e6 * cpu / events, "µs"),
+    ]
+
+
+def _taken_in(cell: BenchCell, events: int) -> tuple[float, float, float]:
+    """Return how long the events took, what CPU they cost, and the memory then."""
+    cell.start()
+    _introduce(cell)
+    before = cell.usage()[0]
+    took = flood(cell, events)
+    cpu, resident = cell.usage()
+    cell.stop()
+    return took, cpu - before, resident
 
 
 def _introduce(cell: BenchCell) -> None:
@@ -153,8 +178,13 @@ def main() -> None:
         asyncio.run(_bare_client(int(port), password, int(events)))
         return
     with tempfile.TemporaryDirectory(prefix="fleetmend-ingest-") as folder:
-        rows = asyncio.run(measure(arguments.events, Path(folder)))
-    publish("ingest", rows, about=f"{arguments.events:,} events of {NODES:,} nodes to one controller on SQLite")
+        sqlite, postgresql = Path(folder) / "sqlite", Path(folder) / "postgresql"
+        sqlite.mkdir()
+        postgresql.mkdir()
+        (postgresql / "secret").write_text(PASSWORD)
+        rows = asyncio.run(measure(arguments.events, sqlite))
+        rows += asyncio.run(measure_on_postgresql(arguments.events, postgresql))
+    publish("ingest", rows, about=f"{arguments.events:,} events of {NODES:,} nodes to one controller")
 
 
 if __name__ == "__main__":

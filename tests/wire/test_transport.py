@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -131,6 +132,45 @@ async def test_nothing_is_lost_when_the_consumer_is_killed_before_it_acknowledge
     await consumer.wait()
 
     assert {str(number) for number in range(2000)} == set(journal.read_text().split())
+
+
+@pytest.mark.parametrize("version", [3, 5])
+async def test_a_backlog_is_read_past_paho_and_in_order(broker: Mosquitto, version: int) -> None:
+    async with listening(settings(broker, version=version), EVENTS) as controller:
+        connection = controller.transport._connection
+        assert connection is not None
+        by_paho: list[bytes] = []
+        before = connection._paho.on_message
+
+        def count(*arguments: Any) -> None:
+            by_paho.append(arguments[2].payload)
+            assert before is not None
+            before(*arguments)
+
+        connection._paho.on_message = count
+        async with listening(settings(broker, "n1", version=version)) as node:
+            loop, sock = asyncio.get_running_loop(), connection._paho.socket()
+            assert sock is not None
+            loop.remove_reader(sock)
+            await asyncio.gather(*(node.transport.publish(topic("n1"), b"%d" % number) for number in range(500)))
+            loop.add_reader(sock, connection._read)
+            await until(lambda: len(controller.heard) == 500)
+
+    assert controller.payloads() == [b"%d" % number for number in range(500)]
+    assert 0 < len(by_paho) < 50
+    assert controller.connections == 1
+
+
+async def test_what_is_told_is_heard_and_without_a_connection_it_is_not_said(broker: Mosquitto) -> None:
+    async with listening(settings(broker), EVENTS) as controller, listening(settings(broker, "n1")) as node:
+        for number in range(3):
+            node.transport.tell(topic("n1"), b"%d" % number)
+        await until(lambda: len(controller.heard) == 3)
+        await kill(broker)
+        await until(lambda: not node.transport.connected)
+        node.transport.tell(topic("n1"), b"to nobody")
+
+    assert controller.payloads() == [b"0", b"1", b"2"]
 
 
 async def test_a_publish_that_the_broker_refuses_raises_with_the_reason(broker: Mosquitto) -> None:
