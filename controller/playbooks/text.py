@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from controller.policy.playbook import (
-    BY_SCHEDULER,
-    HAND_OVER,
-    REPAIRS,
-    Answers,
-    Clears,
-    Mode,
-    OnReturn,
-    Playbook,
-    Retry,
-    Step,
-    Verb,
-)
+from controller.policy.playbook import HAND_OVER, REPAIRS, Answers, Clears, Mode, OnReturn, Playbook, Retry, Step, Verb
 from controller.policy.verb_effects import attempts_of
 
 _MODES = {
@@ -80,9 +68,8 @@ def say_step(step: Step) -> str:
         **given,
         "jobs": _DRAINS.get(given.get("jobs", ""), ""),
         "for": say_span(float(given.get("for_s", 0.0))),
-        "by": " by the scheduler" if given.get("by") == BY_SCHEDULER else "",
     }
-    return _SAYS[step.verb].format_map(words)
+    return _SAYS[step.verb].format_map(words) + _REBOOTERS.get(given.get("by", ""), "")
 
 
 _SAYS = {
@@ -91,7 +78,7 @@ _SAYS = {
     Verb.COLLECT: "gather evidence for the ticket",
     Verb.RESTART_SERVICE: "restart {service}",
     Verb.RESET_GPU: "reset the GPU",
-    Verb.REBOOT: "reboot the node{by}",
+    Verb.REBOOT: "reboot the node",
     Verb.POWER_CYCLE: "switch the node off and on by its BMC",
     Verb.WAIT: "wait {for}",
     Verb.APPROVE: "ask a person: {question}",
@@ -101,6 +88,7 @@ _SAYS = {
     Verb.TICKET: "open a ticket for the {team} team",
     Verb.PAGE: "page the on-call engineer, severity {severity}",
 }
+_REBOOTERS = {"scheduler": " by the scheduler"}
 _DRAINS = {
     "wait": "wait until the running jobs have ended",
     "requeue": "put the running jobs back into the queue",
