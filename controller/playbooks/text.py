@@ -82,7 +82,7 @@ def say_step(step: Step) -> str:
         "where": ", those of the sick GPU alone" if given.get("scope") == DEVICE else "",
         "for": say_span(float(given.get("for_s", 0.0))),
     }
-    return _SAYS[step.verb].format_map(words)
+    return _SAYS[step.verb].format_map(words) + _REBOOTERS.get(given.get("by", ""), "")
 
 
 _SAYS = {
@@ -102,6 +102,7 @@ _SAYS = {
     Verb.TICKET: "open a ticket for the {team} team",
     Verb.PAGE: "page the on-call engineer, severity {severity}",
 }
+_REBOOTERS = {"scheduler": " by the scheduler"}
 _DRAINS = {
     "wait": "wait until the running jobs have ended",
     "requeue": "put the running jobs back into the queue",

@@ -41,7 +41,12 @@ CLOSED_UNANSWERED = "Zero Bytes were transmitted"
 """slurmctld hung up without a word: it ended just then, or could not read who asks. Source: seen in 22.05, with a munge
 key that is not the cluster's."""
 
-KEY_HINT = "if that goes on, this host's munge key is not slurmctld's: compare by `munge -n | ssh SLURMCTLD unmunge`"
+NOT_KNOWN = "Protocol authentication error"
+"""What 24.11 says for the same key. Source: seen there."""
+
+KEY_HINT = (
+    "this host's munge key is not slurmctld's, or its clock is wrong: compare by `munge -n | ssh SLURMCTLD unmunge`"
+)
 
 
 class HalfWritten(ValueError):
@@ -56,7 +61,9 @@ def failure(sentence: str, words: str) -> Retryable | Permanent:
         words: all that Slurm said about it.
     """
     if CLOSED_UNANSWERED in words:
-        return Retryable(f"{sentence}; {KEY_HINT}", after_s=RETRY_AFTER_S)
+        return Retryable(f"{sentence}; if that goes on, {KEY_HINT}", after_s=RETRY_AFTER_S)
+    if NOT_KNOWN in words:
+        return Permanent(f"{sentence}; {KEY_HINT}")
     if any(text in words for text in PASSING):
         return Retryable(sentence, after_s=RETRY_AFTER_S)
     if any(text in words for text in NOT_ALLOWED):

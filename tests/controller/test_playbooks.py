@@ -649,3 +649,9 @@ def test_the_wait_is_said_in_words() -> None:
     text = GOOD.replace("attempts: 2}", "attempts: 2, retry_after: 1m, back_off: 3, retry_at_most: 10m}")
     said = "2 attempts with 1 min between, each next 3 times as long, at most 10 min"
     assert said in render(parse(text.encode(), file="x.yaml"))
+
+
+def test_who_reboots_the_node_is_said() -> None:
+    book = parse(GOOD.replace("reboot: {", "reboot: {by: scheduler, ").encode(), file="f")
+    assert next(step.parameters for step in book.steps if step.verb is Verb.REBOOT) == {"by": "scheduler"}
+    assert "| reboot | reboot the node by the scheduler |" in describe(book)

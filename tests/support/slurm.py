@@ -169,12 +169,16 @@ class SlurmCluster:
         """Return how often slurmd was told to reboot a node."""
         return (self.directory / "reboots").read_text().split().count(node)
 
-    def come_back(self, node: str) -> None:
-        """Have a node come back from a reboot: its slurmd is another one, and says that it booted."""
+    def come_back(self, node: str, *, after_s: float = 1.1) -> None:
+        """Have a node come back from a reboot: its slurmd is another one, and says that it booted.
+
+        Args:
+            after_s: of a reboot that Slurm was not told of: at least two seconds, or 24.11 takes it for one for ever.
+        """
         before = self._started(node)
         self.kill_node(node)
         # slurmctld compares times in seconds, and takes a boot within the second of the request for an older one.
-        time.sleep(1.1)
+        time.sleep(after_s)
         self.start_node(node, "-b")
         self.until(f"{node} has registered anew", lambda: self._started(node) not in {before, "None"})
 

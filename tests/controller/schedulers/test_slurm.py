@@ -378,7 +378,7 @@ async def test_a_form_is_not_chosen_while_slurm_is_away(programs: Programs) -> N
 
 async def test_our_hold_outlives_a_reboot(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
     await slurm.cordon("n4", hold)
-    cluster.come_back("n4")
+    cluster.come_back("n4", after_s=2.0)
 
     assert (await slurm.observe())["n4"] == NodeSchedule(False, held_by="inc-000007", responding=True)
 
@@ -389,7 +389,7 @@ async def test_our_hold_outlives_a_reboot(cluster: SlurmCluster, slurm: SlurmSch
 async def test_a_node_that_slurm_set_down_after_a_reboot_is_not_ours_to_take(
     cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
 ) -> None:
-    cluster.come_back("n4")
+    cluster.come_back("n4", after_s=2.0)
 
     with pytest.raises(Refused, match=r"Node unexpectedly rebooted|DOWN, without a reason"):
         await slurm.cordon("n4", hold)

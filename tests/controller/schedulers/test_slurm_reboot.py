@@ -9,6 +9,7 @@ import pytest
 from controller.adapters import Hold, NodeSchedule, Rebooting
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers.slurm import SlurmScheduler
+from controller.schedulers.slurm_text import TextReader
 from tests.support.slurm import SlurmCluster, needs_slurm
 from tests.support.slurm_in_front import Programs
 
@@ -71,7 +72,7 @@ async def test_no_reboot_waits_in_slurm_for_a_job_to_end(
 async def test_no_reboot_waits_in_slurm_for_a_daemon_to_come_back(
     cluster: SlurmCluster, programs: Programs, first: Hold
 ) -> None:
-    slurm = programs.slurm()
+    slurm = SlurmScheduler(replace(programs.found_first(), reader=TextReader()))
     await slurm.cordon("n2", first)
     programs.put("scontrol", '"$REAL" "$@" | sed "s/State=IDLE+DRAIN /State=IDLE+DRAIN+NOT_RESPONDING /"')
 
