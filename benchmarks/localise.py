@@ -144,7 +144,11 @@ def _count(kinds: Iterable[str], wanted: frozenset[str]) -> int:
 
 def false_rate(swept: Sequence[Swept]) -> float:
     """Return the false accusations per node and sweep, those of switches and uplinks included."""
-    return sum(each.accused + each.blamed for each in swept) / sum(each.size for each in swept)
+    return sum(each.accused + each.blamed for each in swept) / max(1, sum(each.size for each in swept))
+
+
+def _at_node(swept: Sequence[Swept]) -> list[Swept]:
+    return [each for each in swept if each.faults and OF_NODES.issuperset(each.faults)]
 
 
 def rows_of(what: str, swept: Sequence[Swept], *, aims: bool = False) -> Iterator[Row]:
@@ -178,6 +182,7 @@ def _main_rows(swept: Sequence[Swept]) -> Iterator[Row]:
 
 def _baseline_rows(pool: ProcessPoolExecutor, seeds: range, ours: Sequence[Swept]) -> Iterator[Row]:
     yield Row("ours: found, of faults at a node", 100 * recall(ours, OF_NODES), "%")
+    yield Row("ours: false accusations there", 100 * false_rate(_at_node(ours)), "%")
     for name, method in (
         ("DLRover's two rounds", dlrover),
         ("CHS's random pairs", health_scanner),
@@ -187,8 +192,7 @@ def _baseline_rows(pool: ProcessPoolExecutor, seeds: range, ours: Sequence[Swept
         if swept:
             limited = f" (up to {PAIRED} nodes)" if method is exhaustive else ""
             yield Row(f"{name}{limited}: found, of faults at a node", 100 * recall(swept, OF_NODES), "%")
-            at_node = [each for each in swept if OF_NODES.issuperset(each.faults)]
-            yield Row(f"{name}{limited}: false accusations there", 100 * false_rate(at_node), "%")
+            yield Row(f"{name}{limited}: false accusations there", 100 * false_rate(_at_node(swept)), "%")
             yield from rows_of(f"{name}{limited}", swept)
 
 

@@ -155,7 +155,8 @@ class Inquiry:
 
     def _has_no_near(self, live: list[str]) -> bool:
         """Return whether partners would be in other units only, so that more than the suspects is tried with them."""
-        return self.evidence.fabric.units[self.evidence.unit_of[live[0]]].nodes == tuple(live)
+        unit = self.evidence.fabric.units[self.evidence.unit_of[live[0]]]
+        return set(unit.nodes) - self.left - self.evidence.condemned <= set(live)
 
     def _is_decided(self, node: str) -> bool:
         score, limits = self.scores.get(node, Score()), self.evidence.state.limits

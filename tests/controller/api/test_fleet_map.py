@@ -10,8 +10,8 @@ from checks.finding import Action, Finding, Verdict
 from controller import events
 from controller.api import rows
 from controller.policy import folding
-from controller.policy.belief import Belief, by_health
-from controller.policy.node_belief import health
+from controller.policy.belief import Belief
+from controller.policy.node_belief import by_health, health
 from controller.web.fleet_map import MAX_TILES, fleet_view
 
 NODES = MAX_TILES + 100

@@ -238,6 +238,22 @@ def test_nodes_behind_a_bad_leaf_are_cleared_on_their_other_rails() -> None:
     assert said.cleared == state.fabric.nodes
 
 
+def test_a_bad_leaf_of_a_small_unit_is_no_bad_nodes_though_one_of_them_left() -> None:
+    """Its partners are all in other units, so each of its nodes is slow with every one of them."""
+    made = Network(48, 4, 4, rail_optimised=False, routes_are_fixed=True, dice=random.Random(5), noise=QUIET)
+    made.faults = (Fault("leaf", 0.5, unit=4),)
+    state, step = advance(begin(made.seen(), seed="s"))
+    state, step = advance(state, Departed("n19", "a job came"))
+    for group in state.waiting:
+        state, step = advance(state, made.run(group.number, group.nodes))
+    while isinstance(step, Run):
+        for group in step.groups:
+            state, step = advance(state, made.run(group.number, group.nodes))
+    assert [(verdict.kind, verdict.parts) for verdict in step.verdicts] == [(Kind.SWITCH, ("leaf-4",))]
+    assert set(step.untested) == {"n16", "n17", "n18", "n19"}
+    assert step.untested["n16"] == "all its ways lead over leaf-4, which is to be mended first"
+
+
 # --- many suspects ---------------------------------------------------------------------------------------------------
 
 
