@@ -24,7 +24,7 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/lint-imports --no-logo
-	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* .ci/run; \
+	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* examples/* systemd/fleetmend-hold .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
 
 bench: environment  ## Measure accuracy, latency, intake, store, scale, cost, hangs, Kubernetes; writes benchmarks/results

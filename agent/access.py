@@ -72,7 +72,8 @@ def _why_unreadable(path: Path) -> str:
     return ""
 
 
-def _why_no_authority(path: Path) -> str:
+def why_no_authority(path: Path) -> str:
+    """Return what is wrong with a file of certificates, empty when nothing is."""
     try:
         read_file(path, most_bytes=1)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
@@ -99,7 +100,7 @@ class Broker(Section, frozen=True):
             ?v=3 speaks MQTT 3.1.1, ?dots=tilde writes ~ for dots (docs/how-to/clustered-broker.md).
     """
 
-    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": _why_no_authority}
+    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": why_no_authority}
 
     url: str | tuple[str, ...]
     username: str = ""

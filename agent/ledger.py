@@ -30,13 +30,14 @@ class Entry:
     """One order.
 
     Attributes:
+        action: a word that need not be one of this version's: what a newer one wrote must not be forgotten by it.
         boot_id: the boot in which it was begun.
         started_at, ended_at: Unix time; `ended_at` is 0 while it is under way.
         outcome: as in OrderEnded; empty while it is under way.
     """
 
     order_id: str
-    action: OrderAction
+    action: str
     boot_id: str
     started_at: float
     expires_at: float
@@ -118,7 +119,7 @@ def load(state: Mapping[str, Any]) -> Ledger:
 
 
 def _after_stop(entry: Entry, boot_id: str, now: float) -> OrderEnded:
-    if entry.action is OrderAction.REBOOT and entry.boot_id != boot_id:
+    if entry.action == OrderAction.REBOOT and entry.boot_id != boot_id:
         because = f"the node rebooted: boot {entry.boot_id} became {boot_id}"
         return OrderEnded(entry.order_id, "done", because, entry.started_at, now)
     return OrderEnded(entry.order_id, "failed", "the agent stopped while carrying it out", entry.started_at, now)

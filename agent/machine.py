@@ -17,10 +17,16 @@ class ActionRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How it ended. `evidence`: name → text."""
+    """How it ended.
+
+    Attributes:
+        evidence: name → text.
+        gpus: UUIDs of the GPUs that were reset by it.
+    """
 
     because: str
     evidence: dict[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
 
 
 class Machine(Protocol):
@@ -32,16 +38,39 @@ class Machine(Protocol):
         """Return the kernel's boot id: another one means another boot."""
         ...
 
-    async def reset_gpu(self, device: str) -> Done:
-        """Reset the GPU with this UUID."""
+    async def reset_gpu(self, device: str, *, neighbours: bool = False) -> Done:
+        """Reset the GPU with this UUID.
+
+        Args:
+            neighbours: the GPUs that can only be reset together with it may be, too, when nobody uses them.
+        """
         ...
 
     async def restart_service(self, service: str) -> Done:
         """Restart a systemd unit."""
         ...
 
-    async def reboot(self) -> Done:
-        """Begin a reboot; the agent is ended by it."""
+    async def reload_driver(self) -> Done:
+        """Unload the driver of the GPUs and load it again."""
+        ...
+
+    async def reboot(self, *, force: bool = False) -> Done:
+        """Begin a reboot; the agent is ended by it.
+
+        Args:
+            force: where services cannot be ended in order, the host goes down without.
+        """
+        ...
+
+    async def recover(self) -> str:
+        """Bring back what an earlier process took away for a repair and did not live to bring back.
+
+        Returns:
+            a sentence, empty when there was nothing.
+
+        Raises:
+            ActionFailed: not all of it came back.
+        """
         ...
 
     async def inject_fault(self, fault: str, *, device: str, parameters: dict[str, str]) -> Done:

@@ -14,13 +14,17 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from agent import boots
+from agent.bundles.keeper import Keeper, Whose
 from agent.clock import Clock
 from agent.desk import Desk
+from agent.hold_flag import FOLDER, OURS, HoldFlag
+from agent.holding import Holding
 from agent.node import Node, node_of
 from agent.orders import Orders, Rules
 from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscriptions
@@ -34,7 +38,8 @@ from checks.check import Check
 from checks.readings import LastEnd
 from checks.registry import CHECKS
 from wire.logs import configure_logging
-from wire.messages import AgentStarted, NodeFacts
+from wire.messages import AgentStarted, EvidenceEnded, NodeFacts
+from wire.orders import OrderAction
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -75,6 +80,8 @@ class Agent:
     readiness: Readiness
     clock: Clock
     observer: Observer
+    bundles: Keeper
+    holding: Holding | None = None
 
     async def run(self, ending: Ending) -> None:
         """Work until the end is wanted, then stop in order.
@@ -86,6 +93,7 @@ class Agent:
         working = asyncio.create_task(self._work(), name="working")
         waiting = asyncio.create_task(ending.wanted.wait(), name="waiting for the end")
         try:
+            self.bundles.start()
             self.readiness.tell(READY)
             done, _ = await asyncio.wait({publishing, working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -103,6 +111,9 @@ class Agent:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.orders.recover())
+            if self.holding is not None:
+                tasks.create_task(self.holding.watch())
             tasks.create_task(self.runner.run())
             tasks.create_task(self._tell_first_look())
             tasks.create_task(self._feed_watchdog())
@@ -140,6 +151,15 @@ def assemble(
         last_end=last_end,
         clock=clock,
     )
+    holding = _holding(settings, node, runner, clock=clock)
+    bundles = Keeper(
+        settings.state_directory / "evidence",
+        settings.evidence,
+        Whose(settings.node, boot_id, version, node.machine.simulated),
+        tell=partial(_tell_ended, node, desk, bell),
+        clock=clock,
+        inventory=settings.approved_inventory,
+    )
     orders = Orders(
         _rules(settings),
         machine=node.machine,
@@ -148,6 +168,8 @@ def assemble(
         journal=node.outbox,
         notify=bell.ring,
         clock=clock,
+        holding=holding,
+        bundles=bundles,
     )
     attendance = Attendance(Identity(settings.cell, settings.node, boot_id), clock)
     publisher = Publisher(
@@ -160,7 +182,19 @@ def assemble(
         clock=clock,
     )
     bell.answer = publisher.notify
-    return Agent(node, runner, orders, publisher, readiness, clock, observer)
+    if holding is not None:
+        holding.publish = publisher.publish_status
+    return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles, holding)
+
+
+def _holding(settings: Settings, node: Node, runner: Runner, *, clock: Clock) -> Holding | None:
+    """Return what holds the node where a controller may order it, `None` on a node that a scheduler holds."""
+    if not settings.orders_allowed & {OrderAction.HOLD, OrderAction.RELEASE}:
+        return None
+    flag = HoldFlag(node.root / FOLDER, settings.state_directory / OURS, boot_id=node.machine.boot_id)
+    holding = Holding(flag, node.targets, runner, node.forget_gpus, clock)
+    runner.hold = holding.level
+    return holding
 
 
 def announce(node: Node, boot_id: str, *, version: str, clock: Clock) -> tuple[LastEnd | None, int]:
@@ -214,6 +248,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML")
     parser.add_argument("--check", action="store_true", help="only say whether the configuration is valid")
     return parser.parse_args(arguments)
+
+
+def _tell_ended(node: Node, desk: Desk, bell: Doorbell, ended: EvidenceEnded) -> None:
+    desk.note_event(node.outbox.put(ended, ended.observed_at))
+    bell.ring()
 
 
 def _observer(settings: Settings, boot_id: str, *, now: float) -> Observer:

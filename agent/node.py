@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from agent.desk import last_sequence
+from agent.hold_targets import NoTargets, Targets
 from agent.host_machine import HostMachine
 from agent.machine import Machine
 from agent.manifest_file import Approved
@@ -35,7 +36,8 @@ class Node:
 
     Attributes:
         serial: of the chassis, empty when unknown.
-        root: below which a crash leaves its traces.
+        root: below which a crash leaves its traces, and flags keep work away.
+        targets: are told when the node is held.
     """
 
     machine: Machine
@@ -44,6 +46,13 @@ class Node:
     kernel_log: StreamedSource
     serial: str = ""
     root: Path = Path("/")
+    targets: Targets = field(default_factory=NoTargets)
+
+    async def forget_gpus(self) -> None:
+        """Make the next reading of NVML remember nothing of the ones before."""
+        for source in self.sources:
+            if isinstance(source, NvmlSource):
+                await source.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +99,14 @@ def _host(settings: Settings, programs: Sequence[Program]) -> Node:
     surroundings = Surroundings(shelf, approved=approved, redfish=settings.redfish.access())
     sources = make_sources(surroundings, settings.timings())
     let_go = [source.let_go for source in sources if isinstance(source, NvmlSource)]
+    machine = HostMachine(*let_go, keeper=outbox, accept_userspace_records=log.accept_userspace_records)
     return Node(
-        machine=HostMachine(*let_go, accept_userspace_records=log.accept_userspace_records),
+        machine=machine,
         outbox=outbox,
         sources=(*sources, *site_sources(programs, surroundings)),
         kernel_log=KernelLogSource(lambda: DeviceReader(log.path), after_sequence=last_sequence(outbox, boot_id)),
         serial=_serial(),
+        targets=machine.targets,
     )
 
 

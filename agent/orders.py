@@ -1,15 +1,15 @@
 """What the node may do to itself: only signed, unexpired, never-seen-before orders on its own allow-list.
 
-An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time, and its outcome goes
-through the outbox like every other event. What is not signed by a trusted key, or is for another node, is counted and
-dropped without an answer.
+An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time (holds beside it), and its
+outcome goes through the outbox like every other event. What is not signed by a trusted key, or is for another node, is
+counted and dropped without an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Protocol, assert_never
@@ -17,21 +17,36 @@ from typing import Any, Final, Protocol, assert_never
 import structlog
 
 from agent import ledger as ledgers
+from agent.bundles.keeper import Gatherer, NoBundles
 from agent.clock import Clock
 from agent.desk import Desk, Journal
 from agent.evidence import bound, contents, describe, report
+from agent.holding import Holding
 from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused, Done, Machine
 from agent.plain_text import plain
 from agent.sources.tool import Tool
 from checks.finding import Verdict
+from checks.gpu import count
+from checks.readings import NvmlReading
 from wire.messages import CheckLevel, Envelope, OrderEnded, Refused, SignedOrder, Status
-from wire.orders import Order, OrderAction, check_acceptable
+from wire.orders import Order, OrderAction, UnknownAction, check_acceptable
 
 log = structlog.get_logger()
 
 SIGNATURES: Final = "wire.signatures"
 """Imported at the first order: a node that never gets one does not carry the library for it."""
+
+NEIGHBOURS_TOO: Final = "reset"
+FORCED: Final = "when_stuck"
+"""What an order says in `neighbours` and in `force`; anything else is no."""
+
+HOLDS: Final = frozenset({OrderAction.HOLD, OrderAction.RELEASE})
+"""Carried out beside a repair: that one goes on for minutes must not keep a node in service, nor out of it."""
+
+NVML: Final = NvmlReading.SOURCE
+GPU_COUNT: Final = count.ID
+"""A check that NVML feeds: by it a fresh reading is asked for."""
 
 FLUSH_LIMIT_S: Final = 2.0
 FLUSH_LOOK_S: Final = 0.05
@@ -97,15 +112,19 @@ class Orders:
         journal: OrderJournal,
         notify: Callable[[], None],
         clock: Clock | None = None,
+        holding: Holding | None = None,
+        bundles: Gatherer | None = None,
     ) -> None:
         """Take up the ledger and tell of the orders that the last stop cut off; none of them is run again."""
         self.rejected = 0
         self._rules, self._machine, self._checks, self._desk = rules, machine, checks, desk
         self._journal, self._notify = journal, notify
+        self._holding = holding
         self._clock = clock or Clock()
+        self._bundles = bundles or NoBundles()
         self._boot_id = machine.boot_id()
         self._ledger = self._load()
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time, self._hold_in_turn = asyncio.Lock(), asyncio.Lock()
         self._waiting: dict[str, asyncio.Task[None]] = {}
         self._quiet_until = 0.0
         self._nvidia_smi = Tool(shutil.which("nvidia-smi") or "")
@@ -116,6 +135,9 @@ class Orders:
         """Take one order: refuse it, answer it from the ledger, or have it carried out. Returns before it is."""
         try:
             order = self._genuine(signed)
+        except UnknownAction as unknown:
+            self._refuse_unknown(unknown)
+            return
         except Refused as refusal:
             self._reject(str(refusal))
             return
@@ -126,6 +148,19 @@ class Orders:
             task = asyncio.create_task(self._obey(order), name=f"order {order.order_id}")
             self._waiting[order.order_id] = task
             task.add_done_callback(lambda _: self._waiting.pop(order.order_id, None))
+
+    async def recover(self) -> None:
+        """Have the machine bring back what a repair took away that its process did not survive; orders wait for it."""
+        async with self._one_at_a_time:
+            try:
+                said = await self._machine.recover()
+            except (ActionFailed, ActionRefused) as error:
+                log.error("repair.unfinished", because=str(error))
+            except Exception as error:
+                log.error("repair.unfinished", because=repr(error), exc_info=error)
+            else:
+                if said:
+                    log.warning("repair.recovered", because=said)
 
     async def idle(self) -> None:
         """Return when no order is under way."""
@@ -138,6 +173,7 @@ class Orders:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._bundles.close()
 
     def _load(self) -> Ledger:
         try:
@@ -159,6 +195,15 @@ class Orders:
             raise Refused(f"expired more than {ledgers.KEPT_S:.0f} s ago")
         return order
 
+    def _refuse_unknown(self, unknown: UnknownAction) -> None:
+        """Answer what only a newer version can do. Nothing is done about it, so it need not be remembered."""
+        order, now = unknown.order, self._clock.wall()
+        if order.node != self._rules.node or order.expires_at <= now:
+            self._reject(str(unknown))
+            return
+        log.warning("order.refused", order_id=order.order_id, action=order.action, because=str(unknown))
+        self._tell(OrderEnded(order.order_id, "refused", plain(str(unknown)), now, now))
+
     def _reject(self, because: str) -> None:
         self.rejected += 1
         now = self._clock.monotonic()
@@ -167,7 +212,7 @@ class Orders:
             log.warning("order.rejected", because=because[:500], rejected=self.rejected)
 
     async def _obey(self, order: Order) -> None:
-        async with self._one_at_a_time:
+        async with self._hold_in_turn if order.action in HOLDS else self._one_at_a_time:
             now = self._clock.wall()
             try:
                 check_acceptable(
@@ -209,19 +254,28 @@ class Orders:
             case OrderAction.RUN_CHECKS:
                 return await self._run_checks(order, started_at)
             case OrderAction.COLLECT:
-                return await self._collect()
+                return await self._collect(order)
             case OrderAction.RESTART_SERVICE:
                 return await self._machine.restart_service(order.parameters.get("service") or order.device)
             case OrderAction.RESET_GPU:
-                done = await self._machine.reset_gpu(order.device)
-                self._desk.device_was_reset(order.device)
-                return done
+                return await self._reset_gpu(order)
+            case OrderAction.RELOAD_DRIVER:
+                return await self._reload_driver()
             case OrderAction.REBOOT:
                 return await self._reboot(order, started_at)
+            case OrderAction.HOLD:
+                return await self._may_hold().hold(order)
+            case OrderAction.RELEASE:
+                return await self._may_hold().release(order)
             case OrderAction.INJECT_FAULT:
                 fault = order.parameters.get("fault", "")
                 return await self._machine.inject_fault(fault, device=order.device, parameters=order.parameters)
         assert_never(order.action)
+
+    def _may_hold(self) -> Holding:
+        if self._holding is None:
+            raise ActionRefused("this node does not hold itself")
+        return self._holding
 
     async def _run_checks(self, order: Order, started_at: float) -> Done:
         """Return the verdict of each check on fresh readings as evidence, under the check's id."""
@@ -239,12 +293,52 @@ class Orders:
         ]
         return Done(f"{len(verdicts)} checks on fresh readings: {'; '.join(bad) or 'all ok'}", verdicts)
 
-    async def _collect(self) -> Done:
+    async def _collect(self, order: Order) -> Done:
+        """Return the small summary; the large bundle is gathered before this ends, and sent after."""
         evidence = describe(self._checks.status(), self._checks.last_readings, self._checks.kernel_lines)
         if not self._machine.simulated:
             said = await report(self._nvidia_smi, "-q")
             evidence |= {"nvidia-smi.txt": said} if said else {}
-        return Done(f"collected {contents(evidence)}", evidence)
+        bundle = await self._bundles.gather(order, evidence)
+        because = f"collected {contents(evidence)}"
+        return Done(f"{because}; {bundle}" if bundle else because, evidence)
+
+    async def _reset_gpu(self, order: Order) -> Done:
+        neighbours = order.parameters.get("neighbours") == NEIGHBOURS_TOO
+        done = await self._machine.reset_gpu(order.device, neighbours=neighbours)
+        gpus = done.gpus or (order.device,)
+        for gpu in gpus:
+            self._desk.device_was_reset(gpu)
+        await self._see_answer(gpus)
+        return done
+
+    async def _reload_driver(self) -> Done:
+        known = self._checks.last_readings.get(NVML)
+        before = tuple(gpu.uuid for gpu in known.gpus if gpu.uuid) if known is not None else ()
+        done = await self._machine.reload_driver()
+        for gpu in before:
+            self._desk.device_was_reset(gpu)
+        await self._see_answer(before)
+        return done
+
+    async def _see_answer(self, gpus: Sequence[str]) -> None:
+        """Return when NVML tells of these GPUs on a reading that began just now.
+
+        Raises:
+            ActionFailed: it does not: whatever was said of the repair, it did not bring them back.
+        """
+        began = self._clock.monotonic()
+        await self._checks.run_checks((GPU_COUNT,))
+        reading = self._checks.last_readings.get(NVML)
+        if reading is None or reading.at_s < began:
+            raise ActionFailed("it went through, but NVML could not be asked afterwards")
+        if reading.failure:
+            raise ActionFailed(f"it went through, but NVML does not answer: {reading.failure} {reading.detail}".strip())
+        found = {gpu.uuid: gpu for gpu in reading.gpus if gpu.uuid and not gpu.lost}
+        if silent := [gpu for gpu in gpus if gpu not in found]:
+            raise ActionFailed(f"it went through, but {', '.join(silent)} does not answer NVML")
+        if ill := [gpu for gpu in gpus if found[gpu].reset_required]:
+            raise ActionFailed(f"it went through, but NVML says of {', '.join(ill)} that it needs a reset")
 
     async def _reboot(self, order: Order, started_at: float) -> Done:
         """Say that the node goes down, and begin to. The order stays open: the next boot ends it."""
@@ -253,7 +347,7 @@ class Orders:
         until = self._clock.monotonic() + FLUSH_LIMIT_S
         while self._journal.depth() and self._clock.monotonic() < until:
             await self._clock.sleep(FLUSH_LOOK_S)
-        return await self._machine.reboot()
+        return await self._machine.reboot(force=order.parameters.get("force") == FORCED)
 
     def _end(self, ended: OrderEnded) -> None:
         """The ledger first: were the answer first and the process killed, the next start would say something else."""

@@ -39,7 +39,7 @@ from checks.readings import (
     SourceState,
 )
 from checks.stocktaking import SOURCES, manifest_of
-from wire.messages import CheckLevel, NodeFacts, Status
+from wire.messages import CheckLevel, NodeFacts, NodeHold, Status
 
 log = structlog.get_logger()
 
@@ -59,6 +59,10 @@ LAST_RETRY_S: Final = 60.0
 OVERDUE_LOOK_S: Final = 1.0
 SETTLE_S: Final = 1.0
 """Between the readings that an order forces until hysteresis has settled."""
+
+
+def _no_hold() -> None:
+    """Return nothing: most nodes are held by a scheduler."""
 
 
 class Depth(Protocol):
@@ -113,6 +117,7 @@ class Runner:
     Attributes:
         records_ignored: kernel-log records that were not believed.
         first_look: set once every source has answered or is overdue.
+        hold: says who holds the node, where it holds itself.
     """
 
     def __init__(
@@ -134,6 +139,7 @@ class Runner:
             phase: gives a number in [0, 1) per source, so that a fleet that starts together does not read together.
         """
         self.records_ignored = 0
+        self.hold: Callable[[], NodeHold | None] = _no_hold
         self.first_look = asyncio.Event()
         self._parts_seen = asyncio.Event()
         self._desk, self._outbox, self._facts = desk, outbox, facts
@@ -193,6 +199,7 @@ class Runner:
             agent_started_at=self._started_at,
             observed_at=self._clock.wall(),
             measures=self._measures(),
+            hold=self.hold(),
         )
 
     def _measures(self) -> dict[str, float]:

@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from agent.access import Broker, Redfish, Rules, Section, TrustedKey
+from agent.access import Broker, Redfish, Rules, Section, TrustedKey, why_no_authority
+from agent.bundles.tools import NAMES
 from agent.small_file import NoToml, parse_toml, read_file
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
@@ -49,6 +50,11 @@ def _why_no_places(places: dict[str, str | list[str]]) -> str:
     kinds = [why_no_kind(kind) for kind in places]
     names = [name for each in places.values() for name in ([each] if isinstance(each, str) else each)]
     return "; ".join(filter(None, (*kinds, *map(why_no_place, names))))
+
+
+def _why_no_tools(names: frozenset[str]) -> str:
+    strange = sorted(names - NAMES)
+    return f"no such tool or file: {', '.join(strange)}; there are {', '.join(sorted(NAMES))}" if strange else ""
 
 
 class Source(Section, frozen=True, kw_only=True):
@@ -139,6 +145,30 @@ class Site(Section, frozen=True, kw_only=True):
             raise Wrong(f"deadline_s {self.deadline_s:g} is longer than interval_s {self.interval_s:g}")
         if not self.folder.is_absolute():
             raise Wrong(f"folder {self.folder} is not an absolute path")
+
+
+class Bundles(Section, frozen=True, kw_only=True):
+    """The large bundle of evidence, for a controller that gives leave to send one (docs/how-to/evidence.md).
+
+    Attributes:
+        most_bytes: of a packed bundle.
+        file_bytes: of one file in it.
+        keep_free_bytes: of the state disk, so much is left alone.
+        limit_s: gathering takes no longer, and no longer than the order lets it.
+        rate_bytes_per_s: it is sent no faster, so that a job's storage and network do not feel it.
+        left_out: tools and files that are not asked and not copied, by their names in docs/how-to/evidence.md.
+        ca_file: certificates in PEM that the receiver's is signed with; those that the system trusts when left out.
+    """
+
+    RULES: ClassVar[Rules] = {"left_out": _why_no_tools, "ca_file": why_no_authority}
+
+    most_bytes: Annotated[int, msgspec.Meta(ge=4 << 20, le=4 << 30)] = 256 << 20
+    file_bytes: Annotated[int, msgspec.Meta(ge=64 << 10)] = 64 << 20
+    keep_free_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1 << 30
+    limit_s: Annotated[float, msgspec.Meta(ge=30, le=3_600)] = 280
+    rate_bytes_per_s: Annotated[int, msgspec.Meta(ge=64 << 10)] = 8 << 20
+    left_out: frozenset[str] = frozenset()
+    ca_file: Path | None = None
 
 
 class CheckSettings(Section, frozen=True, kw_only=True):
@@ -259,6 +289,7 @@ class Settings(Watch, frozen=True, kw_only=True):
     orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
     trusted_keys: dict[str, TrustedKey] = msgspec.field(default_factory=dict)
     recording: Recording = Recording()
+    evidence: Bundles = Bundles()
     places: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ from agent.book import Book
 from agent.plain_text import plain
 from checks.finding import WORST_FIRST, Finding, FindingKey, Verdict
 from checks.readings import FabricReading, GpuReading, LldpReading, NvmlReading, RdmaReading
-from wire.messages import CheckLevel, NodeFacts, Status
+from wire.messages import CheckLevel, NodeFacts, NodeHold, Status
 from wire.places import LEAF, NVLINK_DOMAIN, UPLINK
 
 MAX_EVIDENCE_BYTES: Final = 65_536
@@ -48,6 +48,7 @@ def build_status(
     agent_started_at: float,
     observed_at: float,
     measures: Mapping[str, float] = NO_MEASURES,
+    hold: NodeHold | None = None,
 ) -> Status:
     """Return the whole level of the node at `observed_at` (Unix time)."""
     entries = [book.raised[key] for key in sorted(book.raised)]
@@ -61,6 +62,7 @@ def build_status(
         raised_at={text_of(entry.finding.key): entry.raised_at for entry in entries},
         last_event_seq=unsent.last_event_seq,
         measures=dict(measures),
+        hold=hold,
     )
 
 

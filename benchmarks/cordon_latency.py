@@ -23,6 +23,8 @@ from checks.finding import Verdict
 
 RATE_A_NODE = 0.03
 BURST = 200
+AT_ONCE = 10_000
+"""So many nodes are introduced together."""
 FAULT_SHARE = 0.02
 """Of the steady events; the others change no schedule."""
 
@@ -92,15 +94,17 @@ def cordoned_at(calls: Path) -> dict[str, float]:
 
 
 def introduce(cell: BenchCell, wire: Wire, nodes: int) -> None:
-    """Make the fleet known."""
-    for number in range(nodes):
-        wire.publish(*online(node_name(number)))
-        wire.publish(*level(node_name(number)), retain=True)
-    wire.flush()
-    end = time.monotonic() + 120
-    while cell.get("status")["counts"]["nodes"] < nodes:
-        assert time.monotonic() < end, "the fleet is not known"
-        time.sleep(0.2)
+    """Make the fleet known, a part at a time: all of a great one at once is more than the broker keeps for a client."""
+    for first in range(0, nodes, AT_ONCE):
+        upto = min(first + AT_ONCE, nodes)
+        for number in range(first, upto):
+            wire.publish(*online(node_name(number)), retain=True)
+            wire.publish(*level(node_name(number)), retain=True)
+        wire.flush()
+        end = time.monotonic() + 120
+        while cell.get("status")["counts"]["nodes"] < upto:
+            assert time.monotonic() < end, "the fleet is not known"
+            time.sleep(0.2)
 
 
 def steady(wire: Wire, nodes: int, seconds: float) -> dict[str, float]:

@@ -23,6 +23,7 @@ from benchmarks.report import Row, publish
 from checks.finding import Action, Finding, Verdict
 from checks.registry import CHECKS
 from controller.events import CheckLevelsChanged, Event, FindingRaised, Logged, NodeSeen, PresenceChanged
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.sections.store import StoreSection
 from controller.store.choosing import open_store
@@ -107,7 +108,7 @@ def fleet(nodes: int) -> Belief:
             PresenceChanged(name, "online", "the agent connected"),
             CheckLevelsChanged(name, levels),
         ):
-            belief.apply(Logged(belief.last_event_id + 1, 1.79e9, event))
+            folding.apply(belief, Logged(belief.last_event_id + 1, 1.79e9, event))
     return belief
 
 

@@ -110,8 +110,10 @@ def access_rules(cell: str) -> str:
 def configuration(directory: Path, port: int) -> str:
     """Return mosquitto.conf.
 
-    The queue of an absent client is bounded, far above the default, so that a controller that stays away for long
-    cannot fill the memory; what the broker refuses then stays in the outbox of its node. As root, Mosquitto would
+    The queue of a client is bounded, so that a controller that stays away for long cannot fill the memory; what the
+    broker refuses then stays in the outbox of its node. It holds what the broker has kept of 100,000 nodes, a level and
+    a presence each: a controller that starts cold is given all of it at once, and hears nothing of what has no room.
+    As root, Mosquitto would
     become the user `mosquitto`, who cannot read a directory of ours.
     """
     return f"""\
@@ -128,8 +130,8 @@ autosave_on_changes false
 persistent_client_expiration 7d
 
 max_inflight_messages 1000
-max_queued_messages 100000
-max_queued_bytes 268435456
+max_queued_messages 1000000
+max_queued_bytes 1073741824
 message_size_limit {MAX_BYTES}
 set_tcp_nodelay true
 

@@ -15,7 +15,17 @@ SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", 
 HOST_ORDERS = ("run_checks", "collect")
 """This very host is watched but never reset or rebooted by `fleetmend up`."""
 
-SIMULATED_ORDERS = ("run_checks", "collect", "restart_service", "reset_gpu", "reboot", "inject_fault")
+SIMULATED_ORDERS = (
+    "run_checks",
+    "collect",
+    "restart_service",
+    "reset_gpu",
+    "reload_driver",
+    "reboot",
+    "hold",
+    "release",
+    "inject_fault",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ def write_controller(plan: ControllerPlan, access: Access) -> Path:
             "http": {"host": plan.host, "port": plan.port},
             "budget": _budget(plan.budget),
             "scheduler": scheduler,
+            "evidence": {"where": "controller"},
             **({"playbooks": str(plan.playbooks.absolute())} if plan.playbooks else {}),
             **plan.more,
         },

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import http.client
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -86,6 +87,41 @@ class Client:
             Failed: unreachable, or the controller said no.
         """
         return self._ask("POST", path, "", body)
+
+    @contextlib.contextmanager
+    def open(self, *path: str, headers: Mapping[str, str] | None = None) -> Iterator[http.client.HTTPResponse]:
+        """Give the answer to a GET as it comes, from where the controller sends one, too.
+
+        Raises:
+            Failed: unreachable, or no.
+        """
+        target = f"{urlsplit(self.url).path.rstrip('/')}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
+        with self._opened(self._connection(), target, headers or {}) as answer:
+            if answer.status != http.client.TEMPORARY_REDIRECT:
+                yield answer
+                return
+            elsewhere = urlsplit(answer.headers.get("Location", ""))
+        kind = http.client.HTTPSConnection if elsewhere.scheme == "https" else http.client.HTTPConnection
+        connection = kind(elsewhere.hostname or "", elsewhere.port, timeout=self.timeout_s)
+        with self._opened(connection, f"{elsewhere.path}?{elsewhere.query}", headers or {}) as answer:
+            yield answer
+
+    @contextlib.contextmanager
+    def _opened(
+        self, connection: http.client.HTTPConnection, target: str, headers: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        try:
+            connection.request("GET", target, headers=dict(headers))
+            answer = connection.getresponse()
+            if answer.status >= 400 and answer.headers.get_content_type() == "application/json":
+                raise _failure(self.url, answer.status, json.loads(answer.read(65_536)))
+            if answer.status >= 400:
+                raise unreachable(self.url, f"HTTP {answer.status} from where the bundle lies")
+            yield answer
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise unreachable(self.url, _why(error)) from error
+        finally:
+            connection.close()
 
     def _ask(self, method: str, path: tuple[str, ...], query: str, body: object) -> Any:
         status, content = self._exchange(method, "/".join(quote(part, safe="") for part in path) + query, body)

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("cli.commands.nodes:node", "Show one node: findings, checks, incidents, timeline."),
     "incidents": ("cli.commands.incidents:incidents", "List incidents, newest first."),
     "incident": ("cli.commands.incidents:incident", "Show one incident: plan, reasons, timeline."),
+    "evidence": ("cli.commands.evidence:evidence", "List and get the bundles of evidence that nodes gathered."),
     "cordon": ("cli.commands.acts:cordon", "Take a node out of service until somebody returns it."),
     "uncordon": ("cli.commands.acts:uncordon", "Return a node to service at once and end every plan for it."),
     "pause": ("cli.commands.acts:pause", "Begin nothing disruptive: on a node, in a place, for a check, or anywhere."),

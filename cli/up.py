@@ -42,7 +42,7 @@ from controller.settings import SettingsError, load_more
 from wire.transport import BrokerAddress
 
 START_LIMIT_S = 60.0
-SCHEDULERS = ("none", "slurm", "kubernetes", "command")
+SCHEDULERS = ("none", "node", "slurm", "kubernetes", "command")
 
 
 class CannotStart(Exception):

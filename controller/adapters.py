@@ -40,7 +40,8 @@ class NodeSchedule:
     Attributes:
         schedulable: new work may be placed on it.
         held_by: incident id when we hold it, empty otherwise.
-        foreign_reason: why somebody else holds it, empty when nobody does.
+        foreign_reason: why somebody else holds it, empty when nobody does. Both may: a node that we hold can be in a
+            maintenance of somebody's, too.
         jobs: ids of the jobs on it now.
         responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
         said: what others find wrong with the node and tell through the scheduler; not what fleetmend told it.
@@ -93,6 +94,51 @@ class Scheduler(Protocol):
 
 
 @runtime_checkable
+class Rebooting(Protocol):
+    """A scheduler that can reboot nodes, by its own daemon on them."""
+
+    async def reboot(self, node: str, hold: Hold) -> str:
+        """Have a node rebooted that this incident holds, and return a sentence once that was taken up.
+
+        At most once for each `hold.key`; the node comes back held as before.
+
+        Raises:
+            Refused: the hold on the node is not ours, or its daemon does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a drain waits for.
+
+    Attributes:
+        because: a sentence for people.
+        until: Unix seconds until when its step is to last, whatever limit it has; 0 leaves it to that.
+    """
+
+    because: str
+    until: float = 0.0
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A scheduler that says what its drains wait for."""
+
+    def waits_for(self, node: str) -> Waiting:
+        """Return what the last step of a drain of this node left to be waited for. Asks nobody."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSeen:
+    """What a BMC says of its node. `power`: `on`, `off`, `unknown`, or empty where nobody could say."""
+
+    power: str
+    because: str = ""
+
+
+@runtime_checkable
 class PartialDrain(Protocol):
     """A scheduler that may know which jobs hold one device."""
 
@@ -110,11 +156,41 @@ class Power(Protocol):
     name: str
     repeatable: bool
 
-    async def cycle(self, node: str, *, key: str, fencing_token: int) -> str:
+    async def look(self, node: str) -> PowerSeen:
+        """Return whether a node has power. What cannot be asked is `unknown`, with the reason; it is no error."""
+        ...
+
+    async def cycle(self, node: str, *, key: str, fencing_token: int, cold: bool) -> str:
         """Have a node switched off and on, and return a sentence for the timeline once that was taken up.
 
+        A node that is off is switched on, whatever else was asked for.
+
+        Args:
+            cold: power must be gone in between; else a restart by the BMC is enough.
+
         Raises:
+            InDoubt: it was asked for, and nobody can say whether that was taken up.
             Refused: a guard said no.
+        """
+        ...
+
+    def is_half_done(self, key: str) -> bool:
+        """Return whether a node was switched off under this key and is not on again: no guard may leave it so."""
+        ...
+
+    async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:
+        """Go on with what an earlier controller asked for and did not see the end of, without switching anything off.
+
+        Raises:
+            InDoubt: the node has power; whether it was switched off and on before, nobody can say.
+        """
+        ...
+
+    async def evidence(self, node: str) -> dict[str, str]:
+        """Return what the BMC has to tell of a node that cannot speak for itself, name → text; nothing without a BMC.
+
+        Raises:
+            Retryable, Permanent: it cannot be asked.
         """
         ...
 
@@ -145,6 +221,7 @@ class RmaBundle:
         versions: of the node's software: `driver`, `kernel`, `agent`; and of the part, where known.
         incidents: of this part, oldest first, on whatever node it was.
         evidence: name → text, as it was collected.
+        bundles: where the large bundles of evidence are got from, which hold the vendor's own report.
     """
 
     because: str
@@ -159,6 +236,7 @@ class RmaBundle:
     versions: dict[str, str]
     incidents: list[PastIncident]
     evidence: dict[str, str]
+    bundles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from controller.events import Event, Logged, RulesLoaded, incident_of, kind_of, node_of
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.rollout import loaded
@@ -40,7 +41,7 @@ class _Pending:
     events: list[Event]
     receipts: list[Receipt]
     since: float
-    committed: asyncio.Future[list[Logged]]
+    then: Callable[[list[Logged]], None]
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Cell:
                 self.recall()
                 continue
             for entry in entries:
-                self.belief.apply(entry)
+                folding.apply(self.belief, entry)
 
     def load_rules(self) -> None:
         """Put it into the log when other rules decide from here on than before, and which playbooks are other ones."""
@@ -97,9 +98,16 @@ class Cell:
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
         """Queue events; the future ends when they are committed, with their log entries."""
         committed: asyncio.Future[list[Logged]] = asyncio.get_running_loop().create_future()
-        self._inbox.append(_Pending(events, receipts or [], self.clock(), committed))
-        self._came.set()
+        self.hand_in(events, receipts or [], lambda logged: None if committed.done() else committed.set_result(logged))
         return committed
+
+    def hand_in(self, events: list[Event], receipts: list[Receipt], then: Callable[[list[Logged]], None]) -> None:
+        """Queue events; `then` is called with their log entries once they are committed, and must not block or raise.
+
+        It is what `submit` is without its future, which costs more than all else that is done for an edge.
+        """
+        self._inbox.append(_Pending(events, receipts, self.clock(), then))
+        self._came.set()
 
     def lag_s(self, now: float) -> float:
         """Return how long the oldest thing waits that is not decided yet, or how long the last one did."""
@@ -145,15 +153,14 @@ class Cell:
         self._committing.set_result(None)
         self._last_lag_s = self.clock() - min((pending.since for pending in batch), default=now)
         for pending, believed in answers:
-            if not pending.committed.done():
-                pending.committed.set_result(believed)
+            pending.then(believed)
         for entry in entries:
             _tell(entry)
             self.act(entry)
 
     def _believe(self, event: Event, now: float) -> Logged:
         entry = Logged(self.belief.last_event_id + 1, now, event)
-        self.belief.apply(entry)
+        folding.apply(self.belief, entry)
         return entry
 
     def _decide(self, now: float) -> list[Logged]:

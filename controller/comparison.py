@@ -50,14 +50,14 @@ class Comparison:
             await self.compare()
 
     async def compare(self) -> None:
-        """Compare every group once; other work goes on between two groups."""
+        """Compare every group once; other work goes on between two parts of it."""
         for name, group in self.peers.comparisons():
             is_found = partial(self._stands, FindingKey(CHECK, DEVICE, name))
-            judged = self.peers.compare((name, group), self.clock(), is_found=is_found)
-            edges = [event for each in judged for event in self._edges(each)]
-            if edges:
-                await self.cell.submit(edges)
-            await asyncio.sleep(0)
+            for judged in self.peers.compare((name, group), self.clock(), is_found=is_found):
+                edges = [event for each in judged for event in self._edges(each)]
+                if edges:
+                    await self.cell.submit(edges)
+                await asyncio.sleep(0)
 
     def _stands(self, key: FindingKey, node: str) -> bool:
         known = self.cell.belief.nodes.get(node)

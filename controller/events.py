@@ -127,6 +127,42 @@ class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
     evidence: dict[str, str] = {}
 
 
+class EvidenceEnded(msgspec.Struct, frozen=True, tag="evidence.ended"):
+    """What became of a node's bundle of evidence: `sent` or `failed`, as the node says; `delayed`, as the controller
+    does that has no room for it now.
+
+    `incident_id` is empty when the incident that the node names is none of its own.
+    """
+
+    incident_id: str
+    node: str
+    upload: str
+    outcome: str
+    because: str
+    size_bytes: int = 0
+    sha256: str = ""
+
+
+class EvidenceStored(msgspec.Struct, frozen=True, tag="evidence.stored"):
+    """A bundle of evidence is whole and kept. `url`: where people get it."""
+
+    incident_id: str
+    node: str
+    upload: str
+    size_bytes: int
+    sha256: str
+    url: str
+
+
+class EvidenceRemoved(msgspec.Struct, frozen=True, tag="evidence.removed"):
+    """A bundle of evidence is there no more, and why."""
+
+    incident_id: str
+    node: str
+    upload: str
+    because: str
+
+
 # --- what schedulers and people say ----------------------------------------------------------------------------------
 
 
@@ -145,6 +181,18 @@ class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
     jobs: list[str]
     observed_at: float
     responding: bool | None = None
+
+
+class BmcObserved(msgspec.Struct, frozen=True, tag="bmc.observed"):
+    """What a BMC says of the power of a node whose agent is silent, whenever that changes.
+
+    `power`: `on`, `off`, or `unknown` when it could not be asked, which is no evidence of anything.
+    """
+
+    node: str
+    power: str
+    because: str
+    observed_at: float
 
 
 class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
@@ -278,8 +326,10 @@ class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
 
     Attributes:
         state: `delayed`: the same attempt is tried again at `retry_at`; `accepted`: it was taken up, and the node must
-            show it; `in_doubt`: nobody knows whether it was.
+            show it; `waiting`: it goes on, and `because` says what is waited for; `in_doubt`: nobody knows whether it
+            was.
         failures: how often this attempt failed so far.
+        until: the step lasts at least until then, whatever its limit, 0 when the limit holds.
     """
 
     incident_id: str
@@ -290,6 +340,7 @@ class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
     because: str
     failures: int = 0
     retry_at: float = 0.0
+    until: float = 0.0
 
 
 class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
@@ -377,6 +428,15 @@ class RolloutSettled(msgspec.Struct, frozen=True, tag="rollout.settled"):
     reason: Reason
 
 
+class LogRestored(msgspec.Struct, frozen=True, tag="log.restored"):
+    """The log up to here came from a backup: what happened after that is not in it.
+
+    `through`: the backup's last entry.
+    """
+
+    through: int
+
+
 Event = (
     NodeSeen
     | NodePlaced
@@ -391,7 +451,11 @@ Event = (
     | AgentStarted
     | PresenceChanged
     | OrderEnded
+    | EvidenceEnded
+    | EvidenceStored
+    | EvidenceRemoved
     | ScheduleObserved
+    | BmcObserved
     | OperatorActed
     | DrillStarted
     | IncidentOpened
@@ -408,6 +472,7 @@ Event = (
     | IncidentReleasing
     | IncidentAborted
     | IncidentClosed
+    | LogRestored
 )
 
 

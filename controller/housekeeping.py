@@ -36,6 +36,7 @@ class Housekeeping:
     size: StoreSize = field(default_factory=lambda: StoreSize(0, 0, 0, 0, 0.0))
     error: str = ""
     _forgot_at: float = 0.0
+    _looked_at: float = 0.0
 
     async def run(self, *, every_s: float = LOOK_EVERY_S) -> None:
         """Look at intervals until cancelled."""
@@ -46,8 +47,17 @@ class Housekeeping:
                 log.warning("housekeeping.delayed", because=str(error))
             await asyncio.sleep(every_s)
 
+    async def measure(self) -> None:
+        """Look at the log's size, unless that was just done; a controller that stands by shows it, too.
+
+        Raises:
+            StoreError: the log cannot be read now.
+        """
+        if self.clock() - self._looked_at >= LOOK_EVERY_S:
+            self.size, self._looked_at = await self.cell.log.size(), self.clock()
+
     async def _look(self) -> None:
-        self.size = await self.cell.log.size()
+        self.size, self._looked_at = await self.cell.log.size(), self.clock()
         if self._grown() >= self.settings.store.snapshot_every:
             await self.compact()
         if self.clock() - self._forgot_at >= FORGET_EVERY_S:

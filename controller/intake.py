@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import structlog
@@ -20,11 +21,11 @@ from controller import events
 from controller.cell import Cell
 from controller.lag import Hearing
 from controller.latest import Latest
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.log import Receipt
 from wire import messages, topics
-from wire.transport import NotPublished, Received, Transport
+from wire.transport import Received, Transport
 
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ class Intake:
     clock: Callable[[], float]
     on_online: Callable[[str], None] = lambda _: None
     on_order_ended: Callable[[events.OrderEnded], None] = lambda _: None
+    on_evidence_ended: Callable[[events.EvidenceEnded], None] = lambda _: None
     on_level: Callable[[str, messages.Status], None] = lambda _node, _level: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
@@ -99,8 +101,8 @@ class Intake:
 
     def lag_s(self, now: float) -> float:
         """Return how far the cell is behind its nodes, Unix seconds on the controller's clock in."""
-        online = sum(node.presence == "online" for node in self.cell.belief.nodes.values())
-        return max(self.cell.lag_s(now), self.hearing.lag_s(now, online=online))
+        expected = any(node.presence == "online" for node in self.cell.belief.nodes.values())
+        return max(self.cell.lag_s(now), self.hearing.lag_s(now, expected=expected))
 
     def _check(self, address: topics.Address, envelope: messages.Envelope) -> None:
         if address.cell != self.cell_name:
@@ -148,26 +150,34 @@ class Intake:
                 self._say_stored(receipt)
             received.acknowledge()
             return
-        event = _event_of(envelope, body, self.clock())
-        done = self.cell.submit([*self._heard(envelope.node), event], [receipt])
-        done.add_done_callback(lambda _: self._committed(received, receipt, event, done))
+        event = self._of_its_own(_event_of(envelope, body, self.clock()))
+        committed = partial(self._committed, received, receipt, event)
+        self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
+
+    def _of_its_own(self, event: events.Event) -> events.Event:
+        """No node puts words into the timeline of another one's incident."""
+        if not isinstance(event, events.EvidenceEnded):
+            return event
+        incident = self.cell.belief.incidents.get(event.incident_id)
+        is_own = incident is not None and incident.node == event.node
+        return event if is_own else msgspec.structs.replace(event, incident_id="")
 
     def _committed(
-        self, received: Received, receipt: Receipt, event: events.Event, done: asyncio.Future[list[events.Logged]]
+        self, received: Received, receipt: Receipt, event: events.Event, _logged: list[events.Logged]
     ) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return
         self.receipts.commit(receipt)
         received.acknowledge()
         self._say_stored(receipt)
         if isinstance(event, events.OrderEnded):
             self.on_order_ended(event)
+        elif isinstance(event, events.EvidenceEnded):
+            self.on_evidence_ended(event)
 
     def _submit(self, received: Received, found: list[events.Event]) -> None:
         if not found:
             received.acknowledge()
             return
-        self.cell.submit(found).add_done_callback(lambda done: None if done.cancelled() else received.acknowledge())
+        self.cell.hand_in(found, [], lambda _: received.acknowledge())
 
     def _heard(self, node: str) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(node)
@@ -204,21 +214,19 @@ class Intake:
         self._stored_any.set()
 
     async def acknowledge_stored(self) -> None:
-        """Tell nodes what is stored, batch by batch, until cancelled. What cannot be told is told when it is resent."""
+        """Tell nodes what is stored, batch by batch, until cancelled. What is not heard is told when it is resent."""
         while True:
             await self._stored_any.wait()
             self._stored_any.clear()
             batches, self._stored = self._stored, {}
-            await asyncio.gather(*(self._tell_stored(*boot, seqs) for boot, seqs in batches.items()))
+            for (node, boot_id), seqs in batches.items():
+                self._tell_stored(node, boot_id, seqs)
 
-    async def _tell_stored(self, node: str, boot_id: str, seqs: list[int]) -> None:
+    def _tell_stored(self, node: str, boot_id: str, seqs: list[int]) -> None:
         body = messages.Stored(boot_id, seqs)
         envelope = messages.Envelope(messages.VERSION, node, boot_id, 0, self.clock(), body)
         topic = topics.Address(self.cell_name, node, topics.Channel.ACK).topic
-        try:
-            await self.transport.publish(topic, messages.encode(envelope))
-        except NotPublished as error:
-            log.warning("acknowledgement.failed", node=node, because=str(error))
+        self.transport.tell(topic, messages.encode(envelope))
 
     async def watch_silence(self, *, every_s: float = 1.0) -> None:
         """Note nodes that said nothing for too long, until cancelled."""
@@ -252,6 +260,7 @@ _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
         messages.FindingCleared,
         messages.AgentStarted,
         messages.OrderEnded,
+        messages.EvidenceEnded,
     ),
     topics.Channel.STATUS: (messages.Status,),
     topics.Channel.PRESENCE: (messages.Presence,),
@@ -274,6 +283,10 @@ def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> e
         case messages.OrderEnded():
             return events.OrderEnded(
                 node, body.order_id, body.outcome, body.because, body.started_at, body.observed_at, body.evidence
+            )
+        case messages.EvidenceEnded():
+            return events.EvidenceEnded(
+                body.incident_id, node, body.upload, body.outcome, body.because, body.size_bytes, body.sha256
             )
         case _:
             raise TypeError(f"no event for {type(body).__name__}")

@@ -32,12 +32,12 @@ class Hearing:
         self._heard_at = now
         self._ages_s.append(max(0.0, now - sent_at))
 
-    def lag_s(self, now: float, *, online: int) -> float:
+    def lag_s(self, now: float, *, expected: bool) -> float:
         """Return how old what is heard is.
 
         Args:
-            online: how many nodes should be heard of; without any, silence means nothing.
+            expected: whether any node should be heard of; without one, silence means nothing.
         """
         old_s = statistics.median(self._ages_s) if self._ages_s else 0.0
-        quiet_s = now - max(self._heard_at, self.since) - LEVEL_INTERVAL_S if online else 0.0
+        quiet_s = now - max(self._heard_at, self.since) - LEVEL_INTERVAL_S if expected else 0.0
         return max(old_s, quiet_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,11 @@ EX_CONFIG = 78
 EX_IOERR = 74
 EX_TEMPFAIL = 75
 
+COLLECTED_AFTER = (100_000, 50, 1_000)
+"""How many new objects, and how many rounds of the younger kind, come before each round of Python's garbage collector.
+What a controller believes is millions of objects that stay; by Python's own 700, 10 and 10 a third of its time went
+into looking for cycles among them, in pauses that grow with the fleet. Source: our measurement, docs/explanation."""
+
 log = structlog.get_logger()
 
 
@@ -32,6 +38,7 @@ log = structlog.get_logger()
 def main(config: Path, check: bool) -> None:
     """Run until SIGTERM or SIGINT."""
     configure_logging()
+    gc.set_threshold(*COLLECTED_AFTER)
     try:
         settings = load(config)
         lock_state(settings.state)
@@ -45,6 +52,7 @@ def main(config: Path, check: bool) -> None:
     except StoreError as error:
         click.echo(f"fleetmend-controller: {error}", err=True)
         sys.exit(EX_IOERR)
+    gc.freeze()  # what is recalled stays
     if not check:
         sys.exit(asyncio.run(_run(controller)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.adapters import Notice, RmaBundle
 from controller.events import StepIntended
-from controller.policy.incident import Incident
+from controller.policy.incident import Bundle, Incident
 from controller.policy.playbook import BREAKER_CLASS, DOMAIN, ROLLOUT, Verb
 from controller.policy.scopes import parse
 from controller.policy.silence import FLEET_SILENCE
@@ -47,11 +47,17 @@ def _body(incident: Incident, url: str) -> list[str]:
         lines.append(f"Send back: {incident.part}. {incident.rma}")
     elif incident.recurrence.because:
         lines.append(f"Before: {incident.recurrence.because}")
+    lines += [f"Evidence: {bundle.url} ({bundle.size_bytes / (1 << 20):.1f} MiB)" for bundle in stored(incident)]
     lines.append(_next(incident))
     if incident.playbook.runbook:
         lines.append(f"Runbook: {incident.playbook.runbook}")
     lines.append(f"More: {url}")
     return lines
+
+
+def stored(incident: Incident) -> list[Bundle]:
+    """Return the bundles of evidence that people can get now. One that is on its way shows on the page later."""
+    return [bundle for bundle in incident.bundles.values() if bundle.state == "stored"]
 
 
 _NEXT_OF_FLEET = {

@@ -32,6 +32,7 @@ def bundle_of(belief: Belief, incident: Incident) -> RmaBundle | None:
         versions=dict(_versions(facts)),
         incidents=[_told(past) for past in belief.history.of(incident.part)],
         evidence={**_readings(findings), **incident.evidence},
+        bundles=[bundle.url for bundle in incident.bundles.values() if bundle.state == "stored"],
     )
 
 

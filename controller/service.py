@@ -17,14 +17,15 @@ import structlog
 from aiohttp import web
 
 from controller import keys, playbooks
-from controller.adapters import NodeSchedule, Notifier
+from controller.adapters import NodeSchedule, Notifier, Power
 from controller.api.app import create_app
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
-from controller.events import Logged
+from controller.events import Logged, OrderEnded
+from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
@@ -32,8 +33,11 @@ from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
 from controller.policy.belief import Belief
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
+from controller.power.choosing import power_of
+from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
+from controller.schedulers.node import NodeScheduler
 from controller.schedulers.none import NoScheduler
 from controller.sections.notices import NoticeSection
 from controller.settings import ControllerSettings, SettingsError
@@ -44,6 +48,7 @@ from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.watch import ScheduleWatch
 from wire import topics
+from wire.messages import Status
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -138,6 +143,8 @@ class Controller:
     housekeeping: Housekeeping
     topology: TopologyWatch
     comparison: Comparison
+    power_watch: PowerWatch
+    counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -147,35 +154,22 @@ class Controller:
 
         Raises:
             PlaybookErrors: with every problem of every playbook.
-            Unreadable: with every problem of every file that says where nodes stand.
+            Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
             KeyFileError: the signing key cannot be used.
             StoreError: the event log cannot be opened.
             SettingsError: the scheduler's cluster cannot be used.
         """
-        state = settings.state
-        places = sources_of(settings.topology)
-        event_log = open_store(settings.store, state)
+        places, power = sources_of(settings.topology), power_of(settings.power)
+        event_log = open_store(settings.store, settings.state)
         cell = Cell(event_log, rules_of(settings))
         recalled = cell.recall()
         log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
-        page_url = settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
-        leadership = leadership_of(event_log, socket.gethostname(), page_url)
-        key = keys.load_or_make(settings.signing_key or state / "signing-key.pem")
+        leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
         transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
-        desk = OrderDesk(transport, settings.cell, keys.key_id(key), key, event_log.term, time.time, leadership.leads)
-        scheduler = choosing.scheduler_of(settings, state)
+        desk = _order_desk(settings, transport, event_log.term, leadership)
+        scheduler = choosing.scheduler_of(settings, settings.state, desk)
         watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-        effects = Effects(
-            cell,
-            scheduler,
-            notifier_of(settings.tickets, state / "tickets.jsonl"),
-            notifier_of(settings.pages, state / "pages.jsonl"),
-            desk,
-            time.time,
-            page_url=page_url,
-            observe_now=watch.look_now,
-            leads=leadership.leads,
-        )
+        effects = _effects(settings, cell, watch, desk, leadership, power)
         receipts = Receipts.recall(event_log)
         intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
         housekeeping = Housekeeping(cell, receipts, settings, time.time)
@@ -193,10 +187,21 @@ class Controller:
             store_use=housekeeping.use,
             topology_errors=topology.errors,
         )
-        intake.on_order_ended = front.order_ended
+        counter = counter_of(
+            settings,
+            cell,
+            key=desk.key,
+            page_url=_page_url(settings),
+            clock=time.time,
+            check_leading=front.check_leading,
+        )
+        effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
         comparison = Comparison(cell, time.time)
+        intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
         intake.on_level = comparison.heard
-        cell.act = _each(effects.act, topology.note)
+        if isinstance(scheduler, NodeScheduler):
+            _listen(scheduler, intake)
+        power_watch = _listening(cell, effects, topology, settings)
         return cls(
             settings,
             cell,
@@ -210,6 +215,8 @@ class Controller:
             housekeeping,
             topology,
             comparison,
+            power_watch,
+            counter,
         )
 
     async def run(self) -> None:
@@ -220,10 +227,13 @@ class Controller:
             LeadershipLost: another controller may lead from now on; this one has stopped acting.
             OSError: the HTTP port is taken.
         """
-        hosts = {self.settings.http.host, urlsplit(self.settings.http.public_url).hostname or ""} - {""}
-        runner = web.AppRunner(create_app(self.front, hosts=hosts), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
+        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
         await runner.setup()
+        uploads: web.AppRunner | None = None
+        with contextlib.suppress(StoreError):  # said by who needs it to lead
+            await self.housekeeping.measure()
         try:
+            uploads = await self.counter.listen()
             site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)
             await site.start()
             host, port = runner.addresses[0][:2]
@@ -235,8 +245,19 @@ class Controller:
             await self.effects.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
+            if uploads is not None:
+                await uploads.cleanup()
             await self.leadership.close()
             self.cell.log.close()
+
+    def _app(self) -> web.Application:
+        hosts = {self.settings.http.host, urlsplit(self.settings.http.public_url).hostname or ""} - {""}
+        return create_app(
+            self.front,
+            hosts=hosts | self.counter.hosts(),
+            evidence=self.counter.evidence,
+            uploads=self.counter.on_api_port(),
+        )
 
     async def _stand_by(self) -> None:
         """Follow the log until this controller leads, and then to its end: nobody else can write any more."""
@@ -245,6 +266,7 @@ class Controller:
             try:
                 leading = await self.leadership.try_to_lead()
                 await self.cell.catch_up()
+                await self.housekeeping.measure()
                 troubled = False
             except StoreError as error:
                 leading = False
@@ -280,11 +302,44 @@ class Controller:
             group.create_task(self.intake.acknowledge_stored(), name="acknowledgements")
             group.create_task(self.intake.watch_silence(), name="silence")
             group.create_task(self.comparison.run(), name="comparison")
+            group.create_task(self.power_watch.run(), name="power-watch")
             group.create_task(self.desk.keep_sending(), name="orders")
+            group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()
 
     async def _connected(self) -> None:
         log.info("cell.connected", broker=str(self.transport.address), cell=self.settings.cell)
+
+
+def _page_url(settings: ControllerSettings) -> str:
+    return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+
+
+def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: int, leadership: Leadership) -> OrderDesk:
+    key = keys.load_or_make(settings.signing_key or settings.state / "signing-key.pem")
+    return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
+
+
+def _effects(
+    settings: ControllerSettings,
+    cell: Cell,
+    watch: ScheduleWatch,
+    desk: OrderDesk,
+    leadership: Leadership,
+    power: Power,
+) -> Effects:
+    return Effects(
+        cell,
+        watch.scheduler,
+        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
+        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        desk,
+        time.time,
+        page_url=_page_url(settings),
+        observe_now=watch.look_now,
+        leads=leadership.leads,
+        power=power,
+    )
 
 
 def _holds(belief: Belief) -> dict[str, NodeSchedule]:
@@ -296,6 +351,13 @@ def _holds(belief: Belief) -> dict[str, NodeSchedule]:
     }
 
 
+def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
+    """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
+    watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
+    cell.act = _each(effects.act, topology.note, watch.note)
+    return watch
+
+
 def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:
     """Return what tells each of them."""
 
@@ -304,6 +366,21 @@ def _each(*listeners: Callable[[Logged], None]) -> Callable[[Logged], None]:
             listener(entry)
 
     return tell
+
+
+def _listen(scheduler: NodeScheduler, intake: Intake) -> None:
+    """Let the nodes be heard by what takes them out of service, too."""
+    level, ended = intake.on_level, intake.on_order_ended
+
+    def take_level(node: str, said: Status) -> None:
+        level(node, said)
+        scheduler.heard(node, said)
+
+    def take_answer(event: OrderEnded) -> None:
+        ended(event)
+        scheduler.order_ended(event)
+
+    intake.on_level, intake.on_order_ended = take_level, take_answer
 
 
 def _broker(settings: ControllerSettings) -> BrokerSettings:

@@ -11,9 +11,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
+from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
 from controller.sections.notices import NoticeSection
+from controller.sections.power import PowerSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.store import StoreSection
@@ -55,11 +57,13 @@ class ControllerSettings(Section):
     )
     scheduler: SchedulerSection = SchedulerSection()
     kubernetes: KubernetesSection = KubernetesSection()
+    power: PowerSection = PowerSection()
     tickets: NoticeSection = NoticeSection()
     pages: NoticeSection = NoticeSection()
     silence: SilenceSection = SilenceSection()
     store: StoreSection = StoreSection()
     topology: TopologySection = TopologySection()
+    evidence: EvidenceSection = EvidenceSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

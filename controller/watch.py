@@ -14,7 +14,7 @@ from controller.adapters import NodeSchedule, Scheduler
 from controller.cell import Cell
 from controller.errors import Permanent, Refused, Retryable
 from controller.events import Event, FindingCleared, FindingRaised, ScheduleObserved
-from controller.policy.belief import NodeBelief, judged_otherwise
+from controller.policy.node_belief import NodeBelief, judged_otherwise
 
 ORIGIN = "scheduler"
 """Of findings that others tell by the scheduler."""

@@ -16,8 +16,9 @@ from checks.check import LevelCheck
 from checks.registry import CHECKS
 from cli.main import fleetmend
 from controller.settings import load
-from scripts.coverage_page import load_coverage
-from scripts.generate_docs import BUILDERS, PAGES, collect_log_events
+from scripts.generate_docs import BUILDERS, PAGES
+from scripts.pages.coverage import load_coverage
+from scripts.pages.log_events import collect_log_events
 from tests.support.checkout import ROOT, checked_in
 
 DOCUMENTS = [ROOT / name for name in checked_in() if name.endswith(".md")]

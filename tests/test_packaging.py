@@ -17,7 +17,10 @@ from tests.support.checkout import ROOT, checked_in
 from tests.support.parts import missing
 
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
-UNITS = sorted((ROOT / "systemd").glob("*.service"))
+DAEMONS = ("fleetmend-agent", "fleetmend-controller")
+UNITS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
+HOLD = "fleetmend-hold"
+FOLLOWS = sorted(path for path in (ROOT / "systemd").iterdir() if path.suffix in {".path", ".target"})
 INSTALLED_IN = "/opt/fleetmend/venv/bin"
 
 
@@ -100,6 +103,25 @@ def test_systemd_accepts_the_unit_without_a_word(name: str, drop_in: str, tmp_pa
     about_us = [line for line in verified.stderr.splitlines() if "fleetmend" in line or str(tmp_path) in line]
     assert about_us == []
     assert verified.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> None:
+    service, program = tmp_path / f"{HOLD}.service", tmp_path / HOLD
+    text = (ROOT / "systemd" / service.name).read_text()
+    service.write_text(text.replace(f"/usr/lib/fleetmend/{HOLD}", str(program)))
+    shutil.copy(ROOT / "systemd" / HOLD, program)
+    for unit in FOLLOWS:
+        shutil.copy(unit, tmp_path)
+    names = [str(tmp_path / unit.name) for unit in (service, *FOLLOWS)]
+    verified = _run(["systemd-analyze", "verify", *names])
+    about_us = [line for line in verified.stderr.splitlines() if "fleetmend" in line or str(tmp_path) in line]
+    assert (verified.returncode, about_us) == (0, [])
+
+
+def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
+    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, HOLD}
+    assert {unit.name for unit in FOLLOWS} == {"fleetmend-held.target", "fleetmend-in-service.target", f"{HOLD}.path"}
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

@@ -66,7 +66,24 @@ class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
     evidence: dict[str, str] = {}
 
 
-EventBody = FindingRaised | FindingCleared | AgentStarted | OrderEnded
+class EvidenceEnded(msgspec.Struct, frozen=True, tag="evidence.ended"):
+    """What became of a bundle that an order gave leave to send. `outcome`: `sent` or `failed`.
+
+    Attributes:
+        upload: as in the grant, see wire/evidence.py.
+        sha256: of the whole bundle, in hexadecimal.
+    """
+
+    upload: str
+    incident_id: str
+    outcome: str
+    because: str
+    observed_at: float
+    size_bytes: int = 0
+    sha256: str = ""
+
+
+EventBody = FindingRaised | FindingCleared | AgentStarted | OrderEnded | EvidenceEnded
 
 
 class CheckLevel(msgspec.Struct, frozen=True):
@@ -99,6 +116,25 @@ class NodeFacts(msgspec.Struct, frozen=True):
     guids: list[str] = []
 
 
+class NodeHold(msgspec.Struct, frozen=True):
+    """Who keeps new work off a node that has no scheduler, and what works on it now.
+
+    Attributes:
+        held_by: our incident, empty when we do not hold it; `reason` and `since` (Unix time) belong to it.
+        foreign: why somebody else holds it, empty when nobody does.
+        jobs: what is on its GPUs; `jobs_unknown` says why that cannot be told, and then no job proves nothing.
+        unknown: why it cannot be told who holds it.
+    """
+
+    held_by: str = ""
+    reason: str = ""
+    since: float = 0.0
+    foreign: str = ""
+    jobs: list[str] = []
+    jobs_unknown: str = ""
+    unknown: str = ""
+
+
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """The whole level of a node: everything raised now, every check, what is still unsent."""
 
@@ -118,6 +154,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """Numbers that mean something only beside those of other nodes, see checks/measures.py."""
     connected_at: float = 0.0
     """When the connection began on which this is said: the Last Will of an older one is over by it."""
+    hold: NodeHold | None = None
+    """Absent from a node that takes no orders to hold itself."""
 
 
 class Presence(msgspec.Struct, frozen=True, tag="presence"):
@@ -191,12 +229,26 @@ def decode(payload: bytes, address: Address) -> Envelope:
     if len(payload) > MAX_BYTES:
         raise Refused(f"oversized: {len(payload)} bytes, at most {MAX_BYTES}")
     try:
-        head = _version_decoder.decode(payload)
-        if bytes(head.get("version", b"")) != str(VERSION).encode():
-            raise Refused(f"version: {bytes(head.get('version', b'none'))[:20]!r}, this side speaks {VERSION}")
         envelope = _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _check_version(payload)
         raise Refused(f"malformed: {error}") from error
+    if envelope.version != VERSION:
+        _check_version(payload)
     if envelope.node != address.node:
         raise Refused(f"forged: says it is from {envelope.node!r} on the topic of {address.node!r}")
     return envelope
+
+
+def _check_version(payload: bytes) -> None:
+    """Return if it is a message of our version, or none at all.
+
+    Raises:
+        Refused: it is of another version, which may have any shape.
+    """
+    try:
+        version = bytes(_version_decoder.decode(payload).get("version", b"none"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if version != str(VERSION).encode():
+        raise Refused(f"version: {version[:20]!r}, this side speaks {VERSION}")

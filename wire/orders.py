@@ -19,7 +19,10 @@ class OrderAction(StrEnum):
     COLLECT = "collect"
     RESTART_SERVICE = "restart_service"
     RESET_GPU = "reset_gpu"
+    RELOAD_DRIVER = "reload_driver"
     REBOOT = "reboot"
+    HOLD = "hold"
+    RELEASE = "release"
     INJECT_FAULT = "inject_fault"
 
 
@@ -30,7 +33,7 @@ class Order:
     Attributes:
         order_id: unique for ever; the controller uses (incident, step, attempt), which makes an order at most once.
         device: what it is about, empty for the node as a whole.
-        parameters: action-specific, e.g. `service`, `fault`, `checks` (comma-separated).
+        parameters: action-specific: `service`, `fault`, `checks` (comma-separated), `neighbours`, `force`, `reason`.
         issued_at, expires_at: Unix time; outside of them the order is refused.
         fencing_token: the leadership term of the controller that gave it; a lower one than seen before is refused.
     """
@@ -44,6 +47,24 @@ class Order:
     device: str = ""
     incident_id: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """What every version can read of an order, whatever it asks for."""
+
+    order_id: str
+    node: str
+    action: str
+    expires_at: float
+
+
+class UnknownAction(Refused):
+    """An order that a trusted key signed, for something that this version cannot do."""
+
+    def __init__(self, order: Letterhead) -> None:
+        super().__init__(f"this agent's version does not know the action {order.action[:60]!r}: update it")
+        self.order = order
 
 
 MAX_CLOCK_SKEW_S = 30.0

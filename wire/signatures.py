@@ -7,6 +7,7 @@ not spend.
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
@@ -14,9 +15,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from wire.messages import Refused, SignedOrder
-from wire.orders import Order
+from wire.orders import Letterhead, Order, OrderAction, UnknownAction
 
 _decoder = msgspec.json.Decoder(Order)
+_head_decoder = msgspec.json.Decoder(Letterhead)
 
 
 def sign(order: Order, *, key_id: str, key: Ed25519PrivateKey) -> SignedOrder:
@@ -32,6 +34,7 @@ def verify(signed: SignedOrder, *, trusted: Mapping[str, bytes]) -> Order:
         trusted: key id → the 32 bytes of an Ed25519 public key.
 
     Raises:
+        UnknownAction: it is one for a newer version.
         Refused: unknown key, wrong signature, or a payload that is no order.
     """
     key = trusted.get(signed.key_id)
@@ -45,4 +48,13 @@ def verify(signed: SignedOrder, *, trusted: Mapping[str, bytes]) -> Order:
     try:
         return _decoder.decode(signed.payload)
     except msgspec.DecodeError as error:
+        _refuse_newer(signed.payload)
         raise Refused(f"signed payload is no order: {error}") from error
+
+
+def _refuse_newer(payload: str) -> None:
+    """Raise if the payload would be an order but for its action."""
+    with contextlib.suppress(msgspec.DecodeError):
+        head = _head_decoder.decode(payload)
+        if head.action not in list(OrderAction):
+            raise UnknownAction(head)

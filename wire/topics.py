@@ -7,8 +7,9 @@ A broker ACL can therefore hold every node to its own branch with one pattern pe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 ROOT = "fleetmend/v1"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -30,8 +31,7 @@ class Channel(StrEnum):
     """Controller → node, heard at QoS 0: which events are stored, again for each that comes again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """One node's channel in one cell."""
 
     cell: str
@@ -50,15 +50,24 @@ def parse(topic: str) -> Address:
     Raises:
         ValueError: the topic is none of ours, with what is wrong about it.
     """
+    found = _OURS.fullmatch(topic)
+    if found is None:
+        raise ValueError(_what_is_wrong(topic))
+    return Address(found[1], found[2], _CHANNELS[found[3]])
+
+
+def _what_is_wrong(topic: str) -> str:
     parts = topic.split("/")
     if len(parts) != 6 or "/".join(parts[:2]) != ROOT or parts[3] != "node":
-        raise ValueError(f"topic {topic!r} is not {ROOT}/<cell>/node/<node>/<channel>")
+        return f"topic {topic!r} is not {ROOT}/<cell>/node/<node>/<channel>"
     for what, name in (("cell", parts[2]), ("node", parts[4])):
         if not NAME.fullmatch(name):
-            raise ValueError(f"topic {topic!r}: {what} {name!r} is not a valid name")
-    if parts[5] not in Channel.__members__.values():
-        raise ValueError(f"topic {topic!r}: channel {parts[5]!r} is not one of {', '.join(Channel)}")
-    return Address(parts[2], parts[4], Channel(parts[5]))
+            return f"topic {topic!r}: {what} {name!r} is not a valid name"
+    return f"topic {topic!r}: channel {parts[5]!r} is not one of {', '.join(Channel)}"
+
+
+_CHANNELS = {str(channel): channel for channel in Channel}
+_OURS = re.compile(f"{ROOT}/({NAME.pattern})/node/({NAME.pattern})/({'|'.join(Channel)})")
 
 
 def every_node(cell: str, channel: Channel) -> str:

@@ -91,6 +91,10 @@ class Transport(Protocol):
         connection is gone."""
         ...
 
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0: for what is said again to whoever has not heard it. Without a connection it is not said."""
+        ...
+
 
 def retry_delay_s(attempt: int, jitter: float) -> float:
     """Return how long to wait before attempt 1, 2, ...; `jitter` in [0, 1) spreads a fleet that lost its broker."""
@@ -186,6 +190,11 @@ class MqttTransport:
             raise NotPublished(f"{topic}: no connection to the broker at {self.address}")
         await self._connection.publish(self.address.spell(topic), payload, retain=retain)
 
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0: for what is said again to whoever has not heard it. Without a connection it is not said."""
+        if self._connection is not None:
+            self._connection.tell(self.address.spell(topic), payload)
+
     async def _live(
         self, on_message: Callable[[Received], Awaitable[None]], on_connected: Callable[[], Awaitable[None]]
     ) -> str:
@@ -201,7 +210,9 @@ class MqttTransport:
                 await on_connected()
                 connection.let_flow()
                 while True:
-                    await _hand_over(address.read(await connection.next_message()), on_message)
+                    for received in await connection.next_messages():
+                        await _hand_over(address.read(received), on_message)
+                    await asyncio.sleep(0)  # a backlog must neither starve other tasks nor hold its own answers back
         except (ConnectionLost, NotPublished) as error:
             return str(error)
         finally:
@@ -249,4 +260,3 @@ async def _hand_over(received: Received, on_message: Callable[[Received], Awaita
     except Exception:
         log.exception("message.failed", topic=received.topic, size_bytes=len(received.payload))
         received.acknowledge()
-    await asyncio.sleep(0)  # a backlog must not starve the other tasks, nor hold its own acknowledgements back

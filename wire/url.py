@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import aiomqtt
+import msgspec
 
 from wire.connection import Received
 
@@ -62,7 +63,9 @@ class BrokerAddress:
 
     def read(self, received: Received) -> Received:
         """Return a message of this broker with its topic as we spell it."""
-        return received if self.plain_dots else replace(received, topic=received.topic.replace(DOT, "."))
+        if self.plain_dots:
+            return received
+        return msgspec.structs.replace(received, topic=received.topic.replace(DOT, "."))
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 import uuid
@@ -16,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
+from agent.hold_flag import FOLDER
 from agent.machine import ActionFailed, ActionRefused, Done
 from agent.simulation import repairs, states
-from agent.simulation.faults import AGENT_KILLED, FAULTS, GPU_IS_LOST, DrillFault, Repair, find_fault
-from agent.simulation.hardware import DRIVER_VERSION, Hardware, SimulatedGpu, derive, effect_of
+from agent.simulation.faults import AGENT_KILLED, FAULTS, GPU_IS_LOST, DrillFault, Repair, Target, find_fault
+from agent.simulation.hardware import DRIVER_VERSION, Hardware, SimulatedGpu, derive, effect_of, kind_of
 from agent.simulation.kernel_log import INFORMATION, KernelLogFiles
 from agent.simulation.naming import find_part, values_of
 from agent.simulation.states import ActiveFault, MachineState, draw_duration_s
@@ -33,7 +35,9 @@ REBOOT_S: Final = (600.0, 0.4)
 """Median and sigma of lognormal durations. Source: fault model, table 2.3."""
 
 RESTART_S: Final = (5.0, 0.4)
-"""Source: our choice; the fault model has none for a service."""
+RELOAD_S: Final = (45.0, 0.4)
+"""Source: our choice; the fault model has none for a service, nor for the driver, which takes less than a reboot and
+about as long as the reset of a GPU."""
 
 ANSWER_S: Final = 0.5
 """Between the answer to a drill that kills the agent and its death, so that the answer can leave."""
@@ -106,8 +110,13 @@ class SimulatedMachine:
         """Return the id of the running boot."""
         return self.state().boot_id
 
-    async def reset_gpu(self, device: str) -> Done:
-        """Reset the GPU with this UUID. That it went well does not say that it mended anything."""
+    async def recover(self) -> str:
+        """Return nothing: a repair of a simulated machine takes nothing away."""
+        return ""
+
+    async def reset_gpu(self, device: str, *, neighbours: bool = False) -> Done:
+        """Reset the GPU with this UUID and no other. That it went well does not say that it mended anything."""
+        del neighbours
         gpu = self._gpu(device)
         await self._spend(RESET_S, f"reset {gpu.index}")
         with states.locked(self.directory):
@@ -122,6 +131,17 @@ class SimulatedMachine:
                 raise ActionFailed(f"nvidia-smi --gpu-reset -i {device}: unable to reset the GPU, it is lost")
         return Done(f"GPU {device} at {gpu.pci} was reset", {"nvidia-smi": f"GPU {gpu.pci}.0 was successfully reset."})
 
+    async def reload_driver(self) -> Done:
+        """Unload the driver and load it again, by which every GPU that the driver can still find begins anew."""
+        await self._spend(RELOAD_S, "reload")
+        with states.locked(self.directory):
+            if self.hardware().host.hangs:
+                raise ActionFailed("modprobe -r nvidia hangs, as every call into the driver does: reboot the host")
+            state = repairs.after_reload(self.state())
+            self._write(state)
+            self._log_faults(state, (fault for fault in state.faults if kind_of(fault).target is Target.GPU))
+        return Done(f"the driver was unloaded and loaded again: version {DRIVER_VERSION}")
+
     async def restart_service(self, service: str) -> Done:
         """Restart a systemd unit."""
         unit = service.removesuffix(".service")
@@ -132,8 +152,9 @@ class SimulatedMachine:
             self._write(repairs.after_restart(self.state(), unit))
         return Done(f"{unit} was restarted")
 
-    async def reboot(self) -> Done:
-        """Begin a reboot; when it is through, this process is ended with code 75."""
+    async def reboot(self, *, force: bool = False) -> Done:
+        """Begin a reboot; when it is through, this process is ended with code 75. Nothing here has to be forced."""
+        del force
         if self._going_down is not None and not self._going_down.done():
             raise ActionRefused("a reboot is under way already")
         duration_s = self._duration_s(REBOOT_S, "reboot")
@@ -234,6 +255,7 @@ class SimulatedMachine:
 
     def _boot(self, state: MachineState, action: str) -> None:
         """Start a new boot, with whatever faults the old one leaves behind."""
+        shutil.rmtree(self.directory / FOLDER, ignore_errors=True)
         state = repairs.after_boot(state, action, boot_id=str(uuid.uuid4()), booted_at=self._seams.wall())
         self._write(state)
         banner = (

@@ -29,6 +29,18 @@ def after_reset(state: MachineState, index: int) -> MachineState:
     )
 
 
+def after_reload(state: MachineState) -> MachineState:
+    """Return the state after the driver was loaded anew, which begins every GPU anew as its own reset does.
+
+    Source: our choice; the fault model has no row for it.
+    """
+    return _repaired(
+        _remapped(state, lambda fault: kind_of(fault).target is Target.GPU),
+        "reload_driver",
+        lambda fault: kind_of(fault).reset_fixes if kind_of(fault).target is Target.GPU else None,
+    )
+
+
 def after_restart(state: MachineState, service: str) -> MachineState:
     """Return the state after a restart of a service."""
     return _repaired(

@@ -75,11 +75,22 @@ def _show(incident: dict[str, Any]) -> None:
                 "closed": f"{moment(incident['closed_at'])} UTC" if incident["closed_at"] else "",
                 "you may": ", ".join(f"fleetmend {act} {_subject(act, incident)}" for act in incident["acts"]),
                 "runbook": incident["runbook"],
+                "evidence": _bundles(incident["bundles"]),
             }
         )
     )
     out.print(_plan(incident["steps"]))
     out.print(timeline(incident["timeline"]))
+
+
+def _bundles(bundles: list[dict[str, Any]]) -> str:
+    """Return how the bundles of evidence are got, or why one is not there."""
+    return "\n".join(
+        f"fleetmend evidence get {bundle['upload']} ({bundle['size_bytes'] / (1 << 20):.1f} MiB)"
+        if bundle["state"] == "stored"
+        else f"{bundle['upload'][:8]} {bundle['state']}: {bundle['because']}".rstrip(": ")
+        for bundle in bundles
+    )
 
 
 def _subject(act: str, incident: dict[str, Any]) -> str:

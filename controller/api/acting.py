@@ -8,8 +8,9 @@ from controller.api.moments import iso
 from controller.api.problems import Problem, nearest
 from controller.events import OperatorActed
 from controller.policy.approvals import RETURN, asked
-from controller.policy.belief import Belief, NodeBelief
+from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import OPERATOR_CORDON
 from controller.policy.scopes import FLEET, FLEET_KIND, KINDS, KINDS_OF_INCIDENTS, NODE_KIND, Scope, parse
 

@@ -8,19 +8,26 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from controller.api import guards
+from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
 from controller.api.openapi import openapi_document
 from controller.api.problems import Problem
 from controller.api.routes import ROOT, ROUTES
 from controller.api.serving import failure_response, openapi_handler, serve, told
+from controller.evidence.desk import Evidence, NoEvidence
+from controller.evidence.receiving import Receiver
 from controller.web.pages import Pages
 
 
-def create_app(cell: CellView, *, hosts: Iterable[str] = ()) -> web.Application:
+def create_app(
+    cell: CellView, *, hosts: Iterable[str] = (), evidence: Evidence | None = None, uploads: Receiver | None = None
+) -> web.Application:
     """Return the application, ready to be served.
 
     Args:
         hosts: names by which people reach the controller besides loopback names, e.g. that of `http.public_url`.
+        evidence: where bundles are got from.
+        uploads: takes them from nodes, `None` when this port takes none.
     """
     pages = Pages(cell)
     app = web.Application(
@@ -29,6 +36,9 @@ def create_app(cell: CellView, *, hosts: Iterable[str] = ()) -> web.Application:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, serve(route, cell))
     app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(ROUTES)))
+    app.router.add_route("GET", f"{ROOT}/evidence/{{upload}}", bundle_handler(cell, evidence or NoEvidence()))
+    if uploads is not None:
+        uploads.add_to(app.router)
     pages.add_to(app.router)
     return app
 

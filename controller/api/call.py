@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from controller.api.cell_view import CellView
 from controller.api.problems import Problem, unknown
-from controller.policy.belief import NodeBelief, incident_in
+from controller.policy.folding import incident_in
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 
 BodyType = TypeVar("BodyType")
 

@@ -155,11 +155,12 @@ def _under_way(incident: Incident, now: float) -> str:
     if intent.verb == Verb.APPROVE:
         asks = question(incident)
         return f"Waits for a person's approval, at most {duration(intent.expires_at - now)} more: {asks}"
-    left = duration(intent.expires_at - now)
+    left = duration(incident.ends_by - now)
     if intent.verb in {Verb.WAIT, Verb.PROBATION}:
         left = duration(incident.intent_at + float(intent.parameters["for_s"]) - now)
         return f"{sentence_case(intent.step)} goes on for {left} more."
-    return f"{sentence_case(intent.step)} is under way, at most {left} more."
+    waits = f" {incident.progress.because}" if incident.progress is not None and incident.progress.because else ""
+    return f"{sentence_case(intent.step)} is under way, at most {left} more.{waits}"
 
 
 def _at_rest(incident: Incident) -> str:

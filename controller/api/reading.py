@@ -8,6 +8,7 @@ from itertools import islice
 import msgspec
 
 from controller.api import plan, rows, shapes
+from controller.api.bundles import bundle_rows
 from controller.api.call import Call, known_node
 from controller.api.cell_view import CellView
 from controller.api.moments import iso_or_none
@@ -15,8 +16,8 @@ from controller.api.problems import Problem
 from controller.api.timeline import entry_of
 from controller.events import Logged
 from controller.policy import approvals
-from controller.policy.belief import NodeBelief, health
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief, health
 from controller.policy.offenders import score_of
 from controller.policy.places import sources_of
 from controller.policy.scopes import NODE_KIND, Scope
@@ -155,6 +156,7 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         part=incident.part,
         history=incident.recurrence.because,
         send_back=incident.rma,
+        bundles=bundle_rows(incident),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controller.api import acting, reading, shapes
+from controller.api import acting, bundles, reading, shapes
 from controller.api.call import Handler
 
 ROOT = "/api/v1"
@@ -117,6 +117,15 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/evidence",
+        bundles.evidence,
+        "Bundles of evidence, newest first; GET an `upload` below this address for the file itself.",
+        list[shapes.BundleRow],
+        query=(Query("incident", "Only those of this incident."), Query("node", "Only those of this node.")),
+        refusals=(404,),
     ),
     Route("GET", f"{ROOT}/rollouts", reading.rollouts, "Changed playbooks that are tried.", list[shapes.RolloutShown]),
     Route(

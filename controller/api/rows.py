@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
-from checks.finding import Finding
+from checks.finding import Finding, Verdict
 from controller.api.moments import iso, iso_or_none
 from controller.api.shapes import (
     CanaryShown,
@@ -24,10 +24,11 @@ from controller.api.shapes import (
     Overview,
     RolloutShown,
 )
-from controller.policy.belief import Belief, NodeBelief, Raised, health
+from controller.policy.belief import Belief
 from controller.policy.history import DAY_S
 from controller.policy.incident import Incident
 from controller.policy.lemon import WINDOW_S, Score
+from controller.policy.node_belief import NodeBelief, Raised, by_health, health
 from controller.policy.places import places_of
 from controller.policy.rules import Rules
 from wire.messages import NodeFacts
@@ -152,24 +153,18 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
     )
 
 
-def counts(nodes: Iterable[NodeBelief], open_incidents: Iterable[Incident]) -> Counts:
+def counts(nodes: Collection[NodeBelief], open_incidents: Iterable[Incident]) -> Counts:
     """Return how many nodes and open incidents are in which state."""
-    healths: Counter[str] = Counter()
-    fleet = held = not_schedulable = 0
-    for node in nodes:
-        fleet += 1
-        healths[health(node)] += 1
-        held += bool(node.hold_id)
-        not_schedulable += not node.schedulable
+    healths = by_health(nodes)
     states = Counter(incident.state for incident in open_incidents)
     return Counts(
-        fleet,
-        healths["ok"],
-        healths["degraded"],
-        healths["failed"],
-        healths["unknown"],
-        held,
-        not_schedulable,
+        len(nodes),
+        len(healths[Verdict.OK]),
+        len(healths[Verdict.DEGRADED]),
+        len(healths[Verdict.FAILED]),
+        len(healths[Verdict.UNKNOWN]),
+        sum(1 for node in nodes if node.hold_id),
+        sum(1 for node in nodes if not node.schedulable),
         states.total(),
         states["waiting"],
         states["handed_over"] + states["aborted"],

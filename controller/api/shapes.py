@@ -173,6 +173,23 @@ class PlannedStep(msgspec.Struct, frozen=True):
     otherwise: str
 
 
+class BundleRow(msgspec.Struct, frozen=True):
+    """One bundle of evidence. `state`: `sent` (as the node says), `stored`, `delayed`, `failed` or `removed`.
+
+    `url`: where it is got from, empty unless it is stored. `at`: when that state began.
+    """
+
+    upload: str
+    incident_id: str
+    node: str
+    state: str
+    because: str
+    size_bytes: int
+    sha256: str
+    url: str
+    at: str
+
+
 class IncidentDetail(msgspec.Struct, frozen=True):
     """Everything about one incident.
 
@@ -183,6 +200,7 @@ class IncidentDetail(msgspec.Struct, frozen=True):
         part: what it is about, by serial number where known.
         history: what the past of that part said when it opened, empty when there is nothing.
         send_back: why the part is to be sent back, empty when it is not.
+        bundles: what the node gathered besides `evidence`, as files to download.
     """
 
     id: str
@@ -215,6 +233,7 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     part: str = ""
     history: str = ""
     send_back: str = ""
+    bundles: list[BundleRow] = []
 
 
 class BudgetUse(msgspec.Struct, frozen=True):

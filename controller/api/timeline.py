@@ -58,8 +58,12 @@ _ENDED = {
 _PROGRESS = {
     "delayed": "failed and is tried again",
     "accepted": "was taken up",
+    "waiting": "goes on",
     "in_doubt": "may or may not have happened; the node is watched",
 }
+
+
+_SENT = {"sent": "was sent", "delayed": "cannot be taken now, and is tried again"}
 
 
 @singledispatch
@@ -117,6 +121,11 @@ def _(_event: events.RulesLoaded) -> str:
 
 
 @headline.register
+def _(event: events.LogRestored) -> str:
+    return f"Restored from a backup that ends with entry {event.through}"
+
+
+@headline.register
 def _(event: events.CheckLevelsChanged) -> str:
     unwell = sorted(name for name, level in event.checks.items() if level.verdict != "ok")
     return f"Checks changed; not ok: {', '.join(unwell)}" if unwell else "Checks changed; every check is ok"
@@ -138,9 +147,30 @@ def _(event: events.OrderEnded) -> str:
 
 
 @headline.register
+def _(event: events.EvidenceEnded) -> str:
+    return f"The evidence of {event.node} {_SENT.get(event.outcome, 'could not be sent')}"
+
+
+@headline.register
+def _(event: events.EvidenceStored) -> str:
+    return f"The evidence of {event.node} is kept: {event.size_bytes / (1 << 20):.1f} MiB, {event.url}"
+
+
+@headline.register
+def _(event: events.EvidenceRemoved) -> str:
+    return f"The evidence of {event.node} was deleted"
+
+
+@headline.register
 def _(event: events.ScheduleObserved) -> str:
     jobs = f", jobs {', '.join(event.jobs)}" if event.jobs else ""
     return f"The scheduler sees {event.node} as {'schedulable' if event.schedulable else 'held out'}{jobs}"
+
+
+@headline.register
+def _(event: events.BmcObserved) -> str:
+    says = "could not be asked" if event.power == "unknown" else f"says that its power is {event.power}"
+    return f"The BMC of {event.node} {says}"
 
 
 @headline.register

@@ -15,16 +15,20 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from controller.adapters import Hold, Notifier, PartialDrain, Power, Scheduler
+from controller.adapters import Explaining, Hold, Notifier, PartialDrain, Power, Rebooting, Scheduler
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
+from controller.engine.powering import ask_for_cycle, evidence_of
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
+from controller.evidence.desk import Asked, Evidence, NoEvidence
 from controller.notices import notice_for
-from controller.policy.playbook import DEVICE, ORDERS, Retry, Verb
+from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
+from controller.policy.presence import NODE_LOST
 from controller.policy.verb_effects import delay_s, retry_of
 from controller.power.none import NoPower
 from controller.rma import bundle_of
+from wire.evidence import SINCE
 from wire.orders import Order, OrderAction
 
 log = structlog.get_logger()
@@ -39,6 +43,7 @@ class Outcome:
     kind: str
     because: str
     permanent: bool = False
+    evidence: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -60,6 +65,7 @@ class Effects:
     observe_now: Callable[[], None] = lambda: None
     leads: Callable[[], bool] = lambda: True
     power: Power = field(default_factory=NoPower)
+    evidence: Evidence = field(default_factory=NoEvidence)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def act(self, entry: Logged) -> None:
@@ -91,8 +97,10 @@ class Effects:
 
     def _effect_of(self, intent: StepIntended, *, resumed: bool) -> Callable[[], Awaitable[Outcome | None]] | None:
         verb = Verb(intent.verb)
+        if verb is Verb.REBOOT and intent.parameters.get("by") == BY_SCHEDULER:
+            return lambda: self._reboot_by_scheduler(intent)
         if verb in ORDERS:
-            return lambda: self._order(intent)
+            return lambda: self._collect(intent) if verb is Verb.COLLECT else self._order(intent)
         match verb:
             case Verb.CORDON:
                 return lambda: self._cordon(intent)
@@ -122,6 +130,7 @@ class Effects:
                     outcome.kind,
                     outcome.because,
                     intent.key,
+                    outcome.evidence,
                     permanent=outcome.permanent,
                 )
             ]
@@ -169,12 +178,10 @@ class Effects:
         failures = (before.failures if before is not None else 0) + 1
         wait_s = delay_s(self._retry(intent), failures=failures, key=intent.key, least_s=error.after_s)
         retry_at = self.clock() + wait_s
-        if retry_at >= intent.expires_at:
+        until = before.until if before is not None else 0.0
+        if retry_at >= max(intent.expires_at, until):
             return False
-        delayed = StepProgressed(
-            intent.incident_id, intent.step, intent.attempt, intent.key, "delayed", str(error), failures, retry_at
-        )
-        await self.cell.submit([delayed])
+        await self._note(intent, "delayed", str(error), failures=failures, retry_at=retry_at, until=until)
         await asyncio.sleep(wait_s)
         return True
 
@@ -215,8 +222,18 @@ class Effects:
             if not jobs:
                 said = f"No job is left on {intent.node} after {self.clock() - began:.0f} s."
                 return Outcome("done", self._reach(hold) if hold.device else said)
+            await self._note_waiting(intent)
             await asyncio.sleep(DRAIN_POLL_S)
         return None
+
+    async def _note_waiting(self, intent: StepIntended) -> None:
+        """Say what the drain waits for, when the scheduler knows and it is another than before."""
+        if not isinstance(self.scheduler, Explaining):
+            return
+        waiting, before = self.scheduler.waits_for(intent.node), self._progress(intent)
+        if before is not None and (before.because, before.until) == (waiting.because, waiting.until):
+            return
+        await self._note(intent, "waiting", waiting.because, until=waiting.until)
 
     def _reach(self, hold: Hold) -> str:
         if isinstance(self.scheduler, PartialDrain):
@@ -253,31 +270,64 @@ class Effects:
                 fencing_token=self.desk.term,
                 device=intent.device,
                 incident_id=intent.incident_id,
-                parameters=intent.parameters,
+                parameters={**intent.parameters, **await self._evidence_for(intent)},
             )
         )
+
+    async def _evidence_for(self, intent: StepIntended) -> dict[str, str]:
+        """Return what an order to gather evidence says besides: since when, and where to the bundle may be sent."""
+        if intent.verb != Verb.COLLECT:
+            return {}
+        since = {SINCE: f"{self.cell.belief.incidents[intent.incident_id].opened_at:.0f}"}
+        return since | await self.evidence.parameters_for(Asked(intent.key, intent.node, intent.incident_id))
 
     async def _power_cycle(self, intent: StepIntended, *, resumed: bool) -> None:
         """Have the node switched off and on. That it was is shown by the node: it comes back with another boot id."""
         progress = self._progress(intent)
         if progress is not None and progress.state == "accepted":
             return
-        if resumed and not self.power.repeatable:
-            because = f"The controller stopped while {self.power.name} was asked, and cannot say whether it was."
-            await self._note(intent, "in_doubt", because)
-            return
-        said = await self.power.cycle(intent.node, key=intent.key, fencing_token=self.desk.term)
-        await self._note(intent, "accepted", said)
+        asked = await ask_for_cycle(self.power, self.cell.belief, intent, term=self.desk.term, resumed=resumed)
+        await self._note(intent, asked.state, asked.because)
 
-    async def _note(self, intent: StepIntended, state: str, because: str) -> None:
-        noted = StepProgressed(intent.incident_id, intent.step, intent.attempt, intent.key, state, because)
-        await self.cell.submit([noted])
+    async def _collect(self, intent: StepIntended) -> Outcome | None:
+        """Have the node gather evidence; of one that is not heard, its BMC tells what it knows."""
+        if intent.node in self.cell.belief.silent:
+            found, because = await evidence_of(self.power, intent.node)
+            if found:
+                return Outcome("done", because, evidence=found)
+            if NODE_LOST in self.cell.belief.nodes[intent.node].findings:
+                return Outcome("failed", f"{intent.node} is lost, and no BMC is there to be asked for evidence.")
+        await self._order(intent)
+        return None
+
+    async def _reboot_by_scheduler(self, intent: StepIntended) -> None:
+        """Have the scheduler reboot the node. That it did is shown by the node: it comes back with another boot id."""
+        progress = self._progress(intent)
+        if progress is not None and progress.state == "accepted":
+            return
+        if not isinstance(self.scheduler, Rebooting):
+            raise Refused(f"The scheduler ({self.scheduler.name}) cannot reboot nodes; leave out `by: {BY_SCHEDULER}`.")
+        await self._note(intent, "accepted", await self.scheduler.reboot(intent.node, self._hold(intent)))
+
+    async def _note(
+        self,
+        intent: StepIntended,
+        state: str,
+        because: str,
+        *,
+        failures: int = 0,
+        retry_at: float = 0.0,
+        until: float = 0.0,
+    ) -> None:
+        step = (intent.incident_id, intent.step, intent.attempt, intent.key)
+        await self.cell.submit([StepProgressed(*step, state, because, failures, retry_at, until)])
 
 
 _ACTIONS = {
     Verb.COLLECT: OrderAction.COLLECT,
     Verb.RESTART_SERVICE: OrderAction.RESTART_SERVICE,
     Verb.RESET_GPU: OrderAction.RESET_GPU,
+    Verb.RELOAD_DRIVER: OrderAction.RELOAD_DRIVER,
     Verb.REBOOT: OrderAction.REBOOT,
     Verb.VERIFY: OrderAction.RUN_CHECKS,
 }

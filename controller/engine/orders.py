@@ -39,6 +39,7 @@ class OrderDesk:
     clock: Callable[[], float]
     leads: Callable[[], bool] = lambda: True
     _open: dict[str, tuple[Order, bytes]] = field(default_factory=dict)
+    _sending: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def send(self, order: Order) -> None:
         """Sign and send an order; it is sent again until it ended or expired."""
@@ -67,6 +68,13 @@ class OrderDesk:
         self._open = {order_id: each for order_id, each in self._open.items() if each[0].expires_at > now}
         meant = [order_id for order_id, (order, _) in self._open.items() if node in {"", order.node}]
         await asyncio.gather(*map(self._publish, meant))
+
+    def node_came_back(self, node: str) -> None:
+        """A node is heard again: what it was asked before reaches it at once."""
+        if any(order.node == node for order, _ in self._open.values()):
+            task = asyncio.create_task(self.send_again(node), name=f"orders of {node}")
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
 
     async def keep_sending(self) -> None:
         """Send open orders again at intervals until cancelled."""

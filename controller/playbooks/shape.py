@@ -85,7 +85,7 @@ ANSWER_KEYS: Keys = {
 }
 GUARD_KEYS: Keys = {
     "drain": Key(one_of(["needed", "not_needed"]), "whether jobs must be gone before a repair", default="needed"),
-    "reversible": Key(TRUTH, "whether every step before a repair can be undone", default=True),
+    "reversible": Key(TRUTH, "whether all before a repair can be undone; if not, a person is asked", default=True),
     "max_at_once": Key(
         count(0, 100_000), "how many nodes this playbook may hold out at once, 0 for no own limit", False, 0
     ),

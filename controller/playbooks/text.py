@@ -91,6 +91,7 @@ _SAYS = {
     Verb.COLLECT: "gather evidence for the ticket",
     Verb.RESTART_SERVICE: "restart {service}",
     Verb.RESET_GPU: "reset the GPU",
+    Verb.RELOAD_DRIVER: "unload the NVIDIA driver and load it again",
     Verb.REBOOT: "reboot the node",
     Verb.POWER_CYCLE: "switch the node off and on by its BMC",
     Verb.WAIT: "wait {for}",
@@ -122,6 +123,8 @@ def _facts(playbook: Playbook) -> Iterator[str]:
     if playbook.confirm_s:
         yield f"A finding must have stood for {say_span(playbook.confirm_s)}"
     yield _say_reach(playbook)
+    if not playbook.reversible:
+        yield "It cannot be undone: a person is asked, unless the settings say `act` for it"
     yield from _say_history(playbook)
     if playbook.max_at_once:
         yield f"At most {playbook.max_at_once} nodes are held out by it at once"

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, one_of
-from controller.policy.playbook import DEVICE, HAND_OVER, Verb
+from controller.policy.playbook import BY_NODE, BY_SCHEDULER, DEVICE, HAND_OVER, Verb
 
 SEVERITIES = ("info", "warning", "critical")
 JOBS = ("wait", "requeue", "cancel")
 SCOPES = ("node", DEVICE)
+REBOOTERS = (BY_NODE, BY_SCHEDULER)
+NEIGHBOURS = ("keep", "reset")
+FORCE = ("never", "when_stuck")
+STARTS = ("warm", "cold")
 MARGIN_S = 60.0
 """Added to a wait's own length, so that it never runs into its own time limit."""
 
@@ -73,15 +77,51 @@ VERBS: Mapping[Verb, VerbShape] = {
             ),
         },
     ),
-    Verb.COLLECT: VerbShape("have the node gather evidence for the ticket", 60.0, best_effort=True),
+    Verb.COLLECT: VerbShape("have the node gather evidence before a repair destroys it", 300.0, best_effort=True),
     Verb.RESTART_SERVICE: VerbShape(
         "restart a systemd unit on the node, which its agent must allow",
         300.0,
         own_keys={"service": Key(SERVICE, "the unit; the one that the incident is about when absent")},
     ),
-    Verb.RESET_GPU: VerbShape("reset the GPU that the incident is about", 300.0),
-    Verb.REBOOT: VerbShape("reboot the node; it is over when another boot id is seen", 1800.0),
-    Verb.POWER_CYCLE: VerbShape("switch the node off and on by its BMC", 1800.0),
+    Verb.RESET_GPU: VerbShape(
+        "reset the GPU that the incident is about",
+        600.0,
+        own_keys={
+            "neighbours": Key(
+                one_of(NEIGHBOURS),
+                "`reset` lets the idle GPUs be reset that can only be reset together with it; `keep` refuses, and is "
+                "what holds when absent",
+            )
+        },
+    ),
+    Verb.RELOAD_DRIVER: VerbShape("unload the NVIDIA driver of an empty node and load it again", 900.0),
+    Verb.REBOOT: VerbShape(
+        "reboot the node; it is over when another boot id is seen",
+        1800.0,
+        own_keys={
+            "by": Key(
+                one_of(REBOOTERS),
+                "`node` has its agent reboot it, `scheduler` the scheduler's own daemon (Slurm), which may answer when "
+                "the agent does not; `node` when absent",
+            ),
+            "force": Key(
+                one_of(FORCE),
+                "`when_stuck` goes down without ending services when systemd does not reboot in order; `never` fails, "
+                "and is what holds when absent",
+            ),
+        },
+    ),
+    Verb.POWER_CYCLE: VerbShape(
+        "switch the node off and on by its BMC, once it is confirmed lost or empty",
+        1800.0,
+        own_keys={
+            "start": Key(
+                one_of(STARTS),
+                "`warm`: a restart by the BMC is enough, `cold`: power is gone in between",
+                default="warm",
+            )
+        },
+    ),
     Verb.WAIT: VerbShape("let time pass", 0.0, own_keys=_FOR),
     Verb.APPROVE: VerbShape(
         "wait for a person's yes",

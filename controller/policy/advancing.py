@@ -49,7 +49,7 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
         return _stop(incident)
     if incident.intent is not None:
         return conclude(belief, incident, now)
-    if incident.return_asked:
+    if incident.return_asked and incident.phase is not Phase.RELEASING:
         reason = Reason("A person says that it is mended: verifying before the node returns.")
         return events.IncidentReturning(incident.id, reason)
     step = incident.step()
@@ -242,6 +242,12 @@ def _stopped_here(belief: Belief, rules: Rules, incident: Incident, step: Step) 
         return _scoped("breaker", _breaker(belief, incident)) or _scoped(
             "budget", over_budget(belief, rules, node.name, incident)
         )
+    if node.foreign_reason:
+        reason = Reason(
+            f"{node.name} is in somebody else's hands ({node.foreign_reason}): nothing is done to it meanwhile.",
+            unless="they give it back",
+        )
+        return "foreign hold", reason
     if step.verb in REPAIRS:
         return _neighbour_repairs(belief, incident)
     return None

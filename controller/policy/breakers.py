@@ -12,6 +12,7 @@ from controller import events
 from controller.events import Reason
 from controller.policy.belief import Belief
 from controller.policy.budget import size_of
+from controller.policy.fleet_incident import opened
 from controller.policy.incident import Incident
 from controller.policy.playbook import BREAKER_CLASS, Playbook, Step, Verb
 from controller.policy.rules import BreakerRule, Rules
@@ -65,19 +66,7 @@ def _open(belief: Belief, scope: Scope, rule: BreakerRule, count: int) -> events
         },
         f"fewer than {limit} nodes had been taken out in that time",
     )
-    return _opened(belief, scope, rule, reason)
-
-
-def _opened(belief: Belief, scope: Scope, rule: BreakerRule, reason: Reason) -> events.IncidentOpened:
-    return events.IncidentOpened(
-        belief.next_incident_id(),
-        node="",
-        device=str(scope),
-        fault_class=BREAKER_CLASS,
-        playbook=breaker_playbook(rule),
-        findings=[],
-        reason=reason,
-    )
+    return opened(belief, str(scope), fault_class=BREAKER_CLASS, playbook=breaker_playbook(rule), reason=reason)
 
 
 def open_breaker(belief: Belief, scope: Scope) -> Incident | None:
@@ -132,4 +121,4 @@ def _reopen(belief: Belief, scope: Scope, rule: BreakerRule, breaker: Incident) 
         {"scope": str(scope), "before": breaker.id, "cooldown_s": f"{rule.cooldown_s:g}"},
         "the canary had been mended, or handed to people",
     )
-    return _opened(belief, scope, rule, reason)
+    return opened(belief, str(scope), fault_class=BREAKER_CLASS, playbook=breaker_playbook(rule), reason=reason)

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from checks.finding import Finding
 from controller import events
 from controller.policy.approvals import approval_for, asked
-from controller.policy.belief import Belief, NodeBelief
+from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import recurred, standing
 from controller.policy.playbook import OWN_CHECKS, Verb
+from controller.policy.rebooting import restarted, same_boot
 
 
 def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded | None:
@@ -24,7 +26,7 @@ def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded
     if intent is None:
         return None
     verdict = _JUDGES.get(Verb(intent.verb), _never)(belief, incident, now)
-    if verdict is None and now >= intent.expires_at and intent.verb in _JUDGES:
+    if verdict is None and now >= incident.ends_by and intent.verb in _JUDGES:
         verdict = _late(belief, incident, now)
     if verdict is None:
         return None
@@ -42,16 +44,17 @@ def _late(belief: Belief, incident: Incident, now: float) -> tuple[str, str]:
 def _why_late(belief: Belief, incident: Incident, now: float) -> str:
     """Return what was waited for in vain; a node that is not heard is named with the beginning of its silence."""
     assert incident.intent is not None
-    verb, limit_s = incident.intent.verb, incident.intent.expires_at - incident.intent_at
+    verb, limit_s = incident.intent.verb, incident.ends_by - incident.intent_at
     since = belief.silent.get(incident.node)
     if since is None:
-        return f"It did not end within {limit_s:.0f} s."
+        still = same_boot(belief, incident) if verb in RESTARTS else ""
+        return f"It did not end within {limit_s:.0f} s. {still}".rstrip()
     moment = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    presence = belief.nodes[incident.node].presence
+    node = belief.nodes[incident.node]
     return (
-        f"{verb} was not answered within {limit_s:.0f} s: the agent on {incident.node} is {presence} since {moment}, "
-        f"for {now - since:.0f} s."
-    )
+        f"{verb} was not answered within {limit_s:.0f} s: the agent on {incident.node} is {node.presence} since "
+        f"{moment}, for {now - since:.0f} s. {node.power_because}"
+    ).rstrip()
 
 
 Verdict = tuple[str, str] | None
@@ -69,10 +72,7 @@ def _order(_belief: Belief, incident: Incident, _now: float) -> Verdict:
 
 
 def _reboot(belief: Belief, incident: Incident, now: float) -> Verdict:
-    node = belief.nodes[incident.node]
-    if node.rebooted_at > incident.intent_at:
-        return "done", f"The node came back with another boot id, {node.boot_id[:8]}."
-    return _order(belief, incident, now)
+    return restarted(belief, incident, now) or _order(belief, incident, now)
 
 
 def _verify(belief: Belief, incident: Incident, _now: float) -> Verdict:
@@ -116,10 +116,13 @@ def _approve(_belief: Belief, incident: Incident, now: float) -> Verdict:
     return ("done", f"Approved by {given.by}.") if given is not None else None
 
 
+RESTARTS = frozenset({Verb.REBOOT, Verb.POWER_CYCLE})
+
 _JUDGES: dict[Verb, Callable[[Belief, Incident, float], Verdict]] = {
     Verb.COLLECT: _order,
     Verb.RESTART_SERVICE: _order,
     Verb.RESET_GPU: _order,
+    Verb.RELOAD_DRIVER: _order,
     Verb.REBOOT: _reboot,
     Verb.POWER_CYCLE: _reboot,
     Verb.VERIFY: _verify,

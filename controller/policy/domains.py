@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from checks.finding import Finding, Verdict
 from controller import events
 from controller.events import Reason
-from controller.policy.belief import Belief, Raised
+from controller.policy.belief import Belief
 from controller.policy.budget import size_of
+from controller.policy.fleet_incident import opened
 from controller.policy.incident import Incident, Phase
+from controller.policy.node_belief import Raised
 from controller.policy.outbreaks import family_of, window_s
 from controller.policy.playbook import DOMAIN, Playbook, Step, Verb
 from controller.policy.rules import DomainRule, Rules
@@ -108,28 +110,21 @@ def _open(belief: Belief, scope: Scope, rule: DomainRule, family: str, now: floa
     failed, size = belief.outbreaks.nodes(family, scope, now), size_of(belief, scope)
     total = belief.outbreaks.total(family, scope.kind, now)
     seconds = window_s(scope.kind)
-    return events.IncidentOpened(
-        belief.next_incident_id(),
-        node="",
-        device=str(scope),
-        fault_class=_class_of(family),
-        playbook=domain_playbook(rule),
-        findings=[],
-        reason=Reason(
-            f"{len(failed)} of {size} nodes of {scope.words} failed within {seconds:g} s, of {total} in the fleet: "
-            f"{rule.because}. No node is taken out for it.",
-            {
-                "scope": str(scope),
-                "nodes": ", ".join(failed[-NODES_NAMED:]),
-                "failed": str(len(failed)),
-                "failed_in_fleet": str(total),
-                "window_s": f"{seconds:g}",
-                "least_nodes": str(rule.least_nodes),
-                "explained": f"{EXPLAINED:.0%}",
-            },
-            f"fewer than {rule.least_nodes} of them had failed, or less than {EXPLAINED:.0%} of all that failed",
-        ),
+    reason = Reason(
+        f"{len(failed)} of {size} nodes of {scope.words} failed within {seconds:g} s, of {total} in the fleet: "
+        f"{rule.because}. No node is taken out for it.",
+        {
+            "scope": str(scope),
+            "nodes": ", ".join(failed[-NODES_NAMED:]),
+            "failed": str(len(failed)),
+            "failed_in_fleet": str(total),
+            "window_s": f"{seconds:g}",
+            "least_nodes": str(rule.least_nodes),
+            "explained": f"{EXPLAINED:.0%}",
+        },
+        f"fewer than {rule.least_nodes} of them had failed, or less than {EXPLAINED:.0%} of all that failed",
     )
+    return opened(belief, str(scope), fault_class=_class_of(family), playbook=domain_playbook(rule), reason=reason)
 
 
 def _join(domain: Incident, node: str, finding: Finding) -> events.IncidentJoined:

@@ -55,6 +55,25 @@ class Rung:
     verified: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle of evidence that the node gathered for the incident.
+
+    Attributes:
+        state: `sent`, as the node says; `stored`; `delayed`: there is no room for it now; `failed`: it never came;
+            `removed`: it came, and is there no more.
+        url: where people get it, empty unless it is stored.
+    """
+
+    upload: str
+    state: str
+    because: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    url: str = ""
+    at: float = 0.0
+
+
 NO_RECURRENCE = events.Recurrence()
 
 PEOPLE = "people"
@@ -70,6 +89,9 @@ class Incident:
         intent: the step under way, `None` between steps.
         order: what the node made of the order of `intent`, once it said so.
         progress: what is known of the effect of `intent` before it ended: taken up, put off, or in doubt.
+        taken_up_at: when whoever carries the step of `intent` out said that it was taken up, 0 before.
+        boot_before: the node's boot id when `intent` was recorded.
+        drained: a drain of this incident ended with no job left.
         tries: attempts of the current step already ended in this round.
         doubts: how many of them ended with nobody knowing whether it had happened; they count apart.
         attempts: per step name, how many attempts were ever intended: the last part of each idempotency key.
@@ -96,6 +118,7 @@ class Incident:
         last_finding_at: when its newest finding came; a burst goes on for a while after that.
         successor: the other part in its place for which a return was tried.
         drill: a person's drill broke it, so it says nothing about the part.
+        bundles: the bundles of evidence of it, by upload.
     """
 
     id: str
@@ -111,6 +134,9 @@ class Incident:
     intent_at: float = 0.0
     order: events.OrderEnded | None = None
     progress: events.StepProgressed | None = None
+    taken_up_at: float = 0.0
+    boot_before: str = ""
+    drained: bool = False
     tries: int = 0
     doubts: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
@@ -146,6 +172,7 @@ class Incident:
     last_finding_at: float = 0.0
     successor: str = ""
     drill: bool = False
+    bundles: dict[str, Bundle] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -165,6 +192,12 @@ class Incident:
     def plan(self) -> str:
         """The name of its plan, which no other text has."""
         return f"{self.playbook.name}:{self.playbook.digest[:12]}"
+
+    @property
+    def ends_by(self) -> float:
+        """When the step under way has failed at the latest: at its limit, or when what it waits for must be over."""
+        assert self.intent is not None
+        return max(self.intent.expires_at, self.progress.until if self.progress is not None else 0.0)
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps of the current phase."""
@@ -194,6 +227,7 @@ class Incident:
         """A step is under way."""
         self.intent, self.intent_at, self.waiting_for = event, at, ""
         self.order = self.progress = None
+        self.taken_up_at = 0.0
         if self.phase is Phase.AUTOMATIC:
             self.plan_begun = self.plan
         self.attempts[event.step] = event.attempt
@@ -215,6 +249,7 @@ class Incident:
         if step is None or step.name != event.step:
             return
         if event.outcome == "done":
+            self.drained = self.drained or verb == Verb.DRAIN
             if self.phase is Phase.HAND_OVER:
                 self.told.add(step.name)
             self._go_to(step.on_success)

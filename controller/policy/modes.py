@@ -1,6 +1,7 @@
 """How far an incident may go by itself: shadow, ask or act, by its playbook, its node's pools, and the settings.
 
-A setting for a playbook stands in place of what the file says. Of that and of the modes of the node's pools the
+A setting for a playbook stands in place of what the file says, which is `ask` at the most where what it does cannot be
+undone. Of that and of the modes of the node's pools the
 strictest holds, unless a setting names both the playbook and one of the pools: that has the last word.
 """
 
@@ -32,7 +33,12 @@ def _both(playbook: Playbook, pools: tuple[str, ...]) -> list[str]:
 
 def _said(rules: Rules, playbook: Playbook, pools: tuple[str, ...]) -> Iterator[Said]:
     own = f"playbook.{playbook.name}"
-    yield (rules.modes[own], f"setting {own}") if own in rules.modes else (playbook.mode, "its playbook")
+    if own in rules.modes:
+        yield rules.modes[own], f"setting {own}"
+    else:
+        yield playbook.mode, "its playbook"
+        if not playbook.reversible:
+            yield Mode.ASK, "its playbook, because it cannot be undone"
     for key in (f"pool.{pool}" for pool in pools):
         if key in rules.modes:
             yield rules.modes[key], f"setting {key}"

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from checks.finding import Finding, FindingKey
 from controller import events
-from controller.policy.belief import Belief, Raised
+from controller.policy.belief import Belief
 from controller.policy.bursts import belongs, follows
 from controller.policy.domains import wait_for_others_s
 from controller.policy.history import recurrence
 from controller.policy.incident import Incident, Phase
 from controller.policy.modes import Said, mode_of
+from controller.policy.node_belief import Raised
 from controller.policy.parts import is_same_part, part_of
 from controller.policy.playbook import QUICK_EFFECTS, Clears, Playbook, Step, Verb
 from controller.policy.rollout import answering, waits_for_canary

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import TypeVar
 
 from checks.finding import Action, Finding, Verdict
 from checks.measures import BY_NAME, Measure
@@ -104,14 +105,36 @@ class Judged:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """A group in one comparison: everybody's value and how far it is from the median."""
+
+    measure: Measure
+    values: dict[str, float]
+    middle: float
+    deviations: dict[str, float]
+
+    def judged(self, node: str, for_s: float) -> Judged:
+        """Return what became of a node that has been as it is for so long."""
+        far = self.deviations[node]
+        return Judged(
+            node, self.measure, far > DEVIATIONS, self.values[node], self.middle, far, len(self.values), for_s
+        )
+
+
 Key = tuple[str, Group]
 """A measure and who is compared in it."""
 
 
 @dataclass(slots=True)
 class Peers:
-    """The newest numbers of every node, and since when each stands out or does not."""
+    """The newest numbers of every node, and since when each stands out or does not.
 
+    Attributes:
+        at_once: so many nodes are looked at before the caller has its turn again, which takes some 3 ms.
+    """
+
+    at_once: int = 5_000
     said: dict[Key, dict[str, Said]] = field(default_factory=dict)
     _totals: dict[tuple[str, str], Said] = field(default_factory=dict)
     _group_of: dict[tuple[str, str], Group] = field(default_factory=dict)
@@ -157,36 +180,46 @@ class Peers:
         """Return what can be compared now, in a fixed order."""
         return sorted(self.said)
 
-    def compare(self, key: Key, now: float, *, is_found: Callable[[str], bool]) -> Iterator[Judged]:
-        """Yield who has stood out of one group, or been like it again, for long enough.
+    def compare(self, key: Key, now: float, *, is_found: Callable[[str], bool]) -> Iterator[list[Judged]]:
+        """Yield who has stood out of one group, or been like it again, for long enough: a part of the group at a time.
 
-        Costs the group once; the caller may do something else between two groups.
+        Costs the group once. The caller may do something else between two parts, also tell new numbers.
 
         Args:
             is_found: whether a finding about this measure stands for a node: only then it matters that it is like its
                 peers.
         """
         name, group = key
-        for node, said in list(self.said.get(key, {}).items()):
-            if now - said.at > FRESH_S:
+        for part in _parts(list(self.said.get(key, {}).items()), self.at_once):
+            for node in [node for node, said in part if now - said.at > FRESH_S]:
                 self._leave(node, name, group)
+            yield []
         values = {node: said.value for node, said in self.said.get(key, {}).items()}
-        deviations = _deviations(values, BY_NAME[name])
-        far = sum(abs(deviation) > DEVIATIONS for deviation in deviations.values())
-        if len(values) < LEAST_PEERS or far > max(1.0, MOST_SHARE * len(values)):
+        if len(values) < LEAST_PEERS:
             self._forget_since(name, values)
             return
         middle = median(values.values())
-        for node in sorted(values):
-            stands_out = deviations[node] > DEVIATIONS
-            if not stands_out and not is_found(node):
-                self._since.pop((node, name), None)
-                continue
-            for_s = now - self._begin(node, name, stands_out=stands_out, now=now)
-            if for_s >= CONTINUITY_S:
-                yield Judged(
-                    node, BY_NAME[name], stands_out, values[node], middle, deviations[node], len(values), for_s
-                )
+        yield []
+        spread = _spread(values, middle, BY_NAME[name])
+        yield []
+        deviations = _deviations(values, middle, spread, BY_NAME[name])
+        yield []
+        if sum(abs(deviation) > DEVIATIONS for deviation in deviations.values()) > max(1.0, MOST_SHARE * len(values)):
+            self._forget_since(name, values)
+            return
+        crowd = _Crowd(BY_NAME[name], values, middle, deviations)
+        for names in _parts(sorted(values), self.at_once):
+            still_here = [node for node in names if self._group_of.get((node, name)) == group]
+            for_s = {node: self._for_s(node, name, deviations[node], now, is_found) for node in still_here}
+            yield [crowd.judged(node, long_s) for node, long_s in for_s.items() if long_s >= CONTINUITY_S]
+
+    def _for_s(self, node: str, name: str, deviation: float, now: float, is_found: Callable[[str], bool]) -> float:
+        """Return for how long a node stands out, or does not although a finding says so; 0 for all others."""
+        stands_out = deviation > DEVIATIONS
+        if not stands_out and not is_found(node):
+            self._since.pop((node, name), None)
+            return 0.0
+        return now - self._begin(node, name, stands_out=stands_out, now=now)
 
     def _forget_since(self, name: str, nodes: Mapping[str, float]) -> None:
         """A comparison that says nothing breaks the continuity, both ways."""
@@ -200,11 +233,20 @@ class Peers:
         return before[1]
 
 
-def _deviations(values: Mapping[str, float], measure: Measure) -> dict[str, float]:
+def _spread(values: Mapping[str, float], middle: float, measure: Measure) -> float:
+    """Return what one robust deviation is."""
+    return max(measure.least_spread, PER_MAD * median(abs(value - middle) for value in values.values()))
+
+
+def _deviations(values: Mapping[str, float], middle: float, spread: float, measure: Measure) -> dict[str, float]:
     """Return how far each value is from the median in the direction that is worse, in robust deviations."""
-    if not values:
-        return {}
-    middle = median(values.values())
-    spread = max(measure.least_spread, PER_MAD * median(abs(value - middle) for value in values.values()))
     sign = 1.0 if measure.higher_is_worse else -1.0
     return {node: sign * (value - middle) / spread for node, value in values.items()}
+
+
+_T = TypeVar("_T")
+
+
+def _parts(items: list[_T], at_once: int) -> Iterator[list[_T]]:
+    for first in range(0, len(items), at_once):
+        yield items[first : first + at_once]

@@ -20,6 +20,7 @@ class Verb(StrEnum):
     COLLECT = "collect"
     RESTART_SERVICE = "restart_service"
     RESET_GPU = "reset_gpu"
+    RELOAD_DRIVER = "reload_driver"
     REBOOT = "reboot"
     POWER_CYCLE = "power_cycle"
     WAIT = "wait"
@@ -31,19 +32,22 @@ class Verb(StrEnum):
     PAGE = "page"
 
 
-REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POWER_CYCLE})
+REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.POWER_CYCLE})
 """Steps that change the machine. Only one incident of a node may be inside them at a time."""
 
 
-LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.POWER_CYCLE)
+LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.POWER_CYCLE)
 """The rungs of the repair ladder, weakest first. Above them are only people."""
 
 QUICK_EFFECTS = frozenset({Verb.CORDON, Verb.UNCORDON, Verb.TICKET, Verb.PAGE})
 """Steps that are over within seconds and must not be abandoned half-way: whoever wants to stop waits for them."""
 
-ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.REBOOT, Verb.VERIFY})
+ORDERS = frozenset({Verb.COLLECT, Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.VERIFY})
 """Steps that the node carries out by a signed order."""
 
+
+BY_NODE, BY_SCHEDULER = "node", "scheduler"
+"""Who reboots a node: its own agent by a signed order, or the scheduler's daemon on it."""
 
 DEVICE = "device"
 """Scope of a drain that frees the sick device alone; without it a drain frees the node."""
@@ -115,8 +119,9 @@ class Step:
         attempts: how often the step is tried before it has failed.
         parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`)
             and may have `scope` (`node` or `device`),
-            `restart_service` may have `service`, `ticket` has `team`, `page` has `severity`, `wait` and `probation`
-            have `for_s`, `approve` has `question`.
+            `restart_service` may have `service`, `reset_gpu` may have `neighbours` (`keep` or `reset`), `reboot` may
+            have `by` (`node` or `scheduler`) and `force` (`never` or `when_stuck`), `ticket` has `team`, `page` has
+            `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
         retry: how long each next attempt waits; `None` leaves it to the verb.
     """
 
@@ -177,7 +182,7 @@ class Playbook:
         precedence: lower wins when findings of several classes come as one burst.
         confirm_s: how long a finding must have stood before an incident opens; 0 acts at once.
         max_at_once: how many incidents of this playbook may hold nodes out at the same time, 0 = no own limit.
-        reversible: whether every step before a repair can be undone.
+        reversible: whether all before a repair can be undone; if not, people are asked, unless settings trust it
         on_return: what it means when the fault comes back on the same part.
         clears: who may say that the fault is over.
         steps: the automatic part, in order. Jumps go forward only, so every run ends.

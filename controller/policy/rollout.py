@@ -15,6 +15,7 @@ from checks.finding import Finding
 from controller import events
 from controller.events import Reason
 from controller.policy.belief import Belief
+from controller.policy.fleet_incident import opened
 from controller.policy.playbook import ROLLOUT, Playbook, Step, Verb
 from controller.policy.rollouts import Rollout
 from controller.policy.rules import Rules
@@ -126,7 +127,8 @@ def _settle(belief: Belief, rules: Rules, rollout: Rollout, candidate: Playbook)
     if failed is not None:
         reason = _why_stopped(candidate, failed[0], failed[1].because)
         yield events.RolloutSettled(candidate.name, candidate.digest, "stopped", reason)
-        yield _tell(belief, candidate, reason)
+        about = f"playbook={candidate.name}"
+        yield opened(belief, about, fault_class=ROLLOUT, playbook=STOPPED, reason=reason)
     elif rollout.count("well") >= rules.rollout.canaries:
         ended = ", ".join(name for name, canary in rollout.canaries.items() if canary.verdict == "well")
         reason = Reason(
@@ -143,18 +145,6 @@ def _why_stopped(candidate: Playbook, incident_id: str, because: str) -> Reason:
         f"{incident_id} ended badly. {because}",
         {"digest": candidate.digest[:12], "canary": incident_id},
         f"a person promotes it by `fleetmend playbook rollout {candidate.name} --promote`",
-    )
-
-
-def _tell(belief: Belief, candidate: Playbook, reason: Reason) -> events.IncidentOpened:
-    return events.IncidentOpened(
-        belief.next_incident_id(),
-        node="",
-        device=f"playbook={candidate.name}",
-        fault_class=ROLLOUT,
-        playbook=STOPPED,
-        findings=[],
-        reason=reason,
     )
 
 

@@ -1,18 +1,22 @@
 """Silence is not death (I1): a lost agent, a lost node, and a whole fleet that fell silent are told apart.
 
 One silent agent becomes a finding that a playbook may answer, never a reason to act on the node. A node is lost when
-somebody else who watches it agrees. Many silent at once mean that the broker or a network is gone: the cell freezes,
-and one page is sent.
+somebody else who watches it agrees: its BMC, which says that it has no power, or the scheduler, whose daemon on it does
+not answer. Who cannot be asked says nothing, and two who contradict each other confirm nothing. Many silent at once
+mean that the broker or a network is gone: the cell freezes, and one page is sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from checks.finding import Action, Finding, FindingKey, Verdict
 from controller import events
-from controller.policy.belief import Belief, NodeBelief
+from controller.policy.belief import Belief
+from controller.policy.fleet_incident import opened
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief
 from controller.policy.playbook import Playbook, Step, Verb
 from controller.policy.presence import AGENT_LOST, NODE_LOST
 from controller.policy.rules import Rules
@@ -57,20 +61,13 @@ def frozen_by(belief: Belief) -> Incident | None:
 
 def _freeze(belief: Belief, rules: Rules) -> events.Event:
     silent, fleet = sorted(belief.silent), len(belief.nodes)
-    return events.IncidentOpened(
-        belief.next_incident_id(),
-        node="",
-        device="fleet",
-        fault_class=FLEET_SILENCE.fault_class,
-        playbook=FLEET_SILENCE,
-        findings=[],
-        reason=events.Reason(
-            f"{len(silent)} of {fleet} agents fell silent together, so the broker or a network is suspected; "
-            "no node is acted on until they are heard again.",
-            {"silent": ", ".join(silent[:20]), "fleet": str(fleet)},
-            f"fewer than {rules.mass_silence_nodes} nodes or at most {rules.mass_silence_share:.0%} were silent",
-        ),
+    reason = events.Reason(
+        f"{len(silent)} of {fleet} agents fell silent together, so the broker or a network is suspected; "
+        "no node is acted on until they are heard again.",
+        {"silent": ", ".join(silent[:20]), "fleet": str(fleet)},
+        f"fewer than {rules.mass_silence_nodes} nodes or at most {rules.mass_silence_share:.0%} were silent",
     )
+    return opened(belief, "fleet", fault_class=FLEET_SILENCE.fault_class, playbook=FLEET_SILENCE, reason=reason)
 
 
 def _thaw(incident_id: str, belief: Belief) -> events.Event:
@@ -82,23 +79,55 @@ def _lost_agents(belief: Belief, rules: Rules, now: float) -> Iterator[events.Ev
     for name, since in list(belief.unreported.items()):
         node = belief.nodes[name]
         if now - since >= rules.agent_lost_after_s and not _rebooting(belief, name):
-            finding = _node_lost(node) if node.responding is False else _agent_lost(node, now - since)
+            finding = _node_lost(node) if _lost_by(node) else _agent_lost(node, now - since)
             yield events.FindingRaised(name, node.boot_id, finding, now, origin="controller")
 
 
 def _agent_lost(node: NodeBelief, silent_s: float) -> Finding:
-    lives = "the scheduler's daemon on it answers, so the node lives"
-    because = (
-        f"The agent on {node.name} is {node.presence} for {silent_s:.0f} s; "
-        f"{lives if node.responding else 'the node itself may well be healthy'}, but nothing is known of it."
-    )
+    begin = f"The agent on {node.name} is {node.presence} for {silent_s:.0f} s"
+    because = f"{begin}; {_what_else(node)}, but nothing is known of it."
     return _ours(AGENT_LOST, Action.RESTART_SERVICE, because)
 
 
+def _what_else(node: NodeBelief) -> str:
+    if node.responding and node.power == "off":
+        return "the scheduler's daemon on it answers, and its BMC says that it has no power: one of the two is wrong"
+    if node.responding:
+        return "the scheduler's daemon on it answers, so the node lives"
+    if node.power == "on":
+        return "its BMC says that it has power, and the node itself may well be healthy"
+    return "the node itself may well be healthy"
+
+
+def _lost_by(node: NodeBelief) -> str:
+    """Return who else says that a silent node is lost, empty when nobody does."""
+    if node.responding is False:
+        return SCHEDULER
+    return BMC if node.power == "off" and node.responding is None else ""
+
+
+SCHEDULER, BMC = "scheduler", "bmc"
+BY = "confirmed_by"
+
+
 def _node_lost(node: NodeBelief) -> Finding:
-    silent = f"{node.name} is lost: its agent is {node.presence}"
-    because = f"{silent}, and the scheduler's own daemon on it does not answer either."
-    return _ours(NODE_LOST, Action.POWER_CYCLE, because)
+    silent, by = f"{node.name} is lost: its agent is {node.presence}", _lost_by(node)
+    if by == BMC:
+        because = f"{silent}, and its BMC says that it has no power."
+    else:
+        power = {"on": "; its BMC says that it has power", "off": "; its BMC says that it has no power"}
+        daemon = "and the scheduler's own daemon on it does not answer either"
+        because = f"{silent}, {daemon}{power.get(node.power, '')}."
+    return replace(_ours(NODE_LOST, Action.POWER_CYCLE, because), evidence={BY: by})
+
+
+def _alive(node: NodeBelief) -> str:
+    """Return who says that a node lives after all, empty when nobody does: who cannot be asked takes nothing back."""
+    if node.responding is True:
+        return "The scheduler's daemon on it answers again."
+    if node.power == "on" and node.findings[NODE_LOST].finding.evidence.get(BY) == BMC and not _lost_by(node):
+        return "Its BMC says that it has power again."
+    return ""
 
 
 def _ours(key: FindingKey, action: Action, because: str) -> Finding:
@@ -106,19 +135,19 @@ def _ours(key: FindingKey, action: Action, because: str) -> Finding:
 
 
 def _lost_nodes(belief: Belief, now: float) -> Iterator[events.Event]:
-    """Yield when the scheduler agrees, later, that a silent node is lost, and when it says that it lives after all."""
+    """Yield when somebody agrees, later, that a silent node is lost, and when somebody says that it lives after all."""
     for name in list(belief.agents_lost):
         node = belief.nodes[name]
         if name not in belief.silent or _rebooting(belief, name):
             continue
-        if node.responding is False and NODE_LOST not in node.findings:
+        if _lost_by(node) and NODE_LOST not in node.findings:
             yield events.FindingRaised(name, node.boot_id, _node_lost(node), now, origin="controller")
-        if node.responding is True and NODE_LOST in node.findings:
+        alive = _alive(node) if NODE_LOST in node.findings else ""
+        if alive:
             yield events.FindingRaised(
                 name, node.boot_id, _agent_lost(node, now - belief.silent[name]), now, origin="controller"
             )
-            because = "The scheduler's daemon on it answers again."
-            yield events.FindingCleared(name, NODE_LOST, because, now, origin="controller")
+            yield events.FindingCleared(name, NODE_LOST, alive, now, origin="controller")
 
 
 def _rebooting(belief: Belief, name: str) -> bool:

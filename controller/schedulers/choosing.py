@@ -5,11 +5,13 @@ Only the one that is chosen is imported: the client of Kubernetes alone takes 0.
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from controller.adapters import Scheduler
+from controller.engine.orders import OrderDesk
 from controller.settings import ControllerSettings
 
 
@@ -22,31 +24,36 @@ class Closing(Protocol):
         ...
 
 
-def scheduler_of(settings: ControllerSettings, state: Path) -> Scheduler:
+def scheduler_of(settings: ControllerSettings, state: Path, desk: OrderDesk) -> Scheduler:
     """Return the adapter that the settings name.
 
     Args:
         state: directory for what an adapter has to remember itself.
+        desk: gives orders, for nodes that hold themselves.
 
     Raises:
         SettingsError: the settings name a cluster that cannot be used.
     """
     section = settings.scheduler
-    module: Any = import_module(f"controller.schedulers.{section.kind}")
     scheduler: Scheduler
     match section.kind:
         case "kubernetes":
-            scheduler = module.scheduler_of(
+            scheduler = _module("kubernetes").scheduler_of(
                 settings.kubernetes, deadline_s=section.deadline_s, places=settings.topology.label_table()
             )
         case "slurm":
-            reader = module.READERS[section.slurm_form]
-            scheduler = module.SlurmScheduler(deadline_s=section.deadline_s, reader=reader)
+            scheduler = _module("slurm_configured").scheduler_of(section)
         case "command":
-            scheduler = module.CommandScheduler(section.hook, deadline_s=section.deadline_s)
+            scheduler = _module("command").CommandScheduler(section.hook, deadline_s=section.deadline_s)
+        case "node":
+            scheduler = _module("node").NodeScheduler(desk, time.time, deadline_s=section.deadline_s)
         case "none":
-            scheduler = module.NoScheduler(state / "holds.json")
+            scheduler = _module("none").NoScheduler(state / "holds.json")
     return scheduler
+
+
+def _module(name: str) -> Any:
+    return import_module(f"controller.schedulers.{name}")
 
 
 async def close(scheduler: Scheduler) -> None:

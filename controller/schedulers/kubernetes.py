@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from controller.adapters import Hold, NodeSchedule
+from controller.adapters import Hold, NodeSchedule, Waiting
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers import kubernetes_hold
 from controller.schedulers.kubernetes_access import Access, NotUsable, config_of
@@ -92,6 +92,7 @@ class KubernetesScheduler:
     _drainer: Drainer = field(init=False)
     _devices: Devices = field(init=False)
     _reached: dict[str, str] = field(default_factory=dict)
+    _waiting: dict[str, Waiting] = field(default_factory=dict)
     _beside: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _telling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NOTES_AT_ONCE))
     _holder: str = field(default_factory=lambda: f"fleetmend on {socket.gethostname()}")
@@ -181,7 +182,12 @@ class KubernetesScheduler:
             if wanted:
                 _refuse_unless_ours(await self._look(node), hold)
                 await self._drainer.carry_out(wanted)
+            self._waiting[node] = self._drainer.waiting(pods, step)
         return tuple(sorted(pod.title for pod in pods))
+
+    def waits_for(self, node: str) -> Waiting:
+        """Return what the last step of the node's drain left to be waited for."""
+        return self._waiting.get(node, Waiting(""))
 
     def reach(self, hold: Hold) -> str:
         """Return whom the drain of a device waited for."""

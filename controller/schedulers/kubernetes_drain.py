@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from controller.adapters import Waiting
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers.kubernetes_access import Access
 from controller.schedulers.kubernetes_answers import CONFLICT, GONE, Answered, failure_of
 from controller.schedulers.kubernetes_pods import Drain, Move, PodPolicies, PodState, moves
+from controller.schedulers.kubernetes_waiting import waiting_for
 
 log = structlog.get_logger()
 
@@ -65,6 +67,10 @@ class Drainer:
         if pods and all(pod.uid in self._hopeless for pod in pods):
             raise self._forgotten(pods)
         return [(pod, move) for pod, move in planned if move is not Move.LEAVE and self._may_ask(pod)]
+
+    def waiting(self, pods: Sequence[PodState], drain: Drain) -> Waiting:
+        """Return what a step of the drain left to be waited for."""
+        return waiting_for(moves(pods, drain, self.policies), self._held_back.keys(), drain)
 
     def _forgotten(self, pods: Sequence[PodState]) -> Permanent:
         """Forget what stands in the way: whoever tries again has mended something."""

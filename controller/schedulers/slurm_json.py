@@ -15,7 +15,16 @@ from typing import TypeVar
 
 import msgspec
 
-from controller.schedulers.slurm_view import COMPLETING, OCCUPYING, SlurmJob, SlurmNode
+from controller.schedulers.slurm_failures import HalfWritten
+from controller.schedulers.slurm_view import (
+    COMPLETING,
+    LAST_MOMENT,
+    OCCUPYING,
+    SlurmJob,
+    SlurmNode,
+    SlurmReservation,
+    end_of_job,
+)
 
 PROBE = ("scontrol", "--json=list", "show", "node")
 """Names the data parsers, without asking slurmctld. It fails where scontrol has no JSON, and where the plugin that
@@ -24,6 +33,10 @@ writes it is not installed. Where `--json` takes this argument, squeue heeds its
 
 BASE_STATES = frozenset({"UNKNOWN", "DOWN", "IDLE", "ALLOCATED", "ERROR", "MIXED", "FUTURE"})
 """What a node is; every other word in its state is a flag. Source: slurm.h, enum node_states."""
+
+
+_TRUNCATED = "Input data was truncated"
+"""msgspec's words for a document that ends too early."""
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -53,6 +66,19 @@ class _Job(msgspec.Struct, frozen=True):
     array_task_id: int | _Number | None = None
     het_job_id: int | _Number | None = None
     het_job_offset: int | _Number | None = None
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    start_time: int | _Number | None = None
+    end_time: int | _Number | None = None
+
+
+class _Reservation(msgspec.Struct, frozen=True):
+    name: str
+    node_list: str
+    start_time: int | _Number
+    end_time: int | _Number
+    flags: list[str] | str = ""
 
 
 class _NodesDocument(msgspec.Struct, frozen=True):
@@ -65,14 +91,28 @@ class _JobsDocument(msgspec.Struct, frozen=True):
     errors: list[_Problem] = []
 
 
-Document = TypeVar("Document", _NodesDocument, _JobsDocument)
+class _ReservationsDocument(msgspec.Struct, frozen=True):
+    reservations: list[_Reservation]
+    errors: list[_Problem] = []
+
+
+class _ErrorsDocument(msgspec.Struct, frozen=True):
+    errors: list[_Problem] = []
+
+
+Document = TypeVar("Document", _NodesDocument, _JobsDocument, _ReservationsDocument)
 
 
 @dataclass(frozen=True, slots=True)
 class JsonReader:
-    """Slurm's JSON, one document a look."""
+    """Slurm's JSON, one document a look.
+
+    Attributes:
+        by: who said it, for messages, where it was none of the programs.
+    """
 
     form: str = "json"
+    by: str = ""
 
     def nodes_command(self, *only: str) -> tuple[str, ...]:
         """Return the command that prints these nodes, or all."""
@@ -83,13 +123,17 @@ class JsonReader:
         only = ("-w", node) if node else ()
         return ("squeue", "-a", *only, "-t", ",".join(sorted(states)), "--json")
 
+    def reservations_command(self) -> tuple[str, ...]:
+        """Return the command that prints the reservations."""
+        return ("scontrol", "--json", "show", "reservation")
+
     def parse_nodes(self, output: str) -> list[SlurmNode]:
         """Return the nodes that `scontrol --json show node` printed.
 
         Raises:
             ValueError: it is not such a document, or has errors in it; the text says where.
         """
-        return [_node(node) for node in _document("scontrol", output, _NodesDocument).nodes]
+        return [_node(node) for node in _document(self.by or "scontrol --json", output, _NodesDocument).nodes]
 
     def parse_jobs(self, output: str) -> list[SlurmJob]:
         """Return the jobs that `squeue --json` printed and that occupy nodes.
@@ -97,8 +141,17 @@ class JsonReader:
         Raises:
             ValueError: it is not such a document, or has errors in it; the text says where.
         """
-        jobs = [_job(job) for job in _document("squeue", output, _JobsDocument).jobs]
+        jobs = [_job(job) for job in _document(self.by or "squeue --json", output, _JobsDocument).jobs]
         return [job for job in jobs if job.nodes and job.state in OCCUPYING]
+
+    def parse_reservations(self, output: str) -> list[SlurmReservation]:
+        """Return the reservations that `scontrol --json show reservation` printed and that have nodes.
+
+        Raises:
+            ValueError: it is not such a document, or has errors in it; the text says where.
+        """
+        found = _document(self.by or "scontrol --json", output, _ReservationsDocument).reservations
+        return [_reservation(each) for each in found if each.node_list]
 
 
 def offers_json(printed: str) -> bool:
@@ -110,11 +163,25 @@ def _document(program: str, output: str, kind: type[Document]) -> Document:
     try:
         document = msgspec.json.decode(output, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"{program} --json is not understood: {error}") from error
-    if document.errors:
-        first = document.errors[0]
-        raise ValueError(f"{program} --json says: {first.description or first.error or 'an error without a word'}")
+        if _TRUNCATED in str(error):
+            raise HalfWritten(f"what {program} said ends in the middle") from error
+        _refuse_if_wrong(program, _errors_alone(output))
+        raise ValueError(f"{program} is not understood: {error}") from error
+    _refuse_if_wrong(program, document.errors)
     return document
+
+
+def _refuse_if_wrong(program: str, errors: list[_Problem]) -> None:
+    if errors:
+        raise ValueError(f"{program} says: {errors[0].description or errors[0].error or 'an error without a word'}")
+
+
+def _errors_alone(output: str) -> list[_Problem]:
+    """Return the errors of a document that holds nothing else, as of a node that nobody knows."""
+    try:
+        return msgspec.json.decode(output, type=_ErrorsDocument).errors
+    except (msgspec.DecodeError, RecursionError):
+        return []
 
 
 def _node(node: _Node) -> SlurmNode:
@@ -128,7 +195,20 @@ def _node(node: _Node) -> SlurmNode:
 def _job(job: _Job) -> SlurmJob:
     words = _words(job.job_state)
     occupying = [COMPLETING] * (COMPLETING in words) + [word for word in words if word in OCCUPYING]
-    return SlurmJob(_job_name(job), (occupying or words or [""])[0], job.nodes)
+    ends_at = end_of_job(_seconds(job.start_time), _seconds(job.end_time))
+    state = (occupying or words or [""])[0]
+    return SlurmJob(_job_name(job), state, job.nodes, job.partition, job.account, job.qos, ends_at)
+
+
+def _reservation(each: _Reservation) -> SlurmReservation:
+    flags = each.flags.split(",") if isinstance(each.flags, str) else each.flags
+    starts_at, ends_at = _seconds(each.start_time), _seconds(each.end_time)
+    return SlurmReservation(each.name, starts_at, ends_at, each.node_list, frozenset(flags))
+
+
+def _seconds(number: int | _Number | None) -> float:
+    """Return a time, 0 where none is set."""
+    return float(max(0, min(_known(number) or 0, int(LAST_MOMENT))))
 
 
 def _job_name(job: _Job) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from controller.adapters import Hold
 from controller.errors import Permanent, Refused
 from controller.policy.rules import Budget
-from controller.schedulers.slurm import SlurmScheduler
+from controller.schedulers.slurm import InMaintenance, SlurmScheduler
 from controller.schedulers.slurm_view import BY_CHECK, SlurmNode
 
 NO_TERM: Final = 0
@@ -52,6 +52,8 @@ class OwnNode:
         hold = Hold(BY_CHECK, reason, f"{self.name}/{BY_CHECK}", NO_TERM)
         try:
             await self.slurm.cordon(self.name, hold)
+        except InMaintenance as theirs:
+            return Stand(False, f"{self.name} is left to those who work at it: {theirs}")
         except Refused as refused:
             return Stand(True, str(refused))
         if (full := self._full(await self.slurm.nodes(), room_for=0)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from controller.schedulers.slurm_view import SlurmJob, SlurmNode
+from controller.schedulers.slurm_view import SlurmJob, SlurmNode, SlurmReservation
 
 
 class SlurmReader(Protocol):
@@ -21,6 +21,9 @@ class SlurmReader(Protocol):
     def jobs_command(self, states: Iterable[str], node: str = "") -> tuple[str, ...]:
         """Return the command that prints the jobs in these states, on this node if one is named."""
 
+    def reservations_command(self) -> tuple[str, ...]:
+        """Return the command that prints the reservations."""
+
     def parse_nodes(self, output: str) -> list[SlurmNode]:
         """Return the nodes that were printed.
 
@@ -30,6 +33,13 @@ class SlurmReader(Protocol):
 
     def parse_jobs(self, output: str) -> list[SlurmJob]:
         """Return the jobs that were printed and occupy nodes.
+
+        Raises:
+            ValueError: it is not understood; the text says where.
+        """
+
+    def parse_reservations(self, output: str) -> list[SlurmReservation]:
+        """Return the reservations that were printed and have nodes.
 
         Raises:
             ValueError: it is not understood; the text says where.

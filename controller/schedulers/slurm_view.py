@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from controller.adapters import NodeSchedule
 from controller.schedulers.hostlist import expand
@@ -38,6 +39,19 @@ stands already, 22.05 leaves that and 24.11 adds to it. Source: seen in both, af
 BY_CHECK = "check"
 """Stands in a reason in place of an incident: the node's own health check took it out, and no controller knows why yet.
 No incident has such an id; an incident that needs the node takes the hold over."""
+
+REBOOTING = frozenset({"REBOOT_REQUESTED", "REBOOT_ISSUED"})
+"""Flags of a node that slurmd is to reboot. Source: sinfo(1), NODE STATE CODES."""
+
+_REBOOT_TIMED_OUT = ": reboot timed out"
+"""What slurmctld adds to the reason of a node that did not come back within ResumeTimeout. 22.05 sets it down and takes
+the drain off, 24.11 leaves the drain. Source: seen in both."""
+
+LAST_MOMENT = 253_402_300_799.0
+"""The end of the year 9999, beyond which there are no dates here."""
+
+YEAR_S = 365 * 86_400.0
+"""Slurm has a job without a time limit end so long after its start. Source: job_mgr.c, and seen in 22.05."""
 
 _OURS = re.compile(r"fleetmend:(\S+)(?: |$)")
 _INCIDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
@@ -78,8 +92,14 @@ class SlurmNode:
     def held_by(self) -> str:
         """The incident by which fleetmend holds it, empty when it does not. A reason alone holds nothing: from 24.11
         on, a node that was given back keeps the old one, even when it is set down later."""
-        ours = _OURS.match(self.reason) if self.drained else None
+        lost_by_reboot = self.base == "DOWN" and self.reason.endswith(_REBOOT_TIMED_OUT)
+        ours = _OURS.match(self.reason) if self.drained or lost_by_reboot else None
         return ours.group(1) if ours else ""
+
+    @property
+    def rebooting(self) -> bool:
+        """Slurm was asked to reboot it, and it has not come back."""
+        return bool(self.flags & REBOOTING)
 
     @property
     def taken_out_by_check(self) -> bool:
@@ -96,11 +116,59 @@ class SlurmNode:
 
 @dataclass(frozen=True, slots=True)
 class SlurmJob:
-    """One job on its nodes. `id` is as squeue shows it: `7_2` is one task, and the number 7 may be the whole array."""
+    """One job on its nodes.
+
+    Attributes:
+        id: as squeue shows it: `7_2` is one task, and the number 7 may be the whole array.
+        ends_at: when its time limit ends it, Unix seconds, 0 when it has none or that is not known.
+    """
 
     id: str
     state: str
     nodes: str
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    ends_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmReservation:
+    """One advanced reservation. Times are Unix seconds, `nodes` is a host list, `flags` are `MAINT` and others."""
+
+    name: str
+    starts_at: float
+    ends_at: float
+    nodes: str
+    flags: frozenset[str] = frozenset()
+
+    def maintains(self, now: float) -> bool:
+        """Return whether people work at its nodes now."""
+        return "MAINT" in self.flags and self.starts_at <= now < self.ends_at
+
+    @property
+    def words(self) -> str:
+        """What it is, for a sentence."""
+        kind = "maintenance reservation" if "MAINT" in self.flags else "reservation"
+        return f"{kind} {self.name} ({moment(self.starts_at)} to {moment(self.ends_at)})"
+
+
+def moment(at: float) -> str:
+    """Return a time of Slurm's in UTC, for a sentence."""
+    return f"{datetime.fromtimestamp(max(0.0, min(at, LAST_MOMENT)), UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def end_of_job(starts_at: float, ends_at: float) -> float:
+    """Return when its time limit ends a job, 0 when it has none."""
+    return ends_at if starts_at and ends_at - starts_at < YEAR_S else 0.0
+
+
+def maintained(reservations: Iterable[SlurmReservation], now: float) -> dict[str, SlurmReservation]:
+    """Return the nodes at which people work now, each with the reservation that lasts longest."""
+    found: dict[str, SlurmReservation] = {}
+    for each in sorted((each for each in reservations if each.maintains(now)), key=lambda each: each.ends_at):
+        found.update(dict.fromkeys(expand(each.nodes), each))
+    return found
 
 
 def jobs_by_node(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, ...]]:
@@ -117,13 +185,16 @@ def in_order(ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(ids, key=lambda text: [int(number) for number in re.findall(r"\d+", text)]))
 
 
-def schedules(nodes: Iterable[SlurmNode], jobs: Mapping[str, tuple[str, ...]]) -> dict[str, NodeSchedule]:
-    """Return the nodes as the engine sees them: what a node's own check took out is held by no incident yet."""
+def schedules(
+    nodes: Iterable[SlurmNode], jobs: Mapping[str, tuple[str, ...]], maintenance: Mapping[str, SlurmReservation]
+) -> dict[str, NodeSchedule]:
+    """Return the nodes as the engine sees them: what a node's own check took out is held by no incident yet, and a node
+    in maintenance is somebody else's, also while it is ours."""
     return {
         node.name: NodeSchedule(
-            schedulable=node.base in WORKING and not node.flags & NOT_SCHEDULABLE,
+            schedulable=node.base in WORKING and not node.flags & NOT_SCHEDULABLE and node.name not in maintenance,
             held_by="" if node.taken_out_by_check else node.held_by,
-            foreign_reason=node.foreign_reason,
+            foreign_reason=node.foreign_reason or (maintenance[node.name].words if node.name in maintenance else ""),
             jobs=jobs.get(node.name, ()),
             responding="NOT_RESPONDING" not in node.flags,
         )
@@ -131,9 +202,12 @@ def schedules(nodes: Iterable[SlurmNode], jobs: Mapping[str, tuple[str, ...]]) -
     }
 
 
-def reason_text(incident_id: str, sentence: str) -> str:
-    """Return the reason for a node: `fleetmend:<incident> <sentence>` in one bounded line that scontrol gives back
-    unchanged.
+def reason_text(incident_id: str, sentence: str, *, mark: str = "") -> str:
+    """Return the reason for a node: `fleetmend:<incident> <sentence> (<mark>)` in one bounded line that scontrol gives
+    back unchanged.
+
+    Args:
+        mark: key of an effect that is written with the reason, in one, so that it can be found again.
 
     Raises:
         ValueError: the incident's id could not be read back.
@@ -141,4 +215,15 @@ def reason_text(incident_id: str, sentence: str) -> str:
     if not _INCIDENT.fullmatch(incident_id):
         raise ValueError(f"incident id {incident_id!r} must be letters, digits and ._:/- to stand in a reason")
     plain = "".join(c if c.isprintable() and c not in _NOT_IN_A_REASON else " " for c in sentence)
-    return f"fleetmend:{incident_id} {' '.join(plain.split())}"[:MAX_REASON_CHARACTERS].rstrip()
+    end = _marked(mark) if mark else ""
+    start = f"fleetmend:{incident_id} {' '.join(plain.split())}"
+    return f"{start[: max(0, MAX_REASON_CHARACTERS - len(end))].rstrip()}{end}"
+
+
+def carries(reason: str, mark: str) -> bool:
+    """Return whether a reason was written with this mark. Slurm adds to what follows it."""
+    return _marked(mark) in reason
+
+
+def _marked(mark: str) -> str:
+    return f" ({mark})"

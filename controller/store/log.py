@@ -25,8 +25,7 @@ class Fenced(StoreError):
     """The log refused a commit because a later term has begun: this controller leads no more (I8)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """The identity of a message that was taken in: it is committed with the events it became."""
 
     node: str

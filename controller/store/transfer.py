@@ -1,7 +1,8 @@
 """From one store to another: a backup is a log in a SQLite file, whatever it was taken from, and can go anywhere.
 
 A backup is taken while controllers run. It goes into an empty log only, and the term goes up with it: nodes refuse
-orders of a term older than one that they have seen, and a backup is always older.
+orders of a term older than one that they have seen, and a backup is always older. One entry is added to what the backup
+holds: that the log was restored.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller import durable
-from controller.store.log import EventLog, StoreError
+from controller.events import Logged, LogRestored
+from controller.store.log import EventLog, StoreError, row_of
 from controller.store.snapshot import restore
 from controller.store.sqlite import SqliteLog
 
@@ -78,7 +80,7 @@ def _rows(event_log: EventLog, table: str, *, but: str = "") -> Iterator[tuple[o
 
 
 def put_back(file: Path, event_log: EventLog) -> Contents:
-    """Fill an empty log from a backup, read it back, and return what it holds.
+    """Fill an empty log from a backup, read it back, and return what the backup holds.
 
     Raises:
         BackupError: the file is no backup of this or an earlier version.
@@ -104,11 +106,18 @@ def put_back(file: Path, event_log: EventLog) -> Contents:
         with closing(source):
             held = _checked(source, file)
             event_log.raise_term(max(int(time.time()), source.term))
-            event_log.load((table, _rows(source, table, but="term")) for table in TABLES)
+            restored = Logged(held.last_event_id + 1, time.time(), LogRestored(held.last_event_id))
+            event_log.load((table, _with(restored, table, _rows(source, table, but="term"))) for table in TABLES)
     found = _contents(event_log)
-    if found != held:
+    if found != replace(held, last_event_id=restored.event_id, events=held.events + 1):
         raise StoreError(f"{event_log.name} holds {found} after restoring, {file} holds {held}")
-    return found
+    return held
+
+
+def _with(last: Logged, table: str, rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+    yield from rows
+    if table == "events":
+        yield row_of(last)
 
 
 def _checked(source: SqliteLog, file: Path) -> Contents:

@@ -14,7 +14,7 @@ import structlog
 
 from controller.cell import Cell
 from controller.events import Event, Logged, NodePlaced, NodeSeen, PresenceChanged
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 from controller.policy.places import claimed
 from controller.topology.source import Map, Source, Unreadable
 

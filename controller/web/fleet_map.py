@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 
+from checks.finding import WORST_FIRST
 from controller.api import plan, rows
 from controller.api.cell_view import CellView
 from controller.api.phrases import spaced
 from controller.api.shapes import IncidentRow
-from controller.policy.belief import Belief, NodeBelief, health
+from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.node_belief import NodeBelief, by_health, health
 from controller.policy.scopes import NODE_KIND
 
 MAX_TILES = 1_000
@@ -19,7 +22,7 @@ MAX_TILES = 1_000
 MAX_INCIDENTS = 200
 RECENTLY_CLOSED = 8
 
-HEALTHS = ("failed", "degraded", "unknown", "ok")
+HEALTHS = tuple(verdict.value for verdict in WORST_FIRST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +77,17 @@ def fleet_view(cell: CellView, *, only: str = "") -> FleetView:
 
 
 def _tiles(belief: Belief, only: str) -> tuple[tuple[Tile, ...], int]:
-    chosen = [(health(node), node) for node in belief.nodes.values()]
-    if only:
-        chosen = [(verdict, node) for verdict, node in chosen if verdict == only]
-    hidden = max(0, len(chosen) - MAX_TILES)
-    if hidden:
-        chosen = sorted(chosen, key=lambda pair: HEALTHS.index(pair[0]))[:MAX_TILES]
-    chosen.sort(key=lambda pair: rows.natural(pair[1].name))
+    wanted = [nodes for verdict, nodes in by_health(belief.nodes.values()).items() if only in {"", verdict}]
+    chosen = sorted(islice(chain.from_iterable(wanted), MAX_TILES), key=lambda node: rows.natural(node.name))
+    hidden = sum(map(len, wanted)) - len(chosen)
     doing = _doing(belief.open_incidents.values())
     paused = {scope.name for scope in belief.pauses if scope.kind == NODE_KIND}
-    tiles = (_tile(node, verdict, doing.get(node.name, ""), paused=node.name in paused) for verdict, node in chosen)
+    tiles = (_tile(node, doing.get(node.name, ""), paused=node.name in paused) for node in chosen)
     return tuple(tiles), hidden
 
 
-def _tile(node: NodeBelief, verdict: str, doing: str, *, paused: bool) -> Tile:
+def _tile(node: NodeBelief, doing: str, *, paused: bool) -> Tile:
+    verdict = health(node)
     if not doing and not node.schedulable:
         doing = "held by others" if node.foreign_reason else "held out"
     parts = [node.name, verdict, doing, "paused" if paused else ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import shutil
@@ -28,6 +29,7 @@ from agent.orders import Orders, Rules
 from agent.sources.tool import Tool
 from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
+from checks.readings import NvmlReading
 from tests.support.agent_node import EPOCH, PCI, UUID, ManualClock, MemoryJournal, ScriptedMachine, nvml, settle
 from wire.messages import CheckLevel, Envelope, NodeFacts, OrderEnded, SignedOrder, Status
 from wire.orders import Order, OrderAction
@@ -45,11 +47,14 @@ class Levels:
     levels: dict[str, CheckLevel] = field(default_factory=dict)
     asked: list[list[str]] = field(default_factory=list)
     kernel_lines: tuple[str, ...] = ("line 1", "line 2")
+    reading: NvmlReading | None = field(default_factory=lambda: nvml(2_000.0))
+    before: NvmlReading | None = None
 
     @property
     def last_readings(self) -> Mapping[str, Any]:
-        """One reading."""
-        return {"nvml": nvml(1.0)}
+        """One reading: `before` until a check is run, when it is there."""
+        reading = self.reading if self.asked or self.before is None else self.before
+        return {"nvml": reading} if reading is not None else {}
 
     async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
         """Return what the test set."""
@@ -294,6 +299,134 @@ async def test_a_reset_lets_what_is_latched_about_the_gpu_be_released() -> None:
         UUID: True,
         "GPU-2": False,
     }
+
+
+async def test_a_reset_says_what_the_order_says_of_neighbours() -> None:
+    node = Node()
+    await node.give(order(parameters={"neighbours": "reset"}))
+    await node.give(order(order_id="i1/reset/2", parameters={"neighbours": "keep"}))
+    assert node.machine.did == [f"reset_gpu {UUID} and neighbours", f"reset_gpu {UUID}"]
+
+
+@pytest.mark.parametrize(
+    ("reading", "because"),
+    [
+        (None, "it went through, but NVML could not be asked afterwards"),
+        (nvml(1.0), "it went through, but NVML could not be asked afterwards"),
+        (nvml(2_000.0, lost=True), f"it went through, but {UUID} does not answer NVML"),
+        (
+            NvmlReading(2_000.0, failure="driver_not_loaded", detail="no driver"),
+            "it went through, but NVML does not answer: driver_not_loaded no driver",
+        ),
+    ],
+)
+@pytest.mark.parametrize("action", [OrderAction.RESET_GPU, OrderAction.RELOAD_DRIVER])
+async def test_a_repair_after_which_nvml_does_not_answer_has_failed(
+    action: OrderAction, reading: NvmlReading | None, because: str
+) -> None:
+    node = Node()
+    node.checks.reading = reading
+    node.checks.before = nvml(0.0)
+    await node.give(order(action))
+    assert [(answer.outcome, answer.because) for answer in node.answers] == [("failed", because)]
+
+
+async def test_a_reload_lets_what_is_latched_about_every_gpu_be_released() -> None:
+    node = Node()
+    found = Finding("gpu.xid", UUID, "119", Verdict.FAILED, Action.RESET_GPU, "Xid 119", pci=PCI)
+    node.desk.book = books.latch(Book(), (found,), moment=Moment(0.0, "boot-1")).book
+    await node.give(order(OrderAction.RELOAD_DRIVER))
+    assert [entry.device_reset for entry in node.desk.book.raised.values()] == [True]
+    assert node.ended == [("i1/reset/1", "done")]
+
+
+async def test_a_reboot_is_forced_by_the_order_s_word_alone() -> None:
+    node = Node()
+    await node.give(order(OrderAction.REBOOT, "a", parameters={"force": "never"}))
+    await node.give(order(OrderAction.REBOOT, "b", parameters={"force": "when_stuck"}))
+    assert node.machine.did == ["reboot", "reboot by force"]
+
+
+async def test_orders_wait_until_what_a_repair_took_away_is_back() -> None:
+    node = Node()
+    node.machine.gate.clear()
+    recovering = asyncio.create_task(node.orders.recover())
+    await settle()
+    await node.give(order())
+    assert node.machine.did == ["recover"]
+    node.machine.gate.set()
+    await recovering
+    await node.orders.idle()
+    assert node.machine.did == ["recover", f"reset_gpu {UUID}"]
+
+
+@pytest.mark.parametrize(
+    "failure", [ActionFailed("nvidia-dcgm"), ActionRefused("no systemctl"), RuntimeError("defect")]
+)
+async def test_that_it_cannot_be_brought_back_stops_no_order(
+    failure: ActionFailed | ActionRefused | RuntimeError,
+) -> None:
+    node = Node()
+    node.machine.failure = failure
+    await node.orders.recover()
+    node.machine.failure = None
+    await node.give(order())
+    assert node.ended == [("i1/reset/1", "done")]
+
+
+async def test_a_hold_does_not_wait_for_a_repair() -> None:
+    node = Node()
+    node.machine.gate.clear()
+    await node.give(order())
+    await node.give(order(OrderAction.COLLECT, "i2/collect/1"))
+    await node.give(order(OrderAction.HOLD, "i2/cordon/1"))
+    assert node.ended == [("i2/cordon/1", "refused")]
+    node.machine.gate.set()
+    await node.orders.idle()
+    assert node.ended[1:] == [("i1/reset/1", "done"), ("i2/collect/1", "done")]
+
+
+async def test_a_node_that_does_not_hold_itself_says_so() -> None:
+    node = Node()
+    await node.give(order(OrderAction.HOLD))
+    assert [(answer.outcome, answer.because) for answer in node.answers] == [
+        ("refused", "this node does not hold itself")
+    ]
+
+
+def unknown(action: str = "paint_it", **changes: Any) -> SignedOrder:
+    """Return an order that a newer controller might give, signed."""
+    table = json.loads(sign(order(), key_id="main", key=KEY).payload) | {"action": action, "colour": "blue"} | changes
+    payload = json.dumps(table)
+    return SignedOrder("main", payload, base64.b64encode(KEY.sign(payload.encode())).decode())
+
+
+async def test_an_action_that_only_a_newer_version_knows_is_refused_with_a_sentence() -> None:
+    node = Node()
+    for _ in range(2):
+        await node.hand(unknown())
+    because = "this agent's version does not know the action 'paint_it': update it"
+    assert [(answer.order_id, answer.outcome, answer.because) for answer in node.answers] == [
+        ("i1/reset/1", "refused", because)
+    ] * 2
+    assert node.machine.did == []
+
+
+@pytest.mark.parametrize("changes", [{"node": "n2"}, {"expires_at": EPOCH}])
+async def test_one_for_another_node_or_too_late_is_not_answered(changes: dict[str, Any]) -> None:
+    node = Node()
+    await node.hand(unknown(**changes))
+    assert (node.answers, node.orders.rejected) == ([], 1)
+
+
+async def test_a_ledger_that_a_newer_version_wrote_is_not_forgotten() -> None:
+    node = Node()
+    await node.give(order())
+    node.journal.state[LEDGER]["entries"][0]["action"] = "paint_it"
+    again = node.again()
+    await again.give(order())
+    assert again.machine.did == []
+    assert again.ended == [("i1/reset/1", "done")] * 2
 
 
 async def test_run_checks_answers_with_verdicts_that_were_judged_since() -> None:

@@ -38,7 +38,7 @@ windows = st.lists(
 ).map(lambda readings: sorted(readings, key=lambda reading: reading.at_s))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(windows)
 def test_any_gpus_are_judged(readings: list[NvmlReading]) -> None:
     for check in GPU_CHECKS:

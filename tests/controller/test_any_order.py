@@ -20,7 +20,7 @@ from checks.finding import Action, Finding, FindingKey, Verdict
 from controller.cell import Cell
 from controller.events import Logged
 from controller.intake import MAX_CLOCK_AHEAD_S, Intake
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 from controller.policy.rules import Budget, Rules
 from controller.receipts import Receipts
 from controller.store.log import Receipt
@@ -53,8 +53,8 @@ class NoBroker:
 
     connected = True
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        del topic, payload, retain
+    def tell(self, topic: str, payload: bytes) -> None:
+        del topic, payload
 
 
 @dataclass(slots=True)

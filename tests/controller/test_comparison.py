@@ -12,6 +12,7 @@ import pytest
 from controller import events
 from controller.cell import Cell
 from controller.comparison import Comparison
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.rules import Budget, Rules
 from controller.store.sqlite import SqliteLog
@@ -81,7 +82,7 @@ async def test_i12_the_log_alone_gives_the_same_belief(room: Room) -> None:
     await room.minutes(6, hot=80.0)
     again = Belief()
     for entry in room.log.read():
-        again.apply(entry)
+        folding.apply(again, entry)
     assert again == room.cell.belief
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller import events
-from controller.adapters import Hold, NodeSchedule, Notice
+from controller.adapters import Hold, NodeSchedule, Notice, Waiting
 from controller.cell import Cell
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
 from controller.errors import Permanent, Refused, Retryable
-from controller.policy.playbook import Verb
+from controller.policy.playbook import Step, Verb
 from controller.policy.rules import Budget, Rules
 from controller.store.sqlite import SqliteLog
 from tests.support.eventually import eventually
 from tests.support.policy import GPU_LOST, START, xid
 from wire import messages, topics
 from wire.messages import NodeFacts
+from wire.orders import Order, OrderAction
 from wire.signatures import verify
 
 
@@ -236,3 +240,112 @@ async def test_an_expired_order_is_not_sent_again(bench: Bench) -> None:
     bench.now[0] += 61
     await bench.desk.send_again()
     assert len(bench.link.sent) == 1
+
+
+@pytest.mark.parametrize("bench", [[]], indirect=True)
+async def test_a_node_that_came_back_gets_its_orders_at_once_and_no_others(bench: Bench) -> None:
+    for node in ("n1", "n2"):
+        now = bench.now[0]
+        await bench.desk.send(Order(f"i/{node}", node, OrderAction.RUN_CHECKS, now, now + 60.0, 7))
+    bench.desk.node_came_back("n2")
+    bench.desk.node_came_back("n3")
+    await asyncio.sleep(0.01)
+    assert [topics.parse(topic).node for topic, _ in bench.link.sent] == ["n1", "n2", "n2"]
+
+
+@dataclass(slots=True)
+class Capable(Scheduler):
+    """Reboots nodes, and says what it waits for; two jobs leave one after the other."""
+
+    reboots: list[str] = field(default_factory=list)
+    left: list[tuple[str, ...]] = field(default_factory=lambda: [("17", "18"), ("18",), ()])
+    waits: str = ""
+
+    async def reboot(self, node: str, hold: Hold) -> str:
+        self.reboots.append(hold.key)
+        if len(self.reboots) == 1:
+            raise Retryable("slurmctld restarts", after_s=0.01)
+        return f"{node} reboots"
+
+    async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
+        assert node and hold.key and jobs == "requeue"
+        left = self.left.pop(0)
+        self.waits = f"Waits for {', '.join(left)}."
+        return left
+
+    def waits_for(self, node: str) -> Waiting:
+        assert node
+        return Waiting(self.waits, START + 7_200.0)
+
+
+BY_SCHEDULER = replace(
+    GPU_LOST,
+    steps=(
+        Step("cordon", Verb.CORDON, 60.0),
+        Step("drain", Verb.DRAIN, 600.0, parameters={"jobs": "requeue"}),
+        Step("reboot", Verb.REBOOT, 600.0, parameters={"by": "scheduler"}),
+        Step("uncordon", Verb.UNCORDON, 60.0),
+    ),
+)
+
+
+@asynccontextmanager
+async def running(scheduler: Scheduler, path: Path) -> AsyncIterator[Cell]:
+    """A cell with one node, on which something is broken that a reboot by the scheduler mends."""
+    cell = Cell(SqliteLog(path / "events.sqlite"), Rules((BY_SCHEDULER,), Budget(nodes=1)), clock=time.time)
+    desk = OrderDesk(Link(), "main", "k1", Ed25519PrivateKey.generate(), 7, time.time)  # type: ignore[arg-type]
+    effects = Effects(cell, scheduler, Nobody(), Nobody(), desk, time.time, page_url="http://test")
+    cell.act = effects.act
+    thinking = asyncio.create_task(cell.run())
+    await cell.submit([events.NodeSeen("n1", "boot-1", NodeFacts()), events.PresenceChanged("n1", "online", "so")])
+    await cell.submit([events.FindingRaised("n1", "boot-1", xid("79"), time.time())])
+    yield cell
+    await effects.close()
+    thinking.cancel()
+    await asyncio.gather(thinking, return_exceptions=True)
+    cell.log.close()
+
+
+async def until(cell: Cell, kind: type[events.StepProgressed | events.StepEnded], **wanted: str) -> list[Any]:
+    """Return every event of a kind once one is as wanted."""
+    async with asyncio.timeout(10.0):
+        while True:
+            found = [entry.event for entry in cell.log.read() if isinstance(entry.event, kind)]
+            if any(all(getattr(event, name) == value for name, value in wanted.items()) for event in found):
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def test_a_scheduler_reboots_a_node_once_and_is_believed_when_the_boot_is_another(tmp_path: Path) -> None:
+    scheduler = Capable(["held"])
+    async with running(scheduler, tmp_path) as cell:
+        noted = await until(cell, events.StepProgressed, step="reboot", state="accepted")
+        assert [each.state for each in noted if each.step == "reboot"] == ["delayed", "accepted"]
+        assert scheduler.reboots == ["inc-000001/reboot/1"] * 2
+        assert cell.belief.incidents["inc-000001"].intent is not None
+
+        await cell.submit([events.AgentStarted("n1", "boot-2", "boot-1", True, "1", time.time())])
+        (ended,) = [e for e in await until(cell, events.StepEnded, step="reboot") if e.step == "reboot"]
+    assert (ended.outcome, ended.because) == ("done", "The node came back with another boot id, boot-2.")
+
+
+async def test_what_a_drain_waits_for_is_noted_when_it_changes(tmp_path: Path) -> None:
+    async with running(Capable(["held"]), tmp_path) as cell:
+        await until(cell, events.StepEnded, step="drain")
+        noted = await until(cell, events.StepProgressed, step="drain")
+    assert [(each.state, each.because, each.until) for each in noted if each.step == "drain"] == [
+        ("waiting", "Waits for 17, 18.", START + 7_200.0),
+        ("waiting", "Waits for 18.", START + 7_200.0),
+    ]
+
+
+async def test_a_scheduler_that_cannot_reboot_refuses(tmp_path: Path) -> None:
+    class Plain(Scheduler):
+        async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
+            assert node and hold.key and jobs
+            return ()
+
+    async with running(Plain(["held"]), tmp_path) as cell:
+        (ended,) = [e for e in await until(cell, events.StepEnded, step="reboot") if e.step == "reboot"]
+    assert ended.outcome == "refused"
+    assert ended.because == "The scheduler (scripted) cannot reboot nodes; leave out `by: scheduler`."

@@ -104,3 +104,11 @@ async def test_i7_a_boot_is_forgotten_only_when_nothing_of_it_can_come_again(
         assert receipts.over(now) == ([("n1", "boot-1")] if forgotten else [])
         await log.forget_boots(receipts.over(now))
         assert receipts.first(Receipt("n1", "boot-1", 1)) is forgotten
+
+
+async def test_the_size_is_known_before_the_first_look_at_intervals(tmp_path: Path) -> None:
+    with closing(SqliteLog(tmp_path / "events.sqlite")) as log:
+        cell = await filled(log, 7)
+        house = Housekeeping(cell, Receipts.recall(log), ControllerSettings(state=tmp_path), lambda: NOW)
+        await house.measure()
+        assert house.use()["events"] == 7

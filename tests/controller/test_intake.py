@@ -34,8 +34,7 @@ class Link:
     connected: bool = True
     published: list[tuple[str, messages.Body]] = field(default_factory=list)
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        assert not retain
+    def tell(self, topic: str, payload: bytes) -> None:
         self.published.append((topic, messages.decode(payload, topics.parse(topic)).body))
 
 

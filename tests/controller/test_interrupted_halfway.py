@@ -36,7 +36,7 @@ def retried(book: Playbook, **changes: float) -> Playbook:
 
 
 POWERED = retried(
-    playbook("gpu_lost", Verb.CORDON, Verb.POWER_CYCLE, Verb.VERIFY, Verb.UNCORDON),
+    playbook("gpu_lost", Verb.CORDON, Verb.DRAIN, Verb.POWER_CYCLE, Verb.VERIFY, Verb.UNCORDON),
     power_cycle=POWER_LIMIT_S,
 )
 FLAKY = retried(quick(playbook("gpu_lost", Verb.CORDON, Verb.DRAIN, Verb.REBOOT, Verb.VERIFY, Verb.UNCORDON)))

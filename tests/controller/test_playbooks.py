@@ -170,7 +170,7 @@ SHAPES = {
     "another verb's key": (
         "reboot: {limit",
         "reboot: {jobs: wait, limit",
-        ["17: steps[3].reboot.jobs: this key is not known; known here: attempts, back_off, limit, name, "],
+        ["17: steps[3].reboot.jobs: this key is not known; known here: attempts, back_off, by, force, l"],
     ),
     "missing parameter": (
         "jobs: requeue, ",
@@ -411,9 +411,9 @@ BOMBS = [
 
 @pytest.mark.parametrize("text", BOMBS, ids=[text[:8].strip() for text in BOMBS])
 def test_no_small_file_takes_long(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert problems(text)
-    assert time.perf_counter() - began < 10.0
+    assert time.process_time() - began < 10.0
 
 
 def test_all_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:

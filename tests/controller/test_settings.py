@@ -17,6 +17,11 @@ from controller.policy.rules import (
     RolloutRule,
 )
 from controller.policy.scopes import FLEET, Scope
+from controller.schedulers import slurm_configured
+from controller.schedulers.slurm_jobs import JobRule
+from controller.schedulers.slurm_programs import SlurmPrograms
+from controller.schedulers.slurm_rest import SlurmRest
+from controller.schedulers.slurm_text import TextReader
 from controller.service import rules_of
 from controller.settings import SettingsError, load
 
@@ -35,6 +40,33 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
 def test_the_nodes_of_a_clustered_broker_are_a_list(tmp_path: Path) -> None:
     settings = load(written(tmp_path, f'state = "{tmp_path}"\n[broker]\nurl = ["mqtt://a", "mqtt://b"]'))
     assert settings.broker.url == ("mqtt://a", "mqtt://b")
+
+
+def test_what_slurm_is_told_reaches_the_adapter(tmp_path: Path) -> None:
+    text = """
+    [scheduler]
+    kind = "slurm"
+    slurm_form = "text"
+    deadline_s = 7
+    [scheduler.slurm]
+    rest_url = "unix:///run/slurmrestd.socket"
+    rest_token_file = "/etc/fleetmend/slurm.token"
+    [[scheduler.slurm.jobs]]
+    partition = "long"
+    jobs = "wait"
+    [[scheduler.slurm.jobs]]
+    qos = "debug"
+    held = true
+    """
+    settings = load(written(tmp_path, f'state = "{tmp_path}"\n{text}'))
+    slurm = slurm_configured.scheduler_of(settings.scheduler)
+    assert slurm.rules == (JobRule("wait", partition="long"), JobRule("cancel", held=True, qos="debug"))
+    assert slurm.access == SlurmRest(
+        "unix:///run/slurmrestd.socket",
+        SlurmPrograms(7.0, reader=TextReader()),
+        7.0,
+        Path("/etc/fleetmend/slurm.token"),
+    )
 
 
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
@@ -61,6 +93,14 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ('[pages]\nkind = "webhook"', "kind = 'webhook' needs url"),
         ("[budget]\nnodes = 1\npercent = 5", "set nodes or percent, not both"),
         ("[budget", "not TOML"),
+        (
+            '[[scheduler.slurm.jobs]]\npartition = "a"',
+            r"scheduler\.slurm\.jobs\.0: .*allows everything: set jobs or held",
+        ),
+        ('[[scheduler.slurm.jobs]]\njobs = "kill"', r"scheduler\.slurm\.jobs\.0\.jobs: "),
+        ('[scheduler.slurm]\nrest_url = "slurmrestd:6820"', "rest_url must be http://host:port"),
+        ('[scheduler.slurm]\nrest_url = "http://a:b@c"', "rest_url must not hold a secret"),
+        ('[scheduler.slurm]\nrest_token_file = "/a"', "rest_token_file and rest_ca_file need rest_url"),
         ('[[limits]]\nscope = "rak"\nnodes = 1', r"limits\.0\.scope: .*'rak' is no scope: write `fleet`, `rack=r12`"),
         ('[[limits]]\nscope = "rack="\nnodes = 1', "'rack=' is no scope"),
         ('[[limits]]\nscope = "rack"', r"limits\.0: .*set nodes or percent"),

@@ -27,7 +27,7 @@ from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscript
 from agent.simulation.machine import SimulatedMachine
 from checks.finding import Action, Finding, Verdict
 from controller import events, keys, settings
-from controller.policy.belief import NodeBelief
+from controller.policy.node_belief import NodeBelief
 from controller.service import Controller
 from tests.support.broker import Listener, listening, until
 from tests.support.nats import CELL, CONTROLLER, PASSWORD, NatsCluster, NatsServer, find_nats, running_cluster
@@ -134,15 +134,16 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def running(node: Node) -> AsyncIterator[Node]:
-    """Run a node's publisher."""
-    task = asyncio.create_task(node.publisher.run())
+async def running(nodes: list[Node]) -> AsyncIterator[None]:
+    """Run the nodes' publishers."""
+    tasks = [asyncio.create_task(node.publisher.run()) for node in nodes]
     try:
-        yield node
+        yield
     finally:
-        await node.publisher.stop()
-        await asyncio.gather(task, return_exceptions=True)
-        node.outbox.close()
+        await asyncio.gather(*(node.publisher.stop() for node in nodes))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for node in nodes:
+            node.outbox.close()
 
 
 @contextlib.asynccontextmanager
@@ -282,8 +283,7 @@ async def test_nothing_is_lost_doubled_or_turned_round_while_servers_of_the_brok
         await stack.enter_async_context(first)
         controller = await first.enter_async_context(controlling(cluster, tmp_path / "first", tmp_path / "key.pem"))
         nodes = [Node.make(name, cluster, tmp_path / "nodes", trusted) for name in NAMES]
-        for node in nodes:
-            await stack.enter_async_context(running(node))
+        await stack.enter_async_context(running(nodes))
         process = await stack.enter_async_context(
             agent_process(cluster, tmp_path / "process", keys.key_id(key), keys.public_text(key))
         )

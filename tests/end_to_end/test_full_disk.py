@@ -24,11 +24,11 @@ NAMES = tuple(f"n{number}" for number in range(1, 31))
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
+    """A small file system, with room for twice what SQLite lets its write-ahead log grow to."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False, capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "none", place], check=False, capture_output=True, text=True
     )
     if mounted.returncode:
         pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")

@@ -1,15 +1,20 @@
 """The whole loop on a real Slurm, a real Mosquitto and real processes.
 
 A job runs on n2; a drill breaks n2; n2 is drained in Slurm with our reason; the job is requeued as the playbook says;
-the repair succeeds; n2 is idle again. n3, drained by hand before with another reason, is never touched.
+the repair succeeds; n2 is idle again. n3, drained by hand before with another reason, is never touched. n1's agent dies
+of what it found; a playbook of the site's has Slurm reboot the node, and it is back in service.
 """
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import playbooks
 from tests.support.broker import require_mosquitto
 from tests.support.embedded import EmbeddedCell, until
 from tests.support.slurm import SlurmCluster, needs_slurm
@@ -19,18 +24,38 @@ pytestmark = [needs_slurm, pytest.mark.timeout(300)]
 BY_HAND = "memory test by hand"
 
 
+# What RebootProgram does to a real node, done to a simulated one.
+REBOOT = "from agent.simulation.machine import SimulatedMachine as M; M.open(Path(sys.argv[1])).power_cycle()"
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = tmp_path_factory.mktemp("cell")
+    shutil.copytree(Path(playbooks.__file__).parent, state / "playbooks", ignore=shutil.ignore_patterns("*.py", "__*"))
+    book = state / "playbooks" / "host_reboot.yaml"
+    # An agent that is dead collects nothing, and would be waited for.
+    text = book.read_text().replace("  - collect: {}\n", "").replace("- reboot: {}", "- reboot: {by: scheduler}")
+    book.write_text(text)
+    return state
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, state: Path) -> Iterator[SlurmCluster]:
     with SlurmCluster(tmp_path_factory.mktemp("slurm")) as slurm:
+        program = slurm.directory / "reboot"
+        script = f'"{sys.executable}" -c "import sys; from pathlib import Path; {REBOOT}" "{state}/machines/$name"'
+        program.write_text(f"{program.read_text()}cd {Path.cwd()} && {script}\n")
         slurm.drain("n3", BY_HAND)
         yield slurm
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory, cluster: SlurmCluster) -> Iterator[EmbeddedCell]:
+def cell(state: Path, cluster: SlurmCluster) -> Iterator[EmbeddedCell]:
     require_mosquitto()
-    state = tmp_path_factory.mktemp("cell")
-    with EmbeddedCell(state, simulate=4, scheduler="slurm", environment=cluster.env()) as embedded:
+    alone = state / "alone.toml"
+    alone.write_text("domains = []\n", "utf-8")  # else the third node that is broken here waits for a shared cause
+    own = ("--playbooks", str(state / "playbooks"), "--settings", str(alone))
+    with EmbeddedCell(state, 4, scheduler="slurm", arguments=own, environment=cluster.env()) as embedded:
         yield embedded
 
 
@@ -77,9 +102,35 @@ def test_what_a_node_did_to_itself_is_taken_over_mended_and_given_back(
 ) -> None:
     cluster.drain("n1", "fleetmend:check gpu.count: GPU at 0000:52:00 does not answer")
     cell.drill("gpu-off-bus", "n1")
-    incident = cell.incident_ended("n1")
+    incident = cell.incident_ended("n1", fault_class="host_reboot")
     assert incident["outcome"] == "returned"
     until("n1 is in service again", lambda: cluster.node_state("n1") == "idle")
+
+
+def test_a_node_whose_agent_died_over_it_is_rebooted_by_slurm_and_returned(
+    cell: EmbeddedCell, cluster: SlurmCluster
+) -> None:
+    job = cluster.submit(node="n1", options=("--no-requeue",))
+    cluster.wait_for_job(job, state="RUNNING")
+    cell.drill("hung-task", "n1")
+    until("n1 is drained by us", lambda: held_by_us(cluster, "n1"))
+    assert cell.cli("drill", "agent-killed", "--node", "n1", "--parameter", "stay_dead=true").returncode == 0
+    until("n1's agent is lost", lambda: cell.get("/nodes/n1")["presence"] == "lost")
+    cluster.run("scancel", job)
+
+    until("slurmd is told to reboot n1", lambda: cluster.reboots("n1") == 1)
+    assert held_by_us(cluster, "n1").endswith("/reboot/1) : reboot issued")
+    cluster.come_back("n1")
+    incident = cell.incident_ended("n1", fault_class="host_reboot")
+    assert incident["outcome"] == "returned"
+    until("n1 is in service again", lambda: cluster.node_state("n1") == "idle")
+    told = [f"{entry['text']}: {entry['because']}" for entry in cell.get(f"/incidents/{incident['id']}")["timeline"]]
+    for expected in (
+        f"Drain goes on: Waits for job {job} (partition gpu, ",
+        "Reboot was taken up: Slurm reboots n1, which is ",
+        "Reboot done: The node came back with another boot id, ",
+    ):
+        assert any(text.startswith(expected) for text in told), told
 
 
 def notices(cell: EmbeddedCell, kind: str) -> str:

@@ -15,7 +15,7 @@ from checks.judge import judge_lines
 from checks.recovery_action import MEANINGS, recovery_action
 from checks.registry import CHECKS
 from controller.playbooks import default_directory, lint, load_default
-from controller.policy.playbook import REPAIRS, Playbook, Verb
+from controller.policy.playbook import HAND_OVER, REPAIRS, Playbook, Verb
 from controller.policy.presence import AGENT_LOST, NODE_LOST
 from controller.policy.rules import Budget, Rules
 from tests.support.check_cases import Case, all_cases
@@ -490,7 +490,19 @@ def test_a_device_whose_reset_takes_others_along_is_never_reset(name: str) -> No
 
 @pytest.mark.parametrize("name", ["gpu_lost", "gpu_reboot"])
 def test_a_gpu_that_cannot_be_reached_is_never_reset(name: str) -> None:
-    assert {Verb.REBOOT} == verbs(name) & REPAIRS
+    assert {Verb.REBOOT, Verb.POWER_CYCLE} == verbs(name) & REPAIRS
+
+
+@pytest.mark.parametrize("name", ["gpu_lost", "gpu_reboot", "host_reboot"])
+def test_power_is_cut_only_where_a_reboot_did_not_come_about(name: str) -> None:
+    steps = {step.name: step for step in PLAYBOOKS[name].steps}
+    assert (steps["reboot"].on_success, steps["reboot"].on_failure) == ("verify", "power_cycle")
+    assert steps["power_cycle"].on_failure == HAND_OVER
+
+
+def test_only_a_cold_start_clears_a_security_fault() -> None:
+    (step,) = (step for step in PLAYBOOKS["gpu_power_cycle"].steps if step.verb is Verb.POWER_CYCLE)
+    assert step.parameters == {"start": "cold"}
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS.values(), ids=lambda playbook: playbook.name)

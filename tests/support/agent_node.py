@@ -183,17 +183,25 @@ class ScriptedMachine:
         """Return the boot the test set."""
         return self.boot
 
-    async def reset_gpu(self, device: str) -> Done:
+    async def reset_gpu(self, device: str, *, neighbours: bool = False) -> Done:
         """Note it, and end as told."""
-        return await self._do(f"reset_gpu {device}")
+        return await self._do(f"reset_gpu {device}{' and neighbours' if neighbours else ''}")
+
+    async def reload_driver(self) -> Done:
+        """Note it, and end as told."""
+        return await self._do("reload_driver")
+
+    async def recover(self) -> str:
+        """Note it, and end as told."""
+        return (await self._do("recover")).because
 
     async def restart_service(self, service: str) -> Done:
         """Note it, and end as told."""
         return await self._do(f"restart_service {service}")
 
-    async def reboot(self) -> Done:
+    async def reboot(self, *, force: bool = False) -> Done:
         """Note it, and end as told."""
-        return await self._do("reboot")
+        return await self._do("reboot by force" if force else "reboot")
 
     async def inject_fault(self, fault: str, *, device: str, parameters: dict[str, str]) -> Done:
         """Note it, and end as told."""

@@ -104,11 +104,11 @@ class EmbeddedCell:
         found = [incident for incident in self.get("/incidents") if incident["node"] == node]
         return sorted(found, key=lambda incident: incident["id"])
 
-    def incident_ended(self, node: str, *, limit_s: float = 90.0) -> dict[str, Any]:
-        """Wait until the newest incident of a node has an outcome, and return it."""
+    def incident_ended(self, node: str, *, fault_class: str = "", limit_s: float = 90.0) -> dict[str, Any]:
+        """Wait until the newest incident of a node, or the newest of this class, has an outcome, and return it."""
 
         def ended() -> dict[str, Any] | None:
-            found = self.incidents(node)
+            found = [each for each in self.incidents(node) if not fault_class or each["fault_class"] == fault_class]
             return found[-1] if found and found[-1]["outcome"] else None
 
         return until(f"an incident on {node} has ended", ended, limit_s=limit_s)

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from checks.finding import Finding
-from controller.adapters import Hold, NodeSchedule, Notice
+from controller.adapters import Hold, NodeSchedule, Notice, PowerSeen
 from controller.cell import Cell
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
-from controller.errors import Permanent, Retryable
+from controller.errors import InDoubt, Permanent, Retryable
 from controller.events import Logged, OperatorActed
 from controller.intake import Intake
+from controller.policy import folding
 from controller.policy.approvals import asked, question
 from controller.policy.incident import Incident
 from controller.policy.playbook import ROLLOUT
@@ -73,7 +74,7 @@ class World:
     held: dict[str, str] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
     in_order: list[str] = field(default_factory=list)
-    outbox: dict[int, messages.EventBody] = field(default_factory=dict)
+    outbox: dict[int, tuple[str, messages.EventBody]] = field(default_factory=dict)
     seq: int = 0
     boot: int = 1
     orders_done: dict[str, messages.OrderEnded] = field(default_factory=dict)
@@ -95,12 +96,17 @@ class World:
     def switch_off_and_on(self, key: str, finding: Finding) -> None:
         """Do what a BMC does, and come back well."""
         self.done("power_cycle", key)
-        self.put(messages.AgentStarted(True, f"boot-{self.boot}", "1", time.time()))
+        self.come_back()
         self.put(messages.FindingCleared(finding.key, "healthy after the power cycle", time.time()))
 
     def put(self, body: messages.EventBody) -> None:
         self.seq += 1
-        self.outbox[self.seq] = body
+        self.outbox[self.seq] = (f"boot-{self.boot}", body)
+
+    def come_back(self) -> None:
+        """Start the agent on another boot."""
+        self.boot += 1
+        self.put(messages.AgentStarted(True, f"boot-{self.boot - 1}", "1", time.time()))
 
     def obey(self, order: Order, finding: Finding) -> None:
         """Carry an order out as a node does: once per id; a repeat gets the recorded answer."""
@@ -114,7 +120,7 @@ class World:
         self.orders_done[order.order_id] = messages.OrderEnded(order.order_id, outcome, "so", now, now, evidence)
         self.put(self.orders_done[order.order_id])
         if order.action is OrderAction.REBOOT:
-            self.put(messages.AgentStarted(True, f"boot-{self.boot}", "1", now))
+            self.come_back()
             self.put(messages.FindingCleared(finding.key, "healthy after the reboot", time.time()))
 
 
@@ -183,8 +189,21 @@ class Bmc:
     name: str = "bmc"
     repeatable: bool = False
 
-    async def cycle(self, node: str, *, key: str, fencing_token: int) -> str:
-        assert node == self.world.node and fencing_token
+    async def look(self, node: str) -> PowerSeen:
+        return PowerSeen("on", f"{node} has power.")
+
+    def is_half_done(self, key: str) -> bool:
+        del key
+        return False
+
+    async def take_up(self, node: str, *, key: str, fencing_token: int) -> str:
+        raise InDoubt(f"{self.name} cannot say whether {node} was switched for {key} under {fencing_token}.")
+
+    async def evidence(self, node: str) -> dict[str, str]:
+        return {"bmc/power": f"{node} has power"}
+
+    async def cycle(self, node: str, *, key: str, fencing_token: int, cold: bool) -> str:
+        assert node == self.world.node and fencing_token and not cold
         self.fuse.cross("before power")
         self.world.fail_for_now("power")
         self.world.switch_off_and_on(key, self.finding)
@@ -216,6 +235,9 @@ class Wire:
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert not retain
+        self.tell(topic, payload)
+
+    def tell(self, topic: str, payload: bytes) -> None:
         address = topics.parse(topic)
         body = messages.decode(payload, address).body
         self.fuse.cross(f"before {address.channel}")
@@ -236,7 +258,7 @@ async def live(
     term = real.begin_term()
     cell = Cell(Log(real, fuse), rules)  # type: ignore[arg-type]
     for entry in real.read():
-        cell.belief.apply(entry)
+        folding.apply(cell.belief, entry)
     wire = Wire(world, fuse, finding)
     desk = OrderDesk(wire, "main", "k1", world.key, term, time.time)  # type: ignore[arg-type]
     scheduler = Scheduler(world, fuse)
@@ -306,7 +328,7 @@ async def _resend(world: World, intake: Intake) -> None:
     """Send what the controller has not called stored, again and again, as an agent's outbox does."""
     topic = topics.Address("main", world.node, topics.Channel.EVENT).topic
     while True:
-        for seq, body in sorted(world.outbox.items()):
-            envelope = messages.Envelope(messages.VERSION, world.node, f"boot-{world.boot}", seq, time.time(), body)
+        for seq, (boot, body) in sorted(world.outbox.items()):
+            envelope = messages.Envelope(messages.VERSION, world.node, boot, seq, time.time(), body)
             await intake.take(Received(topic, messages.encode(envelope), False, lambda: None))
         await asyncio.sleep(0.01)

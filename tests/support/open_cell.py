@@ -17,6 +17,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from checks.finding import Action, Finding, Verdict
+from cli.ports import free_port
 from controller.adapters import Hold, NodeSchedule, Notice
 from controller.api.app import create_app
 from controller.cell import Cell
@@ -25,11 +26,17 @@ from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
 from controller.errors import Refused
 from controller.events import CheckLevelsChanged, Event, NodeSeen, PresenceChanged
+from controller.evidence.desk import ControllerEvidence, Evidence, NoEvidence
+from controller.evidence.receiving import Receiver
+from controller.evidence.s3 import S3Evidence
+from controller.evidence.s3_store import Bucket
+from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
 from controller.policy.incident import Incident
 from controller.policy.playbook import Answers, Mode, Playbook, Step, Verb
 from controller.policy.rules import Budget, Rules
 from controller.receipts import Receipts
+from controller.sections.evidence import EvidenceSection
 from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
 from wire import messages, topics
@@ -130,6 +137,7 @@ class Holds:
     name: str = "memory"
     held: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, str] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
     jobs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     said: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     places: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -140,8 +148,9 @@ class Holds:
 
     def _seen(self, name: str) -> NodeSchedule:
         held, foreign = self.held.get(name, ""), self.foreign.get(name, "")
+        schedulable = not held and not foreign and name not in self.down
         said, places = self.said.get(name, ()), self.places.get(name, {})
-        return NodeSchedule(not held and not foreign, held, foreign, self.jobs.get(name, ()), said=said, places=places)
+        return NodeSchedule(schedulable, held, foreign, self.jobs.get(name, ()), said=said, places=places)
 
     async def cordon(self, node: str, hold: Hold) -> str:
         if node in self.foreign:
@@ -198,6 +207,10 @@ class Nodes:
         body = messages.decode(payload, address).body
         if isinstance(body, messages.SignedOrder) and address.node not in self.deaf:
             await self._obey(verify(body, trusted={body.key_id: self.key.public_key().public_bytes_raw()}))
+
+    def tell(self, topic: str, payload: bytes) -> None:
+        """No node here waits for what is stored."""
+        assert isinstance(messages.decode(payload, topics.parse(topic)).body, messages.Stored)
 
     async def run(self, **_: object) -> None:
         raise AssertionError("the wire in memory needs no connection")
@@ -261,6 +274,8 @@ class OpenCell:
     tickets: Notices
     pages: Notices
     url: str = ""
+    uploads: ControllerEvidence | None = None
+    evidence: Evidence = field(default_factory=NoEvidence)
 
     async def add_nodes(self, *names: str, facts: NodeFacts | None = None) -> None:
         """Make nodes known and online."""
@@ -297,6 +312,12 @@ class OpenCell:
                     return
                 await asyncio.sleep(0.005)
 
+    async def until_kept_out(self, node: str) -> None:
+        """Wait until it is known that the scheduler places nothing on a node."""
+        async with asyncio.timeout(LIMIT_S):
+            while self.cell.belief.nodes[node].schedulable:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
     async def until_step(self, node: str, step: str) -> Incident:
         """Wait until a step of a node's newest incident is under way."""
         async with asyncio.timeout(LIMIT_S):
@@ -308,8 +329,10 @@ class OpenCell:
 
 
 @contextlib.asynccontextmanager
-async def open_cell(state: Path, cell_rules: Rules | None = None) -> AsyncIterator[OpenCell]:
-    """Run a cell and serve it over HTTP on a free port of loopback."""
+async def open_cell(
+    state: Path, cell_rules: Rules | None = None, *, evidence: EvidenceSection | None = None
+) -> AsyncIterator[OpenCell]:
+    """Run a cell and serve it over HTTP on a free port of loopback; with `evidence`, bundles are taken there, too."""
     clock, key = Clock(), Ed25519PrivateKey.generate()
     log = SqliteLog(state / "events.sqlite")
     cell = Cell(log, cell_rules or rules(), clock=clock)
@@ -321,13 +344,21 @@ async def open_cell(state: Path, cell_rules: Rules | None = None) -> AsyncIterat
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main")
     intake.on_order_ended, cell.act = front.order_ended, effects.act
-    runner = web.AppRunner(create_app(front), shutdown_timeout=0.1)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    uploads = _uploads(evidence, cell, key, clock, url, state) if evidence and not evidence.s3 else None
+    kept: Evidence = uploads or NoEvidence()
+    if evidence is not None and evidence.s3 is not None:
+        kept = S3Evidence(cell, Bucket(evidence.s3), key, evidence, clock, url)
+    effects.evidence, intake.on_evidence_ended = kept, kept.ended
+    receiver = Receiver(uploads, front.check_leading, idle_limit_s=0.3) if uploads is not None else None
+    runner = web.AppRunner(create_app(front, evidence=kept, uploads=receiver), shutdown_timeout=0.1)
     tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
     try:
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, site.name)
+        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, url, uploads, kept)
     finally:
         await runner.cleanup()
         await effects.close()
@@ -335,3 +366,14 @@ async def open_cell(state: Path, cell_rules: Rules | None = None) -> AsyncIterat
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         log.close()
+
+
+def _uploads(
+    section: EvidenceSection, cell: Cell, key: Ed25519PrivateKey, clock: Clock, url: str, state: Path
+) -> ControllerEvidence:
+    shelf = Shelf(
+        section.directory or state / "evidence",
+        Quota(section.node_bytes, section.total_bytes, section.keep_free_bytes),
+    )
+    shelf.open()
+    return ControllerEvidence(cell, shelf, key, section, clock, url=url, page_url=url)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.incident import Incident
@@ -102,7 +103,7 @@ class PolicyRun:
         """Put one event into the log."""
         entry = events.Logged(len(self.log) + 1, self.now, event)
         self.log.append(entry)
-        self.belief.apply(entry)
+        folding.apply(self.belief, entry)
 
     def say(self, *said: events.Event) -> list[events.Event]:
         """Let events happen; return what was decided."""
@@ -156,7 +157,14 @@ class PolicyRun:
     def rebooted(self, node: str) -> list[events.Event]:
         """A node came back with another boot id."""
         self.now += 60.0
-        return self.say(events.AgentStarted(node, "boot-2", "boot-1", True, "1", self.now))
+        before = self.belief.nodes[node].boot_id
+        after = f"boot-{int(before.removeprefix('boot-') or 1) + 1}"
+        return self.say(events.AgentStarted(node, after, before, True, "1", self.now))
+
+    def restarted(self, node: str) -> list[events.Event]:
+        """The agent of a node started again on the same boot."""
+        boot = self.belief.nodes[node].boot_id
+        return self.say(events.AgentStarted(node, boot, boot, False, "1", self.now))
 
     def incident(self, number: int = 0) -> Incident:
         """Return an incident by its order of opening."""

@@ -27,6 +27,12 @@ from agent.sources.redfish_access import RedfishAccess
 USER, PASSWORD = "fleetmend", "a secret of the BMC: ü"
 HANG = object()
 """In place of a document: the BMC takes the question and never answers."""
+HALF = object()
+"""In place of a document: the answer breaks off in the middle of its body."""
+DROPPED = object()
+"""In place of a document: the connection ends without an answer."""
+SESSIONS = "/redfish/v1/SessionService/Sessions"
+RESET = "/redfish/v1/Systems/Self/Actions/ComputerSystem.Reset"
 
 
 def link(path: str) -> dict[str, str]:
@@ -119,7 +125,10 @@ class Bmc:
 
     Attributes:
         documents: path, with its query, → what it answers: an object, bytes as they are, an HTTP status, or HANG.
+            `POST <path>` and `DELETE <path>` → what is answered to these, or a function that gives that for a body.
         asked: every path, in order.
+        done: the body of everything that was asked to be done, in order.
+        tokens: of sessions that are open; basic authentication is refused once `POST` to SESSIONS is answered.
         closes: whether it ends the connection after each answer.
     """
 
@@ -128,6 +137,8 @@ class Bmc:
     port: int = 0
     fingerprint: str = ""
     asked: list[str] = field(default_factory=list)
+    done: list[Any] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
     closes: bool = False
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -184,28 +195,70 @@ class _Server(ThreadingHTTPServer):
 
 
 def _handler(bmc: Bmc) -> type[BaseHTTPRequestHandler]:
-    wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    return type("Handler", (_Handler,), {"bmc": bmc})
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            bmc.asked.append(self.path)
-            answer = bmc.documents.get(self.path, 404)
-            if self.path != ROOT and self.headers.get("Authorization") != wanted:
-                answer = 401
-            if answer is HANG:
-                bmc.released.wait()
-                return
-            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(answer if isinstance(answer, int) else 200)
-            self.send_header("Content-Length", str(len(body)))
-            if bmc.closes:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(body)
+WANTED = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
 
-    return Handler
+class _Handler(BaseHTTPRequestHandler):
+    bmc: Bmc
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.bmc.asked.append(self.path)
+        self._answer(self.bmc.documents.get(self.path, 404))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == SESSIONS and SESSIONS in self.bmc.documents:
+            self._log_in(body)
+            return
+        if not self._is_known():
+            self._answer(401)
+            return
+        self.bmc.done.append(body)
+        answer = self.bmc.documents.get(f"POST {self.path}", 404)
+        self._answer(answer(body) if callable(answer) else answer)
+
+    def do_DELETE(self) -> None:
+        self.bmc.tokens.discard(self.headers.get("X-Auth-Token", ""))
+        self._answer(204)
+
+    def _log_in(self, body: dict[str, str]) -> None:
+        if body != {"UserName": USER, "Password": PASSWORD}:
+            self._answer(401)
+            return
+        self.bmc.tokens.add("token-1")
+        self.send_response(201)
+        self.send_header("X-Auth-Token", "token-1")
+        self.send_header("Location", f"https://127.0.0.1:{self.bmc.port}{SESSIONS}/1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _is_known(self) -> bool:
+        if SESSIONS in self.bmc.documents:
+            return self.headers.get("X-Auth-Token") in self.bmc.tokens
+        return self.headers.get("Authorization") == WANTED
+
+    def _answer(self, answer: Any) -> None:
+        if self.path != ROOT and self.command == "GET" and not self._is_known():
+            answer = 401
+        if answer is HANG:
+            self.bmc.released.wait()
+        if answer in (HANG, DROPPED):
+            self.close_connection = True
+            return
+        body = b"{" if answer is HALF else answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        status = answer if isinstance(answer, int) else 200
+        body = b"" if status == 204 else body
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) + 100 * (answer is HALF)))
+        if self.bmc.closes:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = self.close_connection or answer is HALF
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

@@ -49,6 +49,18 @@ needs_slurm = pytest.mark.skipif(
 """Skips where Slurm is missing, but never in CI: there its absence is a failure."""
 
 
+REBOOT_PROGRAM = """#!/bin/sh
+# slurmd gives it no node's name: that stands in the command line of an ancestor.
+process=$PPID
+while [ "$process" -gt 1 ]; do
+    name=$(tr '\\0' '\\n' <"/proc/$process/cmdline" | grep -A1 -x -e -N | tail -n 1)
+    [ -z "$name" ] || break
+    process=$(awk '/^PPid/ {{print $2}}' "/proc/$process/status")
+done
+echo "$name" >>{book}
+"""
+
+
 class SlurmDidNotStart(Exception):
     """A daemon ended or stayed silent; the text holds its last words."""
 
@@ -87,6 +99,11 @@ class SlurmCluster:
     def conf(self) -> Path:
         """The cluster's slurm.conf."""
         return self.directory / "etc" / "slurm.conf"
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of munged's socket."""
+        return self._sockets
 
     def env(self) -> dict[str, str]:
         """Return what a process must add to its environment to speak to this cluster."""
@@ -127,6 +144,14 @@ class SlurmCluster:
         self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.conf))
         self.until("slurmctld answers", lambda: self._try("scontrol", "ping").stdout.find("is UP") >= 0)
 
+    def stop_controller(self) -> None:
+        """Have slurmctld hang: it takes connections and answers nothing."""
+        self._daemons["slurmctld"].send_signal(signal.SIGSTOP)
+
+    def continue_controller(self) -> None:
+        """Have slurmctld go on."""
+        self._daemons["slurmctld"].send_signal(signal.SIGCONT)
+
     def kill_controller(self) -> None:
         """End slurmctld without a word."""
         self._end("slurmctld", signal.SIGKILL)
@@ -139,6 +164,22 @@ class SlurmCluster:
     def kill_node(self, node: str) -> None:
         """End one slurmd without a word."""
         self._end(node, signal.SIGKILL)
+
+    def reboots(self, node: str) -> int:
+        """Return how often slurmd was told to reboot a node."""
+        return (self.directory / "reboots").read_text().split().count(node)
+
+    def come_back(self, node: str) -> None:
+        """Have a node come back from a reboot: its slurmd is another one, and says that it booted."""
+        before = self._started(node)
+        self.kill_node(node)
+        # slurmctld compares times in seconds, and takes a boot within the second of the request for an older one.
+        time.sleep(1.1)
+        self.start_node(node, "-b")
+        self.until(f"{node} has registered anew", lambda: self._started(node) not in {before, "None"})
+
+    def _started(self, node: str) -> str:
+        return self.run("scontrol", "-o", "show", "node", node).split(" SlurmdStartTime=")[1].split(" ")[0]
 
     def run(self, *command: str) -> str:
         """Return what a Slurm command printed; fail the test when it failed."""
@@ -155,6 +196,15 @@ class SlurmCluster:
     def drain(self, node: str, reason: str) -> None:
         """Drain a node as an administrator does by hand."""
         self.run("scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}")
+
+    def reserve(self, name: str, nodes: str, *more: str) -> None:
+        """Reserve nodes for root for ten minutes."""
+        what = ("Users=root", "Duration=10", f"Nodes={nodes}", *more)
+        self.run("scontrol", "create", "reservation", f"ReservationName={name}", *what)
+
+    def unreserve(self, name: str) -> None:
+        """End a reservation."""
+        self.run("scontrol", "delete", "reservation", name)
 
     def resume(self, node: str) -> None:
         """Give a node back as an administrator does by hand."""
@@ -300,6 +350,10 @@ class SlurmCluster:
         # Without device files behind them the GPUs would make every node invalid; plain files will do.
         for gpu in range(GPUS_PER_NODE):
             (self.directory / "dev" / f"gpu{gpu}").touch()
+        (self.directory / "reboots").touch()
+        reboot = self.directory / "reboot"
+        reboot.write_text(REBOOT_PROGRAM.format(book=self.directory / "reboots"))
+        reboot.chmod(0o755)
         etc = self.directory / "etc"
         (etc / "gres.conf").write_text(f"Name=gpu File={self.directory}/dev/gpu[0-{GPUS_PER_NODE - 1}]\n")
         (etc / "cgroup.conf").write_text(self._cgroup_setting())
@@ -339,6 +393,8 @@ class SlurmCluster:
             "KillWait": 2,
             "MinJobAge": 60,
             "SlurmdParameters": "config_overrides",
+            "RebootProgram": here / "reboot",
+            "ResumeTimeout": 300,
         }
         return [f"{name}={value}" for name, value in {**settings, **self.settings}.items()]
 

@@ -77,7 +77,7 @@ async def test_messages_travel_over_tls_and_a_slow_consumer_pauses_them(tmp_path
 
     async def take(received: Received) -> None:
         nonlocal most_waiting
-        most_waiting = max(most_waiting, _inbox_size(transport))
+        most_waiting = max(most_waiting, _count_unacknowledged(transport))
         heard.append(int(received.payload[:5]))
         await asyncio.sleep(0.001)
         received.acknowledge()
@@ -106,9 +106,9 @@ async def test_messages_travel_over_tls_and_a_slow_consumer_pauses_them(tmp_path
     assert 1 <= most_waiting <= 50
 
 
-def _inbox_size(transport: MqttTransport) -> int:
+def _count_unacknowledged(transport: MqttTransport) -> int:
     assert transport._connection is not None
-    return transport._connection._inbox.qsize() + 1
+    return len(transport._connection._unacknowledged)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

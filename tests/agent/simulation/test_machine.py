@@ -113,6 +113,24 @@ def test_repairs_succeed_as_often_as_the_fault_model_says(fault: DrillFault, act
     assert expected == pytest.approx(mended / tries, abs=0.04)
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_reload_of_the_driver_mends_what_resets_of_all_gpus_would(fault: DrillFault) -> None:
+    part = {Target.GPU: "3", Target.PORT: port_name(3), Target.HOST: "host"}[fault.target]
+    expected = fault.reset_fixes if fault.target is Target.GPU else 0.0
+    broken = (repairs.inject(state_of(seed=seed), fault, part, Repair.CHANCE) for seed in range(1500))
+    mended = sum(not repairs.after_reload(state).faults for state in broken)
+    assert expected == pytest.approx(mended / 1500, abs=0.04)
+
+
+async def test_the_driver_of_a_machine_that_hangs_cannot_be_reloaded(machine: SimulatedMachine) -> None:
+    await machine.inject_fault("xid94", device="", parameters={"repair": "succeeds"})
+    assert "was unloaded and loaded again" in (await machine.reload_driver()).because
+    assert names(machine) == []
+    await machine.inject_fault("nvml-hang", device="", parameters={})
+    with pytest.raises(ActionFailed, match="modprobe -r nvidia hangs"):
+        await machine.reload_driver()
+
+
 @pytest.mark.parametrize("repair", [Repair.SUCCEEDS, Repair.FAILS])
 def test_a_forced_repair_ends_as_forced(repair: Repair) -> None:
     kind = find_fault("xid94")

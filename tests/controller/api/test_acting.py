@@ -89,7 +89,8 @@ async def test_an_uncordon_of_a_free_node_does_nothing(cell: OpenCell, http: aio
 async def test_a_node_that_drained_itself_is_given_back_by_the_schedulers_own_command(
     cell: OpenCell, http: aiohttp.ClientSession
 ) -> None:
-    await cell.tell(ScheduleObserved("n5", False, "", "", [], cell.clock.now))
+    cell.scheduler.down.add("n5")
+    await cell.until_kept_out("n5")
     answer = await post(http, "nodes/n5/uncordon")
     assert (answer["event_id"], answer["text"]) == (
         None,

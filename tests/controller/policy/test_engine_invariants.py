@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import events
+from controller.policy import folding
 from controller.policy.advancing import DISRUPTIVE
 from controller.policy.belief import Belief
 from controller.policy.playbook import Mode, Playbook, Verb
@@ -108,7 +109,7 @@ def test_whatever_half_happens_the_invariants_hold(history: list[Act]) -> None:
     _only_our_holds_are_lifted(run)
     again = Belief()
     for entry in run.log:
-        again.apply(entry)
+        folding.apply(again, entry)
     assert again == run.belief, "I12"
 
 
@@ -152,4 +153,4 @@ def _only_our_holds_are_lifted(run: PolicyRun) -> None:
     for entry in run.log:
         if isinstance(entry.event, events.StepIntended) and entry.event.verb == Verb.UNCORDON:
             assert belief.nodes[entry.event.node].hold_id == entry.event.hold_id
-        belief.apply(entry)
+        folding.apply(belief, entry)

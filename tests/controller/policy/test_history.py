@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from checks.finding import Finding
 from controller import events
 from controller.notices import notice_for
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.history import (
     DAY_S,
@@ -301,7 +302,7 @@ def test_i12_what_history_said_is_in_the_log_and_not_asked_again() -> None:
     mend(run, "n1", lost())
     again = Belief()
     for entry in run.log:
-        again.apply(entry)
+        folding.apply(again, entry)
     assert again == run.belief
     opened = [e.event for e in run.log if isinstance(e.event, events.IncidentOpened)][-1]
     assert (opened.part, opened.recurrence.strikes, opened.recurrence.rma) == (SERIAL, 1, True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from controller import events
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
 from controller.policy.rules import Budget, Limit, Rules
@@ -112,6 +113,6 @@ def test_i2_the_budget_holds_for_a_controller_that_starts_anew_in_the_midst_of_i
     mend_what_is_out(run)
     again = Belief()
     for entry in run.log:
-        again.apply(entry)
+        folding.apply(again, entry)
     assert set(again.held) == set(run.belief.held)
     assert list(decide(again, LIMITED, run.now)) == []

@@ -105,3 +105,17 @@ def test_a_persons_own_cordon_asks_nobody() -> None:
     run = PolicyRun(rules).nodes("n1")
     run.say(events.NodePlaced("n1", {"pool": ["research"]}), events.OperatorActed("cordon", "n1", "kim", ""))
     assert [intent.verb for intent in run.under_way("n1")] == [Verb.CORDON]
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [({}, Mode.ASK), ({"playbook.gpu_lost": "act"}, Mode.ACT), ({"pool.a": "shadow"}, Mode.SHADOW)],
+)
+def test_what_cannot_be_undone_asks_first_unless_a_setting_trusts_it(modes: dict[str, str], expected: Mode) -> None:
+    rules = Rules(
+        (replace(GPU_LOST, reversible=False),), Budget(nodes=2), modes={key: Mode(mode) for key, mode in modes.items()}
+    )
+    run = PolicyRun(rules).nodes("n1")
+    run.say(events.NodePlaced("n1", {"pool": ["a"]}))
+    run.raise_on("n1", xid("79"))
+    assert run.incident().mode is expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 
 from checks.finding import Action, Verdict
 from checks.measures import BY_NAME
-from controller.policy.peers import CONTINUITY_S, DEVIATIONS, FRESH_S, LEAST_PEERS, MOST_SHARE, Group, Judged, Peers
+from controller.policy.peers import (
+    CONTINUITY_S,
+    DEVIATIONS,
+    FRESH_S,
+    LEAST_PEERS,
+    MOST_SHARE,
+    Group,
+    Judged,
+    Peers,
+)
 
 HOT = "gpu_idle_temperature_celsius"
 SLOW = "gpu_busy_sm_clock_mhz"
@@ -37,7 +47,8 @@ class Room:
         judged = [
             each
             for key in self.peers.comparisons()
-            for each in self.peers.compare(key, self.now, is_found=self.found.__contains__)
+            for part in self.peers.compare(key, self.now, is_found=self.found.__contains__)
+            for each in part
         ]
         self.found |= {each.node for each in judged if each.stands_out}
         self.found -= {each.node for each in judged if not each.stands_out}
@@ -209,3 +220,22 @@ def test_however_the_numbers_lie_no_more_than_a_tenth_is_ever_blamed(values: lis
         room.minute({f"n{number}": value for number, value in enumerate(values)})
     assert len(room.found) <= max(1.0, MOST_SHARE * len(values))
     assert not room.found or (len(values) >= LEAST_PEERS and minutes >= 5)
+
+
+def test_a_great_group_is_compared_in_parts_and_a_node_that_went_meanwhile_is_left_alone() -> None:
+    peers, found = Peers(at_once=15), list[str]()
+    values = fleet(50, n7=90.0, n8=90.0)
+    for minute in range(5):
+        for node, value in values.items():
+            peers.tell(node, H100, {HOT: value}, 60.0 * minute)
+        parts = peers.compare((HOT, H100), 60.0 * minute, is_found=lambda _: False)
+        found = [each.node for part in _and_meanwhile(parts, peers, minute) for each in part]
+    assert found == ["n7"]
+
+
+def _and_meanwhile(parts: Iterator[list[Judged]], peers: Peers, minute: int) -> Iterator[list[Judged]]:
+    """Let n8 go to another pool in the midst of the last comparison."""
+    for number, part in enumerate(parts):
+        if (minute, number) == (4, 3):
+            peers.tell("n8", Group("8 × H100", "other"), {HOT: 90.0}, 60.0 * minute)
+        yield part

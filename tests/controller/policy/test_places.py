@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import events
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.places import PRECEDENCE, places_of, sources_of
 from tests.support.policy import START, PolicyRun
@@ -88,7 +89,7 @@ def test_the_index_always_says_what_the_nodes_say(said: list[events.Event]) -> N
     """The index is kept event by event; counting all nodes anew gives the same."""
     belief = Belief()
     for number, event in enumerate(said):
-        belief.apply(events.Logged(number + 1, START, event))
+        folding.apply(belief, events.Logged(number + 1, START, event))
     counted: dict[tuple[str, str], set[str]] = {}
     for node in belief.nodes.values():
         for kind, names in places_of(node).items():
@@ -104,12 +105,12 @@ def test_i12_the_log_read_back_gives_the_same_places(said: list[events.Event]) -
     first, second = Belief(), Belief()
     for belief, entries in ((first, log), (second, back)):
         for entry in entries:
-            belief.apply(entry)
+            folding.apply(belief, entry)
     assert first == second
 
 
 def test_a_log_from_before_places_still_reads() -> None:
     old = b'{"event_id":1,"at":1.0,"event":{"type":"node.seen","node":"n1","boot_id":"b","facts":{"gpu_count":8}}}'
     belief = Belief()
-    belief.apply(msgspec.json.decode(old, type=events.Logged))
+    folding.apply(belief, msgspec.json.decode(old, type=events.Logged))
     assert places_of(belief.nodes["n1"]) == {}

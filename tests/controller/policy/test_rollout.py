@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller import events
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.playbook import Answers, Mode, Playbook, Step, Verb
 from controller.policy.rollout import loaded
@@ -189,7 +190,7 @@ def test_a_restart_keeps_it_all() -> None:
     run.raise_on("n1", xid("79"))
     again = Belief()
     for entry in run.log:
-        again.apply(entry)
+        folding.apply(again, entry)
     assert again == run.belief
     assert list(loaded(again, run.rules)) == []
 

@@ -203,3 +203,15 @@ def test_i5_an_uncordon_that_finds_a_foreign_hold_ends_the_plan_and_tells_nobody
     run.end(only(run), "refused", "n1 is held by somebody else: kim")
     assert (run.incident().outcome, run.belief.held, run.under_way()) == ("cancelled", set(), [])
     assert "ticket" not in run.verbs("n1")
+
+
+def test_a_yes_that_comes_while_a_stopped_plan_is_undone_changes_nothing() -> None:
+    run = cordoning()
+    run.end(only(run), "failed", "timed out after it was sent")
+    run.say(events.OperatorActed("abort", "inc-000001", "kim", ""))
+    run.say(events.OperatorActed("approve", "inc-000001", "kim", ""))
+    assert only(run).verb == "ticket", "what is over within seconds ends first"
+    run.end(only(run))
+    assert only(run).verb == "uncordon"
+    run.end(only(run))
+    assert (run.incident().outcome, run.belief.held) == ("aborted", set())

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from controller.engine.orders import OrderDesk
 from controller.schedulers import choosing
 from controller.schedulers.command import CommandScheduler
+from controller.schedulers.node import NodeScheduler
 from controller.schedulers.none import NoScheduler
 from controller.schedulers.slurm import SlurmScheduler
 from controller.sections.schedulers import SchedulerSection
 from controller.settings import ControllerSettings, SettingsError
 from tests.support.checkout import ROOT
+from wire.transport import BrokerSettings, MqttTransport
 
 LOADED = """
 import sys
@@ -24,7 +29,7 @@ from controller.settings import ControllerSettings
 from controller.sections.schedulers import SchedulerSection
 from pathlib import Path
 settings = ControllerSettings(state=Path("."), scheduler=SchedulerSection(kind=sys.argv[1], hook=Path("hook")))
-choosing.scheduler_of(settings, Path("."))
+choosing.scheduler_of(settings, Path("."), None)
 print(*sorted({"lightkube", "httpx2", "yaml"} & set(sys.modules)))
 """
 
@@ -34,14 +39,25 @@ def settings_of(kind: str, directory: Path, **more: object) -> ControllerSetting
     return ControllerSettings(state=directory, scheduler=scheduler, **more)  # type: ignore[arg-type]  # its sections
 
 
+def desk() -> OrderDesk:
+    transport = MqttTransport(BrokerSettings("mqtt://127.0.0.1", "test"), subscriptions=(), will=None)
+    return OrderDesk(transport, "main", "k1", Ed25519PrivateKey.generate(), 1, time.time)
+
+
 @pytest.mark.parametrize(
-    ("kind", "adapter"), [("slurm", SlurmScheduler), ("command", CommandScheduler), ("none", NoScheduler)]
+    ("kind", "adapter"),
+    [
+        ("slurm", SlurmScheduler),
+        ("command", CommandScheduler),
+        ("node", NodeScheduler),
+        ("none", NoScheduler),
+    ],
 )
 def test_the_adapter_is_the_one_of_the_settings(kind: str, adapter: type[object], tmp_path: Path) -> None:
-    assert type(choosing.scheduler_of(settings_of(kind, tmp_path), tmp_path)) is adapter
+    assert type(choosing.scheduler_of(settings_of(kind, tmp_path), tmp_path, desk())) is adapter
 
 
-@pytest.mark.parametrize("kind", ["slurm", "none", "command"])
+@pytest.mark.parametrize("kind", ["slurm", "none", "node", "command"])
 def test_a_controller_without_kubernetes_does_not_load_its_client(kind: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", LOADED, kind], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
@@ -81,9 +97,9 @@ def test_a_kubeconfig_that_cannot_be_used_is_told_at_the_start(
         path.write_text(content)
 
     with pytest.raises(SettingsError, match=because):
-        choosing.scheduler_of(settings_of("kubernetes", tmp_path, kubernetes={"kubeconfig": path}), tmp_path)
+        choosing.scheduler_of(settings_of("kubernetes", tmp_path, kubernetes={"kubeconfig": path}), tmp_path, desk())
 
 
 def test_outside_of_a_cluster_a_kubeconfig_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"kubernetes: .*/var/run/secrets/kubernetes.io/serviceaccount/token"):
-        choosing.scheduler_of(settings_of("kubernetes", tmp_path), tmp_path)
+        choosing.scheduler_of(settings_of("kubernetes", tmp_path), tmp_path, desk())

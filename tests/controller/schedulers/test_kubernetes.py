@@ -413,6 +413,7 @@ async def test_pods_are_held_back_by_their_disruption_budget_and_asked_again(
     assert await adapter.drain(node, hold, jobs="requeue") == (job,)
     assert await adapter.drain(node, hold, jobs="requeue") == (job,)
     assert "deletionTimestamp" not in api.pods(node)[0]["metadata"]
+    assert adapter.waits_for(node).because == f"Waits: {job} (held back by a disruption budget)."
 
     api.delete(f"{path}/web-{node}")
     adapter._drainer._held_back.clear()

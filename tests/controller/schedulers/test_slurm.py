@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,10 @@ from controller.adapters import Hold, NodeSchedule
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers.slurm import SlurmScheduler
 from controller.schedulers.slurm_json import JsonReader
+from controller.schedulers.slurm_programs import SlurmPrograms
 from controller.schedulers.slurm_text import TextReader
 from tests.support.slurm import SlurmCluster, needs_slurm, slurm_version
+from tests.support.slurm_in_front import Programs
 
 pytestmark = [needs_slurm, pytest.mark.slurm]
 
@@ -24,9 +26,9 @@ OUR_REASON = "fleetmend:inc-000007 GPU 3 has fallen off the bus (Xid 79)."
 BY_HAND = "memory test by hand"
 
 
-@pytest.fixture
-def slurm(cluster: SlurmCluster) -> SlurmScheduler:
-    return SlurmScheduler(environment=cluster.env())
+def programs_of(slurm: SlurmScheduler) -> SlurmPrograms:
+    assert isinstance(slurm.access, SlurmPrograms)
+    return slurm.access
 
 
 def another(hold: Hold) -> Hold:
@@ -244,27 +246,26 @@ def without_controller(cluster: SlurmCluster) -> Iterator[SlurmCluster]:
     cluster.clean()
 
 
-async def test_a_dead_slurmctld_is_worth_another_try(without_controller: SlurmCluster, hold: Hold) -> None:
-    slurm = SlurmScheduler(deadline_s=20.0, environment=without_controller.env())
-
-    with pytest.raises(Retryable, match="Unable to contact slurm controller"):
-        await slurm.cordon("n1", hold)
-
-
-async def test_a_dead_slurmctld_is_not_waited_for_beyond_the_deadline(
-    without_controller: SlurmCluster, hold: Hold
+async def test_a_dead_slurmctld_is_worth_another_try_and_not_waited_for_beyond_the_deadline(
+    without_controller: SlurmCluster, hold: Hold, tmp_path: Path
 ) -> None:
-    slurm = SlurmScheduler(deadline_s=0.5, environment=without_controller.env())
+    cluster = without_controller
+    shutil.copytree(cluster.conf.parent, tmp_path / "etc")
+    # Slurm's programs give up a second before this; after nine by themselves.
+    impatient = tmp_path / "etc" / "slurm.conf"
+    impatient.write_text(f"{cluster.conf.read_text()}MessageTimeout=2\n")
+    with pytest.raises(Retryable, match="Unable to contact slurm controller"):
+        environment = {**cluster.env(), "SLURM_CONF": str(impatient)}
+        await SlurmScheduler(SlurmPrograms(20.0, environment)).cordon("n1", hold)
+
     began = time.monotonic()
-
     with pytest.raises(Retryable, match=r"scontrol .* was not done after 0.5 s and was killed"):
-        await slurm.cordon("n1", hold)
-
+        await SlurmScheduler(SlurmPrograms(0.5, cluster.env())).cordon("n1", hold)
     assert time.monotonic() - began < 3.0
 
 
 async def test_slurm_that_is_not_installed_is_said_at_once(hold: Hold) -> None:
-    slurm = SlurmScheduler(environment={"PATH": "/nowhere"})
+    slurm = SlurmScheduler(SlurmPrograms(environment={"PATH": "/nowhere"}))
 
     with pytest.raises(Permanent, match="scontrol cannot be run: No such file or directory"):
         await slurm.cordon("n1", hold)
@@ -275,31 +276,6 @@ async def until_empty(slurm: SlurmScheduler, node: str, hold: Hold, *, jobs: str
     end = time.monotonic() + 30
     while await slurm.drain(node, hold, jobs=jobs):
         assert time.monotonic() < end
-
-
-@dataclass(frozen=True)
-class Programs:
-    """Programs of ours in front of Slurm's, so that a test can be there between two of them."""
-
-    directory: Path
-    cluster: SlurmCluster
-
-    def put(self, name: str, script: str) -> None:
-        """Put a shell script in the place of a program; `$REAL` is the real one."""
-        real = shutil.which(name, path=self.cluster.env()["PATH"])
-        program = self.directory / name
-        program.write_text(f"#!/bin/sh\nREAL={real}\n{script}\n")
-        program.chmod(0o755)
-
-    def slurm(self) -> SlurmScheduler:
-        """Return an adapter that finds ours first."""
-        known = self.cluster.env()
-        return SlurmScheduler(environment={**known, "PATH": f"{self.directory}:{known['PATH']}"})
-
-
-@pytest.fixture
-def programs(cluster: SlurmCluster, tmp_path: Path) -> Programs:
-    return Programs(tmp_path, cluster)
 
 
 async def test_a_drain_by_hand_right_after_ours_wins(cluster: SlurmCluster, programs: Programs, hold: Hold) -> None:
@@ -324,7 +300,7 @@ async def test_an_answer_that_did_nothing_is_an_error(cluster: SlurmCluster, pro
         await slurm.uncordon("n1", hold)
 
 
-async def test_the_whole_cluster_is_observed_by_two_processes(
+async def test_the_whole_cluster_is_observed_by_three_processes(
     cluster: SlurmCluster, programs: Programs, tmp_path: Path
 ) -> None:
     ran = tmp_path / "ran"
@@ -338,13 +314,13 @@ async def test_the_whole_cluster_is_observed_by_two_processes(
     seen = await slurm.observe()
 
     assert sorted(seen) == cluster.node_names
-    assert sorted(ran.read_text().split()) == ["scontrol", "squeue"]
+    assert sorted(ran.read_text().split()) == ["scontrol", "scontrol", "squeue"]
 
 
 async def test_json_is_read_where_this_release_has_it_and_text_elsewhere(slurm: SlurmScheduler) -> None:
     await slurm.observe()
 
-    assert slurm.reader == (JsonReader() if slurm_version() >= (24, 11) else TextReader())
+    assert programs_of(slurm).reader == (JsonReader() if slurm_version() >= (24, 11) else TextReader())
 
 
 async def test_both_forms_give_the_same(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
@@ -352,7 +328,7 @@ async def test_both_forms_give_the_same(cluster: SlurmCluster, slurm: SlurmSched
     cluster.wait_for_job(f"{array}_1", state="RUNNING")
     await slurm.cordon("n2", hold)
     cluster.drain("n3", BY_HAND)
-    by_text = SlurmScheduler(environment=cluster.env(), reader=TextReader())
+    by_text = SlurmScheduler(SlurmPrograms(environment=cluster.env(), reader=TextReader()))
 
     assert await slurm.observe() == await by_text.observe()
 
@@ -363,8 +339,8 @@ async def test_a_filter_that_slurm_ignored_moves_no_job_of_another_node(
     job = cluster.submit(node="n1")
     cluster.wait_for_job(job, state="RUNNING")
     await programs.slurm().cordon("n2", hold)
-    programs.put("squeue", 'exec "$REAL" -h -a -t RUNNING -o "%i|%T|%N"')
-    slurm = replace(programs.slurm(), reader=TextReader())
+    programs.put("squeue", 'exec "$REAL" -h -a -t RUNNING -o "%i|%T|%N|%P|%a|%q|%S|%e"')
+    slurm = SlurmScheduler(replace(programs.found_first(), reader=TextReader()))
 
     assert await slurm.drain("n2", hold, jobs="cancel") == ()
     assert cluster.job_state(job) == "RUNNING"
@@ -387,7 +363,7 @@ async def test_the_form_is_what_scontrol_offers(programs: Programs, answer: str,
     with contextlib.suppress(Permanent):
         await slurm.observe()
 
-    assert slurm.reader == expected
+    assert programs_of(slurm).reader == expected
 
 
 async def test_a_form_is_not_chosen_while_slurm_is_away(programs: Programs) -> None:
@@ -397,30 +373,12 @@ async def test_a_form_is_not_chosen_while_slurm_is_away(programs: Programs) -> N
     with pytest.raises(Retryable, match="If munged is up"):
         await slurm.observe()
 
-    assert slurm.reader is None
+    assert programs_of(slurm).reader is None
 
 
-@pytest.fixture
-def restarted(cluster: SlurmCluster) -> Callable[[str], None]:
-    """Let a node come back as after a reboot that nobody told Slurm of."""
-
-    def started(node: str) -> str:
-        return cluster.run("scontrol", "-o", "show", "node", node).split(" SlurmdStartTime=")[1].split(" ")[0]
-
-    def restart(node: str) -> None:
-        before = started(node)
-        cluster.kill_node(node)
-        # slurmctld calls a boot unexpected when it came in a later second than the node's last answer.
-        time.sleep(2.0)
-        cluster.start_node(node, "-b")
-        cluster.until(f"{node} has registered anew", lambda: started(node) not in {before, "None"})
-
-    return restart
-
-
-async def test_our_hold_outlives_a_reboot(slurm: SlurmScheduler, hold: Hold, restarted: Callable[[str], None]) -> None:
+async def test_our_hold_outlives_a_reboot(cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold) -> None:
     await slurm.cordon("n4", hold)
-    restarted("n4")
+    cluster.come_back("n4")
 
     assert (await slurm.observe())["n4"] == NodeSchedule(False, held_by="inc-000007", responding=True)
 
@@ -429,9 +387,9 @@ async def test_our_hold_outlives_a_reboot(slurm: SlurmScheduler, hold: Hold, res
 
 
 async def test_a_node_that_slurm_set_down_after_a_reboot_is_not_ours_to_take(
-    slurm: SlurmScheduler, hold: Hold, restarted: Callable[[str], None]
+    cluster: SlurmCluster, slurm: SlurmScheduler, hold: Hold
 ) -> None:
-    restarted("n4")
+    cluster.come_back("n4")
 
     with pytest.raises(Refused, match=r"Node unexpectedly rebooted|DOWN, without a reason"):
         await slurm.cordon("n4", hold)

@@ -31,11 +31,13 @@ def captured(name: str) -> str:
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("moment", ["working", "silent"])
 def test_the_two_forms_of_one_moment_say_the_same(moment: str, parser: str) -> None:
-    by_text, text_jobs = (captured(f"{what}-{moment}.txt") for what in ("nodes", "jobs"))
-    by_json, json_jobs = (captured(f"{what}-{moment}-{parser}.json") for what in ("nodes", "jobs"))
+    kinds = ("nodes", "jobs", "reservations")
+    by_text, text_jobs, text_reserved = (captured(f"{what}-{moment}.txt") for what in kinds)
+    by_json, json_jobs, json_reserved = (captured(f"{what}-{moment}-{parser}.json") for what in kinds)
 
     assert TextReader().parse_nodes(by_text) == READER.parse_nodes(by_json)
     assert sorted(TextReader().parse_jobs(text_jobs), key=str) == sorted(READER.parse_jobs(json_jobs), key=str)
+    assert TextReader().parse_reservations(text_reserved) == READER.parse_reservations(json_reserved)
 
 
 def test_what_is_captured_holds_every_kind_of_node_and_job() -> None:
@@ -49,6 +51,12 @@ def test_what_is_captured_holds_every_kind_of_node_and_job() -> None:
         silent[0].flags,
         silent[0].reason,
     )
+    firmware, big_run = READER.parse_reservations(captured("reservations-working-v0.0.42.json"))
+    assert (firmware.nodes, "MAINT" in firmware.flags, firmware.ends_at - firmware.starts_at) == ("n5", True, 600.0)
+    assert (big_run.nodes, "MAINT" in big_run.flags) == ("n[1-2]", False)
+    ends = {job.id: job.ends_at for job in READER.parse_jobs(captured("jobs-working-v0.0.42.json"))}
+    assert ends["1"] > 0.0
+    assert ends["2_1"] == 0.0
     names = {job.id for job in READER.parse_jobs(captured("jobs-working-v0.0.42.json"))}
     assert {"1", "2_1"} < names
     assert {"+0", "+1"} == {name[name.index("+") :] for name in names if "+" in name}
@@ -110,7 +118,9 @@ def test_a_job_that_ends_is_completing_and_one_without_nodes_is_none(states: lis
 @pytest.mark.parametrize(
     ("read", "output", "because"),
     [
-        (READER.parse_nodes, "", r"scontrol --json is not understood: Input data was truncated"),
+        (READER.parse_nodes, "", "what scontrol --json said ends in the middle"),
+        (READER.parse_reservations, '{"reservations": [{"name": "a"', "what scontrol --json said ends in the middle"),
+        (READER.parse_reservations, '{"reservations": [{"name": "a"}]}', "missing required field `node_list`"),
         (READER.parse_nodes, "slurm_load_node error", "scontrol --json is not understood: JSON is malformed"),
         (READER.parse_nodes, "{}", "missing required field `nodes`"),
         (READER.parse_nodes, '{"nodes": [{"name": "n1"}]}', r"missing required field `state` - at `\$.nodes\[0\]`"),
@@ -143,14 +153,14 @@ def test_json_is_offered_where_a_data_parser_is_named(printed: str, offered: boo
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner) | st.dictionaries(st.sampled_from(["nodes", "jobs", "name", "state", "errors"]), inner)
+        st.lists(inner) | st.dictionaries(st.sampled_from(["nodes", "jobs", "reservations", "name", "errors"]), inner)
     ),
 )
 
 
 @given(st.text() | JSON.map(json.dumps))
 def test_no_text_at_all_breaks_the_readers(text: str) -> None:
-    for read in (READER.parse_nodes, READER.parse_jobs):
+    for read in (READER.parse_nodes, READER.parse_jobs, READER.parse_reservations):
         try:
             read(text)
         except ValueError as error:

@@ -11,6 +11,7 @@ from controller.errors import Permanent, Refused
 from controller.policy.rules import Budget
 from controller.schedulers.slurm import SlurmScheduler
 from controller.schedulers.slurm_own_node import OwnNode
+from controller.schedulers.slurm_programs import SlurmPrograms
 from tests.support.slurm import SlurmCluster, needs_slurm
 
 pytestmark = [needs_slurm, pytest.mark.slurm]
@@ -21,7 +22,7 @@ TWO, ONE, NONE = Budget(nodes=2), Budget(nodes=1), Budget(nodes=0)
 
 @pytest.fixture
 def slurm(cluster: SlurmCluster) -> SlurmScheduler:
-    return SlurmScheduler(environment=cluster.env())
+    return SlurmScheduler(SlurmPrograms(environment=cluster.env()))
 
 
 async def test_a_node_drains_itself_once(cluster: SlurmCluster, slurm: SlurmScheduler) -> None:

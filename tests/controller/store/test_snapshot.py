@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import events
+from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.rules import Budget, Rules
 from controller.store.compaction import compact, write_snapshot
@@ -29,7 +30,7 @@ RULES = Rules((GPU_LOST, GPU_MEMORY, AGENT_LOST), Budget(nodes=BUDGET))
 def fold(entries: list[events.Logged], belief: Belief | None = None) -> Belief:
     belief = belief or Belief()
     for entry in entries:
-        belief.apply(entry)
+        folding.apply(belief, entry)
     return belief
 
 

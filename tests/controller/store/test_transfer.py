@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import sqlite3
 import threading
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from controller import events
+from controller.policy import folding
+from controller.policy.belief import Belief
 from controller.store.compaction import compact
 from controller.store.log import EventLog, Receipt, StoreError
 from controller.store.snapshot import restore
@@ -34,6 +37,15 @@ async def lived_in(log: EventLog) -> PolicyRun:
     return run
 
 
+def restored(run: PolicyRun, log: EventLog) -> Belief:
+    """Return what is believed once the run's log was restored: no number of an incident is given again."""
+    *_, last = log.read()
+    belief = copy.deepcopy(run.belief)
+    folding.apply(belief, last)
+    assert belief.next_incident_id() == "inc-100001"
+    return belief
+
+
 def names_in(directory: Path, beginning: str) -> list[str]:
     return [path.name for path in directory.iterdir() if path.name.startswith(beginning)]
 
@@ -50,8 +62,8 @@ async def test_a_backup_goes_into_any_store(open_log: Opener, tmp_path: Path) ->
     assert names_in(tmp_path, "backup") == ["backup"]
     with closing(SqliteLog(tmp_path / "elsewhere.sqlite")) as elsewhere:
         assert put_back(file, elsewhere) == told
-        assert restore(elsewhere)[0] == run.belief
-        assert list(elsewhere.read()) == list(log.read())
+        assert restore(elsewhere)[0] == restored(run, elsewhere)
+        assert list(elsewhere.read())[:-1] == list(log.read())
         assert elsewhere.recall_taken() == log.recall_taken() != {}
         assert elsewhere.deleted_through() == log.deleted_through() > 0
 
@@ -64,7 +76,7 @@ async def test_a_backup_of_a_file_comes_back_into_any_store(open_log: Opener, tm
         told = back_up(origin, file)
     log = open_log()
     assert put_back(file, log) == told
-    assert restore(log)[0] == run.belief
+    assert restore(log)[0] == restored(run, log)
     assert {str(taken) for taken in log.recall_taken().values()} == {"1-3,7-7"}
     with pytest.raises(NotEmpty, match="is not empty; a backup goes into an empty log only"):
         put_back(file, log)

@@ -8,9 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from scripts.markdown import anchor, page, table
+from scripts.pages.markdown import anchor, page, table
 
-SOURCE = Path(__file__).resolve().parents[1] / "docs/data/coverage.toml"
+SOURCE = Path(__file__).resolve().parents[2] / "docs/data/coverage.toml"
 CASES = "../../tests/cases"
 
 Sight = Literal["yes", "partly", "shown", "no", "?"]

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from controller.policy import bursts, history, lemon, peers, probation
 from controller.policy.bursts import BURSTS, SYMPATHIES
-from scripts.markdown import code, page, table
+from scripts.pages.markdown import code, page, table
 
 MODULES = (bursts, history, probation, lemon, peers)
 COLUMNS = ("threshold", "value", "why, and from where")

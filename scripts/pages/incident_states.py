@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from controller.policy import transitions
 from controller.policy.transitions import TRANSITIONS, Place
-from scripts.markdown import code, page, table
+from scripts.pages.markdown import code, page, table
 
 START = "[*]"
 

@@ -1,0 +1,97 @@
+"""The page of both configuration files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, get_origin, get_type_hints
+
+import msgspec
+from pydantic import BaseModel
+
+import agent.settings
+import controller.settings
+from scripts.pages.docstrings import attributes_of, doc
+from scripts.pages.json_schema import default_of, kind_of
+from scripts.pages.markdown import code, page, table
+
+
+def settings_page() -> str:
+    """Return the page of both configuration files."""
+    intro = (
+        "TOML, one file a program. A key that is not listed is refused; all problems are reported at once, and the "
+        "program ends with exit code 78. `--check` validates a file without starting anything."
+    )
+    return page(
+        "Settings",
+        intro,
+        "## Controller\n\n`fleetmend-controller --config FILE`",
+        *_sections(controller.settings.ControllerSettings, ""),
+        "## Agent\n\n`fleetmend-agent --config FILE`",
+        *_sections(agent.settings.Settings, ""),
+    )
+
+
+Model = type[BaseModel] | type[msgspec.Struct]
+
+
+def _sections(model: Model, path: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
+    """Yield a section for the model and for each one inside it; `defaults` are what the outer one gives its keys."""
+    schema, types = _schema(model), get_type_hints(model)
+    definitions = schema.get("$defs", {})
+    said = dict.fromkeys(schema["properties"], "") | _descriptions(model)
+    for owner in reversed(model.__mro__[:-1]):
+        said |= {name: text for name, text in attributes_of(owner).items() if name in said}
+    keys, inner = [], []
+    for name, value in schema["properties"].items():
+        nested = _nested(types[name])
+        if nested is None:
+            given = {"default": defaults[name]} if name in defaults else {}
+            required = name in schema.get("required", []) and not given
+            default = default_of(value | given, required=required)
+            keys.append((code(name), kind_of(value, definitions), default, said[name]))
+        else:
+            where = f"{path}{name}{'.<name>' if get_origin(types[name]) is dict else ''}"
+            inner.append((nested, where, value.get("default") or {}))
+    if path:
+        yield f"### `[{path.removesuffix('.')}]`\n\n{doc(model)}"
+    if keys:
+        yield table(("key", "value", "default", "meaning"), keys)
+    for nested, where, given in inner:
+        yield from _sections(nested, f"{where}.", given)
+
+
+def _schema(model: Model) -> dict[str, Any]:
+    """Return the JSON Schema of one section, with what it refers to under `$defs`."""
+    if issubclass(model, BaseModel):
+        return model.model_json_schema()
+    types = get_type_hints(model, include_extras=True)
+    properties: dict[str, Any] = {}
+    definitions: dict[str, Any] = {}
+    for each in msgspec.structs.fields(model):
+        schema: dict[str, Any] = {"type": "object"} if _nested(types[each.name]) else _schema_of(types[each.name])
+        definitions |= schema.pop("$defs", {})
+        default = {} if each.default is msgspec.NODEFAULT else {"default": _plain(each.default)}
+        properties[each.name] = schema | default
+    required = [each.name for each in msgspec.structs.fields(model) if each.required]
+    return {"properties": properties, "required": required, "$defs": definitions}
+
+
+def _schema_of(kind: Any) -> dict[str, Any]:
+    return msgspec.json.schema(kind, schema_hook=lambda _: {"type": "string", "format": "path"})
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+def _descriptions(model: Model) -> dict[str, str]:
+    if not issubclass(model, BaseModel):
+        return {}
+    return {name: value.description or "" for name, value in model.model_fields.items()}
+
+
+def _nested(annotation: Any) -> Model | None:
+    """Return the model behind an annotation: the model itself, or what a mapping holds."""
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel | msgspec.Struct)), None)
