@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -30,7 +31,7 @@ from benchmarks.cordon_latency import introduce
 from benchmarks.fleet_traffic import fault, node_name, raised
 from benchmarks.kubernetes import ACTING, CLUSTER, NO_BREAKERS, Ask, Watcher, at_once, cordon_of, is_here
 from benchmarks.report import Row, publish
-from tests.support.kubernetes import KubernetesCluster
+from tests.support.kubernetes import ASSETS, KubernetesCluster
 from tests.support.kubernetes_api import MERGE_PATCH, KubernetesApi, pod, seen
 
 NODES, PODS = 200, 15
@@ -128,11 +129,17 @@ def by_kubectl(cluster: KubernetesCluster, nodes: list[str], parallel: int) -> t
         return pods.wait_until_gone(left=left) - began, ended - began
 
 
+def find_kubectl() -> str:
+    """Return the program, empty when there is none; envtest has one beside the API server."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), os.environ.get(ASSETS, "")])
+    return shutil.which("kubectl", path=path) or ""
+
+
 def kubectl(cluster: KubernetesCluster, *which: str) -> None:
     """Run `kubectl drain`."""
     options = ("--kubeconfig", str(cluster.kubeconfig), "--ignore-daemonsets")
     done = subprocess.run(
-        ["kubectl", "drain", *which, *options], capture_output=True, text=True, check=False, timeout=LIMIT_S
+        [find_kubectl(), "drain", *which, *options], capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
     assert done.returncode == 0, done.stderr
 
@@ -224,7 +231,7 @@ def main() -> None:
         (folder / "cluster").mkdir()
         with KubernetesCluster(folder / "cluster") as cluster:
             cluster.add_nodes(*nodes)
-            rows = measure_kubectl(cluster, nodes) if shutil.which("kubectl") else []
+            rows = measure_kubectl(cluster, nodes) if find_kubectl() else []
             fill(cluster, nodes)
             rows += asyncio.run(measure_fleetmend(cluster, folder, nodes))
     publish("kubernetes_drain", rows, about=f"{len(nodes)} nodes with {PODS} pods each, real API server")

@@ -71,13 +71,13 @@ def test_a_broken_node_is_drained_mended_and_returned_and_its_pods_go_on_elsewhe
     assert annotations["fleetmend.io/incident"] == incident["id"]
     assert "fallen off the bus" in annotations["fleetmend.io/reason"]
 
-    until("the budget holds the drain back", lambda: "violate the pod's disruption budget" in log_of(cell))
+    until("the incident says what holds the drain", lambda: "held back by a disruption budget" in words(cell, incident))
     assert running(cluster, "n2") == on_n2
     api.patch(f"{BUDGETS}/training", {"spec": {"minAvailable": 3}})
     ended = cell.incident_ended("n2")
     assert (ended["outcome"], ended["fault_class"]) == ("returned", "gpu_lost")
     for step in ("cordon", "drain", "collect", "reboot", "verify", "probation", "uncordon"):
-        assert f"{step.capitalize()} done" in words(cell, incident["id"])
+        assert f"{step.capitalize()} done" in words(cell, incident)
     assert (running(cluster, "n1"), running(cluster, "n2")) == (4, 0)
 
     until("n2 is in service again", lambda: not api.is_cordoned("n2") and not api.taints("n2"))
@@ -108,15 +108,10 @@ def running(cluster: KubernetesCluster, node: str) -> int:
     return sum(p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"] for p in pods)
 
 
-def words(cell: EmbeddedCell, incident: str) -> str:
+def words(cell: EmbeddedCell, incident: Json) -> str:
     """Return what an incident's timeline says so far."""
-    timeline = cell.get(f"/incidents/{incident}")["timeline"]
+    timeline = cell.get(f"/incidents/{incident['id']}")["timeline"]
     return "\n".join(f"{entry['text']}\n{entry['because']}" for entry in timeline)
-
-
-def log_of(cell: EmbeddedCell) -> str:
-    """Return what the controller logged so far."""
-    return (cell.state / "logs" / "controller.log").read_text()
 
 
 def told(cluster: KubernetesCluster, node: str) -> list[str]:
