@@ -18,6 +18,7 @@ from controller.sections.notices import NoticeSection
 from controller.sections.power import PowerSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
+from controller.sections.slurm import SlurmSection
 from controller.sections.store import StoreSection
 from controller.sections.topology import TopologySection
 from wire.topics import NAME
@@ -56,6 +57,7 @@ class ControllerSettings(Section):
         default=None, description="default: leaf, NVLink domain, rack, PDU, row, site, driver and check; [] is none"
     )
     scheduler: SchedulerSection = SchedulerSection()
+    slurm: SlurmSection = SlurmSection()
     kubernetes: KubernetesSection = KubernetesSection()
     power: PowerSection = PowerSection()
     tickets: NoticeSection = NoticeSection()

@@ -42,7 +42,7 @@ def scheduler_of(settings: ControllerSettings, state: Path, desk: OrderDesk) -> 
                 settings.kubernetes, deadline_s=section.deadline_s, places=settings.topology.label_table()
             )
         case "slurm":
-            scheduler = _module("slurm_configured").scheduler_of(section)
+            scheduler = _module("slurm_configured").scheduler_of(settings.slurm, deadline_s=section.deadline_s)
         case "command":
             scheduler = _module("command").CommandScheduler(section.hook, deadline_s=section.deadline_s)
         case "node":

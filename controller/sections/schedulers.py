@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from controller.sections.section import Section
-from controller.sections.slurm import SlurmSection
 
 
 class SchedulerSection(Section):
@@ -18,11 +17,6 @@ class SchedulerSection(Section):
         default="none", description="node: the nodes hold themselves, by orders that their agents must allow"
     )
     hook: Path | None = Field(default=None, description="kind = command: the operator's own program")
-    slurm_form: Literal["auto", "json", "text"] = Field(
-        default="auto",
-        description="kind = slurm: what its programs are asked for; auto is JSON where they offer it, else text",
-    )
-    slurm: SlurmSection = SlurmSection()
     interval_s: Annotated[float, Field(gt=0)] = 5.0
     deadline_s: Annotated[float, Field(gt=0)] = 15.0
 

@@ -40,6 +40,9 @@ class JobSection(Section):
 class SlurmSection(Section):
     """What is particular to Slurm."""
 
+    form: Literal["auto", "json", "text"] = Field(
+        default="auto", description="what its programs are asked for; auto is JSON where they offer it, else text"
+    )
     jobs: list[JobSection] = Field(default=[], description="what may be done to jobs at most")
     rest_url: str = Field(
         default="",

@@ -46,20 +46,20 @@ def test_what_slurm_is_told_reaches_the_adapter(tmp_path: Path) -> None:
     text = """
     [scheduler]
     kind = "slurm"
-    slurm_form = "text"
     deadline_s = 7
-    [scheduler.slurm]
+    [slurm]
+    form = "text"
     rest_url = "unix:///run/slurmrestd.socket"
     rest_token_file = "/etc/fleetmend/slurm.token"
-    [[scheduler.slurm.jobs]]
+    [[slurm.jobs]]
     partition = "long"
     jobs = "wait"
-    [[scheduler.slurm.jobs]]
+    [[slurm.jobs]]
     qos = "debug"
     held = true
     """
     settings = load(written(tmp_path, f'state = "{tmp_path}"\n{text}'))
-    slurm = slurm_configured.scheduler_of(settings.scheduler)
+    slurm = slurm_configured.scheduler_of(settings.slurm, deadline_s=settings.scheduler.deadline_s)
     assert slurm.rules == (JobRule("wait", partition="long"), JobRule("cancel", held=True, qos="debug"))
     assert slurm.access == SlurmRest(
         "unix:///run/slurmrestd.socket",
@@ -94,13 +94,13 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ("[budget]\nnodes = 1\npercent = 5", "set nodes or percent, not both"),
         ("[budget", "not TOML"),
         (
-            '[[scheduler.slurm.jobs]]\npartition = "a"',
-            r"scheduler\.slurm\.jobs\.0: .*allows everything: set jobs or held",
+            '[[slurm.jobs]]\npartition = "a"',
+            r"slurm\.jobs\.0: .*allows everything: set jobs or held",
         ),
-        ('[[scheduler.slurm.jobs]]\njobs = "kill"', r"scheduler\.slurm\.jobs\.0\.jobs: "),
-        ('[scheduler.slurm]\nrest_url = "slurmrestd:6820"', "rest_url must be http://host:port"),
-        ('[scheduler.slurm]\nrest_url = "http://a:b@c"', "rest_url must not hold a secret"),
-        ('[scheduler.slurm]\nrest_token_file = "/a"', "rest_token_file and rest_ca_file need rest_url"),
+        ('[[slurm.jobs]]\njobs = "kill"', r"slurm\.jobs\.0\.jobs: "),
+        ('[slurm]\nrest_url = "slurmrestd:6820"', "rest_url must be http://host:port"),
+        ('[slurm]\nrest_url = "http://a:b@c"', "rest_url must not hold a secret"),
+        ('[slurm]\nrest_token_file = "/a"', "rest_token_file and rest_ca_file need rest_url"),
         ('[[limits]]\nscope = "rak"\nnodes = 1', r"limits\.0\.scope: .*'rak' is no scope: write `fleet`, `rack=r12`"),
         ('[[limits]]\nscope = "rack="\nnodes = 1', "'rack=' is no scope"),
         ('[[limits]]\nscope = "rack"', r"limits\.0: .*set nodes or percent"),
