@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import structlog
 
+from controller.assembly import assemble
 from controller.keys import KeyFileError
 from controller.leadership import LeadershipLost
 from controller.playbooks import PlaybookErrors
@@ -42,7 +43,7 @@ def main(config: Path, check: bool) -> None:
     try:
         settings = load(config)
         lock_state(settings.state)
-        controller = Controller.build(settings)
+        controller = assemble(settings)
     except (SettingsError, PlaybookErrors, KeyFileError, Unreadable) as error:
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)

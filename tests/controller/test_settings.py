@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.assembly import rules_of
 from controller.policy.rules import (
     DEFAULT_BREAKERS,
     DEFAULT_DOMAINS,
@@ -22,7 +23,6 @@ from controller.schedulers.slurm_jobs import JobRule
 from controller.schedulers.slurm_programs import SlurmPrograms
 from controller.schedulers.slurm_rest import SlurmRest
 from controller.schedulers.slurm_text import TextReader
-from controller.service import rules_of
 from controller.settings import SettingsError, load
 
 

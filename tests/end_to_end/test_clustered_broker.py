@@ -27,6 +27,7 @@ from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscript
 from agent.simulation.machine import SimulatedMachine
 from checks.finding import Action, Finding, Verdict
 from controller import events, keys, settings
+from controller.assembly import assemble
 from controller.policy.node_belief import NodeBelief
 from controller.service import Controller
 from tests.support.broker import Listener, listening, until
@@ -165,7 +166,7 @@ async def controlling(cluster: NatsCluster, state: Path, key: Path) -> AsyncIter
             }
         )
     )
-    controller = Controller.build(settings.load(state / "controller.toml"))
+    controller = assemble(settings.load(state / "controller.toml"))
     task = asyncio.create_task(controller.run())
     try:
         await until(lambda: controller.transport.connected or task.done())

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from controller.assembly import assemble
 from controller.events import NodeSeen
 from controller.service import Controller
 from controller.settings import load
@@ -65,7 +66,7 @@ async def test_a_running_controller_places_nodes_that_it_hears_of_and_shows_what
         f'state = "{tmp_path}"\nhttp = {{ port = 0 }}\nbroker = {{ url = "mqtt://127.0.0.1:1" }}\n'
         f'[topology]\nfile = "{tmp_path}/places.csv"\n[topology.netbox]\nurl = "http://127.0.0.1:1"\n'
     )
-    controller = Controller.build(load(config))
+    controller = assemble(load(config))
     serving = asyncio.create_task(controller.run())
     await controller.started.wait()
     await controller.cell.submit([NodeSeen("gpu007", "boot-1", NodeFacts())])

@@ -1,0 +1,222 @@
+"""Puts a controller together: the parts that the settings name, and who listens to whom."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import structlog
+
+from controller import keys, playbooks
+from controller.adapters import Notifier, Power
+from controller.cell import Cell
+from controller.comparison import Comparison
+from controller.desk import FrontDesk
+from controller.engine.effects import Effects
+from controller.engine.orders import OrderDesk
+from controller.evidence.choosing import counter_of
+from controller.housekeeping import Housekeeping
+from controller.intake import Intake
+from controller.leadership import Leadership
+from controller.notice_file import JsonLinesNotifier
+from controller.notice_webhook import WebhookNotifier
+from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
+from controller.power.choosing import power_of
+from controller.power.watch import PowerWatch
+from controller.receipts import Receipts
+from controller.schedulers import choosing
+from controller.schedulers.node import NodeScheduler
+from controller.sections.notices import NoticeSection
+from controller.service import Controller
+from controller.settings import ControllerSettings, SettingsError
+from controller.store.choosing import leadership_of, open_store
+from controller.topology import scheduled
+from controller.topology.configured import sources_of
+from controller.topology.watch import TopologyWatch
+from controller.watch import ScheduleWatch
+from wire import topics
+from wire.transport import BrokerSettings, MqttTransport
+
+log = structlog.get_logger()
+Heard = ParamSpec("Heard")
+
+
+def assemble(settings: ControllerSettings) -> Controller:
+    """Open the log, recall what is believed, and put a controller together; nothing runs yet.
+
+    Raises:
+        PlaybookErrors: with every problem of every playbook.
+        Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
+        KeyFileError: the signing key cannot be used.
+        StoreError: the event log cannot be opened.
+        SettingsError: the scheduler's cluster cannot be used.
+    """
+    places, power = sources_of(settings.topology), power_of(settings.power)
+    event_log = open_store(settings.store, settings.state)
+    cell = Cell(event_log, rules_of(settings))
+    recalled = cell.recall()
+    log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+    leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
+    transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
+    desk = _order_desk(settings, transport, event_log.term, leadership)
+    scheduler = choosing.scheduler_of(settings, settings.state, desk)
+    watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
+    effects = _effects(settings, cell, watch, desk, leadership, power)
+    receipts = Receipts.recall(event_log)
+    intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
+    housekeeping = Housekeeping(cell, receipts, settings, time.time)
+    topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
+    front = FrontDesk(
+        cell,
+        intake,
+        desk,
+        watch,
+        transport,
+        time.time,
+        settings.cell,
+        leads=leadership.leads,
+        leader_url=lambda: leadership.leader_url,
+        store_use=housekeeping.use,
+        topology_errors=topology.errors,
+    )
+    counter = counter_of(
+        settings,
+        cell,
+        key=desk.key,
+        page_url=_page_url(settings),
+        clock=time.time,
+        check_leading=front.check_leading,
+    )
+    effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
+    comparison = Comparison(cell, time.time)
+    intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
+    intake.on_level = comparison.heard
+    if isinstance(scheduler, NodeScheduler):
+        intake.on_level = _each(comparison.heard, scheduler.heard)
+        intake.on_order_ended = _each(front.order_ended, scheduler.order_ended)
+    power_watch = _listening(cell, effects, topology, settings)
+    return Controller(
+        settings,
+        cell,
+        transport,
+        intake,
+        effects,
+        desk,
+        watch,
+        front,
+        leadership,
+        housekeeping,
+        topology,
+        comparison,
+        power_watch,
+        counter,
+    )
+
+
+def rules_of(settings: ControllerSettings) -> Rules:
+    """Return what the policy goes by.
+
+    Raises:
+        PlaybookErrors: with every problem of every playbook file.
+        SettingsError: `[modes]` names a playbook that is not there.
+    """
+    books = playbooks.load_directory(settings.playbooks) if settings.playbooks else playbooks.load_default()
+    _refuse_unknown_playbooks(settings, {book.name for book in books})
+    return Rules(
+        playbooks=books,
+        budget=settings.budget.budget(),
+        limits=tuple(section.limit() for section in settings.limits),
+        breakers=DEFAULT_BREAKERS if settings.breakers is None else tuple(s.rule() for s in settings.breakers),
+        domains=DEFAULT_DOMAINS if settings.domains is None else tuple(s.rule() for s in settings.domains),
+        freezes=tuple(section.freeze() for section in settings.freezes),
+        agent_lost_after_s=settings.silence.agent_lost_after_s,
+        mass_silence_nodes=settings.silence.freeze_nodes,
+        mass_silence_share=settings.silence.freeze_share,
+        simulated_speedup=settings.simulated_speedup,
+        modes=settings.modes.modes(),
+        rollout=RolloutRule(settings.rollout.canaries, settings.rollout.share),
+        approval_valid_s=settings.approvals.valid_s,
+        answer_within_s=settings.approvals.answer_within_s,
+    )
+
+
+def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> None:
+    """A mode for a playbook of another name would hold nothing back."""
+    unknown = [name for name in settings.modes.playbooks() if name not in known]
+    if unknown:
+        lines = [f"modes: no playbook is called {name!r}; there are {', '.join(sorted(known))}" for name in unknown]
+        raise SettingsError("\n".join(lines))
+
+
+def notifier_of(section: NoticeSection, default: Path) -> Notifier:
+    """Return the adapter that the settings name."""
+    if section.kind == "webhook":
+        return WebhookNotifier(section.url, repeatable=section.deduplicates)
+    return JsonLinesNotifier(section.path or default)
+
+
+def _page_url(settings: ControllerSettings) -> str:
+    return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+
+
+def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: int, leadership: Leadership) -> OrderDesk:
+    key = keys.load_or_make(settings.signing_key or settings.state / "signing-key.pem")
+    return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
+
+
+def _effects(
+    settings: ControllerSettings,
+    cell: Cell,
+    watch: ScheduleWatch,
+    desk: OrderDesk,
+    leadership: Leadership,
+    power: Power,
+) -> Effects:
+    return Effects(
+        cell,
+        watch.scheduler,
+        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
+        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        desk,
+        time.time,
+        page_url=_page_url(settings),
+        observe_now=watch.look_now,
+        leads=leadership.leads,
+        power=power,
+    )
+
+
+def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
+    """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
+    watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
+    cell.act = _each(effects.act, topology.note, watch.note)
+    return watch
+
+
+def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:
+    """Return what tells each of them."""
+
+    def tell(*said: Heard.args, **named: Heard.kwargs) -> None:
+        for listener in listeners:
+            listener(*said, **named)
+
+    return tell
+
+
+def _broker(settings: ControllerSettings) -> BrokerSettings:
+    section = settings.broker
+    return BrokerSettings(
+        url=section.url,
+        client_id=f"fleetmend-controller-{settings.cell}",
+        username=section.username,
+        password=section.password_file.read_text("utf-8").strip() if section.password_file else "",
+        ca_file=str(section.ca_file) if section.ca_file else "",
+    )
+
+
+def _subscriptions(cell: str) -> tuple[str, ...]:
+    heard = (topics.Channel.EVENT, topics.Channel.STATUS, topics.Channel.PRESENCE)
+    return tuple(topics.every_node(cell, channel) for channel in heard)
