@@ -17,7 +17,7 @@ from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
-from controller.evidence.choosing import counter_of
+from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
@@ -82,14 +82,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         store_use=housekeeping.use,
         topology_errors=topology.errors,
     )
-    counter = counter_of(
-        settings,
-        cell,
-        key=desk.key,
-        page_url=_page_url(settings),
-        clock=time.time,
-        check_leading=front.check_leading,
-    )
+    counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
     intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
@@ -186,6 +179,17 @@ def _effects(
         observe_now=watch.look_now,
         leads=leadership.leads,
         power=power,
+    )
+
+
+def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: FrontDesk) -> Counter:
+    return counter_of(
+        settings,
+        cell,
+        key=desk.key,
+        page_url=_page_url(settings),
+        clock=time.time,
+        check_leading=front.check_leading,
     )
 
 
