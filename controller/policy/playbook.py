@@ -117,11 +117,10 @@ class Step:
         on_success: name of a later step to go on with, empty for the next one.
         on_failure: name of a later step, or `hand_over`.
         attempts: how often the step is tried before it has failed.
-        parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`)
-            and may have `scope` (`node` or `device`),
-            `restart_service` may have `service`, `reset_gpu` may have `neighbours` (`keep` or `reset`), `reboot` may
-            have `by` (`node` or `scheduler`) and `force` (`never` or `when_stuck`), `ticket` has `team`, `page` has
-            `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
+        parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`) and may
+            have `scope` (`node` or `device`), `restart_service` may have `service`, `reset_gpu` may have `neighbours`
+            (`keep` or `reset`), `reboot` may have `by` (`node` or `scheduler`) and `force` (`never` or `when_stuck`),
+            `ticket` has `team`, `page` has `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
         retry: how long each next attempt waits; `None` leaves it to the verb.
     """
 

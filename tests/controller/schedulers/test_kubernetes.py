@@ -375,6 +375,25 @@ async def test_a_pod_that_is_ending_is_waited_for_and_not_evicted_again(
     assert api.pods(node)[0]["metadata"]["deletionTimestamp"] == ends_at
 
 
+async def test_a_pod_that_does_not_end_is_taken_off_the_api_where_the_site_says_when(
+    adapter_of: Adapters, api: KubernetesApi, node: str, hold: Hold
+) -> None:
+    """Nobody plays the kubelet: the pod would be ending for ever."""
+    adapter = adapter_of(force_after_s=600.0)
+    job = add_pod(api, node, "a")
+    await adapter.cordon(node, hold)
+    assert await adapter.drain(node, hold, jobs="requeue") == (job,)
+    await eventually("it is ending", lambda: all(each.ends_at for each in adapter.cluster.pods_on(node)))
+    assert await adapter.drain(node, hold, jobs="requeue") == (job,)
+    assert adapter.waits_for(node).because == f"Waits: {job} (ending)."
+
+    now = adapter.clock
+    adapter.clock = lambda: now() + 631.0
+    await drained(adapter, node, hold)
+
+    assert api.pods(node) == []
+
+
 async def test_daemons_static_and_ended_pods_are_no_work(
     adapter: KubernetesScheduler, api: KubernetesApi, node: str, hold: Hold
 ) -> None:
