@@ -97,7 +97,7 @@ def weigh_all(state: State) -> Evidence:
     while True:
         evidence = weigh(state, causes)
         found = shared.shared_cause(evidence) or own_cause(evidence)
-        if found is None:
+        if found is None or found in causes:
             return evidence
         causes = (*causes, found)
 
