@@ -49,9 +49,10 @@ def cold_start_s(cell: BenchCell, nodes: int, *, forget: bool = False) -> float:
     """Kill the controller, start it, and return after how long it knew every node.
 
     Args:
-        forget: its whole state is gone, too, so that it knows only what the broker has kept.
+        forget: its whole state is gone, too, so that it knows only what the broker has kept. It is ended in order then:
+            the process that compacts its log would outlive a kill, and write on.
     """
-    cell.stop(signal.SIGKILL)
+    cell.stop(signal.SIGTERM if forget else signal.SIGKILL)
     if forget:
         shutil.rmtree(cell.state / "controller")
     began = time.monotonic()

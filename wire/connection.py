@@ -28,6 +28,10 @@ log = structlog.get_logger()
 
 PUBLISH_LIMIT_S: Final = 10.0
 CONNECT_LIMIT_S: Final = 5.0
+SUBSCRIBE_LIMIT_S: Final = 60.0
+"""Mosquitto answers once it has queued all that it has kept below the filter: seconds for a large fleet on a busy
+machine. Whoever gives up and comes again has it all queued once more. Source: our choice."""
+
 POLL_S: Final = 0.05
 MAX_IN_FLIGHT: Final = 100
 """Our own publishes under way at once, or fewer if the broker's CONNACK says so (its Receive Maximum)."""
@@ -157,7 +161,9 @@ class Connection:
             ConnectionLost: the connection died, or the broker refuses.
         """
         for subscription in subscriptions:
-            subscribing: asyncio.Future[Any] = asyncio.ensure_future(self._client.subscribe(subscription, qos=qos))
+            subscribing: asyncio.Future[Any] = asyncio.ensure_future(
+                self._client.subscribe(subscription, qos=qos, timeout=SUBSCRIBE_LIMIT_S)
+            )
             lost: asyncio.Future[Any] = self._client._disconnected  # noqa: SLF001
             await asyncio.wait((subscribing, lost), return_when=asyncio.FIRST_COMPLETED)
             if not subscribing.done():
