@@ -30,7 +30,7 @@ PUBLISH_LIMIT_S: Final = 10.0
 CONNECT_LIMIT_S: Final = 5.0
 SUBSCRIBE_LIMIT_S: Final = 60.0
 """Mosquitto answers once it has queued all that it has kept below the filter: seconds for a large fleet on a busy
-machine. Whoever gives up and comes again has all of it queued once more. Source: our choice, far above what we saw."""
+machine. Whoever gives up and comes again has it all queued once more. Source: our choice."""
 
 POLL_S: Final = 0.05
 MAX_IN_FLIGHT: Final = 100
