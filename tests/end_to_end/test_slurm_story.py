@@ -34,7 +34,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(Path(playbooks.__file__).parent, state / "playbooks", ignore=shutil.ignore_patterns("*.py", "__*"))
     book = state / "playbooks" / "host_reboot.yaml"
     # An agent that is dead collects nothing, and would be waited for.
-    text = book.read_text().replace("  - collect: {}\n", "").replace("- reboot: {}", "- reboot: {by: scheduler}")
+    text = book.read_text().replace("  - collect: {}\n", "").replace("- reboot: {", "- reboot: {by: scheduler, ")
+    assert "by: scheduler" in text and "collect" not in text
     book.write_text(text)
     return state
 
@@ -102,7 +103,7 @@ def test_what_a_node_did_to_itself_is_taken_over_mended_and_given_back(
 ) -> None:
     cluster.drain("n1", "fleetmend:check gpu.count: GPU at 0000:52:00 does not answer")
     cell.drill("gpu-off-bus", "n1")
-    incident = cell.incident_ended("n1", fault_class="host_reboot")
+    incident = cell.incident_ended("n1", fault_class="gpu_lost")
     assert incident["outcome"] == "returned"
     until("n1 is in service again", lambda: cluster.node_state("n1") == "idle")
 
