@@ -132,7 +132,7 @@ def _was_ordered(journal: Journal, boot_id: str) -> bool:
         entries = ledgers.load(journal.load(LEDGER)).entries.values()
     except ValueError:
         return False
-    return any(entry.action is OrderAction.REBOOT and entry.boot_id == boot_id for entry in entries)
+    return any(entry.action == OrderAction.REBOOT and entry.boot_id == boot_id for entry in entries)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, float]]:

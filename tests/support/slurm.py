@@ -169,7 +169,7 @@ class SlurmCluster:
         """Return how often slurmd was told to reboot a node."""
         return (self.directory / "reboots").read_text().split().count(node)
 
-    def come_back(self, node: str, *, after_s: float = 1.1) -> None:
+    def come_back(self, node: str, *, after_s: float = 2.1) -> None:
         """Have a node come back from a reboot: its slurmd is another one, and says that it booted.
 
         Args:
