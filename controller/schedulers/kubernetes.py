@@ -94,6 +94,8 @@ class KubernetesScheduler:
     _reached: dict[str, str] = field(default_factory=dict)
     _waiting: dict[str, Waiting] = field(default_factory=dict)
     _beside: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _news: dict[str, list[tuple[Mapping[str, object], Mapping[str, object]]]] = field(default_factory=dict)
+    """Node → conditions and events that people are to be told, oldest first."""
     _telling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NOTES_AT_ONCE))
     _holder: str = field(default_factory=lambda: f"fleetmend on {socket.gethostname()}")
 
@@ -276,22 +278,26 @@ class KubernetesScheduler:
         now = self._now()
         condition = kubernetes_hold.condition_patch(healthy=healthy, message=message, now=now)
         event = kubernetes_hold.event_of(state, reason=reason, message=message, holder=self._holder, now=now)
-        self._later(f"kubernetes-note-{state.node}-{state.version}", self._tell(state, condition, event))
+        self._news.setdefault(state.node, []).append((condition, event))
+        self._later(f"kubernetes-note-{state.node}", self._tell(state.node, state.name))
 
     def _later(self, name: str, deed: Coroutine[Any, Any, None]) -> None:
         """Do something beside all else; nothing of the same name twice at one time."""
-        if name in self._beside:
+        if name in self._beside and not self._beside[name].done():
             deed.close()
             return
-        self._beside[name] = asyncio.create_task(deed, name=name)
-        self._beside[name].add_done_callback(lambda _: self._beside.pop(name, None))
+        task = self._beside[name] = asyncio.create_task(deed, name=name)
+        task.add_done_callback(lambda _: self._beside.pop(name) if self._beside.get(name) is task else None)
 
-    async def _tell(self, state: NodeState, condition: Mapping[str, object], event: Mapping[str, object]) -> None:
-        async with self._telling:
-            said = await _tried(self.access.patch_node_status(state.node, condition))
-            said = await _tried(self.access.create_event(event)) or said
-        if said:
-            log.warning("node.unannotated", node=state.name, because=said)
+    async def _tell(self, node: str, name: str) -> None:
+        """Tell the news of a node one after the other: of two conditions the later one must stay."""
+        while news := self._news.pop(node, []):
+            for condition, event in news:
+                async with self._telling:
+                    said = await _tried(self.access.patch_node_status(node, condition))
+                    said = await _tried(self.access.create_event(event)) or said
+                if said:
+                    log.warning("node.unannotated", node=name, because=said)
 
     async def told(self) -> None:
         """Return once people have been told of all that was done."""

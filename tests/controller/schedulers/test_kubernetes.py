@@ -177,6 +177,17 @@ async def test_an_uncordon_leaves_no_trace_but_the_condition(
     assert await adapter.uncordon(node, hold) == f"{node} is schedulable in Kubernetes: nobody holds it."
 
 
+async def test_people_are_told_in_order_however_quickly_a_node_comes_and_goes(
+    adapter: KubernetesScheduler, api: KubernetesApi, node: str, hold: Hold
+) -> None:
+    for _ in range(10):
+        await adapter.cordon(node, hold)
+        await adapter.uncordon(node, hold)
+
+    await adapter.told()
+    assert api.condition(node, HEALTHY)["status"] == "True"
+
+
 @pytest.mark.parametrize("effect", ["cordon", "drain", "uncordon"])
 async def test_a_node_cordoned_by_hand_is_not_touched(
     adapter: KubernetesScheduler, api: KubernetesApi, node: str, hold: Hold, effect: str
