@@ -82,6 +82,10 @@ class Child:
         """Return whether it runs now."""
         return self.process is not None and self.process.returncode is None
 
+    def code(self) -> int | None:
+        """Return what it ended with, `None` while it runs."""
+        return self.process.returncode if self.process is not None else None
+
     async def stop(self) -> None:
         """Ask it to end, wait, and end it by force when it does not."""
         self._stopping = True

@@ -35,6 +35,7 @@ from cli.cell_files import (
 )
 from cli.children import Child, Progress
 from cli.client import Client, Failed
+from cli.exit_codes import ExitCode
 from cli.ports import free_port, why_taken
 from controller import keys
 from controller.playbooks import PlaybookErrors, load_directory
@@ -46,7 +47,22 @@ SCHEDULERS = ("none", "node", "slurm", "kubernetes", "command")
 
 
 class CannotStart(Exception):
-    """The cell did not come up; the text says which part and why."""
+    """The cell did not come up; the text says which part and why.
+
+    Attributes:
+        code: what the program ends with.
+    """
+
+    def __init__(self, text: str, code: ExitCode = ExitCode.NO) -> None:
+        """Take what is to be told."""
+        super().__init__(text)
+        self.code = code
+
+
+class WrongFile(click.BadParameter):
+    """The command line is right, and a file that it names is not."""
+
+    exit_code = ExitCode.CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +102,7 @@ def this_host() -> str:
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides whether simulated repairs succeed.")
 @click.option("--speed", type=click.FloatRange(1), default=360.0, show_default=True, help="Simulated seconds a second.")
 @click.option("--broker", "broker_url", default="", help="Use this MQTT broker (mqtt://host:port), start none.")
-@click.option("--scheduler", type=click.Choice(SCHEDULERS), default="none", show_default=True)
+@click.option("--scheduler", type=click.Choice(SCHEDULERS), default="none", show_default=True, help="Who places work.")
 @click.option("--hook", type=click.Path(path_type=Path, exists=True), help="Program for --scheduler command.")
 @click.option("--budget", default="50%", show_default=True, help="Most nodes out at once: a number or a percentage.")
 @click.option(
@@ -110,7 +126,7 @@ def up(**options: Any) -> None:
         asyncio.run(Cell(wishes).run())
     except (CannotStart, BrokerError) as error:
         click.echo(f"fleetmend up: {error}", err=True)
-        sys.exit(1)
+        sys.exit(error.code if isinstance(error, CannotStart) else ExitCode.NO)
 
 
 def _check_budget(text: str) -> None:
@@ -130,7 +146,7 @@ def _check_playbooks(directory: Path | None) -> None:
         if directory is not None:
             load_directory(directory)
     except PlaybookErrors as errors:
-        raise click.BadParameter(f"no playbooks that can be used:\n{errors}", param_hint="--playbooks") from errors
+        raise WrongFile(f"no playbooks that can be used:\n{errors}", param_hint="--playbooks") from errors
 
 
 def _check_settings(file: Path | None) -> None:
@@ -138,7 +154,7 @@ def _check_settings(file: Path | None) -> None:
         if file is not None:
             load_more(file, SET_HERE)
     except SettingsError as error:
-        raise click.BadParameter(f"no settings that can be used:\n{error}", param_hint="--settings") from error
+        raise WrongFile(f"no settings that can be used:\n{error}", param_hint="--settings") from error
 
 
 def _check_broker(url: str) -> None:
@@ -262,7 +278,8 @@ class Cell:
         async with _limit(f"the controller does not answer on {self.url}", child):
             while await _ask(self.url, "status") is None:
                 if not child.alive():
-                    raise CannotStart(f"the controller ended at once:\n{child.last_words()}")
+                    code = ExitCode.CONFIG if child.code() == ExitCode.CONFIG else ExitCode.NO
+                    raise CannotStart(f"the controller ended at once:\n{child.last_words()}", code)
                 await asyncio.sleep(0.05)
 
     async def _until_online(self, wanted: set[str]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -16,7 +18,7 @@ from controller.keys import KeyFileError
 from controller.leadership import LeadershipLost
 from controller.playbooks import PlaybookErrors
 from controller.service import AlreadyRunning, Controller, lock_state
-from controller.settings import SettingsError, load
+from controller.settings import ControllerSettings, SettingsError, load, with_file
 from controller.store.log import Fenced, StoreError
 from controller.topology.source import Unreadable
 from wire.logs import configure_logging
@@ -42,9 +44,15 @@ def main(config: Path, check: bool) -> None:
     gc.set_threshold(*COLLECTED_AFTER)
     try:
         settings = load(config)
+        if check:
+            _examine(settings)
+            return
         lock_state(settings.state)
         controller = assemble(settings)
-    except (SettingsError, PlaybookErrors, KeyFileError, Unreadable) as error:
+    except SettingsError as error:
+        click.echo(with_file(config, str(error)), err=True)
+        sys.exit(EX_CONFIG)
+    except (PlaybookErrors, KeyFileError, Unreadable) as error:
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)
     except (AlreadyRunning, OSError) as error:
@@ -54,8 +62,20 @@ def main(config: Path, check: bool) -> None:
         click.echo(f"fleetmend-controller: {error}", err=True)
         sys.exit(EX_IOERR)
     gc.freeze()  # what is recalled stays
-    if not check:
-        sys.exit(asyncio.run(_run(controller)))
+    sys.exit(asyncio.run(_run(controller)))
+
+
+def _examine(settings: ControllerSettings) -> None:
+    """Put a controller together in a folder that is thrown away.
+
+    So a running one is not in the way, and whoever checks as root leaves no file of root's in the state directory.
+
+    Raises:
+        SettingsError, PlaybookErrors, KeyFileError, Unreadable, StoreError, OSError: as `assemble` does.
+    """
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with tempfile.TemporaryDirectory(prefix="fleetmend-check-") as scratch:
+        assemble(settings.model_copy(update={"state": Path(scratch)}))
 
 
 async def _run(controller: Controller) -> int:

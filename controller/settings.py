@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
@@ -93,7 +95,10 @@ def load_more(path: Path, taken: Collection[str]) -> dict[str, Any]:
         SettingsError: unreadable, not TOML, not valid, or setting what is taken; all problems at once.
     """
     table = _table(path)
-    theirs = [f"{path}: {key}: it is set elsewhere, leave it out" for key in sorted(set(table) & set(taken))]
+    theirs = [
+        f"{path}: {key}: an option of the command line or the cell itself sets it, leave it out"
+        for key in sorted(set(table) & set(taken))
+    ]
     if theirs:
         raise SettingsError("\n".join(theirs))
     _validated(path, {"state": str(path.parent), **table})
@@ -113,5 +118,44 @@ def _validated(path: Path, raw: dict[str, Any]) -> ControllerSettings:
     try:
         return ControllerSettings.model_validate(raw)
     except ValidationError as error:
-        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {_told(e)}" for e in error.errors()]
         raise SettingsError("\n".join(problems)) from error
+
+
+def _told(flaw: ErrorDetails) -> str:
+    """Return what is wrong, where pydantic says it in the words of Python in those of TOML."""
+    table = ".".join(str(part) for part in flaw["loc"] if isinstance(part, str))
+    match flaw["type"], flaw["input"]:
+        case "extra_forbidden", _:
+            return f"no such key here; there are {', '.join(_table_of(flaw['loc']).model_fields)}"
+        case "model_type", _:
+            return f"must be a table: [{table}]"
+        case "list_type" | "tuple_type", dict():
+            return f"must be a list of tables: [[{table}]]"
+        case "list_type" | "tuple_type", _:
+            return "must be a list, even of one: [...]"
+        case "value_error", _:
+            return flaw["msg"].removeprefix("Value error, ")
+    return flaw["msg"]
+
+
+def _table_of(place: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the table that a key was found in; numbers in lists and names of one's own are passed over."""
+    table: type[BaseModel] = ControllerSettings
+    for part in place[:-1]:
+        if part in table.model_fields:
+            table = _table_in(table.model_fields[str(part)].annotation) or table
+    return table
+
+
+def _table_in(kind: Any) -> type[BaseModel] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next(filter(None, map(_table_in, get_args(kind))), None)
+
+
+def with_file(path: Path, problems: str) -> str:
+    """Return problems that a part found later, each with the file of settings where it begins with a key of it."""
+    tables = ControllerSettings.model_fields
+    lines = problems.splitlines()
+    return "\n".join(f"{path}: {line}" if re.split("[.:]", line)[0] in tables else line for line in lines)

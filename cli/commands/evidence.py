@@ -57,7 +57,10 @@ def bundle_table(rows: list[dict[str, Any]]) -> Table:
 @evidence.command("get")
 @click.argument("name", metavar="BUNDLE|INCIDENT")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Where to put it; a file called as incident and node."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Where to put it; default: a file in this folder, named after incident and node.",
 )
 @with_client
 def get(client: Client, name: str, output: Path | None) -> None:

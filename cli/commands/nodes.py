@@ -124,10 +124,17 @@ def _sections(node: dict[str, Any]) -> None:
             checks.add_row(cell(check["check"]), state(check["verdict"]), cell(check["because"]))
         out.print(checks)
     elif node["checks"]:
-        out.print(f"\nEvery check is ok ({len(node['checks'])}).")
+        out.print(_all_ok(node["presence"], len(node["checks"])))
     if node["incidents"]:
         out.print(incident_table(node["incidents"]))
     out.print(timeline(entry for entry in node["timeline"] if entry["kind"] != "checks.changed"))
+
+
+def _all_ok(presence: str, checks: int) -> str:
+    """Return what was said of checks that are all well, as of now only where the agent says it now."""
+    if presence == "online":
+        return f"\nEvery check is ok ({checks})."
+    return f"\nEvery check was ok ({checks}) when the agent was last heard."
 
 
 def finding_table(findings: list[dict[str, Any]]) -> Table:

@@ -75,8 +75,8 @@ def counter_of(
     """Return what the settings ask for, with its folder made.
 
     Raises:
-        OSError: the folder cannot be made, or the file of a secret key not be read.
-        SettingsError: the extra that S3 needs is not installed.
+        OSError: the folder cannot be made.
+        SettingsError: the extra that S3 needs is not installed, or a secret key or certificate is of no use.
     """
     section = settings.evidence
     if section.where == "none":
@@ -88,6 +88,7 @@ def counter_of(
         Quota(section.node_bytes, section.total_bytes, section.keep_free_bytes),
     )
     shelf.open()
+    _try_certificate(section)
     desk = ControllerEvidence(
         cell, shelf, key, section, clock, url=_url_for_nodes(section, page_url), page_url=page_url
     )
@@ -102,8 +103,23 @@ def _s3(
         store, s3 = import_module("controller.evidence.s3_store"), import_module("controller.evidence.s3")
     except ModuleNotFoundError as error:
         raise SettingsError(f"evidence: where = 's3' needs the extra fleetmend[s3]: {error}") from error
-    found: Evidence = s3.S3Evidence(cell, store.Bucket(section.s3), key, section, clock, page_url)
+    try:
+        bucket = store.Bucket(section.s3)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"evidence.s3.secret_key_file: cannot be read: {error}") from error
+    found: Evidence = s3.S3Evidence(cell, bucket, key, section, clock, page_url)
     return found
+
+
+def _try_certificate(section: EvidenceSection) -> None:
+    """Find out now what else the port would at the start."""
+    if section.certificate is None:
+        return
+    try:
+        tls_of(str(section.certificate), str(section.certificate_key))
+    except OSError as error:
+        files = f"{section.certificate} with {section.certificate_key}"
+        raise SettingsError(f"evidence.certificate: {files}: {error.strerror or error}") from error
 
 
 def _url_for_nodes(section: EvidenceSection, page_url: str) -> str:

@@ -47,7 +47,7 @@ class Bmc:
             Permanent: its file cannot be read, or is empty.
         """
         if self.password_file is None:
-            raise Permanent(f"no password_file is given for the BMC {self.address}")
+            raise Permanent(f"no password_file and no credential is given for the BMC {self.address}")
         try:
             password = self.password_file.read_text("utf-8").strip("\r\n")
         except (OSError, UnicodeDecodeError) as error:

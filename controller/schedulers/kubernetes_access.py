@@ -70,19 +70,33 @@ def config_of(kubeconfig: Path | None, context: str, account: str = SERVICE_ACCO
     Raises:
         NotUsable: there is no such thing.
     """
+    if kubeconfig is None:
+        return _of_our_pod(account)
     try:
-        read = KubeConfig.from_service_account(account) if kubeconfig is None else KubeConfig.from_file(kubeconfig)
+        read = KubeConfig.from_file(kubeconfig)
+        if context and context not in read.contexts:
+            raise NotUsable(f"{kubeconfig} has no context {context!r}; there are: {', '.join(sorted(read.contexts))}")
         config = read.get(context or None)
     except ConfigError as error:
-        raise NotUsable(str(error)) from error
+        where = "" if str(kubeconfig) in str(error) else f"{kubeconfig}: "
+        raise NotUsable(f"{where}{error}") from error
     except KeyError as error:
-        where = "the environment" if kubeconfig is None else str(kubeconfig)
-        raise NotUsable(f"{where} has no {error}") from error
+        raise NotUsable(f"{kubeconfig} has no {error}") from error
     except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, AttributeError) as error:
         raise NotUsable(f"{kubeconfig} is no kubeconfig: {' '.join(str(error).split())}") from error
     if config is None or config.user is None:
         raise NotUsable(f"context {context or 'by default'} of {kubeconfig} names no user")
     return config._replace(user=_understood(config.user))
+
+
+def _of_our_pod(account: str) -> SingleConfig:
+    try:
+        config = KubeConfig.from_service_account(account).get()
+    except (ConfigError, KeyError, OSError) as error:
+        why = "kubeconfig is not given, and this is no pod of a cluster with a service account"
+        raise NotUsable(f"{why}: {error}") from error
+    assert config is not None
+    return config
 
 
 def _understood(user: User) -> User:

@@ -12,6 +12,8 @@ from controller.sections.section import Section
 
 Bytes = Annotated[int, Field(ge=1)]
 
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named so that it is not told to nodes
+
 
 class S3Section(Section):
     """An S3-compatible store. Needs the extra `fleetmend[s3]`; nodes are given presigned URLs and never the keys."""
@@ -79,4 +81,6 @@ class EvidenceSection(Section):
             raise ValueError("certificate needs port: the API's own port speaks no TLS")
         if self.url and (urlsplit(self.url).scheme not in {"http", "https"} or not urlsplit(self.url).hostname):
             raise ValueError("url must be http:// or https://, host and port")
+        if self.where == "controller" and self.port and not self.url and self.host in _ANY_ADDRESS:
+            raise ValueError(f"url is missing: no node finds this controller at {self.host}")
         return self

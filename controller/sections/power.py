@@ -84,6 +84,12 @@ class PowerSection(BmcSection):
         default=16, description="so many BMCs are asked at the same time"
     )
 
+    @model_validator(mode="after")
+    def _of_a_kind(self) -> PowerSection:
+        if self.model_fields_set and "kind" not in self.model_fields_set:
+            raise ValueError("kind is missing: 'redfish' or 'ipmi', or 'none' for a table that is to do nothing")
+        return self
+
     @property
     def is_on(self) -> bool:
         """Whether there is an adapter at all."""
@@ -98,6 +104,8 @@ class PowerSection(BmcSection):
 
     def _why_no_address(self, address: str) -> str:
         host = address.replace(PLACE, "n1")
+        if "{" in host or "}" in host:
+            return f"must have no braces but those of {PLACE}, which stands for the node's name"
         if self.kind == "ipmi":
             return "" if _HOST.fullmatch(host) else "must be host or host:port, without a scheme"
         parts = urlsplit(host)

@@ -32,6 +32,9 @@ def settings_page() -> str:
     )
 
 
+_MANY: Mapping[Any, str] = {dict: ".<name>", list: "[]", tuple: "[]"}
+"""What is put after the name of a table of which there may be many, by the type that holds them."""
+
 Model = type[BaseModel] | type[msgspec.Struct]
 
 
@@ -51,14 +54,19 @@ def _sections(model: Model, path: str, defaults: Mapping[str, Any] = MappingProx
             default = default_of(value | given, required=required)
             keys.append((code(name), kind_of(value, definitions), default, said[name]))
         else:
-            where = f"{path}{name}{'.<name>' if get_origin(types[name]) is dict else ''}"
+            where = f"{path}{name}{_MANY.get(get_origin(types[name]), '')}"
             inner.append((nested, where, value.get("default") or {}))
     if path:
-        yield f"### `[{path.removesuffix('.')}]`\n\n{doc(model)}"
+        yield f"### `{_heading(path.removesuffix('.'))}`\n\n{doc(model)}"
     if keys:
         yield table(("key", "value", "default", "meaning"), keys)
     for nested, where, given in inner:
         yield from _sections(nested, f"{where}.", given)
+
+
+def _heading(path: str) -> str:
+    """Return how TOML begins a table, or one of a list of them."""
+    return f"[[{path.removesuffix('[]')}]]" if path.endswith("[]") else f"[{path}]"
 
 
 def _schema(model: Model) -> dict[str, Any]:

@@ -107,6 +107,12 @@ def test_tables_for_people(run: Run) -> None:
     assert run("incidents", "--closed").stdout == "No incident.\n"
 
 
+def test_checks_of_an_agent_that_is_lost_are_told_as_of_then(served: ServedCell, run: Run) -> None:
+    assert "Every check is ok (" in run("node", "n4").stdout
+    served.do(served.cell.tell(PresenceChanged("n4", "lost", "the broker lost its connection")))
+    assert "when the agent was last heard." in run("node", "n4").stdout
+
+
 @pytest.mark.usefixtures("broken")
 def test_a_table_in_a_pipe_has_a_line_a_row(run: Run) -> None:
     lines = [line for line in run("nodes").stdout.splitlines() if line.startswith(" n")]

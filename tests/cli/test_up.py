@@ -37,7 +37,7 @@ hand_over:
 def test_playbooks_that_cannot_be_used_are_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "hold.yaml").write_text(HOLD.replace("gpu.xid", "gpu.xdi"))
     result = run_cli("up", "--state", str(tmp_path / "cell"), "--playbooks", str(tmp_path))
-    assert result.returncode == 2
+    assert result.returncode == ExitCode.CONFIG
     assert f"{tmp_path}/hold.yaml:9: answers[0].check: there is no check `gpu.xdi`" in result.stderr
     assert not (tmp_path / "cell").exists()
 
@@ -72,17 +72,26 @@ async def test_the_last_words_of_a_child_are_not_those_of_one_before(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[limits]]\nscope = 'rak'\nnodes = 1", "limits.0.scope: Value error, 'rak' is no scope"),
-        ("state = '/elsewhere'", "state: it is set elsewhere, leave it out"),
+        ("[[limits]]\nscope = 'rak'\nnodes = 1", "limits.0.scope: 'rak' is no scope"),
+        ("state = '/elsewhere'", "state: an option of the command line or the cell itself sets it, leave it out"),
         ("limits = [", "not TOML"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_at_once(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "more.toml").write_text(text)
     result = run_cli("up", "--state", str(tmp_path / "cell"), "--settings", str(tmp_path / "more.toml"))
-    assert result.returncode == 2
+    assert result.returncode == ExitCode.CONFIG
     assert said in " ".join(result.stderr.split())
     assert not (tmp_path / "cell").exists()
+
+
+def test_a_cluster_that_the_settings_do_not_lead_to_ends_it_as_wrong_settings_do(tmp_path: Path) -> None:
+    require_mosquitto()
+    (tmp_path / "more.toml").write_text("[kubernetes]\nkubeconfig = '/no/where'")
+    more = ("--scheduler", "kubernetes", "--settings", str(tmp_path / "more.toml"), "--port", "0")
+    result = run_cli("up", "--state", str(tmp_path / "cell"), *more)
+    assert result.returncode == ExitCode.CONFIG
+    assert "kubernetes: Configuration file /no/where not found" in result.stderr
 
 
 def test_more_settings_reach_the_controller(tmp_path: Path) -> None:

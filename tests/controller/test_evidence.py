@@ -652,6 +652,7 @@ async def test_a_person_gets_what_is_whole_and_goes_on_with_what_broke_off(
         ({"where": "controller", "s3": {"bucket": "b"}}, "where = 's3' and [evidence.s3] belong together"),
         ({"where": "controller", "certificate": "/c"}, "give certificate and certificate_key, or neither"),
         ({"certificate": "/c", "certificate_key": "/k"}, "certificate needs port"),
+        ({"where": "controller", "host": "::", "port": 1}, "url is missing: no node finds this controller at"),
         ({"url": "controller.example:8643"}, "url must be http:// or https://"),
         ({"where": "s3", "s3": {"bucket": "b", "access_key": "a"}}, "give access_key and secret_key_file, or neither"),
         ({"where": "s3", "s3": {"bucket": "b", "endpoint": "s3.example"}}, "endpoint must begin with https://"),

@@ -127,6 +127,22 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
             r"freezes\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
         ),
         ("[topology.kubernetes_labels]\nsku = ['a']", "topology: .*kubernetes_labels: 'sku' cannot be set"),
+        ("[power]\nkindd = 1", r"controller\.toml: power\.kindd: no such key here; there are address, user, "),
+        (
+            "[power.nodes.n1]\nadress = 1",
+            r"power\.nodes\.n1\.adress: no such key here; there are address, .*fingerprint$",
+        ),
+        (
+            '[[kubernetes.pods]]\nmod = "wait"',
+            r"pods\.0\.mod: no such key here; there are namespaces, labels, mode, limit_s",
+        ),
+        ("power = 1", r"controller\.toml: power: must be a table: \[power\]"),
+        ('[slurm.jobs]\njobs = "wait"', r"slurm\.jobs: must be a list of tables: \[\[slurm\.jobs\]\]"),
+        (
+            '[[kubernetes.pods]]\nmode = "evict"\nnamespaces = "a"',
+            r"kubernetes\.pods\.0\.namespaces: must be a list, even of one",
+        ),
+        ('[power]\naddress = "https://{node}"', r"controller\.toml: power: kind is missing: 'redfish' or 'ipmi'"),
         ('[broker]\nurl = "http://a"', r"controller\.toml: broker\.url: .*'http://a' is not mqtt://host:port"),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
     ],

@@ -73,8 +73,8 @@ def test_a_controller_without_kubernetes_does_not_load_its_client(kind: str) -> 
         ("{", "kubernetes: .* is no kubeconfig: while parsing"),
         ("[]", "kubernetes: .* is no kubeconfig"),
         ("{}", "kubernetes: .* has no 'clusters'"),
-        ("{clusters: [], contexts: []}", "kubernetes: No current context set"),
-        ("{clusters: [], contexts: [], current-context: x}", "kubernetes: Context 'x' not found"),
+        ("{clusters: [], contexts: []}", "kubernetes: .*/kubeconfig: No current context set"),
+        ("{clusters: [], contexts: [], current-context: x}", "kubernetes: .*/kubeconfig: Context 'x' not found"),
         ("{clusters: [], contexts: [{name: x, context: {cluster: c}}], current-context: x}", "has no 'c'"),
         (
             "{clusters: [{name: c, cluster: {server: 'https://h'}}], contexts: [{name: x, context: {cluster: c}}], "
@@ -100,6 +100,14 @@ def test_a_kubeconfig_that_cannot_be_used_is_told_at_the_start(
         choosing.scheduler_of(settings_of("kubernetes", tmp_path, kubernetes={"kubeconfig": path}), tmp_path, desk())
 
 
+def test_a_context_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text("{clusters: [], contexts: [{name: x, context: {cluster: c}}], current-context: x}")
+    settings = settings_of("kubernetes", tmp_path, kubernetes={"kubeconfig": path, "context": "y"})
+    with pytest.raises(SettingsError, match=r"kubernetes: .*/kubeconfig has no context 'y'; there are: x$"):
+        choosing.scheduler_of(settings, tmp_path, desk())
+
+
 def test_outside_of_a_cluster_a_kubeconfig_must_be_given(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"kubernetes: .*/var/run/secrets/kubernetes.io/serviceaccount/token"):
+    with pytest.raises(SettingsError, match=r"kubernetes: kubeconfig is not given, .*/var/run/secrets/kubernetes"):
         choosing.scheduler_of(settings_of("kubernetes", tmp_path), tmp_path, desk())

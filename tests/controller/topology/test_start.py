@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from controller.assembly import assemble
 from controller.events import NodeSeen
-from controller.service import Controller
+from controller.service import Controller, lock_state
 from controller.settings import load
 from wire.messages import NodeFacts
 
@@ -36,11 +37,11 @@ def test_a_good_file_starts(tmp_path: Path) -> None:
     [
         ('[topology]\nfile = "{0}/places.csv"', "{0}/places.csv:3: rack: line 2 has placed n1 already"),
         ('[topology]\nslurm = "{0}/nowhere"', "{0}/nowhere: cannot be read: No such file or directory"),
-        ('[topology]\ncsv = "a"', "topology.csv: Extra inputs"),
-        ('[topology.netbox]\nurl = "netbox"', "topology.netbox: Value error, url must begin with https://"),
+        ('[topology]\ncsv = "a"', "topology.csv: no such key here; there are file, netbox, "),
+        ('[topology.netbox]\nurl = "netbox"', "topology.netbox: url must begin with https://"),
         (
             '[topology.netbox]\nurl = "https://n"\nplaces = {{ job = "racks" }}',
-            "topology.netbox: Value error, 'job' cannot be set: it follows from what the node is and does; 'racks' is",
+            "topology.netbox: 'job' cannot be set: it follows from what the node is and does; 'racks' is",
         ),
     ],
 )
@@ -49,6 +50,39 @@ def test_a_mistake_ends_it_with_ex_config(tmp_path: Path, topology: str, told: s
     ended = check(tmp_path, topology.format(tmp_path))
     assert ended.returncode == 78
     assert told.format(tmp_path) in ended.stderr
+
+
+def test_a_running_controller_is_not_in_the_way_of_a_check_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    held = lock_state(tmp_path / "state")
+    before = sorted((tmp_path / "state").iterdir())
+    config = tmp_path / "controller.toml"
+    config.write_text(f'state = "{tmp_path}/state"\n')
+    command = [sys.executable, "-m", "controller.main", "--check", "--config", str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    os.close(held)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert sorted((tmp_path / "state").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ('[power]\nkind = "redfish"', "{0}/controller.toml: power: no BMC is known"),
+        ('[scheduler]\nkind = "kubernetes"\n[kubernetes]\nkubeconfig = "/no"', "{0}/controller.toml: kubernetes: "),
+        (
+            '[evidence]\nwhere = "controller"\nport = 1\ncertificate = "/no"\ncertificate_key = "/no"',
+            "{0}/controller.toml: evidence.certificate: /no with /no: No such file or directory",
+        ),
+        (
+            '[evidence]\nwhere = "s3"\n[evidence.s3]\nbucket = "b"\naccess_key = "a"\nsecret_key_file = "/no"',
+            "{0}/controller.toml: evidence.s3.secret_key_file: cannot be read",
+        ),
+    ],
+)
+def test_what_is_found_behind_the_settings_is_told_with_their_file(tmp_path: Path, wrong: str, told: str) -> None:
+    ended = check(tmp_path, wrong)
+    assert ended.returncode == 78
+    assert ended.stderr.startswith(told.format(tmp_path))
 
 
 async def until_placed(controller: Controller, node: str) -> None:
