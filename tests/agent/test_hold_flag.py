@@ -90,6 +90,21 @@ def test_a_reboot_does_not_give_the_node_back(place: Place) -> None:
     assert place.flag().look() == Standing()
 
 
+def test_a_full_disk_does_not_give_the_node_back_after_a_reboot(place: Place) -> None:
+    """Nor does a kill between flag and copy. Nothing can be written beside the copy, as on a disk that is full."""
+    place.flag().put(FLAG)
+    place.reboot()
+    obstacle = place.copy.with_name(".held.new")
+    obstacle.mkdir()
+    for _ in range(2):
+        assert incident_of(place.flag().look()) == INCIDENT
+        assert json.loads(place.held.read_text())["boot_id"] == "boot-2"
+    obstacle.rmdir()
+    place.flag().look()
+    place.held.unlink()
+    assert place.flag().look() == Standing(), "the copy follows once there is room, and a person is heard again"
+
+
 def test_one_that_systemd_put_back_is_taken_up(place: Place) -> None:
     place.flag().put(FLAG)
     before = place.held.read_bytes()
