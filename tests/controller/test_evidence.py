@@ -9,6 +9,7 @@ import hashlib
 import io
 import socket
 import subprocess
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -681,3 +682,11 @@ async def test_a_client_that_others_wrote_is_understood(cell: OpenCell) -> None:
 
     assert await asyncio.to_thread(send) == [400_000, 400_000, len(BUNDLE)]
     assert stored(cell) == {grant.upload: "stored"}
+
+
+async def test_a_piece_that_is_packed_is_refused_and_does_not_grow(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    grant = await grant_for(cell)
+    await announce(http, grant)
+    status, _ = await patch(http, grant, 0, zlib.compress(bytes(8 << 20)), **{"Content-Encoding": "deflate"})
+    assert status == 415
+    assert desk_of(cell).shelf.offset(grant.upload) == 0
