@@ -75,14 +75,23 @@ class ScheduleWatch:
 
 
 def _observed(node: str, view: NodeSchedule, at: float) -> ScheduleObserved:
-    jobs = list(view.jobs)
-    return ScheduleObserved(node, view.schedulable, view.held_by, view.foreign_reason, jobs, at, view.responding)
+    return ScheduleObserved(
+        node,
+        view.schedulable,
+        view.held_by,
+        view.foreign_reason,
+        list(view.jobs),
+        at,
+        view.responding,
+        view.jobs_unknown,
+    )
 
 
 def _differs(known: NodeBelief, view: NodeSchedule) -> bool:
     hold = known.hold_id if known.held_since else ""
-    believed = (known.schedulable, hold, known.foreign_reason, known.jobs, known.responding)
-    return believed != (view.schedulable, view.held_by, view.foreign_reason, view.jobs, view.responding)
+    believed = (known.schedulable, hold, known.foreign_reason, known.jobs, known.responding, known.jobs_unknown)
+    seen = (view.schedulable, view.held_by, view.foreign_reason, view.jobs, view.responding, view.jobs_unknown)
+    return believed != seen
 
 
 def _edges(known: NodeBelief, said: tuple[Finding, ...], at: float) -> Iterator[Event]:
