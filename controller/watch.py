@@ -56,9 +56,11 @@ class ScheduleWatch:
         try:
             seen = await self.scheduler.observe()
         except (Retryable, Permanent, Refused) as error:
-            if str(error) != self.error:
-                log.warning("schedule.unreadable", scheduler=self.scheduler.name, because=str(error))
-            self.error = str(error)
+            self._note_error(str(error))
+            return
+        except Exception as error:
+            # An adapter that breaks must not take the controller along.
+            self._note_error(f"the adapter crashed: {type(error).__name__}: {error}")
             return
         self.error = ""
         changed: list[Event] = [
@@ -72,6 +74,11 @@ class ScheduleWatch:
                 changed += _edges(known, view.said if view is not None else (), asked_at)
         if changed:
             await self.cell.submit(changed)
+
+    def _note_error(self, because: str) -> None:
+        if because != self.error:
+            log.warning("schedule.unreadable", scheduler=self.scheduler.name, because=because)
+        self.error = because
 
 
 def _observed(node: str, view: NodeSchedule, at: float) -> ScheduleObserved:
