@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.bundles.keeper import LEAST_S, MOST_WAITING
-from agent.bundles.plan import BUNDLE, PACKED, Packed
+from agent.bundles.plan import BUNDLE, PACKED, PLAN, Packed
 from agent.bundles.send import Pace, Sending, _seconds, try_once
 from cli.ports import free_port
 from controller.evidence.choosing import Counter
@@ -161,6 +161,19 @@ async def test_a_bundle_that_was_never_finished_is_thrown_away_at_the_start(cell
     node.keeper.start()
     assert [path.name for path in node.folder.iterdir()] == ["of-somebody-else"]
     assert node.said == []
+
+
+async def test_a_bundle_that_the_disk_damaged_keeps_no_other_waiting(cell: OpenCell, node: Node) -> None:
+    """Whole by its name, with what is no text in it; it is the oldest."""
+    damaged = node.keeper.folder / ("0" * 32)
+    damaged.mkdir(parents=True)
+    (damaged / PACKED).write_bytes(b'{"sha256":"\xff\xff"}')
+    (damaged / PLAN).write_bytes(b'{"grant":{"upload":"\xff\xff"}}')
+    os.utime(damaged / PACKED, (1.0, 1.0))
+    grant = await grant_by(cell)
+    await node.keeper.gather(order_with(cell, parameter_of(grant)), TEXTS)
+    await eventually("the other one is here", lambda: state(cell, grant) == "stored")
+    assert not damaged.exists()
 
 
 async def test_what_cannot_be_sent_before_its_grant_expires_is_given_up_and_said(

@@ -532,8 +532,15 @@ async def test_a_node_says_nothing_on_the_timeline_of_anothers_incident(cell: Op
 def test_records_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, Quota(1, 1, 0))
     shelf.open()
-    for name, text in (("a.json", "{"), ("b.json", '{"upload": "c"}'), (f"{'0' * 32}.json", "[]")):
-        (tmp_path / "kept" / name).write_text(text)
+    damaged = {
+        "a": b"{",
+        "b": b'{"upload": "c"}',
+        "0" * 32: b"[]",
+        "1" * 32: b'{"upload": "\xff\xff"}',
+        "2" * 32: b'{"a":' * 100_000,
+    }
+    for name, content in damaged.items():
+        (tmp_path / "kept" / f"{name}.json").write_bytes(content)
     shelf.open()
     assert shelf.kept() == ()
 
