@@ -192,10 +192,12 @@ def _read(path: Path) -> bytes | None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole and for good; its name while it is written is none that holds a node."""
+    """Put a file in place whole and for good; its name while it is written is none that holds a node. What lies there,
+    a link or a pipe even, is never written into."""
     fresh = path.with_name(f".{path.name}.new")
     try:
-        with fresh.open("wb") as file:
+        fresh.unlink(missing_ok=True)
+        with fresh.open("xb") as file:
             os.fchmod(file.fileno(), READABLE_BY_ALL)
             file.write(content)
             file.flush()

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,25 @@ def test_a_reboot_does_not_give_the_node_back(place: Place) -> None:
     assert json.loads(place.held.read_text())["boot_id"] == "boot-2"
     place.held.unlink()
     assert place.flag().look() == Standing()
+
+
+def test_nothing_is_written_through_a_link_that_somebody_left(place: Place) -> None:
+    place.folder.mkdir(parents=True)
+    victim = place.directory / "victim"
+    victim.write_text("precious")
+    (place.folder / ".held.new").symlink_to(victim)
+    place.flag().put(FLAG)
+    assert (victim.read_text(), place.held.is_symlink()) == ("precious", False)
+
+
+def test_a_pipe_that_somebody_left_keeps_no_hold_waiting(place: Place) -> None:
+    place.folder.mkdir(parents=True)
+    os.mkfifo(place.folder / ".held.new")
+    writing = threading.Thread(target=place.flag().put, args=(FLAG,), daemon=True)
+    writing.start()
+    writing.join(5.0)
+    assert not writing.is_alive()
+    assert incident_of(place.flag().look()) == INCIDENT
 
 
 def test_a_full_disk_does_not_give_the_node_back_after_a_reboot(place: Place) -> None:
