@@ -112,6 +112,17 @@ def test_killed_anywhere_it_gives_no_node_back(follower: Follower, program: str,
     assert standing.ours.incident == FLAG.incident
 
 
+@pytest.mark.parametrize("name", ["fleetmend/.held.boot", "held.boot"])
+def test_root_writes_through_no_link_that_the_agents_user_left(follower: Follower, name: str) -> None:
+    follower.flag("another boot").put(FLAG)
+    (follower.run_folder / "held").unlink()
+    victim = follower.directory / "victim"
+    victim.write_text("precious")
+    (follower.directory / name).symlink_to(victim)
+    assert follower.run() == ["held"]
+    assert (victim.read_text(), (follower.run_folder / "held").is_symlink()) == ("precious", False)
+
+
 def test_one_that_somebody_took_away_stays_away(follower: Follower) -> None:
     follower.flag("another boot").put(FLAG)
     (follower.run_folder / "held").unlink()
