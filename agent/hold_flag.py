@@ -92,7 +92,7 @@ class HoldFlag:
         Raises:
             OSError: it cannot be written.
         """
-        content = msgspec.json.encode(msgspec.structs.replace(flag, boot_id=self._boot_id())) + b"\n"
+        content = _content(flag, boot_id=self._boot_id())
         self.folder.mkdir(parents=True, exist_ok=True)
         _replace(self._copy, content)
         _replace(self.folder / OURS, content)
@@ -117,16 +117,35 @@ class HoldFlag:
             flag = _flag(content)
             if flag is None:
                 return None, f"{OURS}: {_sentence(content)}"
-            if flag.boot_id != self._boot_id() or kept != flag:
-                self.put(flag)
+            if flag.boot_id != self._boot_id():
+                self._put_back(flag)
+            elif kept != flag:
+                self._keep(_content(flag))
             return flag, ""
         if kept is None:
             return None, ""
         if kept.boot_id == self._boot_id():
             self._copy.unlink(missing_ok=True)
             return None, ""
-        self.put(kept)
+        self._put_back(kept)
         return kept, ""
+
+    def _put_back(self, flag: Flag) -> None:
+        """Hold the node again after a reboot. The copy is last: a kill between the two must not look as if somebody had
+        given the node back.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        content = _content(flag, boot_id=self._boot_id())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _replace(self.folder / OURS, content)
+        self._keep(content)
+
+    def _keep(self, content: bytes) -> None:
+        """Write the copy. A full disk gives no node back: the next look tries again."""
+        with contextlib.suppress(OSError):
+            _replace(self._copy, content)
 
     def _foreign_names(self) -> list[str]:
         if not self.folder.is_dir():
@@ -139,6 +158,11 @@ class HoldFlag:
         with contextlib.suppress(OSError):
             content = _read(self.folder / name) or b""
         return f"{plain(printable(name.removeprefix(FOREIGN)))}: {_sentence(content)}"
+
+
+def _content(flag: Flag, *, boot_id: str = "") -> bytes:
+    """Return what stands in the file of a hold."""
+    return msgspec.json.encode(msgspec.structs.replace(flag, boot_id=boot_id or flag.boot_id)) + b"\n"
 
 
 def _flag(content: bytes) -> Flag | None:
@@ -168,10 +192,12 @@ def _read(path: Path) -> bytes | None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole and for good; its name while it is written is none that holds a node."""
+    """Put a file in place whole and for good; its name while it is written is none that holds a node. What lies there,
+    a link or a pipe even, is never written into."""
     fresh = path.with_name(f".{path.name}.new")
     try:
-        with fresh.open("wb") as file:
+        fresh.unlink(missing_ok=True)
+        with fresh.open("xb") as file:
             os.fchmod(file.fileno(), READABLE_BY_ALL)
             file.write(content)
             file.flush()

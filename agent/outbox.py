@@ -155,7 +155,7 @@ class Outbox:
         encoded = self._memory.state.get(key) or (rows[0][0] if rows else b"{}")
         try:
             return _state_decoder.decode(encoded)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.error("state.lost", key=key, because=str(error))
             return {}
 
@@ -264,7 +264,7 @@ class Outbox:
         boot_id, seq, observed_at, body = row
         try:
             return Pending(boot_id, seq, observed_at, _body_decoder.decode(body))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.error("event.unreadable", boot_id=boot_id, seq=seq, because=str(error))
             self.dropped += 1
             self.stored(boot_id, [seq])

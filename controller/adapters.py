@@ -43,6 +43,7 @@ class NodeSchedule:
         foreign_reason: why somebody else holds it, empty when nobody does. Both may: a node that we hold can be in a
             maintenance of somebody's, too.
         jobs: ids of the jobs on it now.
+        jobs_unknown: why nobody can tell whether there are others, empty when these are all.
         responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
         said: what others find wrong with the node and tell through the scheduler; not what fleetmend told it.
         places: where it stands, as far as the scheduler knows.
@@ -55,6 +56,7 @@ class NodeSchedule:
     responding: bool | None = None
     said: tuple[Finding, ...] = ()
     places: Places = field(default_factory=dict)
+    jobs_unknown: str = ""
 
 
 class Scheduler(Protocol):

@@ -172,6 +172,7 @@ class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
     Attributes:
         observed_at: when the question was asked.
         responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
+        jobs_unknown: why nobody can tell whether there are other jobs than these, empty when there are none.
     """
 
     node: str
@@ -181,6 +182,7 @@ class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
     jobs: list[str]
     observed_at: float
     responding: bool | None = None
+    jobs_unknown: str = ""
 
 
 class BmcObserved(msgspec.Struct, frozen=True, tag="bmc.observed"):

@@ -97,7 +97,8 @@ class Controller:
             LeadershipLost: another controller may lead from now on; this one has stopped acting.
             OSError: the HTTP port is taken.
         """
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
+        # Nothing is unpacked: what is small on its way could have any length after that.
+        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S, auto_decompress=False)
         await runner.setup()
         uploads: web.AppRunner | None = None
         with contextlib.suppress(StoreError):  # said by who needs it to lead

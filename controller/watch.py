@@ -56,9 +56,11 @@ class ScheduleWatch:
         try:
             seen = await self.scheduler.observe()
         except (Retryable, Permanent, Refused) as error:
-            if str(error) != self.error:
-                log.warning("schedule.unreadable", scheduler=self.scheduler.name, because=str(error))
-            self.error = str(error)
+            self._note_error(str(error))
+            return
+        except Exception as error:
+            # An adapter that breaks must not take the controller along.
+            self._note_error(f"the adapter crashed: {type(error).__name__}: {error}")
             return
         self.error = ""
         changed: list[Event] = [
@@ -73,16 +75,30 @@ class ScheduleWatch:
         if changed:
             await self.cell.submit(changed)
 
+    def _note_error(self, because: str) -> None:
+        if because != self.error:
+            log.warning("schedule.unreadable", scheduler=self.scheduler.name, because=because)
+        self.error = because
+
 
 def _observed(node: str, view: NodeSchedule, at: float) -> ScheduleObserved:
-    jobs = list(view.jobs)
-    return ScheduleObserved(node, view.schedulable, view.held_by, view.foreign_reason, jobs, at, view.responding)
+    return ScheduleObserved(
+        node,
+        view.schedulable,
+        view.held_by,
+        view.foreign_reason,
+        list(view.jobs),
+        at,
+        view.responding,
+        view.jobs_unknown,
+    )
 
 
 def _differs(known: NodeBelief, view: NodeSchedule) -> bool:
     hold = known.hold_id if known.held_since else ""
-    believed = (known.schedulable, hold, known.foreign_reason, known.jobs, known.responding)
-    return believed != (view.schedulable, view.held_by, view.foreign_reason, view.jobs, view.responding)
+    believed = (known.schedulable, hold, known.foreign_reason, known.jobs, known.responding, known.jobs_unknown)
+    seen = (view.schedulable, view.held_by, view.foreign_reason, view.jobs, view.responding, view.jobs_unknown)
+    return believed != seen
 
 
 def _edges(known: NodeBelief, said: tuple[Finding, ...], at: float) -> Iterator[Event]:

@@ -7,11 +7,13 @@ agent that starts anew sees which bundles only wait to be sent and which were ne
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from wire.evidence import Grant
+
+T = TypeVar("T")
 
 PLAN: Final = "plan.json"
 PACKED: Final = "packed.json"
@@ -117,7 +119,7 @@ def load_plan(folder: Path) -> Plan:
     Raises:
         OSError, msgspec.MsgspecError: there is none that can be read.
     """
-    return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
+    return _read(folder / PLAN, Plan)
 
 
 def load_packed(folder: Path) -> Packed:
@@ -126,4 +128,11 @@ def load_packed(folder: Path) -> Packed:
     Raises:
         OSError, msgspec.MsgspecError: it is not, or it cannot be read.
     """
-    return msgspec.json.decode((folder / PACKED).read_bytes(), type=Packed)
+    return _read(folder / PACKED, Packed)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error

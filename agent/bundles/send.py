@@ -39,6 +39,12 @@ LATER: Final = frozenset({408, 409, 423, 425, 429, 500, 502, 503, 504, 507})
 """Answers after which it may work another time. Source: RFC 9110, RFC 6585, tus 1.0.0; 507 when the operator made room.
 """
 
+GONE: Final = frozenset({404})
+"""Answer to a piece of a bundle that is no more where it was announced. Source: tus 1.0.0, core."""
+
+MISMATCH: Final = frozenset({460})
+"""What came is not what was announced, and was thrown away. Source: tus 1.0.0, extension checksum."""
+
 ENDED_CONNECTION: Final = (OSError, http.client.HTTPException)
 
 
@@ -180,7 +186,7 @@ class Sending:
             size = self._packed.size_bytes
             announced = {"Upload-Length": str(size), "Upload-Metadata": metadata_of(self._packed.sha256)}
             answer = line.ask("POST", UPLOADS, {**ours, **announced, "Content-Length": "0"})
-            answer.check(201)
+            self._check(answer, 201, thrown_away=MISMATCH)
             offset, target = answer.offset(), f"{UPLOADS}/{self._grant.upload}"
             while offset < size:
                 length = min(PIECE_BYTES, size - offset)
@@ -191,8 +197,19 @@ class Sending:
                     "Content-Length": str(length),
                 }
                 answer = line.ask("PATCH", target, headers, self._piece(file, offset, length))
-                answer.check(204)
+                self._check(answer, 204, thrown_away=GONE | MISMATCH)
                 offset = _further(offset, answer.offset(), size)
+
+    def _check(self, answer: Answer, wanted: int, *, thrown_away: frozenset[int]) -> None:
+        """Return if this was wanted. What the other end threw away is announced anew, as long as ours is whole."""
+        if answer.status not in thrown_away:
+            answer.check(wanted)
+            return
+        with (self._folder / BUNDLE).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self._packed.sha256:
+            raise Failed(f"the bundle was damaged on this node: its SHA-256 is {found}, and was {self._packed.sha256}")
+        raise Later(f"HTTP {answer.status}: {answer.text[:300].strip()}")
 
     def _send_parts(self, file: IO[bytes]) -> None:
         """Send part after part; which of them the store has is written down as they go."""

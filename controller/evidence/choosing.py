@@ -56,7 +56,11 @@ class Counter:
         section = self.section
         tls = tls_of(str(section.certificate), str(section.certificate_key)) if section.certificate else None
         runner = web.AppRunner(
-            self.receiver.app(), access_log=None, shutdown_timeout=2.0, keepalive_timeout=IDLE_CONNECTION_S
+            self.receiver.app(),
+            access_log=None,
+            shutdown_timeout=2.0,
+            keepalive_timeout=IDLE_CONNECTION_S,
+            auto_decompress=False,
         )
         await runner.setup()
         await web.TCPSite(runner, section.host, section.port, ssl_context=tls).start()

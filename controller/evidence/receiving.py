@@ -135,6 +135,9 @@ class Receiver:
     def _check_piece(self, request: web.Request, record: Record, offset: int) -> None:
         if request.content_type != "application/offset+octet-stream":
             raise Problem(415, f"the body is {request.content_type!r}", "it must be application/offset+octet-stream")
+        packed = request.headers.get("Content-Encoding", "identity")
+        if packed != "identity":
+            raise Problem(415, f"the piece is packed by {packed!r}", "send it as it is", field="Content-Encoding")
         length = request.content_length
         if length is None:
             raise Problem(411, "no Content-Length", "say how long the piece is", field="Content-Length")

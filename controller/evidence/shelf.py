@@ -246,7 +246,7 @@ def _records(folder: Path) -> Iterator[Record]:
     for path in sorted(folder.glob("*.json")):
         try:
             record = msgspec.json.decode(path.read_bytes(), type=Record)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             log.warning("evidence.unreadable", path=str(path), because=str(error))
             continue
         if record.upload == path.stem:

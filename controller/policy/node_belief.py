@@ -56,6 +56,7 @@ class NodeBelief:
     schedulable: bool = True
     foreign_reason: str = ""
     jobs: tuple[str, ...] = ()
+    jobs_unknown: str = ""
     schedule_observed_at: float = 0.0
     responding: bool | None = None
     power: str = ""

@@ -48,6 +48,8 @@ def _why_not_empty(node: NodeBelief, incident: Incident) -> str:
         return f"{begin} it is not held out, so work may be placed on it at any time."
     if node.jobs:
         return f"{begin} the scheduler still has {_counted(node.jobs)} on it."
+    if not incident.drained and node.jobs_unknown:
+        return f"{begin} nobody can tell what works on it: {node.jobs_unknown}."
     if not incident.drained and node.schedule_observed_at <= node.held_since:
         return f"{begin} nobody has said since it is held out that no job is left on it."
     return ""

@@ -240,11 +240,15 @@ class _Answer:
 
 
 async def _answer_of(response: aiohttp.ClientResponse, *, lenient: bool) -> _Answer:
-    """Return an answer. Of what was asked for the status says all: a body that breaks off takes nothing back."""
+    """Return an answer. Of what was asked for the status says all: a body that breaks off or has no end takes nothing
+    back."""
     body = bytearray()
     try:
         async for piece in response.content.iter_any():
             body += piece
+            if len(body) > MOST_BYTES and lenient:
+                response.close()
+                break
             if len(body) > MOST_BYTES:
                 raise Permanent(f"{response.url}: the document is larger than {MOST_BYTES >> 10} KiB")
     except (aiohttp.ClientError, TimeoutError):

@@ -76,7 +76,8 @@ class PowerWatch:
 
     def _is_due(self, node: str, now: float) -> bool:
         look = self._looks.get(node)
-        return look is None or now >= look.at + look.apart_s
+        # A clock that was set back must not put a look off until it has caught up.
+        return look is None or not look.at <= now < look.at + look.apart_s
 
     async def _look_at(self, node: str, turn: asyncio.Semaphore) -> None:
         async with turn:

@@ -145,7 +145,7 @@ def _schedule(ended: Ended, name: str, raw: msgspec.Raw) -> NodeSchedule:
 def _decoded(ended: Ended, content: bytes | msgspec.Raw, kind: type[T], *, at: str = "") -> T:
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Permanent(f"{ended.command}: standard output: {at}{error}") from error
 
 

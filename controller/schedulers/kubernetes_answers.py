@@ -176,7 +176,7 @@ def answer_of(code: int, body: bytes, retry_after: str = "") -> Answer:
     """Return an answer from its parts; a proxy's answer has a body of its own."""
     try:
         status = msgspec.json.decode(body, type=Status)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         status = Status(message=" ".join(body.decode("utf-8", "replace").split()))
     causes = status.details.causes if status.details is not None and status.details.causes else ()
     wait_s = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
@@ -206,7 +206,7 @@ def transported(doing: str) -> Iterator[None]:
         raise _unreached(error, doing) from error
     except ConfigError as error:
         raise Retryable(f"Kubernetes, {doing}: no credentials: {error}", after_s=5.0) from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise Retryable(f"Kubernetes, {doing}: what answered is not its API: {error}", after_s=5.0) from error
 
 

@@ -184,8 +184,8 @@ class Mirror(Generic[Found, Kept]):
             raise failure_of(error.answer, f"watching /{self.kind.path}") from error
         self._heard(self._version)
 
-    def _take(self, line: str) -> None:
-        change = self._decoded(line.encode(), _Change)
+    def _take(self, line: bytes) -> None:
+        change = self._decoded(line, _Change)
         if change.type == "ERROR":
             status = self._decoded(change.object, Status)
             raise Answered(answer_of(status.code, bytes(change.object)))
@@ -221,7 +221,7 @@ class Mirror(Generic[Found, Kept]):
     def _decoded(self, raw: bytes | msgspec.Raw, shape: type[msgspec.Struct] | type[Found]) -> Any:
         try:
             return msgspec.json.decode(raw, type=shape)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             because = f"Kubernetes, /{self.kind.path}: what was sent cannot be read, or broke off: {error}"
             raise Retryable(because) from error
 

@@ -26,6 +26,9 @@ LATE_S = 600.0
 """A level that seems older by more than this comes from a node whose clock was set back. Source: our choice, as
 controller/latest.py has it."""
 
+MOST_LETTERS = 300
+"""Of why it cannot be told what works on a node. Source: our choice, as agent/hold_flag.py bounds a sentence."""
+
 NOT_YET = "it has not said so since it was held"
 
 
@@ -87,9 +90,14 @@ class NodeScheduler:
         said = self._said.get(node)
         if said is None:
             raise Retryable(f"{node} has not said yet who holds it", after_s=RETRY_AFTER_S)
+        if said.hold.unknown:
+            raise Retryable(f"{node} cannot tell who holds it: {said.hold.unknown}", after_s=RETRY_AFTER_S)
         if said.hold.held_by != hold.incident_id:
             raise Refused(_other(node, said.hold) or f"{node} is not held for {hold.incident_id}: nobody holds it")
         silent_s = self.clock() - said.heard_at
+        if silent_s < 0.0:
+            because = f"{node} was last heard before the clock of the controller was set back"
+            raise Retryable(because, after_s=RETRY_AFTER_S)
         if silent_s > STALE_AFTER_S:
             raise Retryable(f"{node} was last heard {silent_s:.0f} s ago", after_s=RETRY_AFTER_S)
         if said.hold.jobs_unknown:
@@ -186,7 +194,9 @@ def _well(node: str, ended: OrderEnded) -> OrderEnded:
 
 def _schedule(hold: NodeHold) -> NodeSchedule:
     held = bool(hold.held_by or hold.foreign)
-    return NodeSchedule(not held, hold.held_by, hold.foreign, tuple(hold.jobs))
+    return NodeSchedule(
+        not held, hold.held_by, hold.foreign, tuple(hold.jobs), jobs_unknown=hold.jobs_unknown[:MOST_LETTERS]
+    )
 
 
 def _other(node: str, hold: NodeHold) -> str:

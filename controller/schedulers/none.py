@@ -149,7 +149,7 @@ def _read(path: Path) -> Ledger:
         return Ledger()
     except OSError as error:
         raise Retryable(f"{path} cannot be read: {error.strerror}", after_s=5.0) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         right = '{"nodes": {"n1": {"held_by": "", "reason": "", "foreign_reason": "why"}}}'
         raise Permanent(f"{path} is not a ledger of holds: {error}. It must look like {right}") from error
 

@@ -65,6 +65,10 @@ class TopologyWatch:
         except Unreadable as error:
             self._note_error(source.name, str(error))
             return False
+        except Exception as error:
+            # A source that breaks must not take the controller along.
+            self._note_error(source.name, f"reading it crashed: {type(error).__name__}: {error}")
+            return False
         if self.errors.pop(source.name, ""):
             log.info("topology.readable", source=source.name)
         if said != self._maps.get(source.name):

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.bundles.keeper import LEAST_S, MOST_WAITING
-from agent.bundles.plan import BUNDLE, PACKED, Packed
+from agent.bundles.plan import BUNDLE, PACKED, PLAN, Packed
 from agent.bundles.send import Pace, Sending, _seconds, try_once
 from cli.ports import free_port
 from controller.evidence.choosing import Counter
@@ -163,6 +163,19 @@ async def test_a_bundle_that_was_never_finished_is_thrown_away_at_the_start(cell
     assert node.said == []
 
 
+async def test_a_bundle_that_the_disk_damaged_keeps_no_other_waiting(cell: OpenCell, node: Node) -> None:
+    """Whole by its name, with what is no text in it; it is the oldest."""
+    damaged = node.keeper.folder / ("0" * 32)
+    damaged.mkdir(parents=True)
+    (damaged / PACKED).write_bytes(b'{"sha256":"\xff\xff"}')
+    (damaged / PLAN).write_bytes(b'{"grant":{"upload":"\xff\xff"}}')
+    os.utime(damaged / PACKED, (1.0, 1.0))
+    grant = await grant_by(cell)
+    await node.keeper.gather(order_with(cell, parameter_of(grant)), TEXTS)
+    await eventually("the other one is here", lambda: state(cell, grant) == "stored")
+    assert not damaged.exists()
+
+
 async def test_what_cannot_be_sent_before_its_grant_expires_is_given_up_and_said(
     cell: OpenCell, node: Node, proxy: CuttingProxy
 ) -> None:
@@ -296,6 +309,8 @@ def confused() -> Iterator[str]:
         ((301, {"Location": "http://elsewhere"}), (204, {}), "failed", "HTTP 301"),
         ((503, {"Retry-After": "7"}), (204, {}), "later", "HTTP 503"),
         ((201, {"Upload-Offset": "0"}), (507, {}), "later", "HTTP 507"),
+        ((201, {"Upload-Offset": "0"}), (404, {}), "later", "HTTP 404"),
+        ((201, {"Upload-Offset": "0"}), (460, {}), "later", "HTTP 460"),
     ],
 )
 def test_what_answers_strangely_is_not_believed(
@@ -307,6 +322,30 @@ def test_what_answers_strangely_is_not_believed(
     said = try_once(folder, rate=1 << 20, ca_file="")
     assert (said.outcome, because in said.because) == (outcome, True), said
     assert said.after_s == (7.0 if post[0] == 503 else 0.0)
+
+
+async def test_what_was_damaged_on_its_way_is_sent_again_from_its_beginning(
+    cell: OpenCell, node: Node, proxy: CuttingProxy
+) -> None:
+    assert cell.uploads is not None
+    proxy.budgets += [700_000]
+    grant = await grant_by(cell, proxy.url)
+    uploads, shelf = cell.uploads, cell.uploads.shelf
+    folder = node.put(grant)
+    assert (await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file="")).outcome == "later"
+    await eventually("what came is written", lambda: shelf.offset(grant.upload) > 0 and not uploads._busy)
+    partial = shelf.folder / "partial" / f"{grant.upload}.tar.gz"
+    partial.write_bytes(bytes(partial.stat().st_size))
+    assert (await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file="")).outcome == "later"
+    assert (await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file="")).outcome == "sent"
+    assert kept(cell, grant) == CONTENT
+
+
+async def test_what_was_damaged_on_the_node_is_given_up(cell: OpenCell, node: Node) -> None:
+    folder = node.put(await grant_by(cell))
+    (folder / BUNDLE).write_bytes(bytes(len(CONTENT)))
+    said = await asyncio.to_thread(try_once, folder, rate=1 << 30, ca_file="")
+    assert (said.outcome, said.because.startswith("the bundle was damaged on this node")) == ("failed", True)
 
 
 async def test_a_port_that_speaks_tls_is_believed_by_its_certificate_alone(

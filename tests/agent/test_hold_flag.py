@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,40 @@ def test_a_reboot_does_not_give_the_node_back(place: Place) -> None:
     assert json.loads(place.held.read_text())["boot_id"] == "boot-2"
     place.held.unlink()
     assert place.flag().look() == Standing()
+
+
+def test_nothing_is_written_through_a_link_that_somebody_left(place: Place) -> None:
+    place.folder.mkdir(parents=True)
+    victim = place.directory / "victim"
+    victim.write_text("precious")
+    (place.folder / ".held.new").symlink_to(victim)
+    place.flag().put(FLAG)
+    assert (victim.read_text(), place.held.is_symlink()) == ("precious", False)
+
+
+def test_a_pipe_that_somebody_left_keeps_no_hold_waiting(place: Place) -> None:
+    place.folder.mkdir(parents=True)
+    os.mkfifo(place.folder / ".held.new")
+    writing = threading.Thread(target=place.flag().put, args=(FLAG,), daemon=True)
+    writing.start()
+    writing.join(5.0)
+    assert not writing.is_alive()
+    assert incident_of(place.flag().look()) == INCIDENT
+
+
+def test_a_full_disk_does_not_give_the_node_back_after_a_reboot(place: Place) -> None:
+    """Nor does a kill between flag and copy. Nothing can be written beside the copy, as on a disk that is full."""
+    place.flag().put(FLAG)
+    place.reboot()
+    obstacle = place.copy.with_name(".held.new")
+    obstacle.mkdir()
+    for _ in range(2):
+        assert incident_of(place.flag().look()) == INCIDENT
+        assert json.loads(place.held.read_text())["boot_id"] == "boot-2"
+    obstacle.rmdir()
+    place.flag().look()
+    place.held.unlink()
+    assert place.flag().look() == Standing(), "the copy follows once there is room, and a person is heard again"
 
 
 def test_one_that_systemd_put_back_is_taken_up(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from dataclasses import dataclass
@@ -90,6 +91,36 @@ def test_after_a_reboot_the_hold_of_before_is_back_and_the_agent_takes_it_up(fol
     standing = follower.flag().look()
     assert standing.ours is not None
     assert (standing.ours.incident, standing.ours.reason, standing.foreign) == (FLAG.incident, FLAG.reason, "")
+
+
+@pytest.mark.parametrize("program", ["sed", "chmod", "cp", "cat", "mv"])
+@pytest.mark.parametrize("call", [1, 2])
+def test_killed_anywhere_it_gives_no_node_back(follower: Follower, program: str, call: int) -> None:
+    follower.flag("another boot").put(FLAG)
+    (follower.run_folder / "held").unlink()
+    killer = follower.directory / "bin" / program
+    real, calls = f"/usr/bin/{program}", follower.directory / "killer"
+    is_the_one = f'[ "$(/usr/bin/wc -l < {calls})" = {call} ]'
+    killer.write_text(f'#!/bin/sh\necho >> {calls}\n{is_the_one} && kill -9 $PPID && exit\nexec {real} "$@"\n')
+    killer.chmod(0o755)
+    with contextlib.suppress(subprocess.CalledProcessError):
+        follower.run()
+    killer.unlink()
+    assert follower.run() == ["held"]
+    standing = follower.flag().look()
+    assert standing.ours is not None
+    assert standing.ours.incident == FLAG.incident
+
+
+@pytest.mark.parametrize("name", ["fleetmend/.held.boot", "held.boot"])
+def test_root_writes_through_no_link_that_the_agents_user_left(follower: Follower, name: str) -> None:
+    follower.flag("another boot").put(FLAG)
+    (follower.run_folder / "held").unlink()
+    victim = follower.directory / "victim"
+    victim.write_text("precious")
+    (follower.directory / name).symlink_to(victim)
+    assert follower.run() == ["held"]
+    assert (victim.read_text(), (follower.run_folder / "held").is_symlink()) == ("precious", False)
 
 
 def test_one_that_somebody_took_away_stays_away(follower: Follower) -> None:

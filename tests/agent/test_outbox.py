@@ -414,16 +414,30 @@ def test_a_file_that_goes_while_it_is_open_takes_nothing_with_it(path: Path, har
     again.close()
 
 
-def test_an_event_that_another_version_wrote_is_given_up_and_counted(path: Path) -> None:
+@pytest.mark.parametrize("body", [json.dumps({"type": "future"}).encode(), b'{"type":"\xff\xff"}'])
+def test_an_event_that_cannot_be_understood_is_given_up_and_counted(path: Path, body: bytes) -> None:
+    """Another version wrote it, or the disk damaged it."""
     outbox = Outbox(path, "boot-1")
     for number in range(3):
         outbox.put(cleared(number), 0.0)
     assert outbox._connection is not None
-    outbox._connection.execute("UPDATE events SET body = ? WHERE seq = 2", (json.dumps({"type": "future"}).encode(),))
+    outbox._connection.execute("UPDATE events SET body = ? WHERE seq = 2", (body,))
 
     assert numbers(outbox) == [1, 3]
     assert (outbox.depth(), outbox.dropped) == (2, 1)
     outbox.close()
+
+
+@pytest.mark.parametrize("value", [b"[", b'{"raised":"\xff\xff"}'])
+def test_state_that_cannot_be_understood_is_none(path: Path, value: bytes) -> None:
+    outbox = Outbox(path, "boot-1")
+    outbox.save("book", {"raised": 1})
+    assert outbox._connection is not None
+    outbox._connection.execute("UPDATE state SET value = ?", (value,))
+    outbox.close()
+    again = Outbox(path, "boot-1")
+    assert again.load("book") == {}
+    again.close()
 
 
 @settings(max_examples=40, deadline=None)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import socket
 import subprocess
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -531,8 +532,15 @@ async def test_a_node_says_nothing_on_the_timeline_of_anothers_incident(cell: Op
 def test_records_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, Quota(1, 1, 0))
     shelf.open()
-    for name, text in (("a.json", "{"), ("b.json", '{"upload": "c"}'), (f"{'0' * 32}.json", "[]")):
-        (tmp_path / "kept" / name).write_text(text)
+    damaged = {
+        "a": b"{",
+        "b": b'{"upload": "c"}',
+        "0" * 32: b"[]",
+        "1" * 32: b'{"upload": "\xff\xff"}',
+        "2" * 32: b'{"a":' * 100_000,
+    }
+    for name, content in damaged.items():
+        (tmp_path / "kept" / f"{name}.json").write_bytes(content)
     shelf.open()
     assert shelf.kept() == ()
 
@@ -682,3 +690,11 @@ async def test_a_client_that_others_wrote_is_understood(cell: OpenCell) -> None:
 
     assert await asyncio.to_thread(send) == [400_000, 400_000, len(BUNDLE)]
     assert stored(cell) == {grant.upload: "stored"}
+
+
+async def test_a_piece_that_is_packed_is_refused_and_does_not_grow(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    grant = await grant_for(cell)
+    await announce(http, grant)
+    status, _ = await patch(http, grant, 0, zlib.compress(bytes(8 << 20)), **{"Content-Encoding": "deflate"})
+    assert status == 415
+    assert desk_of(cell).shelf.offset(grant.upload) == 0

@@ -352,7 +352,8 @@ async def open_cell(
         kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
     receiver = Receiver(uploads, front.check_leading) if uploads is not None else None
-    runner = web.AppRunner(create_app(front, evidence=kept, uploads=receiver), shutdown_timeout=0.1)
+    app = create_app(front, evidence=kept, uploads=receiver)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
     tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
     try:
         await runner.setup()

@@ -79,7 +79,7 @@ def schedule_observed(belief: Belief, event: events.ScheduleObserved, _at: float
     if event.observed_at < node.hold_changed_at:
         return
     node.schedulable, node.foreign_reason = event.schedulable, event.foreign_reason
-    node.responding = event.responding
+    node.responding, node.jobs_unknown = event.responding, event.jobs_unknown
     _count_jobs(belief, node.jobs, event.jobs)
     with _moving(belief, node):
         node.jobs, node.schedule_observed_at = tuple(event.jobs), event.observed_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from controller import events
@@ -215,6 +216,17 @@ def test_power_is_not_cut_while_work_may_be_placed_on_the_node() -> None:
 def test_power_is_not_cut_before_somebody_says_that_no_job_is_left() -> None:
     run = held()
     assert refused(run).endswith("nobody has said since it is held out that no job is left on it.")
+    run.now += 1.0
+    watched(run, responding=True)
+    assert refused(run) == ""
+
+
+def test_i1_power_is_not_cut_while_nobody_can_tell_what_works_on_the_node() -> None:
+    run = held()
+    run.now += 1.0
+    said = events.ScheduleObserved("n1", False, run.belief.nodes["n1"].hold_id, "", [], run.now)
+    run.say(msgspec.structs.replace(said, jobs_unknown="NVML does not answer: timeout"))
+    assert refused(run).endswith("nobody can tell what works on it: NVML does not answer: timeout.")
     run.now += 1.0
     watched(run, responding=True)
     assert refused(run) == ""

@@ -242,6 +242,19 @@ async def test_an_answer_that_breaks_off_after_its_status_was_one(host: Host) ->
     assert (await cycle(power(host))).startswith("ForceRestart was taken up")
 
 
+async def test_i4_an_answer_of_any_length_after_its_status_was_one(host: Host) -> None:
+    """The node goes off, and the BMC tells a story about it: it is switched on again all the same."""
+    host.types = ["On", "ForceOff"]
+    host.show()
+    taken_up = host.bmc.documents[f"POST {RESET}"]
+    host.bmc.documents[f"POST {RESET}"] = lambda body: b" " * (2 << 20) if taken_up(body) == 204 else 501
+    adapter = power(host)
+    with pytest.raises(Retryable, match="n1 is switched on once it is off"):
+        await cycle(adapter)
+    assert (await cycle(adapter)).startswith("n1 was off: On was taken up")
+    assert host.bmc.done == [OFF, ON]
+
+
 async def test_a_doubt_about_off_is_resolved_by_looking(host: Host) -> None:
     """ForceOff was not answered: whether the node goes off is seen, and it is not asked for again."""
     host.types = ["On", "ForceOff"]

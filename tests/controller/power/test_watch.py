@@ -106,6 +106,16 @@ async def test_what_did_not_change_is_told_once_and_asked_at_intervals(bench: Be
     assert (bench.power("n1"), bench.observed()) == ("off", 2)
 
 
+async def test_a_clock_that_was_set_back_keeps_no_bmc_from_being_asked(bench: Bench) -> None:
+    await bench.lose("n1")
+    await bench.watch.look()
+    bench.clock.now -= 3_600.0
+    bench.bmcs.says["n1"] = "off"
+    await bench.watch.look()
+    await bench.watch.look()
+    assert (bench.power("n1"), bench.bmcs.asked["n1"]) == ("off", 2)
+
+
 async def test_a_bmc_that_cannot_be_asked_is_asked_ever_more_seldom(bench: Bench) -> None:
     """Else a wrong password would lock the account."""
     bench.bmcs.says["n1"] = "unknown"

@@ -207,6 +207,29 @@ async def test_a_watch_goes_on_where_it_was_cut(
     assert (adapter.cluster.nodes.lists, adapter.cluster.pods.lists) == (1, 1)
 
 
+async def test_no_letter_in_a_strangers_words_blinds_the_watch(
+    cluster: KubernetesCluster, adapter: KubernetesScheduler, node: str
+) -> None:
+    """The API writes U+0085 as it is, and to Unicode it ends a line."""
+    await see(adapter, node, lambda view: view.schedulable)
+    cluster.api.create(PODS, pod(f"{node}-odd", node=node, annotations={"note": "a\u0085b\u2028c\rd"}))
+    cluster.api.patch(f"/api/v1/nodes/{node}", {"metadata": {"annotations": {"note": "a\u0085b"}}})
+    cluster.api.patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}})
+
+    await see(adapter, node, lambda view: not view.schedulable and view.jobs == (f"default/{node}-odd",))
+
+
+async def test_an_answer_that_is_nested_without_end_ends_no_watch(
+    proxy: KubernetesProxy, adapter: KubernetesScheduler, node: str
+) -> None:
+    proxy.twist = once("GET", "/api/v1/nodes", says(200, '{"a":' * 100_000))
+    with pytest.raises(Retryable, match="cannot be read"):
+        await adapter.observe()
+
+    await eventually("it is listed", lambda: adapter.cluster.nodes.lists == 1)
+    await see(adapter, node, lambda view: view.schedulable)
+
+
 async def test_an_api_that_restarts_and_has_forgotten_our_version_is_listed_anew(
     cluster: KubernetesCluster, proxy: KubernetesProxy, adapter: KubernetesScheduler, node: str, hold: Hold
 ) -> None:

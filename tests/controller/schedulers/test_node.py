@@ -14,7 +14,7 @@ from controller.adapters import Hold, NodeSchedule
 from controller.engine.orders import OrderDesk
 from controller.errors import Permanent, Refused, Retryable
 from controller.events import OrderEnded
-from controller.schedulers.node import NodeScheduler
+from controller.schedulers.node import NOT_YET, NodeScheduler
 from wire import messages, topics
 from wire.messages import NodeFacts, NodeHold, SignedOrder, Status
 from wire.orders import Order, OrderAction
@@ -90,9 +90,9 @@ async def test_what_was_answered_is_seen_at_once_and_an_older_level_does_not_und
     before = nodes.now
     await nodes.scheduler.cordon("n1", hold)
     nodes.say(NodeHold(), at=before)
-    assert await nodes.scheduler.observe() == {"n1": NodeSchedule(False, "inc-000007")}
+    assert await nodes.scheduler.observe() == {"n1": NodeSchedule(False, "inc-000007", jobs_unknown=NOT_YET)}
     await nodes.scheduler.uncordon("n1", hold)
-    assert await nodes.scheduler.observe() == {"n1": NodeSchedule(True)}
+    assert await nodes.scheduler.observe() == {"n1": NodeSchedule(True, jobs_unknown=NOT_YET)}
 
 
 async def test_an_agent_that_does_not_answer_has_cordoned_nothing(hold: Hold) -> None:
@@ -171,6 +171,19 @@ class TestDrain:
         nodes.say(NodeHold("inc-000007"))
         nodes.now += 200.0
         with pytest.raises(Retryable, match="n1 was last heard 200 s ago"):
+            await nodes.scheduler.drain("n1", hold, jobs="wait")
+
+    async def test_i1_a_node_that_cannot_tell_who_holds_it_is_not_given_up(self, hold: Hold) -> None:
+        nodes = Nodes()
+        nodes.say(NodeHold(unknown="/run/fleetmend: Input/output error"))
+        with pytest.raises(Retryable, match="n1 cannot tell who holds it: /run/fleetmend: Input/output error"):
+            await nodes.scheduler.drain("n1", hold, jobs="wait")
+
+    async def test_i1_what_was_said_before_our_clock_was_set_back_proves_nothing(self, hold: Hold) -> None:
+        nodes = Nodes(now=10_000.0)
+        nodes.say(NodeHold("inc-000007"))
+        nodes.now -= 3_600.0
+        with pytest.raises(Retryable, match="n1 was last heard before the clock of the controller was set back"):
             await nodes.scheduler.drain("n1", hold, jobs="wait")
 
     @pytest.mark.parametrize(

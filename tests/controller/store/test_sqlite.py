@@ -94,13 +94,14 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         SqliteLog(path)
 
 
-async def test_an_entry_that_cannot_be_understood_is_named_by_its_id(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", [b"{}", b'{"type":"\xff\xff"}'])
+async def test_an_entry_that_cannot_be_understood_is_named_by_its_id(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "events.sqlite"
     log = SqliteLog(path)
     await log.append([ENTRY], [])
     log.close()
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE events SET body = x'7b7d'")
+        connection.execute("UPDATE events SET body = ?", (body,))
     connection.close()
     again = SqliteLog(path)
     with pytest.raises(StoreError, match="event 1 is no event of this version"):

@@ -19,7 +19,7 @@ from controller.sections.topology import NetBoxSection, TopologySection
 from controller.store.sqlite import SqliteLog
 from controller.topology import file, ib_fabric, slurm
 from controller.topology.configured import sources_of
-from controller.topology.source import Source, Unreadable
+from controller.topology.source import Map, Source, Unreadable
 from controller.topology.watch import TopologyWatch
 from wire.messages import NodeFacts
 
@@ -112,6 +112,22 @@ async def test_a_bad_file_keeps_what_it_said_last_and_is_logged_once(tmp_path: P
             "topology.unreadable",
             "topology.readable",
         ]
+
+
+class Broken:
+    """A source with a defect."""
+
+    name, interval_s = "slurm", 60.0
+
+    async def read(self) -> Map:
+        raise ZeroDivisionError("oops")
+
+
+async def test_a_source_that_breaks_is_no_end_of_the_controller(tmp_path: Path) -> None:
+    async with running(tmp_path) as cell:
+        watch = watch_of(cell, Broken())
+        await read(watch)
+        assert watch.errors == {"slurm": "reading it crashed: ZeroDivisionError: oops"}
 
 
 async def test_a_fabric_finds_nodes_by_the_guids_that_they_tell(tmp_path: Path) -> None:
