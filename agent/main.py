@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.metadata
+import os
 import platform
 import signal
 import sys
@@ -28,6 +29,7 @@ from agent.holding import Holding
 from agent.node import Node, node_of
 from agent.orders import Orders, Rules
 from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscriptions
+from agent.reaching import own_address
 from agent.readiness import READY, STOPPING, WATCHDOG, Readiness, of_this_process
 from agent.recorder import NOBODY, Observer, header_of, record_beside
 from agent.runner import KernelLog, Runner
@@ -272,6 +274,7 @@ def _facts(settings: Settings, node: Node, version: str) -> NodeFacts:
         serial=node.serial,
         orders_allowed=sorted(settings.orders_allowed),
         places={kind: [names] if isinstance(names, str) else sorted(names) for kind, names in settings.places.items()},
+        address=settings.address or ("" if node.machine.simulated else own_address(node.root, os.environ)),
     )
 
 

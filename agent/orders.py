@@ -1,8 +1,8 @@
 """What the node may do to itself: only signed, unexpired, never-seen-before orders on its own allow-list.
 
-An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time (holds beside it), and its
-outcome goes through the outbox like every other event. What is not signed by a trusted key, or is for another node, is
-counted and dropped without an answer.
+An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time (holds, and looks at other
+hosts, beside it), and its outcome goes through the outbox like every other event. What is not signed by a trusted key,
+or is for another node, is counted and dropped without an answer.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from agent.holding import Holding
 from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused, Done, Machine
 from agent.plain_text import plain
+from agent.reaching import reach
 from agent.sources.tool import Tool
 from checks.finding import Verdict
 from checks.gpu import count
@@ -124,7 +125,7 @@ class Orders:
         self._bundles = bundles or NoBundles()
         self._boot_id = machine.boot_id()
         self._ledger = self._load()
-        self._one_at_a_time, self._hold_in_turn = asyncio.Lock(), asyncio.Lock()
+        self._one_at_a_time, self._hold_in_turn, self._reach_in_turn = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._waiting: dict[str, asyncio.Task[None]] = {}
         self._quiet_until = 0.0
         self._nvidia_smi = Tool(shutil.which("nvidia-smi") or "")
@@ -212,7 +213,7 @@ class Orders:
             log.warning("order.rejected", because=because[:500], rejected=self.rejected)
 
     async def _obey(self, order: Order) -> None:
-        async with self._hold_in_turn if order.action in HOLDS else self._one_at_a_time:
+        async with self._turn(order.action):
             now = self._clock.wall()
             try:
                 check_acceptable(
@@ -230,6 +231,11 @@ class Orders:
             self._save(ledgers.begin(self._ledger, order, boot_id=self._boot_id, now=now))
             log.info("order.begun", order_id=order.order_id, action=order.action, device=order.device)
             await self._carry_out(order, now)
+
+    def _turn(self, action: OrderAction) -> asyncio.Lock:
+        if action is OrderAction.REACH:
+            return self._reach_in_turn
+        return self._hold_in_turn if action in HOLDS else self._one_at_a_time
 
     async def _carry_out(self, order: Order, started_at: float) -> None:
         try:
@@ -255,6 +261,8 @@ class Orders:
                 return await self._run_checks(order, started_at)
             case OrderAction.COLLECT:
                 return await self._collect(order)
+            case OrderAction.REACH:
+                return await reach(order)
             case OrderAction.RESTART_SERVICE:
                 return await self._machine.restart_service(order.parameters.get("service") or order.device)
             case OrderAction.RESET_GPU:
@@ -263,19 +271,18 @@ class Orders:
                 return await self._reload_driver()
             case OrderAction.REBOOT:
                 return await self._reboot(order, started_at)
-            case OrderAction.HOLD:
-                return await self._may_hold().hold(order)
-            case OrderAction.RELEASE:
-                return await self._may_hold().release(order)
+            case OrderAction.HOLD | OrderAction.RELEASE:
+                return await self._hold_or_release(order)
             case OrderAction.INJECT_FAULT:
                 fault = order.parameters.get("fault", "")
                 return await self._machine.inject_fault(fault, device=order.device, parameters=order.parameters)
         assert_never(order.action)
 
-    def _may_hold(self) -> Holding:
+    async def _hold_or_release(self, order: Order) -> Done:
         if self._holding is None:
             raise ActionRefused("this node does not hold itself")
-        return self._holding
+        obey = self._holding.hold if order.action is OrderAction.HOLD else self._holding.release
+        return await obey(order)
 
     async def _run_checks(self, order: Order, started_at: float) -> Done:
         """Return the verdict of each check on fresh readings as evidence, under the check's id."""

@@ -25,6 +25,7 @@ from checks.readings.site import ID
 from checks.registry import CHECKS
 from wire.orders import OrderAction
 from wire.places import why_no_kind, why_no_place
+from wire.reaching import why_no_address
 from wire.topics import NAME
 
 EX_CONFIG: Final = 78
@@ -50,6 +51,10 @@ def _why_no_places(places: dict[str, str | list[str]]) -> str:
     kinds = [why_no_kind(kind) for kind in places]
     names = [name for each in places.values() for name in ([each] if isinstance(each, str) else each)]
     return "; ".join(filter(None, (*kinds, *map(why_no_place, names))))
+
+
+def _why_no_own_address(text: str) -> str:
+    return why_no_address(text) if text else ""
 
 
 def _why_no_tools(names: frozenset[str]) -> str:
@@ -274,6 +279,8 @@ class Settings(Watch, frozen=True, kw_only=True):
         trusted_keys: key id → public key of a controller. Without any, every order is refused.
         places: kind → name or names of where the node stands (`rack`, `pool`), where whoever set it up knows; it
             wins over what the node finds out.
+        address: host name or IP address by which other nodes reach this host, to tell whether it lives when the agent
+            is silent. Left out, the agent finds it, but for one in a container: there nobody is asked.
     """
 
     RULES: ClassVar[Rules] = {
@@ -281,16 +288,18 @@ class Settings(Watch, frozen=True, kw_only=True):
         "node": _why_no_name,
         "cell": _why_no_name,
         "places": _why_no_places,
+        "address": _why_no_own_address,
     }
 
     cell: str = "main"
     broker: Broker
     status_interval_s: Seconds = 60
-    orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT})
+    orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT, OrderAction.REACH})
     trusted_keys: dict[str, TrustedKey] = msgspec.field(default_factory=dict)
     recording: Recording = Recording()
     evidence: Bundles = Bundles()
     places: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
+    address: str = ""
 
 
 def load_settings(path: Path) -> Settings:

@@ -12,12 +12,13 @@ import tomli_w
 SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", "scheduler", "playbooks"})
 """Keys of the controller's configuration that `fleetmend up` has options for, or decides itself."""
 
-HOST_ORDERS = ("run_checks", "collect")
+HOST_ORDERS = ("run_checks", "collect", "reach")
 """This very host is watched but never reset or rebooted by `fleetmend up`."""
 
 SIMULATED_ORDERS = (
     "run_checks",
     "collect",
+    "reach",
     "restart_service",
     "reset_gpu",
     "reload_driver",

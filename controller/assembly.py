@@ -23,6 +23,7 @@ from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.notice_file import JsonLinesNotifier
 from controller.notice_webhook import WebhookNotifier
+from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
 from controller.power.watch import PowerWatch
@@ -85,11 +86,12 @@ def assemble(settings: ControllerSettings) -> Controller:
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
-    intake.on_order_ended, intake.on_online = front.order_ended, desk.node_came_back
+    peer_watch = PeerWatch(cell, desk, time.time)
+    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
     intake.on_level = comparison.heard
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(comparison.heard, scheduler.heard)
-        intake.on_order_ended = _each(front.order_ended, scheduler.order_ended)
+        intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
     power_watch = _listening(cell, effects, topology, settings)
     return Controller(
         settings,
@@ -105,6 +107,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         topology,
         comparison,
         power_watch,
+        peer_watch,
         counter,
     )
 

@@ -197,6 +197,20 @@ class BmcObserved(msgspec.Struct, frozen=True, tag="bmc.observed"):
     observed_at: float
 
 
+class PeersObserved(msgspec.Struct, frozen=True, tag="peers.observed"):
+    """Which of the nodes that were asked reach the host of a node whose agent is silent, whenever that changes.
+
+    `unreached_by` has those alone whose word counts: each of them reaches another one of them, so that its own network
+    is not what is cut. Both empty: nobody can tell any more.
+    """
+
+    node: str
+    reached_by: list[str]
+    unreached_by: list[str]
+    because: str
+    observed_at: float
+
+
 class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
     """A person did something.
 
@@ -458,6 +472,7 @@ Event = (
     | EvidenceRemoved
     | ScheduleObserved
     | BmcObserved
+    | PeersObserved
     | OperatorActed
     | DrillStarted
     | IncidentOpened

@@ -24,6 +24,7 @@ from controller.evidence.choosing import Counter
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
+from controller.peer_watch import PeerWatch
 from controller.policy.belief import Belief
 from controller.power.watch import PowerWatch
 from controller.schedulers import choosing
@@ -85,6 +86,7 @@ class Controller:
     topology: TopologyWatch
     comparison: Comparison
     power_watch: PowerWatch
+    peer_watch: PeerWatch
     counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -174,6 +176,7 @@ class Controller:
             group.create_task(self.intake.watch_silence(), name="silence")
             group.create_task(self.comparison.run(), name="comparison")
             group.create_task(self.power_watch.run(), name="power-watch")
+            group.create_task(self.peer_watch.run(), name="peer-watch")
             group.create_task(self.desk.keep_sending(), name="orders")
             group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()

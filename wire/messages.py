@@ -101,6 +101,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
         devices: device → kind and serial, for people and for history.
         places: kind (`leaf`, `nvlink_domain`, ...) → names, as far as the node can tell where it stands.
         guids: node GUIDs of its RDMA adapters, 16 hexadecimal digits each, for who knows the fabric.
+        address: host name or IP address by which its neighbours reach it, empty when there is none.
     """
 
     simulated: bool = False
@@ -114,6 +115,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
     orders_allowed: list[str] = []
     places: dict[str, list[str]] = {}
     guids: list[str] = []
+    address: str = ""
 
 
 class NodeHold(msgspec.Struct, frozen=True):

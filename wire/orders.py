@@ -17,6 +17,7 @@ class OrderAction(StrEnum):
 
     RUN_CHECKS = "run_checks"
     COLLECT = "collect"
+    REACH = "reach"
     RESTART_SERVICE = "restart_service"
     RESET_GPU = "reset_gpu"
     RELOAD_DRIVER = "reload_driver"
@@ -33,7 +34,8 @@ class Order:
     Attributes:
         order_id: unique for ever; the controller uses (incident, step, attempt), which makes an order at most once.
         device: what it is about, empty for the node as a whole.
-        parameters: action-specific: `service`, `fault`, `checks` (comma-separated), `neighbours`, `force`, `reason`.
+        parameters: action-specific: `service`, `fault`, `checks` and `addresses` (comma-separated), `neighbours`,
+            `force`, `reason`.
         issued_at, expires_at: Unix time; outside of them the order is refused.
         fencing_token: the leadership term of the controller that gave it; a lower one than seen before is refused.
     """

@@ -175,6 +175,15 @@ def _(event: events.BmcObserved) -> str:
 
 
 @headline.register
+def _(event: events.PeersObserved) -> str:
+    if event.reached_by:
+        return f"{', '.join(event.reached_by)} reached the host of {event.node}"
+    if event.unreached_by:
+        return f"{', '.join(event.unreached_by)} reached each other, and not the host of {event.node}"
+    return f"No other node can tell whether the host of {event.node} answers"
+
+
+@headline.register
 def _(event: events.OperatorActed) -> str:
     return f"{event.by} asked: {event.verb} {event.subject or 'fleet'}"
 

@@ -21,6 +21,7 @@ FOLDS: Mapping[type, Fold] = {
     events.CheckLevelsChanged: nodes.levels_changed,
     events.ScheduleObserved: nodes.schedule_observed,
     events.BmcObserved: nodes.bmc_observed,
+    events.PeersObserved: nodes.peers_observed,
     events.DrillStarted: nodes.drill_started,
     events.FindingRaised: findings.raised,
     events.FindingCleared: findings.cleared,

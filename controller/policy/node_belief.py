@@ -33,6 +33,8 @@ class NodeBelief:
         responding: whether the scheduler's own daemon on it answers, `None` when nobody can say.
         power: what its BMC says in the silence that goes on: on, off or unknown; empty while nobody asked.
         power_because: that in a sentence.
+        reached_by: nodes that reach its host in the silence that goes on.
+        unreached_by: nodes that do not, and that reach each other.
         claims: source → what it says of where the node stands.
         places: kind → names, merged from `claims`; `controller.policy.places.places_of` adds what is derived.
         scopes: the fleet, the node itself, and every place that it stands in.
@@ -61,6 +63,8 @@ class NodeBelief:
     responding: bool | None = None
     power: str = ""
     power_because: str = ""
+    reached_by: tuple[str, ...] = ()
+    unreached_by: tuple[str, ...] = ()
     claims: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = ()

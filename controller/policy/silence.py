@@ -1,9 +1,8 @@
 """Silence is not death (I1): a lost agent, a lost node, and a whole fleet that fell silent are told apart.
 
 One silent agent becomes a finding that a playbook may answer, never a reason to act on the node. A node is lost when
-somebody else who watches it agrees: its BMC, which says that it has no power, or the scheduler, whose daemon on it does
-not answer. Who cannot be asked says nothing, and two who contradict each other confirm nothing. Many silent at once
-mean that the broker or a network is gone: the cell freezes, and one page is sent.
+somebody else who watches it agrees (controller/policy/witnesses.py): the scheduler, its BMC, or nodes beside it. Many
+silent at once mean that the broker or a network is gone: the cell freezes, and one page is sent.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from controller.policy.node_belief import NodeBelief
 from controller.policy.playbook import Playbook, Step, Verb
 from controller.policy.presence import AGENT_LOST, NODE_LOST
 from controller.policy.rules import Rules
+from controller.policy.witnesses import BY, lost_by, what_else, why_alive, why_lost
 
 FLEET_SILENCE = Playbook(
     name="fleet_silence",
@@ -78,56 +78,24 @@ def _thaw(incident_id: str, belief: Belief) -> events.Event:
 def _lost_agents(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     for name, since in list(belief.unreported.items()):
         node = belief.nodes[name]
-        if now - since >= rules.agent_lost_after_s and not _rebooting(belief, name):
-            finding = _node_lost(node) if _lost_by(node) else _agent_lost(node, now - since)
+        if now - since >= rules.agent_lost_after_s and not is_rebooting(belief, name):
+            finding = _node_lost(node) if lost_by(node) else _agent_lost(node, now - since)
             yield events.FindingRaised(name, node.boot_id, finding, now, origin="controller")
 
 
 def _agent_lost(node: NodeBelief, silent_s: float) -> Finding:
     begin = f"The agent on {node.name} is {node.presence} for {silent_s:.0f} s"
-    because = f"{begin}; {_what_else(node)}, but nothing is known of it."
+    because = f"{begin}; {what_else(node)}, but nothing is known of it."
     return _ours(AGENT_LOST, Action.RESTART_SERVICE, because)
 
 
-def _what_else(node: NodeBelief) -> str:
-    if node.responding and node.power == "off":
-        return "the scheduler's daemon on it answers, and its BMC says that it has no power: one of the two is wrong"
-    if node.responding:
-        return "the scheduler's daemon on it answers, so the node lives"
-    if node.power == "on":
-        return "its BMC says that it has power, and the node itself may well be healthy"
-    return "the node itself may well be healthy"
-
-
-def _lost_by(node: NodeBelief) -> str:
-    """Return who else says that a silent node is lost, empty when nobody does."""
-    if node.responding is False:
-        return SCHEDULER
-    return BMC if node.power == "off" and node.responding is None else ""
-
-
-SCHEDULER, BMC = "scheduler", "bmc"
-BY = "confirmed_by"
-
-
 def _node_lost(node: NodeBelief) -> Finding:
-    silent, by = f"{node.name} is lost: its agent is {node.presence}", _lost_by(node)
-    if by == BMC:
-        because = f"{silent}, and its BMC says that it has no power."
-    else:
-        power = {"on": "; its BMC says that it has power", "off": "; its BMC says that it has no power"}
-        daemon = "and the scheduler's own daemon on it does not answer either"
-        because = f"{silent}, {daemon}{power.get(node.power, '')}."
-    return replace(_ours(NODE_LOST, Action.POWER_CYCLE, because), evidence={BY: by})
+    because = f"{node.name} is lost: its agent is {node.presence}, and {why_lost(node)}."
+    return replace(_ours(NODE_LOST, Action.POWER_CYCLE, because), evidence={BY: lost_by(node)})
 
 
 def _alive(node: NodeBelief) -> str:
-    """Return who says that a node lives after all, empty when nobody does: who cannot be asked takes nothing back."""
-    if node.responding is True:
-        return "The scheduler's daemon on it answers again."
-    if node.power == "on" and node.findings[NODE_LOST].finding.evidence.get(BY) == BMC and not _lost_by(node):
-        return "Its BMC says that it has power again."
-    return ""
+    return why_alive(node, confirmed_by=node.findings[NODE_LOST].finding.evidence.get(BY, ""))
 
 
 def _ours(key: FindingKey, action: Action, because: str) -> Finding:
@@ -138,9 +106,9 @@ def _lost_nodes(belief: Belief, now: float) -> Iterator[events.Event]:
     """Yield when somebody agrees, later, that a silent node is lost, and when somebody says that it lives after all."""
     for name in list(belief.agents_lost):
         node = belief.nodes[name]
-        if name not in belief.silent or _rebooting(belief, name):
+        if name not in belief.silent or is_rebooting(belief, name):
             continue
-        if _lost_by(node) and NODE_LOST not in node.findings:
+        if lost_by(node) and NODE_LOST not in node.findings:
             yield events.FindingRaised(name, node.boot_id, _node_lost(node), now, origin="controller")
         alive = _alive(node) if NODE_LOST in node.findings else ""
         if alive:
@@ -150,7 +118,7 @@ def _lost_nodes(belief: Belief, now: float) -> Iterator[events.Event]:
             yield events.FindingCleared(name, NODE_LOST, alive, now, origin="controller")
 
 
-def _rebooting(belief: Belief, name: str) -> bool:
+def is_rebooting(belief: Belief, name: str) -> bool:
     """A node that was told to reboot is expected to be silent; the step's own time limit watches it."""
     return any(i.intent is not None and i.intent.verb in SILENT_VERBS for i in belief.open_on(name))
 

@@ -528,3 +528,14 @@ async def test_a_tool_that_hangs_is_killed_and_a_missing_one_is_not_mentioned(
     assert await report(Tool("")) == ""
     assert await report(Tool(shutil.which("echo") or ""), "hello") == "hello\n"
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_a_host_is_looked_for_while_a_repair_goes_on() -> None:
+    node = Node()
+    node.machine.gate.clear()
+    await node.give(order(OrderAction.RESET_GPU, order_id="repair"))
+    reach = order(OrderAction.REACH, order_id="look", parameters={"addresses": "127.1"})
+    await node.give(reach)
+    assert node.ended == [("look", "refused")]
+    assert "neither a host name nor an IP address" in node.answers[-1].because
+    await node.orders.close()

@@ -34,11 +34,17 @@ def problems(directory: Path, text: str) -> list[str]:
     return [line.removeprefix(f"{directory}/agent.toml: ") for line in str(caught.value).splitlines()]
 
 
+@pytest.mark.parametrize("address", ["127.1", "n1 n2", "$(id)", "n1:22"])
+def test_an_address_that_is_not_one_host_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(SettingsError, match="neither a host name nor an IP address"):
+        load(tmp_path, f'address = "{address}"\n{LEAST}')
+
+
 def test_a_broker_is_all_that_must_be_said(tmp_path: Path) -> None:
     settings = load(tmp_path, LEAST)
     assert socket.gethostname() == settings.node
     assert settings.cell == "main"
-    assert {OrderAction.RUN_CHECKS, OrderAction.COLLECT} == settings.orders_allowed
+    assert {OrderAction.RUN_CHECKS, OrderAction.COLLECT, OrderAction.REACH} == settings.orders_allowed
     assert not settings.kernel_log.accept_userspace_records
     assert settings.simulation_directory is None
     assert settings.broker.password() == ""

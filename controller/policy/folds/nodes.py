@@ -58,6 +58,7 @@ def presence_changed(belief: Belief, event: events.PresenceChanged, at: float) -
     else:
         belief.silent.pop(event.node, None)
         node.power = node.power_because = ""
+        node.reached_by = node.unreached_by = ()
     count_silence(belief, event.node)
 
 
@@ -66,6 +67,13 @@ def bmc_observed(belief: Belief, event: events.BmcObserved, _at: float) -> None:
     if event.node in belief.silent:
         node = belief.node(event.node)
         node.power, node.power_because = event.power, event.because
+
+
+def peers_observed(belief: Belief, event: events.PeersObserved, _at: float) -> None:
+    """Take in who reaches a silent node. One that is heard again meanwhile speaks for itself."""
+    if event.node in belief.silent:
+        node = belief.node(event.node)
+        node.reached_by, node.unreached_by = tuple(event.reached_by), tuple(event.unreached_by)
 
 
 def levels_changed(belief: Belief, event: events.CheckLevelsChanged, _at: float) -> None:
