@@ -49,6 +49,7 @@ class PeerWatch:
     desk: OrderDesk
     clock: Callable[[], float]
     interval_s: float = 1.0
+    answer_within_s: float = ANSWER_WITHIN_S
     _asked: dict[str, _Asked] = field(default_factory=dict)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
 
@@ -95,11 +96,11 @@ class PeerWatch:
         order_id = f"{OrderAction.REACH}/{node}/{round(now * 1_000)}/{peer}"
         parameters = {ADDRESSES: ",".join(addresses)}
         order = Order(
-            order_id, peer, OrderAction.REACH, now, now + ANSWER_WITHIN_S, self.desk.term, parameters=parameters
+            order_id, peer, OrderAction.REACH, now, now + self.answer_within_s, self.desk.term, parameters=parameters
         )
         awaited = self._awaited[order_id] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
+            async with asyncio.timeout(self.answer_within_s):
                 await self.desk.send(order)
                 ended = await awaited
         except TimeoutError:

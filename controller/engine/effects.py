@@ -25,7 +25,7 @@ from controller.evidence.desk import Asked, Evidence, NoEvidence
 from controller.notices import notice_for
 from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
 from controller.policy.presence import NODE_LOST
-from controller.policy.verb_effects import delay_s, retry_of
+from controller.policy.verb_effects import JITTER, delay_s, retry_of
 from controller.power.none import NoPower
 from controller.rma import bundle_of
 from wire.evidence import SINCE
@@ -169,7 +169,9 @@ class Effects:
         progress = self._progress(intent)
         if progress is None or progress.state != "delayed":
             return True
-        await asyncio.sleep(max(0.0, progress.retry_at - self.clock()))
+        # Were the clock set back meanwhile, the moment that was recorded would be far off.
+        longest_s = self._retry(intent).at_most_s * (1.0 + JITTER)
+        await asyncio.sleep(min(max(0.0, progress.retry_at - self.clock()), longest_s))
         return self._current(intent)
 
     async def _put_off(self, intent: StepIntended, error: Retryable) -> bool:

@@ -175,8 +175,8 @@ async def test_few_are_asked_about_at_once_and_then_the_others(bench: Bench) -> 
     assert bench.nodes.asked_about() == Counter(dict.fromkeys(silent, 3))
 
 
-async def test_no_node_answers_for_another_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.peer_watch.ANSWER_WITHIN_S", 0.05)
+async def test_no_node_answers_for_another_one(bench: Bench) -> None:
+    bench.watch.answer_within_s = 0.05
     bench.nodes.liar = "n9"
     await bench.lose("n1")
     await bench.ask()
