@@ -150,15 +150,20 @@ class KubernetesScheduler:
         Raises:
             Refused: somebody else holds it, or a later controller of ours does.
         """
+        written = False
         with _told(f"the uncordon of {node}"):
             for _ in range(TRIES):
                 state = await self._look(node)
                 if not state.unschedulable and not state.left_over:
-                    return f"{node} is schedulable in Kubernetes: nobody holds it."
+                    return self._given_back(state, hold, written=written)
+                if written and not state.left_over:
+                    break
+                # Kubernetes' own controller writes taints as it last saw them, and may just have put ours back.
                 if not state.left_over:
                     _refuse_unless_ours(state, hold)
-                if await self._write(state, kubernetes_hold.uncordon_patch(state, taint=self.section.taint)):
-                    return await self._uncordoned(node, hold)
+                written |= await self._write(state, kubernetes_hold.uncordon_patch(state, taint=self.section.taint))
+        if written:
+            raise Retryable(f"Kubernetes accepted the uncordon of {node}, which is not so all the same", after_s=1.0)
         raise Retryable(f"Kubernetes: {node} was changed by others {TRIES} times while it was uncordoned", after_s=1.0)
 
     async def drain(self, node: str, hold: Hold, *, jobs: str) -> tuple[str, ...]:
@@ -254,13 +259,11 @@ class KubernetesScheduler:
         self._note(state, "FleetmendCordoned", f"{hold.incident_id}: {hold.reason}", healthy=False)
         return f"{node} is cordoned in Kubernetes for {hold.incident_id}."
 
-    async def _uncordoned(self, node: str, hold: Hold) -> str:
-        state = await self._look(node)
-        if state.held_by == hold.incident_id or state.left_over:
-            raise Retryable(f"Kubernetes accepted the uncordon of {node}, which is not so all the same", after_s=1.0)
-        message = f"{hold.incident_id} is over."
-        self._note(state, "FleetmendUncordoned", message, healthy=True)
-        return f"{node} is given back to Kubernetes."
+    def _given_back(self, state: NodeState, hold: Hold, *, written: bool) -> str:
+        if not written:
+            return f"{state.name} is schedulable in Kubernetes: nobody holds it."
+        self._note(state, "FleetmendUncordoned", f"{hold.incident_id} is over.", healthy=True)
+        return f"{state.name} is given back to Kubernetes."
 
     async def _tidy(self, state: NodeState) -> None:
         """Take what is left of our hold off a node that somebody uncordoned by hand: `kubectl uncordon` leaves our
