@@ -271,14 +271,16 @@ class Orders:
                 return await self._reload_driver()
             case OrderAction.REBOOT:
                 return await self._reboot(order, started_at)
-            case OrderAction.HOLD | OrderAction.RELEASE:
-                return await self._hold_or_release(order)
+            case OrderAction.HOLD | OrderAction.RELEASE | OrderAction.BENCH:
+                return await self._by_whoever_does_it(order)
             case OrderAction.INJECT_FAULT:
                 fault = order.parameters.get("fault", "")
                 return await self._machine.inject_fault(fault, device=order.device, parameters=order.parameters)
         assert_never(order.action)
 
-    async def _hold_or_release(self, order: Order) -> Done:
+    async def _by_whoever_does_it(self, order: Order) -> Done:
+        if order.action is OrderAction.BENCH:
+            raise ActionRefused("this node runs no benchmarks")
         if self._holding is None:
             raise ActionRefused("this node does not hold itself")
         obey = self._holding.hold if order.action is OrderAction.HOLD else self._holding.release

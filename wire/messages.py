@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from checks.bench_result import BenchResult
 from checks.finding import Finding, FindingKey
 from wire.topics import Address
 
@@ -83,7 +84,24 @@ class EvidenceEnded(msgspec.Struct, frozen=True, tag="evidence.ended"):
     sha256: str = ""
 
 
-EventBody = FindingRaised | FindingCleared | AgentStarted | OrderEnded | EvidenceEnded
+class BenchRendezvous(msgspec.Struct, frozen=True, tag="bench.rendezvous"):
+    """Rank 0 of a group waits for the others. `unique_id`: NCCL's, in hexadecimal."""
+
+    lease: str
+    unique_id: str
+    observed_at: float
+
+
+class BenchEnded(msgspec.Struct, frozen=True, tag="bench.ended"):
+    """What one run of a benchmark came back with, before its order ends."""
+
+    lease: str
+    result: BenchResult
+    started_at: float
+    observed_at: float
+
+
+EventBody = FindingRaised | FindingCleared | AgentStarted | OrderEnded | EvidenceEnded | BenchRendezvous | BenchEnded
 
 
 class CheckLevel(msgspec.Struct, frozen=True):
@@ -160,6 +178,16 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """Absent from a node that takes no orders to hold itself."""
 
 
+class BenchProgress(msgspec.Struct, frozen=True, tag="bench.progress"):
+    """How far a benchmark is, for whoever watches; nobody keeps it. `share`: of the whole, from 0 to 1."""
+
+    lease: str
+    benchmark: str
+    share: float
+    text: str
+    observed_at: float
+
+
 class Presence(msgspec.Struct, frozen=True, tag="presence"):
     """`online`, `stopped` (asked to), or `lost` (the broker says so, by Last Will)."""
 
@@ -186,7 +214,7 @@ class SignedOrder(msgspec.Struct, frozen=True, tag="order"):
     """Ed25519 over the UTF-8 bytes of `payload`, base64."""
 
 
-Body = EventBody | Status | Presence | Stored | SignedOrder
+Body = EventBody | Status | Presence | BenchProgress | Stored | SignedOrder
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ class OrderAction(StrEnum):
     RESET_GPU = "reset_gpu"
     RELOAD_DRIVER = "reload_driver"
     REBOOT = "reboot"
+    BENCH = "bench"
     HOLD = "hold"
     RELEASE = "release"
     INJECT_FAULT = "inject_fault"
@@ -35,7 +36,7 @@ class Order:
         order_id: unique for ever; the controller uses (incident, step, attempt), which makes an order at most once.
         device: what it is about, empty for the node as a whole.
         parameters: action-specific: `service`, `fault`, `checks` and `addresses` (comma-separated), `neighbours`,
-            `force`, `reason`.
+            `force`, `reason`, `wish` (wire/bench.py).
         issued_at, expires_at: Unix time; outside of them the order is refused.
         fencing_token: the leadership term of the controller that gave it; a lower one than seen before is refused.
     """

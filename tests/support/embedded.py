@@ -111,7 +111,14 @@ class EmbeddedCell:
             found = [each for each in self.incidents(node) if not fault_class or each["fault_class"] == fault_class]
             return found[-1] if found and found[-1]["outcome"] else None
 
-        return until(f"an incident on {node} has ended", ended, limit_s=limit_s)
+        try:
+            return until(f"an incident on {node} has ended", ended, limit_s=limit_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.story(node)}") from None
+
+    def story(self, node: str) -> str:
+        """Return the timelines of a node's incidents, for the message of a test that fails."""
+        return "\n".join(self.cli("incident", each["id"]).stdout for each in self.incidents(node))
 
     def node(self, name: str) -> dict[str, Any]:
         """Return one node of the node list."""
