@@ -96,15 +96,9 @@ class BenchProcess:
         return self._process.wait(timeout=10)
 
 
-def members(group: int) -> list[str]:
-    """Return the names of the processes in a group that still run."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = status.read_text().partition(") ")
-        except OSError:
-            continue
-        state, _, of_group = rest.split()[:3]
-        if int(of_group) == group and state not in "ZX":
-            found.append(name.partition("(")[2])
-    return found
+def has_life(pid: int) -> bool:
+    """Return whether a process runs; one that ended and that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in ("Z", "X")
+    except OSError:
+        return False
