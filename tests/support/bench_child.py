@@ -45,9 +45,14 @@ class Said:
 class BenchProcess:
     """The process, which the `with` statement ends with its whole group."""
 
-    def __init__(self, wish: BenchWish, *, environment: Mapping[str, str] | None = None) -> None:
-        """Start it and send the wish."""
-        command = [sys.executable, "-m", f"agent.bench.children.{wish.benchmark}"]
+    def __init__(self, wish: BenchWish, *, code: str = "", environment: Mapping[str, str] | None = None) -> None:
+        """Start it and send the wish.
+
+        Args:
+            code: Python that is the process, in place of the benchmark's own module.
+        """
+        module = ["-c", code] if code else ["-m", f"agent.bench.children.{wish.benchmark}"]
+        command = [sys.executable, *module]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
