@@ -10,97 +10,51 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
+from ctypes import byref, c_char_p, c_float, c_int, c_size_t, c_ulonglong, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from agent.bench.child import Broken, NotHere
+from agent.bench.cuda_calls import (
+    CAPABILITY_MAJOR,
+    CAPABILITY_MINOR,
+    HARDWARE,
+    LIBRARY,
+    MULTICAST,
+    NON_BLOCKING_STREAM,
+    NOT_READY,
+    OUT_OF_MEMORY,
+    PEER_ACCESS_ALREADY_ENABLED,
+    PERFORMANCE_RANK,
+    PORTABLE,
+    SENTENCES,
+    SIGNATURES,
+    SUCCESS,
+)
 
-LIBRARY: Final = "libcuda.so.1"
 KERNEL_SIDE: Final = Path("/proc/driver/nvidia")
 """There when the driver's kernel module is loaded. Source: NVIDIA driver README, chapter on /proc."""
 
-SUCCESS: Final = 0
-OUT_OF_MEMORY: Final = 2
-NOT_READY: Final = 600
-PEER_ACCESS_ALREADY_ENABLED: Final = 704
-"""Source: cuda.h of CUDA 13.0, enum CUresult."""
-
-_SENTENCES: Final = {
-    34: "the library is the toolkit's stub and not the driver's",
-    46: "the GPU is in use by another process, or in a mode that lets nobody in",
-    100: "the driver finds no GPU",
-    802: "the driver is not ready: the NVSwitches are not set up, which is the fabric manager's work",
-    803: "the library and the kernel's module are of different driver versions",
-    804: "the library is a newer one for compatibility, which these GPUs do not support",
-}
-"""Source: cuda.h of CUDA 13.0, remarks on CUresult."""
-
-HARDWARE: Final = {214: "uncorrectable_memory", 220: "uncorrectable_link", 226: "contained_error"}
-"""Results that speak of the GPU and not of the test. Source: cuda.h of CUDA 13.0: ECC_UNCORRECTABLE,
-NVLINK_UNCORRECTABLE, CONTAINED."""
-
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _MULTICAST = 75, 76, 132
-_ACCESS_SUPPORTED, _PERFORMANCE_RANK = 2, 1
-"""Source: cuda.h of CUDA 13.0, enums CUdevice_attribute and CUdevice_P2PAttribute."""
-
-_NON_BLOCKING_STREAM: Final = 1
-_PORTABLE: Final = 1
 _NAME_BYTES: Final = 128
 _PCI_BYTES: Final = 32
 
-_OUT_INT, _OUT_POINTER, _OUT_ADDRESS = POINTER(c_int), POINTER(c_void_p), POINTER(c_ulonglong)
-_SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
-    "cuInit": (c_uint,),
-    "cuDriverGetVersion": (_OUT_INT,),
-    "cuGetErrorName": (c_int, POINTER(c_char_p)),
-    "cuGetErrorString": (c_int, POINTER(c_char_p)),
-    "cuDeviceGetCount": (_OUT_INT,),
-    "cuDeviceGet": (_OUT_INT, c_int),
-    "cuDeviceGetName": (c_char_p, c_int, c_int),
-    "cuDeviceGetUuid": (c_char_p, c_int),
-    "cuDeviceGetUuid_v2": (c_char_p, c_int),
-    "cuDeviceGetPCIBusId": (c_char_p, c_int, c_int),
-    "cuDeviceTotalMem_v2": (POINTER(c_size_t), c_int),
-    "cuDeviceGetAttribute": (_OUT_INT, c_int, c_int),
-    "cuDeviceCanAccessPeer": (_OUT_INT, c_int, c_int),
-    "cuDeviceGetP2PAttribute": (_OUT_INT, c_int, c_int, c_int),
-    "cuDevicePrimaryCtxRetain": (_OUT_POINTER, c_int),
-    "cuDevicePrimaryCtxRelease_v2": (c_int,),
-    "cuCtxSetCurrent": (c_void_p,),
-    "cuCtxEnablePeerAccess": (c_void_p, c_uint),
-    "cuMemGetInfo_v2": (POINTER(c_size_t), POINTER(c_size_t)),
-    "cuMemAlloc_v2": (_OUT_ADDRESS, c_size_t),
-    "cuMemFree_v2": (c_ulonglong,),
-    "cuMemHostAlloc": (_OUT_POINTER, c_size_t, c_uint),
-    "cuMemFreeHost": (c_void_p,),
-    "cuMemsetD32Async": (c_ulonglong, c_uint, c_size_t, c_void_p),
-    "cuMemcpyHtoDAsync_v2": (c_ulonglong, c_void_p, c_size_t, c_void_p),
-    "cuMemcpyDtoHAsync_v2": (c_void_p, c_ulonglong, c_size_t, c_void_p),
-    "cuMemcpyDtoDAsync_v2": (c_ulonglong, c_ulonglong, c_size_t, c_void_p),
-    "cuMemcpyPeerAsync": (c_ulonglong, c_void_p, c_ulonglong, c_void_p, c_size_t, c_void_p),
-    "cuStreamCreate": (_OUT_POINTER, c_uint),
-    "cuStreamQuery": (c_void_p,),
-    "cuStreamDestroy_v2": (c_void_p,),
-    "cuEventCreate": (_OUT_POINTER, c_uint),
-    "cuEventRecord": (c_void_p, c_void_p),
-    "cuEventQuery": (c_void_p,),
-    "cuEventElapsedTime": (POINTER(c_float), c_void_p, c_void_p),
-    "cuEventDestroy_v2": (c_void_p,),
-}
-"""Every call, under the name that it has in the library. Source: cuda.h of CUDA 13.0; all are there since CUDA 11.4."""
-
 
 class CudaFailed(Broken):
-    """A call did not succeed. `code`: the driver's; `hardware`: a fault's name when it speaks of the GPU, else empty."""
+    """A call did not succeed.
+
+    Attributes:
+        code: the driver's.
+        hardware: a fault's name where it speaks of the GPU, or empty.
+        device: the GPU's UUID, empty where it was a call for no GPU.
+    """
 
     def __init__(self, call: str, code: int, says: str) -> None:
         """Keep what failed."""
-        self.call, self.code = call, code
+        self.call, self.code, self.device = call, code, ""
         self.hardware = HARDWARE.get(code, "")
-        super().__init__(f"CUDA's {call} failed with {code}: {_SENTENCES.get(code, says)}")
+        super().__init__(f"CUDA's {call} failed with {code}: {SENTENCES.get(code, says)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +87,8 @@ class Cuda:
         Raises:
             Broken: the driver is so old that it lacks a call, or does not let itself be used.
         """
-        self._library = library
-        for name, arguments in _SIGNATURES.items():
+        self._library, self._gives_back = library, True
+        for name, arguments in SIGNATURES.items():
             try:
                 function = getattr(library, name)
             except AttributeError as error:
@@ -160,9 +114,14 @@ class Cuda:
         return code
 
     def free(self, name: str, *arguments: object) -> None:
-        """Make a call that gives something back. After an error that stays, it fails too, and that is of no interest."""
-        with suppress(CudaFailed):
-            self.call(name, *arguments)
+        """Make a call that gives something back. After an error that stays it fails too, which is of no interest."""
+        if self._gives_back:
+            with suppress(CudaFailed):
+                self.call(name, *arguments)
+
+    def keep_all(self) -> None:
+        """Give nothing back from now on: behind work that hangs such a call would hang too. The process's end will."""
+        self._gives_back = False
 
     def gpus(self) -> tuple[Gpu, ...]:
         """Return the GPUs, in CUDA's order.
@@ -178,7 +137,7 @@ class Cuda:
 
     def rank_between(self, one: Gpu, other: Gpu) -> int:
         """Return how fast the driver holds their link to be, 0 for the fastest that is there."""
-        return self._number("cuDeviceGetP2PAttribute", _PERFORMANCE_RANK, one.handle, other.handle)
+        return self._number("cuDeviceGetP2PAttribute", PERFORMANCE_RANK, one.handle, other.handle)
 
     @contextmanager
     def opened(self, gpu: Gpu) -> Iterator[Context]:
@@ -203,7 +162,7 @@ class Cuda:
             pci=self._text("cuDeviceGetPCIBusId", _PCI_BYTES, handle).lower(),
             model=self._text("cuDeviceGetName", _NAME_BYTES, handle),
             memory_bytes=total.value,
-            capability=(self._attribute(_CAPABILITY_MAJOR, handle), self._attribute(_CAPABILITY_MINOR, handle)),
+            capability=(self._attribute(CAPABILITY_MAJOR, handle), self._attribute(CAPABILITY_MINOR, handle)),
             multicast=self._has_multicast(handle),
         )
 
@@ -211,7 +170,7 @@ class Cuda:
         """Return whether it is offered; drivers before CUDA 12.1 do not know the question, nor have it."""
         value = c_int()
         invalid = 1
-        self.call("cuDeviceGetAttribute", byref(value), _MULTICAST, handle, also=(invalid,))
+        self.call("cuDeviceGetAttribute", byref(value), MULTICAST, handle, also=(invalid,))
         return value.value == 1
 
     def _attribute(self, attribute: int, handle: int) -> int:
@@ -256,8 +215,12 @@ class Context:
         Raises:
             CudaFailed: it did not succeed.
         """
-        self.make_current()
-        return self._cuda.call(name, *arguments, also=also)
+        try:
+            self.make_current()
+            return self._cuda.call(name, *arguments, also=also)
+        except CudaFailed as failed:
+            failed.device = self.gpu.uuid
+            raise
 
     def free_bytes(self) -> int:
         """Return how much memory nobody has taken."""
@@ -283,14 +246,14 @@ class Context:
         The kernel takes it from the memory next to the CPU on which the thread runs.
         """
         address = c_void_p()
-        self.call("cuMemHostAlloc", byref(address), size_bytes, _PORTABLE)
+        self.call("cuMemHostAlloc", byref(address), size_bytes, PORTABLE)
         self._free_later("cuMemFreeHost", c_void_p(address.value))
         return int(address.value or 0)
 
     def stream(self) -> Stream:
         """Return a new queue of work, which is destroyed with the context."""
         handle = c_void_p()
-        self.call("cuStreamCreate", byref(handle), _NON_BLOCKING_STREAM)
+        self.call("cuStreamCreate", byref(handle), NON_BLOCKING_STREAM)
         self._free_later("cuStreamDestroy_v2", handle)
         return Stream(self, handle)
 
@@ -361,6 +324,14 @@ class Stream:
         """Copy from this GPU to another one."""
         own = self.context.handle
         self.context.call("cuMemcpyPeerAsync", target, other.handle, source, own, size_bytes, self.handle)
+
+    def is_idle(self) -> bool:
+        """Return whether all of the work is done.
+
+        Raises:
+            CudaFailed: some of it failed.
+        """
+        return self.context.call("cuStreamQuery", self.handle, also=(NOT_READY,)) == SUCCESS
 
     def mark(self, event: c_void_p) -> None:
         """Put a mark behind the work that is queued."""
