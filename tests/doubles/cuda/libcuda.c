@@ -82,6 +82,8 @@ void double_log(const char *text, ...) {
 
 int double_failure(const char *call, int gpu) {
     char key[LINE];
+    const char *crash = double_text("crash", gpu);
+    if (crash && !strcmp(crash, call)) abort();
     snprintf(key, LINE, "fail %s", call);
     return (int)double_number(key, gpu, 0);
 }
@@ -372,11 +374,13 @@ int cuDeviceGetUuid(char *uuid, int device) {
     return SUCCESS;
 }
 
+#ifndef WITHOUT_UUID_V2 /* as before CUDA 11.4 */
 int cuDeviceGetUuid_v2(char *uuid, int device) {
     cuDeviceGetUuid(uuid, device);
     if (double_number("mig", device, 0)) uuid[0] = 1;
     return SUCCESS;
 }
+#endif
 
 int cuDeviceGetPCIBusId(char *text, int size, int device) {
     snprintf(text, (size_t)size, "0000:%02X:00.0", 0x1b + device);

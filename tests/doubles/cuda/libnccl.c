@@ -51,8 +51,6 @@ static int queues, splitting_count, depth;
         if (failure) return failure;                             \
     } while (0)
 
-static const char *site(void) { return getenv("CUDA_DOUBLE_SITE"); }
-
 static void touch(const char *folder, const char *name, const void *content, size_t bytes) {
     char path[2 * PATH], fresh[3 * PATH];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -267,20 +265,23 @@ int ncclCommInitAll(comm **made, int count, const int *gpus) {
     return SUCCESS;
 }
 
+#ifndef WITHOUT_RANK_CONFIG /* as before NCCL 2.14 */
 int ncclCommInitRankConfig(comm **made, int ranks, uniqueId id, int rank, config *wanted) {
     ENTER(double_current_gpu(), "ncclCommInitRankConfig %d of %d on %d size %zu version %u blocking %d", rank, ranks,
           double_current_gpu(), wanted->size, wanted->version, wanted->blocking);
     if (wanted->magic != 0xcafebeef || wanted->size < 20 || wanted->blocking != 0) return INVALID_ARGUMENT;
     if (wanted->size > 20 && wanted->cgaClusterSize != UNDEFINED) return INVALID_ARGUMENT;
     comm *one = *made = new_comm(rank, ranks, double_current_gpu());
-    snprintf(one->world, PATH, "%.300s/%.8s", site(), id.internal);
+    snprintf(one->world, PATH, "%.300s/%.8s", getenv("CUDA_DOUBLE_SITE"), id.internal);
     mkdir(one->world, 0755);
     char name[PATH];
     snprintf(name, sizeof name, "here-0-%d", rank);
     touch(one->world, name, "", 0);
     return IN_PROGRESS;
 }
+#endif
 
+#ifndef WITHOUT_SPLIT /* as before NCCL 2.18 */
 int ncclCommSplit(comm *parent, int color, int key, comm **made, void *wanted) {
     (void)wanted;
     ENTER(parent->gpu, "ncclCommSplit %d color %d", parent->rank, color);
@@ -291,6 +292,7 @@ int ncclCommSplit(comm *parent, int color, int key, comm **made, void *wanted) {
     touch(parent->world, name, &color, sizeof color);
     return IN_PROGRESS;
 }
+#endif
 
 int ncclCommGetAsyncError(comm *world, int *state) {
     int failure = double_failure("async", world->gpu);
