@@ -317,6 +317,21 @@ def test_a_host_without_nccl_is_an_error(host: CudaHost, tmp_path: Path) -> None
     assert result.because.startswith("NCCL cannot be loaded: libnccl.so.2")
 
 
+def test_where_nccl_cannot_be_loaded_nvidias_own_program_is_asked(host: CudaHost, tmp_path: Path) -> None:
+    """It is not asked for anything here, since the kernel of this host lists no GPU."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(host.doubles / "libcuda.so.1", bare)
+    (bare / "all_reduce_perf").write_text("#!/bin/sh\n")
+    (bare / "all_reduce_perf").chmod(0o755)
+    environment = {**CudaHost(host.root, bare).environment, "PATH": f"{bare}:{os.environ['PATH']}"}
+
+    with BenchProcess(wish_for(Benchmark.NCCL_ALL_REDUCE), environment=environment) as process:
+        result = process.result()
+
+    assert (result.outcome, result.because) == (Outcome.SKIP, "the driver lists no GPU")
+
+
 def test_a_host_without_a_driver_is_skipped(host: CudaHost, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
 
