@@ -98,11 +98,16 @@ class SweepNodeLeft(msgspec.Struct, frozen=True, tag="sweep.node_left"):
 
 
 class SweepRoundJudged(msgspec.Struct, frozen=True, tag="sweep.round_judged"):
-    """What the numbers of a round mean beside baselines, or beside the groups of the screen."""
+    """What the numbers of a round mean beside baselines, or beside the groups of the screen.
+
+    Attributes:
+        again: results of earlier groups that had nothing to be held against, and now have.
+    """
 
     sweep_id: str
     round: int
     results: list[Result]
+    again: list[Result] = []
 
 
 class SweepStopAsked(msgspec.Struct, frozen=True, tag="sweep.stop_asked"):

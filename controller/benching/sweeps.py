@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from checks.bench_outcome import Outcome
 from controller.bench_events import LeaseGranted
 from controller.benching.desk import BenchDesk
 from controller.cell import Cell
-from controller.events import Event, Logged
+from controller.events import Logged
+from controller.policy.sweeping.taking_over import interrupted
 from controller.sweep_events import SweepGroupEnded, SweepGroupMet
 from wire.bench import Rank
 from wire.messages import BenchRendezvous
@@ -76,21 +76,10 @@ class SweepDesk:
 
     def resume(self) -> int:
         """End the groups that an earlier controller left under way, to be asked again; return how many those are."""
-        ended: list[Event] = [
-            SweepGroupEnded(
-                sweep.sweep_id, group.number, Outcome.ERROR, "The controller stopped while it ran, and its id is lost."
-            )
-            for sweep in self.cell.belief.sweeps.open()
-            for group in sweep.state.waiting
-            if self._is_leased(sweep.runs.get(group.number, ""))
-        ]
+        ended = list(interrupted(self.cell.belief))
         if ended:
             self.cell.hand_in(ended, [], lambda _: None)
-        return len(ended)
-
-    def _is_leased(self, run_id: str) -> bool:
-        run = self.cell.belief.bench.runs.get(run_id)
-        return run is not None and bool(run.leases)
+        return sum(isinstance(event, SweepGroupEnded) for event in ended)
 
     def _order(self, lease_id: str, nodes: Sequence[str], *, ranks: Iterable[int], unique_id: str = "") -> None:
         lanes = self._rails(lease_id) > 0

@@ -76,6 +76,8 @@ def round_judged(belief: Belief, event: events.SweepRoundJudged, _at: float) -> 
     sweep = belief.sweeps.sweeps[event.sweep_id]
     for result in event.results:
         sweep.state = localiser.told(sweep.state, result)
+    for result in event.again:
+        sweep.state = localiser.told_again(sweep.state, result)
 
 
 def stop_asked(belief: Belief, event: events.SweepStopAsked, _at: float) -> None:

@@ -82,6 +82,12 @@ def told(state: State, result: Result) -> State:
     return replace(state, waiting=waiting, trials=(*state.trials, Trial(group, result)), left={**absent, **state.left})
 
 
+def told_again(state: State, result: Result) -> State:
+    """Return the state with another result of a group that has one already: more is known of what it means."""
+    trials = tuple(replace(t, result=result) if t.group.number == result.group else t for t in state.trials)
+    return replace(state, trials=trials)
+
+
 def without(state: State, departed: Departed) -> State:
     """Return the state without a node; groups that are waited for, and in which it is, have no result."""
     if departed.node not in state.fabric.nodes:

@@ -26,8 +26,8 @@ from controller.policy.localising.trials import Group, Purpose, Result
 from controller.policy.sweeping.book import Sweep
 from controller.sweep_events import SweepGroupEnded
 
-LEAST_VALUES = 2
-"""Values without which there is nothing to compare: its own is one of them. Source: our choice."""
+LEAST_GROUPS = 2
+"""Groups without which there is nothing to compare: its own is one of them. Source: our choice."""
 
 PEERS = frozenset({Purpose.SCREEN, Purpose.CONTROL})
 """Groups that were not chosen because something in them is suspected."""
@@ -39,7 +39,7 @@ Shape = tuple[int, bool]
 """How many nodes, and whether they hang on several leaves."""
 
 Peers = Mapping[Fingerprint, Mapping[str, list[float]]]
-"""Fingerprint → group → what its lanes reached."""
+"""Fingerprint → nodes of a group → what its lanes reached, as often as it was run: it is no peer of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +91,12 @@ class References:
     def _of_peers(self, fingerprint: Fingerprint) -> Reference | None:
         same = self.peers.get(fingerprint, {})
         if len(same) >= LEAST_PEERS or (fingerprint.nodes, fingerprint.crosses) in self.controlled:
-            return _better_half(same.values(), "groups of its size")
+            return _better_half(fingerprint, list(same.values()), "groups of its size")
         for crosses in (fingerprint.crosses, not fingerprint.crosses):
             alike = msgspec.structs.replace(fingerprint, nodes=0, crosses=crosses)
             others = (groups for each, groups in self.peers.items() if msgspec.structs.replace(each, nodes=0) == alike)
-            found = _better_half((values for groups in others for values in groups.values()), "groups of any size")
+            values = [values for groups in others for values in groups.values()]
+            found = _better_half(fingerprint, values, "groups of any size")
             if found is not None:
                 return found
         return None
@@ -113,18 +114,19 @@ class References:
         return here.value / below.value if here is not None and below is not None and below.value > 0.0 else None
 
 
-def judge_round(sweep: Sweep, baselines: Mapping[Fingerprint, Baseline]) -> list[Result]:
-    """Return what the groups that are waited for mean; all of them must have ended."""
+def judge_round(sweep: Sweep, baselines: Mapping[Fingerprint, Baseline]) -> tuple[list[Result], list[Result]]:
+    """Return what the groups that are waited for mean, all of which have ended, and earlier ones that are told now."""
     lanes = list(lanes_of(sweep))
     references = _references(lanes, baselines)
     own: dict[int, list[Lane]] = defaultdict(list)
     for lane in lanes:
         own[lane.group.number].append(lane)
-    return [
-        _result(sweep.measured[group.number], own[group.number], references)
-        for group in sweep.state.waiting
-        if group.number in sweep.measured
-    ]
+    blind = [trial.result.group for trial in sweep.state.trials if trial.result.because == _NO_PEERS]
+    results, again = (
+        [_result(sweep.measured[number], own[number], references) for number in numbers if number in sweep.measured]
+        for numbers in ([group.number for group in sweep.state.waiting], blind)
+    )
+    return results, [result for result in again if result.because != _NO_PEERS]
 
 
 def baselines_of(sweep: Sweep, baselines: Mapping[Fingerprint, Baseline], well: frozenset[str]) -> list[Baseline]:
@@ -177,16 +179,18 @@ def _peers(lanes: Iterable[Lane]) -> Peers:
     peers: dict[Fingerprint, dict[str, list[float]]] = defaultdict(dict)
     for lane in lanes:
         if lane.number.value is not None:
-            peers[lane.fingerprint].setdefault(str(lane.group.number), []).append(lane.number.value)
+            nodes = " ".join(sorted(lane.group.nodes))
+            peers[lane.fingerprint].setdefault(nodes, []).append(lane.number.value)
     return peers
 
 
-def _better_half(groups: Iterable[list[float]], where: str) -> Reference | None:
+def _better_half(fingerprint: Fingerprint, groups: Sequence[list[float]], where: str) -> Reference | None:
+    """Return the median of the better half; the rails of one group are peers of each other, its results are not."""
     values = sorted((value for group in groups for value in group), reverse=True)
-    if len(values) < LEAST_VALUES:
+    if len(groups) < LEAST_GROUPS and not fingerprint.metric.endswith(RAIL):
         return None
     said_by = f"the median of the better half of {len(values)} results of {where}"
-    return Reference(median(values[: (len(values) + 1) // 2]), said_by)
+    return Reference(median(values[: (len(values) + 1) // 2]), said_by) if values else None
 
 
 def _result(ended: SweepGroupEnded, lanes: list[Lane], references: References) -> Result:
@@ -195,17 +199,17 @@ def _result(ended: SweepGroupEnded, lanes: list[Lane], references: References) -
         return Result(ended.group, outcome, missing=tuple(ended.missing), because=ended.because)
     known = [(lane, reference) for lane in lanes if (reference := references.of(lane.fingerprint)) is not None]
     _, judged = judge_group({lane.number.lane: _share(lane, reference) for lane, reference in known})
+    shows_nothing = ALL not in judged
     for lane in lanes:
-        if judged.get(lane.number.lane, Outcome.PASS) is Outcome.PASS and (
-            lane.number.lane not in judged or references.is_suspect(lane.fingerprint)
-        ):
+        passed = judged.setdefault(lane.number.lane, Outcome.PASS) is Outcome.PASS
+        if passed and (shows_nothing or references.is_suspect(lane.fingerprint)):
             judged[lane.number.lane] = Outcome.WARN
     if outcome is Outcome.FAIL:
-        judged[ALL] = Outcome.FAIL
-        return Result(ended.group, Outcome.FAIL, judged, because=ended.because)
+        return Result(ended.group, outcome, {**judged, ALL: outcome}, because=ended.because)
     if ALL not in judged:
         return Result(ended.group, Outcome.ERROR, because="no rank gave a number for all of its GPUs together")
-    return Result(ended.group, worst(judged.values()), judged, because=_because(known) or _NO_PEERS)
+    because = _NO_PEERS if shows_nothing else _because(known)
+    return Result(ended.group, worst(judged.values()), judged, because=because)
 
 
 _NO_PEERS = "no baseline is known of groups like it, and no other group was measured to hold it against"

@@ -82,8 +82,7 @@ def _go_on(belief: Belief, sweep: Sweep, now: float) -> Iterator[Event]:
     if any(group.number not in sweep.measured for group in sweep.state.waiting):
         return
     if sweep.state.waiting:
-        results = judge_round(sweep, belief.bench.baselines)
-        yield SweepRoundJudged(sweep.sweep_id, sweep.state.round, results)
+        yield SweepRoundJudged(sweep.sweep_id, sweep.state.round, *judge_round(sweep, belief.bench.baselines))
     state, step = advance(sweep.state)
     if isinstance(step, Run):
         yield SweepRoundBegan(sweep.sweep_id, state.round, with_controls(sweep, step.groups, belief.bench.baselines))
