@@ -2,21 +2,22 @@
 
 The id is a secret of one group and of one moment: it is held here until the others are ordered, goes to them inside
 signed orders, and is in no log and in no retained message. A controller that stops in between has lost it; the next one
-ends the groups that were under way, and the policy asks them again once their leases are over.
+ends the groups that were under way, and the policy asks them again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
-from controller.bench_events import LeaseGranted
 from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.events import Logged
+from controller.policy.benching.book import Lease
 from controller.policy.sweeping.taking_over import interrupted
 from controller.sweep_events import SweepGroupEnded, SweepGroupMet
 from wire.bench import Rank
@@ -24,8 +25,8 @@ from wire.messages import BenchRendezvous
 
 log = structlog.get_logger()
 
-_UNIQUE_ID = re.compile(r"[0-9a-fA-F]{2,1024}")
-"""Source: NCCL's nccl.h; NCCL_UNIQUE_ID_BYTES is 128, and larger ones may come."""
+_UNIQUE_ID = re.compile(r"([0-9a-fA-F]{2}){1,512}")
+"""Source: NCCL's nccl.h; NCCL_UNIQUE_ID_BYTES is 128, and there is room for longer ones."""
 
 
 @dataclass(slots=True)
@@ -40,11 +41,14 @@ class SweepDesk:
     desk: BenchDesk
     _ids: dict[str, str] = field(default_factory=dict)
     """Lease → the unique id that its rank 0 said, until the other ranks are ordered."""
+    _lost: set[str] = field(default_factory=set)
+    """Runs that an earlier controller began: they are given up, and nothing more of them is ordered."""
+    _sending: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def granted(self, lease: LeaseGranted) -> None:
+    def granted(self, lease: Lease) -> None:
         """Order rank 0 of a group, before all others."""
-        if lease.run_id in self.cell.belief.sweeps.groups:
-            self._order(lease.lease_id, lease.nodes, ranks=(0,))
+        if lease.run_id in self.cell.belief.sweeps.groups and lease.run_id not in self._lost:
+            self._order(lease, (0,))
 
     def met(self, node: str, said: BenchRendezvous) -> None:
         """Note that rank 0 waits for the others; they are ordered once that is in the log.
@@ -52,18 +56,17 @@ class SweepDesk:
         What another node says, or what is no id, is dropped: the group then ends by its deadline.
         """
         lease = self.cell.belief.bench.leases.get(said.lease)
-        sweep_id, number = self.cell.belief.sweeps.groups.get(lease.run_id if lease else "", ("", -1))
-        if lease is None or not sweep_id:
+        known = self.cell.belief.sweeps.groups.get(lease.run_id) if lease is not None else None
+        if lease is None or known is None:
             return
+        sweep_id, number = known
         if node != lease.nodes[0] or not _UNIQUE_ID.fullmatch(said.unique_id):
-            log.warning(
-                "rendezvous.rejected", node=node, lease_id=said.lease, because="it is not from rank 0, or no id"
-            )
+            because = "it is not from rank 0, or no unique id"
+            log.warning("rendezvous.rejected", node=node, lease_id=said.lease, because=because)
             return
-        if number in self.cell.belief.sweeps.sweeps[sweep_id].met or said.lease in self._ids:
-            return
-        self._ids[said.lease] = said.unique_id
-        self.cell.hand_in([SweepGroupMet(sweep_id, number, said.lease)], [], lambda _: None)
+        if number not in self.cell.belief.sweeps.sweeps[sweep_id].met and said.lease not in self._ids:
+            self._ids[said.lease] = said.unique_id
+            self.cell.hand_in([SweepGroupMet(sweep_id, number, said.lease)], [], lambda _: None)
 
     def act(self, entry: Logged) -> None:
         """Order the other ranks of a group whose rank 0 waits, and forget its id."""
@@ -72,22 +75,39 @@ class SweepDesk:
         unique_id = self._ids.pop(entry.event.lease_id, "")
         lease = self.cell.belief.bench.leases.get(entry.event.lease_id)
         if unique_id and lease is not None:
-            self._order(lease.lease_id, lease.nodes, ranks=range(1, len(lease.nodes)), unique_id=unique_id)
+            self._order(lease, range(1, len(lease.nodes)), unique_id)
 
     def resume(self) -> int:
         """End the groups that an earlier controller left under way, to be asked again; return how many those are."""
-        ended = list(interrupted(self.cell.belief))
-        if ended:
-            self.cell.hand_in(ended, [], lambda _: None)
-        return sum(isinstance(event, SweepGroupEnded) for event in ended)
+        events = list(interrupted(self.cell.belief))
+        groups = [event for event in events if isinstance(event, SweepGroupEnded)]
+        sweeps = self.cell.belief.sweeps.sweeps
+        self._lost = {sweeps[event.sweep_id].runs[event.group] for event in groups}
+        if events:
+            self.cell.hand_in(events, [], lambda _: None)
+        return len(groups)
 
-    def _order(self, lease_id: str, nodes: Sequence[str], *, ranks: Iterable[int], unique_id: str = "") -> None:
-        lanes = self._rails(lease_id) > 0
-        for number in ranks:
-            self.desk.order(lease_id, nodes[number], Rank(number, tuple(nodes), unique_id, lanes))
+    async def close(self) -> None:
+        """Order nothing more."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
 
-    def _rails(self, lease_id: str) -> int:
-        lease = self.cell.belief.bench.leases.get(lease_id)
-        sweep_id, _ = self.cell.belief.sweeps.groups.get(lease.run_id if lease is not None else "", ("", -1))
+    def _order(self, lease: Lease, ranks: Iterable[int], unique_id: str = "") -> None:
+        sweep_id, _ = self.cell.belief.sweeps.groups.get(lease.run_id, ("", 0))
         sweep = self.cell.belief.sweeps.sweeps.get(sweep_id)
-        return sweep.state.fabric.rails if sweep is not None else 0
+        if sweep is None:
+            return
+        parts = [Rank(number, lease.nodes, unique_id, sweep.state.fabric.rails > 0) for number in ranks]
+        task = asyncio.create_task(self._send(lease.lease_id, parts), name=f"ranks of {lease.lease_id}")
+        self._sending.add(task)
+        task.add_done_callback(self._done)
+
+    async def _send(self, lease_id: str, parts: list[Rank]) -> None:
+        for part in parts:
+            await self.desk.order(lease_id, part.nodes[part.number], part)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("sweep.failed", because=repr(task.exception()), exc_info=task.exception())

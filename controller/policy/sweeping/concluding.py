@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from checks.bench_result import Benchmark
 from checks.finding import Action, Finding, FindingKey, Verdict
 from controller.bench_events import BaselineLearnt, BenchStopped
 from controller.events import Event, FindingCleared, FindingRaised, IncidentClosed, Reason
 from controller.policy.belief import Belief
+from controller.policy.benching.findings import GROUP_SLOW, ORIGIN, WHOLE_NODE, check_of
 from controller.policy.fleet_incident import opened
 from controller.policy.incident import Incident
 from controller.policy.localising.verdicts import Diagnosis, Kind
@@ -22,11 +24,7 @@ from controller.policy.sweeping.book import Sweep
 from controller.policy.sweeping.judging import across_share, baselines_of
 from controller.sweep_events import SweepEnded, SweepVerdict
 
-CHECK = "bench.nccl_all_reduce"
-GROUP_SLOW = "group_slow"
-"""Code of the finding about a node that slows the groups in which it is."""
-
-ORIGIN = "bench"
+CHECK = check_of(Benchmark.NCCL_ALL_REDUCE)
 
 _TICKET = Step("ticket", Verb.TICKET, limit_s=300.0, attempts=3, parameters={"team": "network"})
 _PAGE = Step("page", Verb.PAGE, limit_s=300.0, attempts=3, parameters={"severity": "critical"})
@@ -120,13 +118,13 @@ def _raised(belief: Belief, sweep: Sweep, fault: Fault, now: float) -> FindingRa
     node = belief.node(fault.nodes[0])
     evidence = {**fault.reason.inputs, "sweep": sweep.sweep_id}
     finding = Finding(
-        CHECK, "", GROUP_SLOW, Verdict.FAILED, Action.CONTACT_SUPPORT, fault.reason.because, evidence=evidence
+        CHECK, WHOLE_NODE, GROUP_SLOW, Verdict.FAILED, Action.CONTACT_SUPPORT, fault.reason.because, evidence=evidence
     )
     return FindingRaised(node.name, node.boot_id, finding, now, ORIGIN)
 
 
 def _cleared(belief: Belief, sweep: Sweep, found: Diagnosis, now: float) -> Iterator[FindingCleared]:
-    key = FindingKey(CHECK, "", GROUP_SLOW)
+    key = FindingKey(CHECK, WHOLE_NODE, GROUP_SLOW)
     for name in found.cleared:
         node = belief.nodes.get(name)
         if node is not None and key in node.findings:

@@ -21,12 +21,12 @@ Followed = SweepGroupEnded | SweepNodeLeft | BenchStopped
 
 def followed(bench: BenchBook, sweep: Sweep, group: Group, run: BenchRun, now: float) -> Iterator[Followed]:
     """Yield what became of a group that is under a run: nothing while it goes on within its time."""
-    lease = bench.leases.get(next(iter(run.leases), ""))
-    left = dict(_left(group, run, lease))
+    lease = _lease(bench, run)
+    left = dict(_left(group, bench, run))
     if left:
         yield from (SweepNodeLeft(sweep.sweep_id, node, because) for node, because in left.items())
         return
-    results = _results(run, lease)
+    results = results_of(bench, run)
     if len(results) == len(group.nodes):
         yield _ended(sweep, group, results)
     elif run.ended_at or (lease is not None and lease.expires_at <= now):
@@ -37,13 +37,20 @@ def followed(bench: BenchBook, sweep: Sweep, group: Group, run: BenchRun, now: f
         yield BenchStopped(run.run_id, "fleetmend", because)
 
 
-def _results(run: BenchRun, lease: Lease | None) -> Mapping[str, BenchEnded]:
+def results_of(bench: BenchBook, run: BenchRun) -> Mapping[str, BenchEnded]:
+    """Return what the ranks of a run came back with so far."""
+    lease = _lease(bench, run)
     return lease.results if lease is not None else run.results
 
 
-def _left(group: Group, run: BenchRun, lease: Lease | None) -> Iterator[tuple[str, str]]:
+def _lease(bench: BenchBook, run: BenchRun) -> Lease | None:
+    return bench.leases.get(next(iter(run.leases), ""))
+
+
+def _left(group: Group, bench: BenchBook, run: BenchRun) -> Iterator[tuple[str, str]]:
     """Yield the nodes that say that they take no part, and why."""
-    results, refused = _results(run, lease), lease.refused if lease is not None else {}
+    lease = _lease(bench, run)
+    results, refused = results_of(bench, run), lease.refused if lease is not None else {}
     for node in group.nodes:
         if node in results and results[node].result.outcome is Outcome.SKIP:
             yield node, results[node].result.because
@@ -71,12 +78,14 @@ def _first(said: Iterable[tuple[str, BenchResult]], outcome: Outcome) -> str:
 
 def _broken_off(sweep: Sweep, group: Group, run: BenchRun, results: Mapping[str, BenchEnded]) -> SweepGroupEnded:
     """A lease or a run is over and not every rank has spoken. When none has, that says nothing of any one of them."""
+    silent = [node for node in group.nodes if node not in results]
+    if any(outcome == Outcome.SKIP for node in silent for outcome in run.outcomes.get(node, {}).values()):
+        return _no_result(sweep, group, Outcome.SKIP, run.ended_because or "its lease was taken back")
     if not results:
-        outcome = Outcome.SKIP if run.outcome == Outcome.SKIP else Outcome.ERROR
-        return _no_result(sweep, group, outcome, run.ended_because or "no rank said anything before its lease expired")
-    missing = [node for node in group.nodes if node not in results]
-    because = f"{', '.join(missing)} said nothing before the lease expired"
-    return _no_result(sweep, group, Outcome.ERROR, because, missing=missing)
+        because = run.ended_because or "no rank said anything before its lease expired"
+        return _no_result(sweep, group, Outcome.ERROR, because)
+    because = f"{', '.join(silent)} said nothing before the lease expired"
+    return _no_result(sweep, group, Outcome.ERROR, because, missing=silent)
 
 
 def _no_result(

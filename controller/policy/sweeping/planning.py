@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark
 from controller.bench_events import BenchAsked, BenchStopped
 from controller.events import Event
@@ -14,16 +13,16 @@ from controller.policy.benching.fitness import unfit
 from controller.policy.localising.fabric import Fabric, fabric_of
 from controller.policy.localising.sweep import Run, advance
 from controller.policy.localising.trials import Group, Limits
+from controller.policy.rules import Rules
 from controller.policy.sweeping.book import Sweep
 from controller.policy.sweeping.concluding import concluded, given_up
 from controller.policy.sweeping.controls import with_controls
 from controller.policy.sweeping.judging import judge_round
-from controller.policy.sweeping.measuring import followed
+from controller.policy.sweeping.measuring import Followed, followed, results_of
 from controller.sweep_events import (
     SweepAsked,
     SweepBegan,
     SweepGroupBegan,
-    SweepGroupEnded,
     SweepNodeLeft,
     SweepRoundBegan,
     SweepRoundJudged,
@@ -38,17 +37,13 @@ LIMIT_S = 6 * 3_600.0
 """When a sweep ends whatever is known. Source: our choice; one sweep in a hundred takes more than 17 rounds, and a
 round is over within minutes unless leases are short."""
 
-WAIT_S = 900.0
-"""How long a group waits for a node that is leased to another benchmark. Source: our choice; twice the lease of tier 2,
-so that one which a lost controller left behind is over by then."""
 
-
-def sweeping(belief: Belief, now: float) -> Iterator[Event]:
+def sweeping(belief: Belief, rules: Rules, now: float) -> Iterator[Event]:
     """Yield what is to be done about every sweep that is wanted or goes on."""
     for number, asked in list(belief.sweeps.asked.items()):
         yield _began(belief, number, asked, now)
     for sweep in belief.sweeps.open():
-        yield from _go_on(belief, sweep, now)
+        yield from _go_on(belief, rules, sweep, now)
 
 
 def _began(belief: Belief, number: int, asked: SweepAsked, now: float) -> SweepBegan:
@@ -72,13 +67,13 @@ def fabric_believed(belief: Belief, nodes: list[str]) -> Fabric:
     return fabric_of({node.name: node.places for node in known}, rails=rails if rails > 1 else 0)
 
 
-def _go_on(belief: Belief, sweep: Sweep, now: float) -> Iterator[Event]:
+def _go_on(belief: Belief, rules: Rules, sweep: Sweep, now: float) -> Iterator[Event]:
     if sweep.stop_asked or sweep.ends_by <= now:
         yield from given_up(sweep)
         return
     for group in sweep.state.waiting:
         if group.number not in sweep.measured:
-            yield from _follow(belief, sweep, group, now)
+            yield from _follow(belief, rules, sweep, group, now)
     if any(group.number not in sweep.measured for group in sweep.state.waiting):
         return
     if sweep.state.waiting:
@@ -90,27 +85,19 @@ def _go_on(belief: Belief, sweep: Sweep, now: float) -> Iterator[Event]:
         yield from concluded(belief, sweep, step, now)
 
 
-def _follow(belief: Belief, sweep: Sweep, group: Group, now: float) -> Iterator[Event]:
-    """Yield the next of one group: who is gone, its run, and how that ended."""
+def _follow(belief: Belief, rules: Rules, sweep: Sweep, group: Group, now: float) -> Iterator[Event]:
+    """Yield the next of one group: who is gone, its run, and how that ended.
+
+    When a node takes no part, the others need not wait for it until their lease ends.
+    """
     run = belief.bench.runs.get(sweep.runs.get(group.number, ""))
-    if run is not None and (run.leases or run.ended_at):
-        yield from _followed(belief, sweep, group, run, now)
+    whole = run is not None and len(results_of(belief.bench, run)) == len(group.nodes)
+    news = [] if whole else list[Followed](_gone(belief, rules, sweep, group))
+    if run is None:
+        yield from news or _begun(sweep, group)
         return
-    gone = list(_gone(belief, sweep, group, now))
-    if gone:
-        yield from gone
-        if run is not None:
-            yield _given_back(run, gone[0])
-    elif run is None:
-        yield from _begun(sweep, group)
-
-
-def _followed(belief: Belief, sweep: Sweep, group: Group, run: BenchRun, now: float) -> Iterator[Event]:
-    """Yield how a group ended; where a node takes no part, the others need not wait for it until their lease ends."""
-    for event in followed(belief.bench, sweep, group, run, now):
-        skipped = isinstance(event, SweepGroupEnded) and event.outcome == Outcome.SKIP
-        gone = list(_gone(belief, sweep, group, now)) if skipped else []
-        yield from gone or (event,)
+    for event in news or followed(belief.bench, sweep, group, run, now):
+        yield event
         if isinstance(event, SweepNodeLeft) and not run.ended_at and not run.stopped:
             yield _given_back(run, event)
 
@@ -133,14 +120,14 @@ def _begun(sweep: Sweep, group: Group) -> Iterator[Event]:
         f"Group {group.number} of {sweep.sweep_id}: {group.because}.",
         options=sweep.options,
         together=True,
-        wait_s=WAIT_S,
     )
 
 
-def _gone(belief: Belief, sweep: Sweep, group: Group, now: float) -> Iterator[SweepNodeLeft]:
+def _gone(belief: Belief, rules: Rules, sweep: Sweep, group: Group) -> Iterator[SweepNodeLeft]:
     """Yield the nodes that may not be benchmarked any more, each by itself as the leases would judge it."""
     for name in group.nodes:
-        alone = BenchRun("", (name,), (Benchmark.NCCL_ALL_REDUCE,), TIER, PURPOSE, sweep.by, "", now, wait_s=WAIT_S)
-        because = unfit(belief, alone, Turn((name,), Benchmark.NCCL_ALL_REDUCE), now)
+        turn = Turn((name,), Benchmark.NCCL_ALL_REDUCE)
+        alone = BenchRun("", turn.nodes, (turn.benchmark,), TIER, PURPOSE, sweep.by, sweep.because, sweep.began_at)
+        because = unfit(belief, rules, alone, turn)
         if because:
             yield SweepNodeLeft(sweep.sweep_id, name, because.removeprefix(f"{name}: ").removesuffix("."))

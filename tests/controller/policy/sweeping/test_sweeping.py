@@ -25,14 +25,16 @@ from controller.events import (
 )
 from controller.policy import folding
 from controller.policy.belief import Belief
+from controller.policy.benching.bench_rules import BenchRules
+from controller.policy.benching.findings import GROUP_SLOW
 from controller.policy.benching.orders import order_id
 from controller.policy.localising.verdicts import Kind, Verdict
 from controller.policy.playbook import SLOW_NETWORK, SWEEP_STOPPED
 from controller.policy.rules import Budget, Rules
 from controller.policy.sweeping.book import Sweep
-from controller.policy.sweeping.concluding import CHECK, GROUP_SLOW
+from controller.policy.sweeping.concluding import CHECK
 from controller.policy.sweeping.judging import RAIL
-from controller.policy.sweeping.planning import LIMIT_S, WAIT_S
+from controller.policy.sweeping.planning import LIMIT_S
 from controller.policy.sweeping.taking_over import interrupted
 from controller.store.snapshot import belief_of, pieces
 from controller.sweep_events import (
@@ -52,6 +54,7 @@ from wire.messages import NodeFacts
 Kept = TypeVar("Kept")
 
 QUIET = Noise(wrong=0.0, error=0.0, departs=0.0)
+RULES = Rules((), Budget(nodes=2), domains=(), breakers=(), bench=BenchRules(idle_by="slurm"))
 FACTS = NodeFacts(gpu_model="NVIDIA H100 80GB HBM3", gpu_count=RAILS)
 
 
@@ -67,7 +70,7 @@ class Swept:
     """A cell without a shell, and the nodes of a network that do what it orders."""
 
     nodes: SweptNodes
-    run: PolicyRun = field(default_factory=lambda: PolicyRun(Rules((), Budget(nodes=2), domains=(), breakers=())))
+    run: PolicyRun = field(default_factory=lambda: PolicyRun(RULES))
     commits: list[int] = field(default_factory=list)
     _seen: int = 0
 
@@ -411,7 +414,7 @@ def test_killed_at_every_commit_it_goes_on_and_names_the_same(loses: bool) -> No
         assert [v.parts for v in ended.verdicts] == [["n5"]], f"after entry {cut}"
         assert set(ended.cleared) == set(cell.names) - {"n5"}, f"after entry {cut}"
         assert len(cell.said(FindingRaised)) == 1, f"after entry {cut}"
-        cell.run.wait(WAIT_S)
+        cell.run.wait(1.0)
         assert cell.run.belief.bench.leases == {}, f"after entry {cut}"
 
 
