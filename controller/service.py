@@ -121,7 +121,6 @@ class Controller:
         finally:
             await self.effects.close()
             await self.bench.close()
-            await self.sweeps.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
             if uploads is not None:

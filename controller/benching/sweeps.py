@@ -7,17 +7,16 @@ ends the groups that were under way, and the policy asks them again.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
+from controller.bench_events import LeaseGranted
 from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.events import Logged
-from controller.policy.benching.book import Lease
 from controller.policy.sweeping.taking_over import interrupted
 from controller.sweep_events import SweepGroupEnded, SweepGroupMet
 from wire.bench import Rank
@@ -41,14 +40,10 @@ class SweepDesk:
     desk: BenchDesk
     _ids: dict[str, str] = field(default_factory=dict)
     """Lease → the unique id that its rank 0 said, until the other ranks are ordered."""
-    _lost: set[str] = field(default_factory=set)
-    """Runs that an earlier controller began: they are given up, and nothing more of them is ordered."""
-    _sending: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def granted(self, lease: Lease) -> None:
+    def granted(self, lease: LeaseGranted) -> None:
         """Order rank 0 of a group, before all others."""
-        if lease.run_id in self.cell.belief.sweeps.groups and lease.run_id not in self._lost:
-            self._order(lease, (0,))
+        self._order(lease.lease_id, lease.run_id, tuple(lease.nodes), ranks=(0,))
 
     def met(self, node: str, said: BenchRendezvous) -> None:
         """Note that rank 0 waits for the others; they are ordered once that is in the log.
@@ -75,39 +70,22 @@ class SweepDesk:
         unique_id = self._ids.pop(entry.event.lease_id, "")
         lease = self.cell.belief.bench.leases.get(entry.event.lease_id)
         if unique_id and lease is not None:
-            self._order(lease, range(1, len(lease.nodes)), unique_id)
+            others = range(1, len(lease.nodes))
+            self._order(lease.lease_id, lease.run_id, lease.nodes, ranks=others, unique_id=unique_id)
 
     def resume(self) -> int:
         """End the groups that an earlier controller left under way, to be asked again; return how many those are."""
-        events = list(interrupted(self.cell.belief))
-        groups = [event for event in events if isinstance(event, SweepGroupEnded)]
-        sweeps = self.cell.belief.sweeps.sweeps
-        self._lost = {sweeps[event.sweep_id].runs[event.group] for event in groups}
-        if events:
-            self.cell.hand_in(events, [], lambda _: None)
-        return len(groups)
+        ended = list(interrupted(self.cell.belief))
+        if ended:
+            self.cell.hand_in(ended, [], lambda _: None)
+        return sum(isinstance(event, SweepGroupEnded) for event in ended)
 
-    async def close(self) -> None:
-        """Order nothing more."""
-        for task in self._sending:
-            task.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
-
-    def _order(self, lease: Lease, ranks: Iterable[int], unique_id: str = "") -> None:
-        sweep_id, _ = self.cell.belief.sweeps.groups.get(lease.run_id, ("", 0))
-        sweep = self.cell.belief.sweeps.sweeps.get(sweep_id)
-        if sweep is None:
+    def _order(
+        self, lease_id: str, run_id: str, nodes: tuple[str, ...], *, ranks: Iterable[int], unique_id: str = ""
+    ) -> None:
+        known = self.cell.belief.sweeps.groups.get(run_id)
+        if known is None:
             return
-        parts = [Rank(number, lease.nodes, unique_id, sweep.state.fabric.rails > 0) for number in ranks]
-        task = asyncio.create_task(self._send(lease.lease_id, parts), name=f"ranks of {lease.lease_id}")
-        self._sending.add(task)
-        task.add_done_callback(self._done)
-
-    async def _send(self, lease_id: str, parts: list[Rank]) -> None:
-        for part in parts:
-            await self.desk.order(lease_id, part.nodes[part.number], part)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("sweep.failed", because=repr(task.exception()), exc_info=task.exception())
+        lanes = self.cell.belief.sweeps.sweeps[known[0]].state.fabric.rails > 0
+        for number in ranks:
+            self.desk.order(lease_id, nodes[number], Rank(number, nodes, unique_id, lanes))

@@ -104,5 +104,8 @@ def ended(belief: Belief, event: events.SweepEnded, at: float) -> None:
 
 
 def _forget(belief: Belief, sweep: Sweep, number: int) -> None:
-    belief.sweeps.groups.pop(sweep.runs.pop(number, ""), None)
+    run_id = sweep.runs.pop(number, "")
+    belief.sweeps.groups.pop(run_id, None)
+    if run_id in belief.bench.runs:
+        belief.bench.runs[run_id].results.clear()
     sweep.met.pop(number, None)
