@@ -83,7 +83,7 @@ def lease_ended(belief: Belief, event: events.LeaseEnded, _at: float) -> None:
             del belief.bench.late[lease_id]
     run = belief.bench.runs[lease.run_id]
     run.leases.pop(event.lease_id, None)
-    if run.run_id in belief.sweeps.groups:
+    if run.together:
         run.results.update(lease.results)
 
 

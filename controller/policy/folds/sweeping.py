@@ -95,6 +95,9 @@ def ended(belief: Belief, event: events.SweepEnded, at: float) -> None:
     for number in list(sweep.runs):
         _forget(belief, sweep, number)
     sweep.measured.clear()
+    for run in belief.bench.runs.values():
+        if run.run_id.startswith(f"{sweep.sweep_id}-"):
+            run.results.clear()
     sweep.state = replace(sweep.state, trials=(), waiting=())
     book.open_sweeps.pop(event.sweep_id, None)
     book.faults.update((each.answered_by, tuple(each.nodes)) for each in event.verdicts if each.answered_by)
@@ -104,8 +107,5 @@ def ended(belief: Belief, event: events.SweepEnded, at: float) -> None:
 
 
 def _forget(belief: Belief, sweep: Sweep, number: int) -> None:
-    run_id = sweep.runs.pop(number, "")
-    belief.sweeps.groups.pop(run_id, None)
-    if run_id in belief.bench.runs:
-        belief.bench.runs[run_id].results.clear()
+    belief.sweeps.groups.pop(sweep.runs.pop(number, ""), None)
     sweep.met.pop(number, None)
