@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controller.api import acting, bundles, reading, shapes
+from controller.api import acting, bundles, reading, shapes, sweep_shapes, sweeps
 from controller.api.call import Handler
 
 ROOT = "/api/v1"
@@ -154,6 +154,33 @@ ROUTES: tuple[Route, ...] = (
         shapes.DrillStartedAnswer,
         shapes.Drill,
         refusals=(404, 409, 422),
+    ),
+    Route("GET", f"{ROOT}/bench/sweeps", sweeps.sweeps, "Sweeps, newest first.", list[sweep_shapes.SweepRow]),
+    Route(
+        "GET",
+        f"{ROOT}/bench/sweeps/{{sweep}}",
+        sweeps.sweep,
+        "One sweep.",
+        sweep_shapes.SweepDetail,
+        refusals=(404,),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/sweeps",
+        sweeps.sweep_begin,
+        "Find out which node, link or switch is slow among these nodes.",
+        sweep_shapes.SweepStarted,
+        sweep_shapes.SweepWanted,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/sweeps/{{sweep}}/stop",
+        sweeps.sweep_stop,
+        "Stop a sweep; nothing is said of any node.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 422),
     ),
     Route("GET", "/healthz", reading.health_of_controller, "Whether the controller answers.", shapes.Health),
 )

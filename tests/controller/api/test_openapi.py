@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from controller.api.routes import ROUTES, Route
+from controller.sweep_events import SweepAsked
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
 
 KINDS: dict[str, type | tuple[type, ...]] = {
@@ -108,7 +109,8 @@ async def test_what_is_answered_is_what_the_document_says(
     await cell.until_step("n2", "drain")
     await cell.nodes.find("n3", disk_full())
     await cell.until("n3", "waiting")
-    async with http.get(route.path.format(name="n2", id="inc-000001")) as answer:
+    await cell.tell(SweepAsked(["n8", "n9", "n10"], "alice", "jobs are slow"))
+    async with http.get(route.path.format(name="n2", id="inc-000001", sweep="sweep-000001")) as answer:
         content = await answer.json()
     schema = document["paths"][route.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert conforms(content, schema, document), content
