@@ -11,6 +11,7 @@ from controller.api.phrases import spaced
 from controller.api.shapes import BudgetUse
 
 _SHAPES = {"ok": "●", "degraded": "▲", "failed": "■", "unknown": "?"}
+_OUTCOME_SHAPES = {"pass": "●", "warn": "▲", "fail": "■", "error": "✕", "skip": "–"}
 
 _TONES = {
     "ok": "ok",
@@ -29,6 +30,9 @@ _TONES = {
     "lost": "failed",
     "running": "active",
     "current": "active",
+    "pass": "ok",
+    "warn": "degraded",
+    "fail": "failed",
 }
 
 _STEP_SHAPES = {
@@ -55,8 +59,8 @@ _STEP_WORDS = {
 
 
 def shape(verdict: str) -> str:
-    """Return the shape that stands for a verdict."""
-    return _SHAPES.get(verdict, "?")
+    """Return the shape that stands for a verdict, or for a benchmark's outcome."""
+    return _SHAPES.get(verdict) or _OUTCOME_SHAPES.get(verdict, "?")
 
 
 def tone(state: str) -> str:

@@ -12,7 +12,8 @@ DEFAULT_AT_ONCE: Mapping[str, int] = {"fleet": 16, "rack": 2, "leaf": 4, "nvlink
 a rack do not load its power and cooling as a job does, and four of a leaf leave its uplinks to the jobs."""
 
 TIER_LIMIT_S = (30.0, 300.0, 9_000.0)
-"""How long a benchmark of tier 1, 2 and 3 may take. Source: the reference of active benchmarks; tier 3 is `dcgmi diag -r 4`, 2.5 h."""
+"""How long a benchmark of tier 1, 2 and 3 may take. Source: the reference of active benchmarks; tier 3 is
+`dcgmi diag -r 4`, 2.5 h."""
 
 LEASE_MARGIN_S = 60.0
 """For the order's way, and for ten seconds of idleness before it begins. Source: our choice."""

@@ -43,7 +43,7 @@ class BenchRun:
     Attributes:
         left: what has not begun, in order.
         leases: those that are open.
-        outcomes: node → benchmark → outcome.
+        outcomes: node → benchmark → outcome; `sentences`: node → benchmark → why.
         waiting_for: as in `BenchWaiting`, empty while nothing is waited for; `waiting`: its sentence.
         stopped: why it was stopped, empty when it was not.
         results: node → what it came back with, of a group alone: whoever asked for it judges it, and then clears this.
@@ -65,6 +65,7 @@ class BenchRun:
     left: dict[Turn, None] = field(default_factory=dict)
     leases: dict[str, None] = field(default_factory=dict)
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
+    sentences: dict[str, dict[str, str]] = field(default_factory=dict)
     waiting_for: str = ""
     waiting: str = ""
     stopped: str = ""
@@ -114,6 +115,15 @@ class Kept:
     headline: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a baseline comes from: when it was learnt, by whom, and which peers it holds."""
+
+    at: float
+    by: str
+    nodes: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class BenchBook:
     """All of it.
@@ -125,6 +135,7 @@ class BenchBook:
         passed: node → benchmark → when it last passed.
         history: node → benchmark → earlier ones, the newest last.
         samples: fingerprint → node → newest values, for baselines and shifts; the node measured last is last.
+        origins: where each baseline comes from.
         shifts: fingerprints by which the fleet has moved.
         golden: kind → digest that peers agree on; `votes`: kind → node → the digest it computed, until they agree.
         asked, granted: how many there ever were, for names.
@@ -139,6 +150,7 @@ class BenchBook:
     history: dict[str, dict[str, list[Kept]]] = field(default_factory=dict)
     samples: dict[Fingerprint, dict[str, list[float]]] = field(default_factory=dict)
     baselines: dict[Fingerprint, Baseline] = field(default_factory=dict)
+    origins: dict[Fingerprint, Origin] = field(default_factory=dict)
     shifts: dict[Fingerprint, FleetShift] = field(default_factory=dict)
     golden: dict[str, str] = field(default_factory=dict)
     votes: dict[str, dict[str, str]] = field(default_factory=dict)

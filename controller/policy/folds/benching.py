@@ -103,6 +103,7 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
         lease.judged[event.node] = None
     if run is not None:
         run.outcomes.setdefault(event.node, {})[event.benchmark] = event.outcome
+        run.sentences.setdefault(event.node, {})[event.benchmark] = event.because
         run.left.pop(book.Turn((event.node,), event.benchmark), None)
         run.left.pop(book.Turn(run.nodes, event.benchmark), None)
     if event.outcome == Outcome.SKIP:
@@ -122,9 +123,9 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
 
 def _headline(event: events.BenchJudged) -> dict[str, float]:
     """Return metric → the first value of the worst outcome, the smallest there."""
-    rank = {Outcome.FAIL: 0, Outcome.WARN: 1}
+    rank: dict[str, int] = {Outcome.FAIL: 0, Outcome.WARN: 1}
     numbers = sorted(
-        (rank.get(Outcome(each.outcome), 2), each.number.metric, each.number.value)
+        (rank.get(each.outcome, 2), each.number.metric, each.number.value)
         for each in event.numbers
         if each.number.value is not None and math.isfinite(each.number.value)
     )
@@ -146,16 +147,17 @@ def run_ended(belief: Belief, event: events.BenchRunEnded, at: float) -> None:
             del bench.runs[run_id]
 
 
-def learnt(belief: Belief, event: events.BaselineLearnt, _at: float) -> None:
+def learnt(belief: Belief, event: events.BaselineLearnt, at: float) -> None:
     """What peers reach stands."""
     belief.bench.baselines[event.baseline.fingerprint] = event.baseline
+    belief.bench.origins[event.baseline.fingerprint] = book.Origin(at, event.by, tuple(event.nodes))
     belief.bench.shifts.pop(event.baseline.fingerprint, None)
 
 
 def forgotten(belief: Belief, event: events.BaselineForgotten, _at: float) -> None:
     """Drop a baseline, and what it could be learnt from again at once."""
     fingerprint = event.baseline.fingerprint
-    for known in (belief.bench.baselines, belief.bench.shifts, belief.bench.samples):
+    for known in (belief.bench.baselines, belief.bench.origins, belief.bench.shifts, belief.bench.samples):
         known.pop(fingerprint, None)
 
 
