@@ -12,12 +12,13 @@ from itertools import count
 from typing import Final
 
 from controller.api.bench_charts import FLOOR, MEASURED, PEERS, Chart, Line, size_ticks, size_words, value_ticks
+from controller.api.phrases import sentence_case
 
 WIDTH: Final = 720
-HEIGHT: Final = 300
-LEFT: Final = 52
+HEIGHT: Final = 330
+LEFT: Final = 60
 RIGHT: Final = WIDTH - 12
-TOP: Final = 12
+TOP: Final = 44
 BOTTOM: Final = HEIGHT - 34
 
 HALF_STEP: Final = 0.5
@@ -76,7 +77,7 @@ def picture(chart: Chart) -> Picture:
     x, y = _across(smallest, largest), _up(chart.most)
     return Picture(
         chart.metric,
-        chart.summary,
+        sentence_case(chart.summary),
         chart.described,
         chart.unit,
         tuple(Tick(x(math.log2(size)), size_words(size)) for size in size_ticks(smallest, largest)),

@@ -108,6 +108,11 @@ def short_texts(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if len(text) <= 120 and "\n" not in text}
 
 
+def figure(value: float) -> str:
+    """Return a measured value with the digits that mean something."""
+    return f"{value:.4g}"
+
+
 def share(budget: BudgetUse) -> int:
     """Return held of what may be held, 0 to 100."""
     if not budget.limit:
@@ -126,6 +131,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "ago": ago,
     "duration": duration,
     "share": share,
+    "figure": figure,
     "short_texts": short_texts,
     "short_device": short_device,
 }

@@ -122,15 +122,15 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
 
 
 def _headline(event: events.BenchJudged) -> dict[str, float]:
-    """Return metric → the first value of the worst outcome, the smallest there."""
-    rank: dict[str, int] = {Outcome.FAIL: 0, Outcome.WARN: 1}
+    """Return metric → the first value of the worst outcome: of the largest message, and the smallest there."""
+    rank: dict[str, int] = {Outcome.FAIL: 0, Outcome.WARN: 1, "": 3}
     numbers = sorted(
-        (rank.get(each.outcome, 2), each.number.metric, each.number.value)
+        (rank.get(each.outcome, 2), each.number.metric, -each.number.size_bytes, each.number.value)
         for each in event.numbers
         if each.number.value is not None and math.isfinite(each.number.value)
     )
     found: dict[str, float] = {}
-    for _, metric, value in numbers:
+    for _, metric, _, value in numbers:
         if len(found) < book.HEADLINES_KEPT:
             found.setdefault(metric, value)
     return found

@@ -20,8 +20,8 @@ def test_a_limit_of_one_size_is_drawn_as_a_short_stroke() -> None:
     )
     drawn = picture(chart)
     measured, floor = drawn.strokes
-    assert (measured.look, measured.points) == ("measured-1", f"{LEFT}.0,62.8 {RIGHT}.0,32.3")
-    assert (floor.look, floor.points) == ("floor-1", f"{(LEFT + 3 * RIGHT) / 4},47.6 {RIGHT}.0,47.6")
+    assert (measured.look, measured.points) == ("measured-1", f"{LEFT}.0,{_up(0.8)} {RIGHT}.0,{_up(0.92)}")
+    assert (floor.look, floor.points) == ("floor-1", f"{(LEFT + 3 * RIGHT) / 4},{_up(0.86)} {RIGHT}.0,{_up(0.86)}")
     assert [(tick.label, tick.at) for tick in drawn.across] == [
         ("1 GiB", LEFT),
         ("2 GiB", (LEFT + RIGHT) / 2),
@@ -29,6 +29,11 @@ def test_a_limit_of_one_size_is_drawn_as_a_short_stroke() -> None:
     ]
     assert [tick.label for tick in drawn.up] == ["0", "100", "200", "300", "400", "500"]
     assert [(row.size, row.values) for row in drawn.rows] == [("1 GiB", ("400", "")), ("4 GiB", ("460", "430"))]
+
+
+def _up(share: float) -> float:
+    """Return how far down a share of the value axis is."""
+    return round(BOTTOM - (BOTTOM - TOP) * share, 1)
 
 
 numbers = st.builds(
