@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from checks.bench_baseline import Baseline, Fingerprint, FleetShift
+from checks.finding import FindingKey
 from controller.bench_events import BenchEnded
 
 RUNS_KEPT = 500
@@ -24,6 +25,9 @@ of the fleet shows in those that were measured last."""
 VALUES_KEPT = 3
 """Newest values of a node and fingerprint. Source: the reference of active benchmarks, median of 3 to 5."""
 
+LATE_KEPT = 200
+"""Source: our choice; a node whose connection was cut tells its results within minutes of the lease's end."""
+
 FINGERPRINTS_KEPT = 4_096
 """Source: our choice; metrics × sizes × ways × kinds of nodes in a large cell are some hundreds."""
 
@@ -41,7 +45,8 @@ class BenchRun:
     """A run.
 
     Attributes:
-        left: what has not begun, in order.
+        left: what has not begun, in order, with when it may at the earliest, Unix seconds, 0 for now.
+        failed: turn → what failed in each try, for those that are measured again before it counts.
         leases: those that are open.
         outcomes: node → benchmark → outcome; `sentences`: node → benchmark → why.
         waiting_for: as in `BenchWaiting`, empty while nothing is waited for; `waiting`: its sentence.
@@ -62,7 +67,8 @@ class BenchRun:
     options: dict[str, str] = field(default_factory=dict)
     together: bool = False
     wait_s: float = 0.0
-    left: dict[Turn, None] = field(default_factory=dict)
+    left: dict[Turn, float] = field(default_factory=dict)
+    failed: dict[Turn, list[list[FindingKey]]] = field(default_factory=dict)
     leases: dict[str, None] = field(default_factory=dict)
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
     sentences: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -104,6 +110,7 @@ class Kept:
 
     Attributes:
         headline: metric → its worst value.
+        has_limit: whether there was a floor or a baseline to judge what is no pass by.
     """
 
     at: float
@@ -113,6 +120,7 @@ class Kept:
     outcome: str
     because: str
     headline: dict[str, float] = field(default_factory=dict)
+    has_limit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +139,13 @@ class BenchBook:
     Attributes:
         runs: the open ones, and the newest ended ones; `open_runs` in order of asking.
         leases: those that are open; `leased`: node → its lease.
+        late: leases that expired lately: what still comes back under them is judged all the same.
+        unjudged: (lease, node) of what came back, or did not, and is to be judged.
         newest: node → benchmark → the newest result that was measured, failed, or went wrong; skips are not kept.
         passed: node → benchmark → when it last passed.
         history: node → benchmark → earlier ones, the newest last.
         samples: fingerprint → node → newest values, for baselines and shifts; the node measured last is last.
+        peers: fingerprint → nodes of `samples` whose values may stand for healthy hardware.
         origins: where each baseline comes from.
         shifts: fingerprints by which the fleet has moved.
         golden: kind → digest that peers agree on; `votes`: kind → node → the digest it computed, until they agree.
@@ -145,10 +156,13 @@ class BenchBook:
     open_runs: dict[str, None] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     leased: dict[str, str] = field(default_factory=dict)
+    late: dict[str, Lease] = field(default_factory=dict)
+    unjudged: dict[tuple[str, str], None] = field(default_factory=dict)
     newest: dict[str, dict[str, Kept]] = field(default_factory=dict)
     passed: dict[str, dict[str, float]] = field(default_factory=dict)
     history: dict[str, dict[str, list[Kept]]] = field(default_factory=dict)
     samples: dict[Fingerprint, dict[str, list[float]]] = field(default_factory=dict)
+    peers: dict[Fingerprint, dict[str, None]] = field(default_factory=dict)
     baselines: dict[Fingerprint, Baseline] = field(default_factory=dict)
     origins: dict[Fingerprint, Origin] = field(default_factory=dict)
     shifts: dict[Fingerprint, FleetShift] = field(default_factory=dict)
@@ -165,9 +179,19 @@ class BenchBook:
         """Return the name of the next lease: counted, so that a replay gives the same."""
         return f"lease-{self.granted + 1:06d}"
 
+    @property
+    def questions(self) -> int:
+        """How much is to be decided about, so that a policy that never comes to rest can be told from much to do."""
+        left = sum(len(self.runs[run_id].left) * len(self.runs[run_id].nodes) for run_id in self.open_runs)
+        return len(self.open_runs) + left + sum(len(lease.nodes) for lease in self.leases.values()) + len(self.unjudged)
+
     def open(self) -> Iterator[BenchRun]:
         """Yield the runs that are open, oldest first."""
         return (self.runs[run_id] for run_id in list(self.open_runs))
+
+    def lease(self, lease_id: str) -> Lease | None:
+        """Return a lease that is open, or that expired lately."""
+        return self.leases.get(lease_id) or self.late.get(lease_id)
 
     def lease_of(self, node: str) -> Lease | None:
         """Return the lease that a node has now."""
