@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.bench_result import Benchmark
-from controller.api import acting, bench_acting, bench_reading, bench_shapes, bundles, reading, shapes, sweep_shapes, sweeps
+from controller.api import (
+    acting,
+    bench_acting,
+    bench_reading,
+    bench_shapes,
+    bundles,
+    reading,
+    shapes,
+    sweep_shapes,
+    sweeps,
+)
 from controller.api.call import Handler
 
 ROOT = "/api/v1"
