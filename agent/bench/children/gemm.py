@@ -67,7 +67,7 @@ class _Seat:
 def run(wish: BenchWish, say: Say, *, size: int = SIZE, watch: Watch | None = None) -> BenchResult:
     """Multiply on every GPU.
 
-    Options: `golden`, `<version of cuBLASLt>:<digest>` as an earlier result says it in `golden`; `seconds`.
+    Options: `golden`, `<version of cuBLASLt>:<digest>` as an earlier result says it in `digest`; `seconds`.
 
     Raises:
         NotHere: there is no GPU, or no cuBLASLt.
@@ -95,7 +95,7 @@ def run(wish: BenchWish, say: Say, *, size: int = SIZE, watch: Watch | None = No
 
     result = measured(Benchmark.GEMM, measure, watch or watch_of(wish.limit_s))
     alike = "".join(digests)
-    return msgspec.structs.replace(result, golden=f"{library.version}:{alike}" if alike else "")
+    return msgspec.structs.replace(result, digest=f"{library.version}:{alike}" if alike else "")
 
 
 def _seat(library: CublasLt, context: Context, size: int, taken: ExitStack) -> _Seat:
