@@ -86,6 +86,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     )
     counter = _counter(settings, cell, desk, front)
     bench = BenchDesk(cell, desk, watch, time.time)
+    front.progress = bench.progress
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
