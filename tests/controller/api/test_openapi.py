@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from controller.api.routes import ROUTES, Route
+from controller.sweep_events import SweepAsked
 from tests.support import benching
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
 
@@ -113,9 +114,9 @@ async def test_what_is_answered_is_what_the_document_says(
     await cell.nodes.come_back("n4", benching.measured())
     await cell.tell(benching.learnt(benching.GIB))
     is_bench = "/bench/" in route.path
-    async with http.get(
-        route.path.format(name="n4" if is_bench else "n2", id=run_id if is_bench else "inc-000001")
-    ) as answer:
+    await cell.tell(SweepAsked(["n8", "n9", "n10"], "alice", "jobs are slow"))
+    named = {"name": "n4", "id": run_id} if is_bench else {"name": "n2", "id": "inc-000001"}
+    async with http.get(route.path.format(**named, sweep="sweep-000001")) as answer:
         content = await answer.json()
     assert content or not is_bench
     schema = document["paths"][route.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
