@@ -35,8 +35,8 @@ def checks_page() -> str:
 def _benchmarks() -> str:
     """Return the section about the checks of benchmarks, which no node makes by itself."""
     intro = (
-        "What active benchmarks find, on idle or cordoned nodes alone. The code of a finding is the metric that was too "
-        "low, or the fault's name (`wrong_result`, `xid`, DCGM's own). Only a benchmark that failed raises one, and a "
+        "What active benchmarks find, on idle or cordoned nodes alone. The code of a finding is the metric that was too"
+        " low, or the fault's name (`wrong_result`, `xid`, DCGM's own). Only a benchmark that failed raises one, and a "
         "later pass of the same one clears it ([how they are judged](../explanation/judging-benchmarks.md))."
     )
     books = playbooks.load_default()

@@ -73,6 +73,15 @@ def test_two_of_three_decide(third: float, condemned: bool) -> None:
     assert cell.run.belief.bench.runs[last.run_id].ended_at > 0.0
 
 
+@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.SKIP])
+def test_what_broke_is_no_second_try_and_is_not_tried_for_ever(outcome: Outcome) -> None:
+    cell = fleet(1)
+    cell.measure("n1", result_of(memory_read(1_000.0)))
+    last = cell.again("n1", result_of(outcome=outcome))
+    assert (last.again_at, cell.findings("n1")) == (0.0, {})
+    assert cell.run.belief.bench.runs[last.run_id].ended_at > 0.0
+
+
 def test_a_wrong_sum_condemns_at_once() -> None:
     cell = fleet(1)
     fault = BenchFault("wrong_result", "GPU 0 summed 1 + 1 to 3.", GPU)
