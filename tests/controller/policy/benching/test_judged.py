@@ -7,7 +7,9 @@ import pytest
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber
 from controller import events
+from controller.api.plan import next_of, why_not_approve
 from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
+from controller.notices import notice_for
 from controller.policy.playbook import BENCH_SHIFT_CLASS
 from tests.support.bench_policy import GPU, H100, BenchRun, memory_read, result_of
 
@@ -193,7 +195,12 @@ def test_a_fleet_that_moved_is_one_event_and_one_page_and_no_bad_node() -> None:
     assert len(said(cell, FleetShifted)) == 1
     opened = [e for e in said(cell, events.IncidentOpened) if isinstance(e, events.IncidentOpened)]
     assert [(e.node, e.fault_class) for e in opened] == [("", BENCH_SHIFT_CLASS)]
-    assert [intent.verb for intent in cell.run.under_way()] == ["page"]
+    (page,) = cell.run.under_way()
+    notice = notice_for(cell.run.incident(), page, at=cell.run.now, page_url="http://test")
+    assert "memory_read" in notice.body and "no node fails by these numbers" in notice.body
+    assert "ends by itself as soon as the fleet is back" in why_not_approve(cell.run.incident())
+    cell.run.end(page)
+    assert next_of(cell.run.incident(), cell.run.now).startswith("No node fails by these numbers")
 
 
 def test_a_fleet_that_is_back_ends_the_incident() -> None:
