@@ -11,6 +11,7 @@ from controller.api.plan import next_of, why_not_approve
 from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
 from controller.notices import notice_for
 from controller.policy.playbook import BENCH_SHIFT_CLASS
+from controller.store.snapshot import belief_of, pieces
 from tests.support.bench_policy import GPU, H100, BenchRun, memory_read, result_of
 
 PEERS = [f"n{number}" for number in range(1, 25)]
@@ -233,3 +234,18 @@ def test_peers_agree_on_what_a_product_gives() -> None:
     agreed = said(cell, GoldenAgreed)
     assert len(agreed) == 1
     assert cell.run.belief.bench.golden == {f"{H100.sku} {H100.driver} 12.4.5": "12.4.5:abc"}
+
+
+def test_i7_a_snapshot_holds_all_that_is_believed_of_benchmarks() -> None:
+    cell = with_baseline(24)
+    for node in PEERS[:5]:
+        cell.measure(node, result_of(memory_read(2_300.0)))
+    cell.measure("n12", result_of(memory_read(1_000.0)))
+    cell.ask(*PEERS[12:], run_id="open", benchmarks=("gemm", "gpu_bandwidth"))
+    cell.ask("n20", "n21", run_id="late", together=True)
+    cell.come_back("n13", result_of(BenchNumber("gemm_bf16", 700.0, GPU), benchmark=Benchmark.GEMM, digest="12:abc"))
+    cell.run.wait(100.0)
+    book = cell.run.belief.bench
+    assert all((book.runs, book.late, book.newest, book.passed, book.history, book.samples, book.peers))
+    assert all((book.baselines, book.shifts, book.votes, book.open_runs, book.leases))
+    assert belief_of(pieces(cell.run.belief)) == cell.run.belief
