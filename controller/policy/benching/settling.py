@@ -99,8 +99,8 @@ def _held_against(case: _Case, ended: BenchEnded) -> Iterator[events.Event]:
     yield judged
     yield from _findings(case, judged, confirmed)
     yield from learning.first_baselines(belief, values)
-    if judged.golden:
-        agreed = golden.agreement(book, golden.golden_kind(judged.machine, judged.golden))
+    if judged.digest:
+        agreed = golden.agreement(book, golden.golden_kind(judged.machine, judged.digest))
         if agreed is not None:
             yield agreed
 
@@ -112,7 +112,7 @@ def _full(case: _Case, ended: BenchEnded, outcome: Outcome, because: str, number
         case.judged(outcome, because),
         numbers=numbers,
         is_peer=well,
-        golden=result.golden,
+        digest=result.digest,
         machine=result.machine,
         faults=list(result.faults),
         notes=list(result.notes),
@@ -123,9 +123,11 @@ def _full(case: _Case, ended: BenchEnded, outcome: Outcome, because: str, number
 def _confirmed(case: _Case, judged: BenchJudged) -> tuple[list[FindingKey], BenchJudged]:
     """Return what condemns now, and the result with what failed in it and when it is measured again.
 
-    What needs no limit to be seen condemns at once. A number that is too low must be so twice of three times.
+    What needs no limit to be seen condemns at once. A number that is too low must be so twice of three times. What
+    broke or was not run is no try.
     """
-    if judged.outcome != Outcome.FAIL and not _tries(case):
+    measured = Outcome(judged.outcome).is_measured
+    if not measured or (judged.outcome != Outcome.FAIL and not _tries(case)):
         return [], judged
     at_once = set(findings.failing(judged.benchmark, (), _condemning(judged)))
     if judged.outcome == Outcome.FAIL and not at_once and all(n.outcome != Outcome.FAIL for n in judged.numbers):
