@@ -93,6 +93,18 @@ class Clears(StrEnum):
     """A green diagnostic proves nothing, as with silent data corruption: only a person, or another part, ends it."""
 
 
+class Unmeasured(StrEnum):
+    """What follows when a benchmark of a verification cannot be run, or nothing is there to judge its numbers by."""
+
+    GO_ON = "go_on"
+    """The step goes on and says so: a host without the means must not stay out for ever."""
+    HAND_OVER = "hand_over"
+    """People get the node."""
+
+
+TIERS = (1, 2, 3)
+"""Of benchmarks, by how long one may take, see wire/bench.py."""
+
 HAND_OVER = "hand_over"
 """The jump that ends the automatic part: the steps under `hand_over` follow, and the node stays out."""
 
@@ -120,7 +132,8 @@ class Step:
         parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`) and may
             have `scope` (`node` or `device`), `restart_service` may have `service`, `reset_gpu` may have `neighbours`
             (`keep` or `reset`), `reboot` may have `by` (`node` or `scheduler`) and `force` (`never` or `when_stuck`),
-            `ticket` has `team`, `page` has `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
+            `ticket` has `team`, `page` has `severity`, `wait` and `probation` have `for_s`, `approve` has `question`,
+            `verify` may have `benchmarks` (comma-separated), `tier` and `unmeasured` (`go_on` or `hand_over`).
         retry: how long each next attempt waits; `None` leaves it to the verb.
     """
 
