@@ -12,6 +12,7 @@ from controller import events
 from controller.events import Reason
 from controller.policy.approvals import unapproved
 from controller.policy.belief import Belief
+from controller.policy.benching.verifying import asks, disproved
 from controller.policy.breakers import stopped_by_breaker, tripped
 from controller.policy.budget import over_budget
 from controller.policy.concluding import conclude
@@ -48,7 +49,7 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
     if incident.stop_asked and incident.phase is not Phase.RELEASING:
         return _stop(incident)
     if incident.intent is not None:
-        return conclude(belief, incident, now)
+        return conclude(belief, incident, now) or asks(belief, rules, incident, now)
     if incident.return_asked and incident.phase is not Phase.RELEASING:
         reason = Reason("A person says that it is mended: verifying before the node returns.")
         return events.IncidentReturning(incident.id, reason)
@@ -184,7 +185,8 @@ def _needless(belief: Belief, incident: Incident, step: Step) -> str:
         return f"Shadow mode: {step.verb} would have been done now."
     if incident.phase is Phase.HAND_OVER and step.name in incident.told:
         return f"People have the {step.verb} of this incident already; why it did not return stands here."
-    if step.verb in REPAIRS and incident.phase is Phase.AUTOMATIC and not standing(belief, incident):
+    over = not standing(belief, incident) and not disproved(belief, incident)
+    if step.verb in REPAIRS and incident.phase is Phase.AUTOMATIC and over:
         return "Nothing is left to mend: every finding of this incident has cleared."
     if step.verb is Verb.UNCORDON:
         others = _other_holders(belief, incident)

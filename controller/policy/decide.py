@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.benching.verifying import abandoned
 from controller.policy.breakers import settle_breakers
 from controller.policy.condemned import condemned
 from controller.policy.domains import shared_causes
@@ -46,6 +47,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
         if len(belief.held) < held:
             return
         held = len(belief.held)
+    yield from abandoned(belief)
 
 
 def _advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> Iterator[events.Event]:

@@ -5,9 +5,11 @@ controller/playbooks.py builds these from YAML and refuses what is not whole; no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from checks.bench_result import Benchmark
 from checks.finding import Finding, Verdict
 from checks.readings.site import FAMILY
 
@@ -147,8 +149,11 @@ class Step:
     retry: Retry | None = None
 
 
+BENCH_CHECKS: Mapping[str, str] = {f"bench.{benchmark}": str(benchmark) for benchmark in Benchmark}
+"""Check of what a benchmark finds → the benchmark. It is over when that benchmark passes, and no sooner."""
+
 OWN_CHECKS = frozenset(
-    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition"}
+    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition", *BENCH_CHECKS}
 )
 """What the controller itself finds, or is told by others than the node: no node can be asked to look again."""
 

@@ -103,6 +103,7 @@ class Kept:
 
     Attributes:
         headline: metric → its worst value.
+        has_limit: whether there was a floor or a baseline to judge what is no pass by.
     """
 
     at: float
@@ -112,6 +113,7 @@ class Kept:
     outcome: str
     because: str
     headline: dict[str, float] = field(default_factory=dict)
+    has_limit: bool = True
 
 
 @dataclass(slots=True)

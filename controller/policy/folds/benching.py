@@ -12,6 +12,9 @@ from controller.policy.benching import book
 from controller.policy.benching.orders import lease_of_order
 from controller.policy.folds import steps
 
+LIMITS = frozenset({"fail", "warn", "median"})
+"""What a number is held against, by its names among the inputs of a judgement (checks/bench_judging.py)."""
+
 
 def asked(belief: Belief, event: events.BenchAsked, at: float) -> None:
     """Note a run; one of a name that is known already changes nothing."""
@@ -108,7 +111,14 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     if event.outcome == Outcome.SKIP:
         return
     kept = book.Kept(
-        at, belief.last_event_id, event.run_id, event.lease_id, event.outcome, event.because, _headline(event)
+        at,
+        belief.last_event_id,
+        event.run_id,
+        event.lease_id,
+        event.outcome,
+        event.because,
+        _headline(event),
+        has_limit=_has_limit(event),
     )
     before = bench.newest.setdefault(event.node, {}).get(event.benchmark)
     if before is not None:
@@ -118,6 +128,12 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     bench.newest[event.node][event.benchmark] = kept
     if event.outcome == Outcome.PASS:
         bench.passed.setdefault(event.node, {})[event.benchmark] = at
+
+
+def _has_limit(event: events.BenchJudged) -> bool:
+    """Return whether anything that only warns was held against a limit; what warns for the lack of one says nothing."""
+    warned = [each for each in event.numbers if each.outcome == Outcome.WARN]
+    return not warned or any(LIMITS & each.inputs.keys() for each in warned) or bool(event.faults)
 
 
 def _headline(event: events.BenchJudged) -> dict[str, float]:
