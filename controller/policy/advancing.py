@@ -22,6 +22,7 @@ from controller.policy.ladder import climb, hand_over, needs_person, replaced
 from controller.policy.opening import OPERATOR_CORDON, speedup, standing
 from controller.policy.pauses import paused
 from controller.policy.playbook import (
+    ADMISSION_CLASS,
     BREAKER_CLASS,
     DOMAIN,
     OWN_CHECKS,
@@ -40,6 +41,9 @@ from controller.policy.undoing import given_back, undo
 from controller.policy.verb_effects import attempts_of, delay_s, retry_of
 
 DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
+NEVER_TRIPS = frozenset({OPERATOR_CORDON.fault_class, ADMISSION_CLASS})
+"""Classes of incidents for which no breaker opens: a person's own wish, and nodes that never were in service."""
+
 RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, DOMAIN, ROLLOUT})
 """Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
 
@@ -174,7 +178,7 @@ def _unanswered(incident: Incident, rules: Rules, now: float) -> events.Event | 
 
 
 def _tripped(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
-    if step.verb is not Verb.CORDON or incident.playbook.name == OPERATOR_CORDON.name:
+    if step.verb is not Verb.CORDON or incident.fault_class in NEVER_TRIPS:
         return None
     return tripped(belief, rules, incident, now)
 

@@ -17,7 +17,7 @@ from controller.policy.benching.verifying import Ending, late, measured
 from controller.policy.incident import Incident
 from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import recurred, standing
-from controller.policy.playbook import BENCH_CHECKS, OWN_CHECKS, Verb
+from controller.policy.playbook import BENCH_CHECKS, MEASURED_CHECKS, OWN_CHECKS, Verb
 from controller.policy.rebooting import restarted, same_boot
 
 
@@ -94,17 +94,17 @@ def _verify(belief: Belief, incident: Incident, _now: float) -> Verdict:
         return None
     if order.outcome != "done":
         return order.outcome, order.because
-    still = [finding for finding in standing(belief, incident) if finding.check not in BENCH_CHECKS]
+    still = [finding for finding in standing(belief, incident) if finding.check not in MEASURED_CHECKS]
     if still:
         return "failed", f"Still found on fresh readings: {still[0].because}"
     blind = _blind_checks(belief.nodes[incident.node], order, list(incident.condemned_by.values()))
     if blind:
         return "failed", f"Not proven healthy: {', '.join(blind)} could not be judged on fresh readings."
-    names = ", ".join(sorted({key.check for key in incident.condemned_by} - BENCH_CHECKS.keys())) or "every check"
+    names = ", ".join(sorted({key.check for key in incident.condemned_by} - MEASURED_CHECKS)) or "every check"
     ending = measured(belief, incident, f"Fresh readings pass: {names}.")
-    if ending is not None and ending.outcome == "done" and standing(belief, incident):
-        return None
-    return ending
+    is_proven = ending is not None and ending.outcome == "done"
+    left = [finding for finding in standing(belief, incident) if finding.check in BENCH_CHECKS]
+    return None if is_proven and left else ending
 
 
 def _blind_checks(node: NodeBelief, order: events.OrderEnded, condemned_by: list[Finding]) -> list[str]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.benching.admitting import admissions
+from controller.policy.benching.scheduling import withdrawn
 from controller.policy.benching.verifying import abandoned
 from controller.policy.breakers import settle_breakers
 from controller.policy.condemned import condemned
@@ -39,6 +41,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from operator_cordons(belief)
     yield from offenders(belief, now)
     yield from condemned(belief, now)
+    yield from admissions(belief, rules, now)
     yield from shared_causes(belief, rules, now)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)
@@ -48,6 +51,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
             return
         held = len(belief.held)
     yield from abandoned(belief)
+    yield from withdrawn(belief)
 
 
 def _advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> Iterator[events.Event]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checks.bench_result import Benchmark
-from checks.finding import Finding, Verdict
+from checks.finding import Finding, FindingKey, Verdict
 from checks.readings.site import FAMILY
 
 
@@ -152,8 +152,25 @@ class Step:
 BENCH_CHECKS: Mapping[str, str] = {f"bench.{benchmark}": str(benchmark) for benchmark in Benchmark}
 """Check of what a benchmark finds → the benchmark. It is over when that benchmark passes, and no sooner."""
 
+ADMISSION = FindingKey("node.admission", "node", "")
+"""A node is new, or has other parts, and is kept out of service until its benchmarks passed."""
+
+ADMISSION_CLASS = "node_admission"
+"""Fault class of its incidents, which say nothing of the node: it never was in service."""
+
+MEASURED_CHECKS = frozenset({*BENCH_CHECKS, ADMISSION.check})
+"""What benchmarks show to be over, and no reading does."""
+
 OWN_CHECKS = frozenset(
-    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition", *BENCH_CHECKS}
+    {
+        "agent.presence",
+        "node.presence",
+        "node.lemon",
+        "part.condemned",
+        "peer.outlier",
+        "k8s.condition",
+        *MEASURED_CHECKS,
+    }
 )
 """What the controller itself finds, or is told by others than the node: no node can be asked to look again."""
 

@@ -49,6 +49,11 @@ class Result:
     has_limit: bool = True
 
 
+def run_of(step_key: str) -> str:
+    """Return the name of the run of a verification, which fits into one level of an address."""
+    return step_key.replace("/", ".")
+
+
 def wanted(incident: Incident) -> tuple[str, ...]:
     """Return the benchmarks that the verification under way needs: those of its step, and those that condemned."""
     assert incident.intent is not None
@@ -70,7 +75,7 @@ def asks(belief: Belief, rules: Rules, incident: Incident, now: float) -> BenchA
     intent = incident.intent
     if intent is None or intent.verb != Verb.VERIFY or incident.order is None or incident.order.outcome != "done":
         return None
-    names, run = wanted(incident), belief.bench.runs.get(intent.key)
+    names, run = wanted(incident), belief.bench.runs.get(run_of(intent.key))
     if not names:
         return None
     if run is None:
@@ -85,7 +90,7 @@ def asks(belief: Belief, rules: Rules, incident: Incident, now: float) -> BenchA
 def _asked(incident: Incident, names: tuple[str, ...]) -> BenchAsked:
     assert incident.intent is not None
     return BenchAsked(
-        incident.intent.key,
+        run_of(incident.intent.key),
         [incident.node],
         list(names),
         _tier(incident),
@@ -116,7 +121,7 @@ def measured(belief: Belief, incident: Incident, passed: str) -> Ending | None:
     if unable:
         none = {name: Result(Outcome.SKIP, unable) for name in names}
         return judged(none, condemning(incident), passed=passed, strict=_is_strict(incident), is_last=True)
-    run = belief.bench.runs.get(intent.key)
+    run = belief.bench.runs.get(run_of(intent.key))
     if run is None or not run.ended_at:
         return None
     step = incident.step()
@@ -199,12 +204,12 @@ def disproved(belief: Belief, incident: Incident) -> bool:
     """Return whether a benchmark of this incident's verifications failed and did not pass since: the repair that went
     before did not mend it, though every finding may have cleared."""
     newest = belief.bench.newest.get(incident.node, {}).values()
-    return any(each.outcome == Outcome.FAIL and each.run_id.startswith(f"{incident.id}/") for each in newest)
+    return any(each.outcome == Outcome.FAIL and each.run_id.startswith(run_of(f"{incident.id}/")) for each in newest)
 
 
 def late(belief: Belief, incident: Incident) -> Ending | None:
     """Return how a verification ends whose benchmarks did not end in time, `None` when they are not what is late."""
-    run = belief.bench.runs.get(incident.intent.key) if incident.intent is not None else None
+    run = belief.bench.runs.get(run_of(incident.intent.key)) if incident.intent is not None else None
     if run is None or run.ended_at:
         return None
     because = f"The benchmarks of {run.run_id} did not end in time. {run.waiting}".rstrip()
@@ -220,4 +225,4 @@ def abandoned(belief: Belief) -> Iterator[BenchStopped]:
 
 def _is_awaited(belief: Belief, run: BenchRun) -> bool:
     incident = belief.open_incidents.get(run.incident_id)
-    return incident is not None and incident.intent is not None and incident.intent.key == run.run_id
+    return incident is not None and incident.intent is not None and run_of(incident.intent.key) == run.run_id

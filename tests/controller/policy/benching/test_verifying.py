@@ -88,7 +88,7 @@ def test_i6_benchmarks_are_asked_for_once_fresh_readings_pass() -> None:
     decided = looked(run)
     assert decided == [
         BenchAsked(
-            "inc-000001/verify/1",
+            "inc-000001.verify.1",
             ["n1"],
             list(BENCHMARKS),
             2,
@@ -104,7 +104,7 @@ def test_i6_benchmarks_are_asked_for_once_fresh_readings_pass() -> None:
             1,
             "inc-000001/verify/1",
             "waiting",
-            "Fresh readings pass; gpu_bandwidth, nccl_all_reduce must pass as well, as inc-000001/verify/1.",
+            "Fresh readings pass; gpu_bandwidth, nccl_all_reduce must pass as well, as inc-000001.verify.1.",
             until=run.now + WAIT_S + 2 * run.rules.bench.lease_s(2),
         ),
     ]
@@ -254,7 +254,7 @@ def test_i6_people_who_say_that_it_is_mended_are_verified_by_the_benchmark_too()
         run.end(run.under_way()[0])
     run.say(events.OperatorActed("approve", "inc-000001", "kim", ""))
     looked(run)
-    assert run.belief.bench.runs["inc-000001/verify/2"].benchmarks == ("gemm",)
+    assert run.belief.bench.runs["inc-000001.verify.2"].benchmarks == ("gemm",)
     run.clear_on("n1", SLOW)
     ended(run, "pass")
     assert run.under_way()[0].verb == "uncordon"
@@ -268,7 +268,7 @@ def test_benchmarks_that_do_not_end_are_given_up_and_stopped() -> None:
         decided = run.wait(WAIT_S + 2 * run.rules.bench.lease_s(1) + 1)
         assert BenchStopped(asked, "fleetmend", "The verification that asked for it is over.") in decided
         run.wait(10)
-    assert last_end(run).because == "The benchmarks of inc-000001/verify/3 did not end in time."
+    assert last_end(run).because == "The benchmarks of inc-000001.verify.3 did not end in time."
     assert run.incident().state == "handed_over"
 
 
