@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from checks.bench_baseline import Baseline, FleetShift
+from checks.bench_baseline import Baseline, Fingerprint, FleetShift
 from checks.bench_result import BenchFault, BenchMachine, BenchNumber, BenchResult
+from checks.finding import FindingKey
 from controller.reason import Reason
 
 PURPOSES = ("verify", "suspicion", "admission", "operator", "sweep", "idle")
@@ -96,12 +97,19 @@ class BenchEnded(msgspec.Struct, frozen=True, tag="bench.ended"):
 
 
 class JudgedNumber(msgspec.Struct, frozen=True):
-    """A number and what it means. `inputs`: what it was held against."""
+    """A number and what it means.
+
+    Attributes:
+        outcome: of it alone; empty when there is nothing to hold it against, neither a limit nor enough peers.
+        inputs: what it was held against.
+        fingerprint: what it is comparable with, `None` when the node does not say enough of itself.
+    """
 
     number: BenchNumber
     outcome: str
     because: str
     inputs: dict[str, str] = {}
+    fingerprint: Fingerprint | None = None
 
 
 class BenchJudged(msgspec.Struct, frozen=True, tag="bench.judged"):
@@ -109,7 +117,11 @@ class BenchJudged(msgspec.Struct, frozen=True, tag="bench.judged"):
 
     Attributes:
         lease_id: empty when it was skipped before any lease.
+        tier: of the lease.
         numbers: all that were measured, each with what it means.
+        failing: what failed here, by the findings that it may raise.
+        again_at: when it is measured once more before any of that counts, 0 for never.
+        is_peer: whether baselines may be learnt from it: the node was in service and nothing spoke against it.
         machine, faults, notes: as the node said them.
     """
 
@@ -120,7 +132,12 @@ class BenchJudged(msgspec.Struct, frozen=True, tag="bench.judged"):
     outcome: str
     because: str
     incident_id: str = ""
+    tier: int = 0
     numbers: list[JudgedNumber] = []
+    failing: list[FindingKey] = []
+    again_at: float = 0.0
+    is_peer: bool = False
+    golden: str = ""
     machine: BenchMachine = BenchMachine()
     faults: list[BenchFault] = []
     notes: list[str] = []

@@ -23,6 +23,7 @@ from controller.policy.opening import OPERATOR_CORDON, speedup, standing
 from controller.policy.pauses import paused
 from controller.policy.playbook import (
     ADMISSION_CLASS,
+    BENCH_SHIFT_CLASS,
     BREAKER_CLASS,
     DOMAIN,
     OWN_CHECKS,
@@ -44,7 +45,7 @@ DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
 NEVER_TRIPS = frozenset({OPERATOR_CORDON.fault_class, ADMISSION_CLASS})
 """Classes of incidents for which no breaker opens: a person's own wish, and nodes that never were in service."""
 
-RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, DOMAIN, ROLLOUT})
+RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, BENCH_SHIFT_CLASS, DOMAIN, ROLLOUT})
 """Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
 
 

@@ -104,7 +104,7 @@ def _verify(belief: Belief, incident: Incident, _now: float) -> Verdict:
     ending = measured(belief, incident, f"Fresh readings pass: {names}.")
     is_proven = ending is not None and ending.outcome == "done"
     left = [finding for finding in standing(belief, incident) if finding.check in BENCH_CHECKS]
-    return None if is_proven and left else ending
+    return ("failed", f"Its benchmarks passed, and still: {left[0].because}") if is_proven and left else ending
 
 
 def _blind_checks(node: NodeBelief, order: events.OrderEnded, condemned_by: list[Finding]) -> list[str]:

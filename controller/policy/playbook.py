@@ -69,6 +69,7 @@ class Mode(StrEnum):
 
 
 BREAKER_CLASS = "breaker"
+BENCH_SHIFT_CLASS = "bench_shift"
 """Fault class of an open breaker, which is an incident of the fleet."""
 
 DOMAIN = "domain"

@@ -117,7 +117,7 @@ class DomainRule:
     because: str = ""
 
 
-FAMILIES = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent", "node", "site"})
+FAMILIES = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent", "node", "site", "bench"})
 """The first words of the checks' ids, those of the controller's own checks included."""
 
 _ANY_HARDWARE = FAMILIES - {"site"}

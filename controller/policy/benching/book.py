@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from checks.bench_baseline import Baseline, Fingerprint, FleetShift
+from checks.finding import FindingKey
 from controller.bench_events import BenchEnded
 from controller.policy.benching.outlay import Outlay
 
@@ -25,6 +26,9 @@ of the fleet shows in those that were measured last."""
 VALUES_KEPT = 3
 """Newest values of a node and fingerprint. Source: the reference of active benchmarks, median of 3 to 5."""
 
+LATE_KEPT = 200
+"""Source: our choice; a node whose connection was cut tells its results within minutes of the lease's end."""
+
 FINGERPRINTS_KEPT = 4_096
 """Source: our choice; metrics × sizes × ways × kinds of nodes in a large cell are some hundreds."""
 
@@ -37,16 +41,26 @@ class Turn:
     benchmark: str
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Why an outcome is that. `has_limit`: whether there was anything to judge the numbers by."""
+
+    because: str
+    has_limit: bool = True
+
+
 @dataclass(slots=True)
 class BenchRun:
     """A run.
 
     Attributes:
-        left: what has not begun, in order.
+        left: what has not begun, in order, with when it may at the earliest, Unix seconds, 0 for now.
+        failed: turn → what failed in each try, for those that are measured again before it counts.
         leases: those that are open.
         outcomes: node → benchmark → outcome.
         waiting_for: as in `BenchWaiting`, empty while nothing is waited for; `waiting`: its sentence.
         stopped: why it was stopped, empty when it was not.
+        told: benchmark → why its newest outcome is that, of a verification alone, which goes by it.
         results: node → what it came back with, of a group alone: whoever asked for it judges it, and then clears this.
         ended_at: 0 while it is open.
     """
@@ -63,12 +77,14 @@ class BenchRun:
     options: dict[str, str] = field(default_factory=dict)
     together: bool = False
     wait_s: float = 0.0
-    left: dict[Turn, None] = field(default_factory=dict)
+    left: dict[Turn, float] = field(default_factory=dict)
+    failed: dict[Turn, list[list[FindingKey]]] = field(default_factory=dict)
     leases: dict[str, None] = field(default_factory=dict)
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
     waiting_for: str = ""
     waiting: str = ""
     stopped: str = ""
+    told: dict[str, Told] = field(default_factory=dict)
     results: dict[str, BenchEnded] = field(default_factory=dict)
     ended_at: float = 0.0
     outcome: str = ""
@@ -104,7 +120,6 @@ class Kept:
 
     Attributes:
         headline: metric → its worst value.
-        has_limit: whether there was a floor or a baseline to judge what is no pass by.
     """
 
     at: float
@@ -114,7 +129,6 @@ class Kept:
     outcome: str
     because: str
     headline: dict[str, float] = field(default_factory=dict)
-    has_limit: bool = True
 
 
 @dataclass(slots=True)
@@ -133,10 +147,13 @@ class BenchBook:
     Attributes:
         runs: the open ones, and the newest ended ones; `open_runs` in order of asking.
         leases: those that are open; `leased`: node → its lease.
+        late: leases that expired lately: what still comes back under them is judged all the same.
+        unjudged: (lease, node) of what came back, or did not, and is to be judged.
         newest: node → benchmark → the newest result that was measured, failed, or went wrong; skips are not kept.
         passed: node → benchmark → when it last passed.
         history: node → benchmark → earlier ones, the newest last.
         samples: fingerprint → node → newest values, for baselines and shifts; the node measured last is last.
+        peers: fingerprint → nodes of `samples` whose values may stand for healthy hardware.
         shifts: fingerprints by which the fleet has moved.
         golden: kind → digest that peers agree on; `votes`: kind → node → the digest it computed, until they agree.
         asked, granted: how many there ever were, for names.
@@ -149,10 +166,13 @@ class BenchBook:
     open_runs: dict[str, None] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     leased: dict[str, str] = field(default_factory=dict)
+    late: dict[str, Lease] = field(default_factory=dict)
+    unjudged: dict[tuple[str, str], None] = field(default_factory=dict)
     newest: dict[str, dict[str, Kept]] = field(default_factory=dict)
     passed: dict[str, dict[str, float]] = field(default_factory=dict)
     history: dict[str, dict[str, list[Kept]]] = field(default_factory=dict)
     samples: dict[Fingerprint, dict[str, list[float]]] = field(default_factory=dict)
+    peers: dict[Fingerprint, dict[str, None]] = field(default_factory=dict)
     baselines: dict[Fingerprint, Baseline] = field(default_factory=dict)
     shifts: dict[Fingerprint, FleetShift] = field(default_factory=dict)
     golden: dict[str, str] = field(default_factory=dict)
@@ -174,6 +194,10 @@ class BenchBook:
     def open(self) -> Iterator[BenchRun]:
         """Yield the runs that are open, oldest first."""
         return (self.runs[run_id] for run_id in list(self.open_runs))
+
+    def lease(self, lease_id: str) -> Lease | None:
+        """Return a lease that is open, or that expired lately."""
+        return self.leases.get(lease_id) or self.late.get(lease_id)
 
     def lease_of(self, node: str) -> Lease | None:
         """Return the lease that a node has now."""

@@ -6,6 +6,8 @@ budget lasts. Pure: the same belief, rules and time give the same runs. What is 
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,11 +15,14 @@ from checks.bench_result import Benchmark
 from checks.finding import Verdict
 from controller.bench_events import BenchAsked, BenchStopped
 from controller.policy.belief import Belief
+from controller.policy.benching.book import BenchRun
+from controller.policy.benching.fitness import unknown
 from controller.policy.benching.outlay import DAY_S, HOUR_S
+from controller.policy.benching.tries import MOST_TRIES
 from controller.policy.benching.when import TIER, Admission, WhenRules
 from controller.policy.benching.worth import HIDDEN, Pick, Record, Symptom, picks
 from controller.policy.freezes import in_force
-from controller.policy.lemon import exposure, ratio
+from controller.policy.lemon import SHAPE, exposure, ratio
 from controller.policy.node_belief import NodeBelief
 from controller.policy.playbook import MEASURED_CHECKS
 from controller.policy.rules import Rules
@@ -29,6 +34,16 @@ BY = "fleetmend"
 
 RANKS = {"admission": 0, "suspicion": 1, "idle": 2}
 """Purpose → its place in the queue."""
+
+SHORTLIST = 256
+"""So many nodes are valued at a time. Source: our choice; many more than may run at once, and 0.1 s of work."""
+
+NEVER_S = 365 * DAY_S
+"""For how long a benchmark that never passed counts as overdue, when nodes are shortlisted. Source: our choice."""
+
+WAITS_S = 600.0
+"""A run that began by itself waits no longer than this for others. Source: our choice; its node is measured another
+time, and its share of the budget is free for another one."""
 
 FAMILIES = frozenset(family for each in HIDDEN for family in each.families)
 
@@ -72,27 +87,46 @@ def room(belief: Belief, rules: Rules, now: float) -> Room:
 
 
 def scheduled(belief: Belief, rules: Rules, now: float) -> list[BenchAsked]:
-    """Return the runs to ask for now. A caller that must not be long does the two parts of it by itself."""
-    return choose(belief, rules, candidates(belief, rules, belief.nodes, now), now)
+    """Return the runs to ask for now. A caller that must not be long does the parts of it by itself."""
+    names = shortlist(promising(belief, rules, belief.nodes, now))
+    return choose(belief, rules, candidates(belief, rules, names, now), now)
 
 
-def candidates(belief: Belief, rules: Rules, nodes: Iterable[str], now: float) -> list[Candidate]:
-    """Return those of the nodes on which something is worth running now, in no order."""
+def promising(belief: Belief, rules: Rules, nodes: Iterable[str], now: float) -> list[tuple[float, str]]:
+    """Return those of the nodes that may be measured now, with how much each promises, at little cost."""
     frozen = [freeze.scope for freeze in rules.freezes if in_force(freeze, now)]
     busy = {name for run in belief.bench.open() for name in run.nodes}
-    is_open = rules.when.open_now(now)
     found = []
     for name in nodes:
         node = belief.nodes.get(name)
-        if node is None or name in busy or kept_from(belief, node, frozen, now):
-            continue
-        candidate = _candidate(belief, rules, node, now)
-        if candidate is not None and (candidate.purpose != "idle" or is_open):
-            found.append(candidate)
+        if node is not None and name not in busy and not kept_from(belief, rules, node, frozen, now):
+            found.append((_promise(belief, rules.when, node, now), name))
     return found
 
 
-def kept_from(belief: Belief, node: NodeBelief, frozen: Iterable[Scope], now: float) -> str:
+def shortlist(found: Iterable[tuple[float, str]]) -> list[str]:
+    """Return the most promising nodes: only they are valued."""
+    return [name for _, name in heapq.nsmallest(SHORTLIST, found, key=lambda each: (-each[0], each[1]))]
+
+
+def _promise(belief: Belief, when: WhenRules, node: NodeBelief, now: float) -> float:
+    """Return a number that grows like the value of measuring a node: with the age of its oldest pass, and with its
+    failures. One that is new, or on which something stands, comes before all others."""
+    if node.findings or node.name in belief.bench.due:
+        return math.inf
+    passed = belief.bench.passed.get(node.name, {})
+    oldest = min((passed.get(each, node.known_since - NEVER_S) for each in when.benchmarks), default=now)
+    return (now - oldest) * (SHAPE + len(belief.failures.by_node.get(node.name, ())))
+
+
+def candidates(belief: Belief, rules: Rules, nodes: Iterable[str], now: float) -> list[Candidate]:
+    """Return those of the nodes, which may be measured, on which something is worth running now; in no order."""
+    is_open = rules.when.open_now(now)
+    found = (_candidate(belief, rules, belief.nodes[name], now) for name in nodes)
+    return [each for each in found if each is not None and (each.purpose != "idle" or is_open)]
+
+
+def kept_from(belief: Belief, rules: Rules, node: NodeBelief, frozen: Iterable[Scope], now: float) -> str:
     """Return why a node is not measured now, empty when nothing speaks against it.
 
     Args:
@@ -100,7 +134,7 @@ def kept_from(belief: Belief, node: NodeBelief, frozen: Iterable[Scope], now: fl
     """
     if not node.facts.gpu_count or OrderAction.BENCH not in node.facts.orders_allowed:
         return "it has no GPU, or its agent does not allow the order"
-    if node.presence != "online" or not _is_idle(node):
+    if node.presence != "online" or not _is_idle(node) or unknown(node, rules):
         return "nobody says that it is idle"
     if node.name in belief.open_by_node or node.name in belief.bench.leased:
         return "it has an open incident, or a lease"
@@ -176,7 +210,8 @@ def _age(record: Record) -> str:
 def choose(belief: Belief, rules: Rules, found: Iterable[Candidate], now: float) -> list[BenchAsked]:
     """Return the runs that the budget has room for, the best first.
 
-    A run that does not fit as a whole is cut down to its best benchmarks. Costs are counted as the most they can be.
+    A run that does not fit as a whole is cut down to its best benchmarks. Costs are counted as the most they can be: a
+    number that is too low is measured again before it counts.
     """
     left, asked = room(belief, rules, now), []
     for candidate in sorted(found, key=lambda each: each.order):
@@ -191,7 +226,7 @@ def choose(belief: Belief, rules: Rules, found: Iterable[Candidate], now: float)
 def _fitting(found: tuple[Pick, ...], left: Room) -> list[Pick]:
     fitting, cost = [], 0.0
     for pick in found:
-        cost += pick.gpu_minutes
+        cost += MOST_TRIES * pick.gpu_minutes
         if cost > left.gpu_minutes:
             break
         fitting.append(pick)
@@ -208,14 +243,24 @@ def _ask(candidate: Candidate, fitting: list[Pick], now: float) -> BenchAsked:
         candidate.purpose,
         BY,
         f"{candidate.why} GPU-minutes that each is expected to save for one that it costs: {worth}.",
-        gpu_minutes=sum(each.gpu_minutes for each in fitting),
+        gpu_minutes=MOST_TRIES * sum(each.gpu_minutes for each in fitting),
     )
 
 
-def withdrawn(belief: Belief) -> Iterator[BenchStopped]:
-    """Yield the end of runs that began by themselves on nodes about which something is done now."""
+def withdrawn(belief: Belief, now: float) -> Iterator[BenchStopped]:
+    """Yield the end of runs that began by themselves and have no business any more."""
     for run in belief.bench.open():
-        if run.run_id not in belief.bench.outlay.costs or run.stopped:
-            continue
-        for node in (node for node in run.nodes if node in belief.open_by_node):
-            yield BenchStopped(run.run_id, BY, f"{node} has an open incident now.")
+        if run.run_id in belief.bench.outlay.costs and not run.stopped:
+            because = _no_business(belief, run, now)
+            if because:
+                yield BenchStopped(run.run_id, BY, because)
+
+
+def _no_business(belief: Belief, run: BenchRun, now: float) -> str:
+    """Return why a run ends early: something is done about its node, people stopped such things, or it waits long."""
+    node = next((node for node in run.nodes if node in belief.open_by_node), "")
+    if node:
+        return f"{node} has an open incident now."
+    is_held_back = run.waiting_for.startswith(("pause", "freeze"))
+    is_late = bool(run.waiting_for) and now >= run.asked_at + WAITS_S
+    return run.waiting if is_held_back or is_late else ""

@@ -18,8 +18,10 @@ from controller.bench_events import BenchAsked, BenchStopped
 from controller.events import StepProgressed
 from controller.policy.belief import Belief
 from controller.policy.benching.book import BenchRun
+from controller.policy.benching.findings import TIER
+from controller.policy.benching.tries import MOST_TRIES
 from controller.policy.incident import Incident
-from controller.policy.playbook import BENCH_CHECKS, Unmeasured, Verb
+from controller.policy.playbook import BENCH_CHECKS, TIERS, Unmeasured, Verb
 from controller.policy.rules import Rules
 from controller.policy.verb_effects import attempts_of
 from wire.orders import OrderAction
@@ -82,9 +84,14 @@ def asks(belief: Belief, rules: Rules, incident: Incident, now: float) -> BenchA
         return _asked(incident, names)
     if incident.progress is not None or run.ended_at:
         return None
-    until = now + WAIT_S + len(names) * rules.bench.lease_s(run.tier)
+    until = now + WAIT_S + len(names) * _longest_s(rules, run.tier)
     because = f"Fresh readings pass; {', '.join(names)} must pass as well, as {run.run_id}."
     return StepProgressed(incident.id, intent.step, intent.attempt, intent.key, "waiting", because, until=until)
+
+
+def _longest_s(rules: Rules, tier: int) -> float:
+    """Return how long one benchmark may go on, with all that is measured again before a number counts."""
+    return MOST_TRIES * (rules.bench.lease_s(tier) + rules.bench.again_after_s)
 
 
 def _asked(incident: Incident, names: tuple[str, ...]) -> BenchAsked:
@@ -103,8 +110,11 @@ def _asked(incident: Incident, names: tuple[str, ...]) -> BenchAsked:
 
 
 def _tier(incident: Incident) -> int:
+    """Return the tier to measure by: no shallower than what condemned the node."""
     assert incident.intent is not None
-    return int(incident.intent.parameters.get("tier", "1"))
+    found = [each for each in incident.condemned_by.values() if each.check in BENCH_CHECKS]
+    said = {incident.intent.parameters.get("tier", ""), *(each.evidence.get(TIER, "") for each in found)}
+    return max((tier for tier in TIERS if str(tier) in said), default=min(TIERS))
 
 
 def measured(belief: Belief, incident: Incident, passed: str) -> Ending | None:
@@ -126,7 +136,7 @@ def measured(belief: Belief, incident: Incident, passed: str) -> Ending | None:
         return None
     step = incident.step()
     is_last = step is None or incident.tries + 1 >= attempts_of(step)
-    results = {name: _result(belief, run, incident.node, name) for name in names}
+    results = {name: _result(run, incident.node, name) for name in names}
     return judged(results, condemning(incident), passed=passed, strict=_is_strict(incident), is_last=is_last)
 
 
@@ -142,14 +152,11 @@ def _is_strict(incident: Incident) -> bool:
     return incident.intent.parameters.get("unmeasured") == Unmeasured.HAND_OVER
 
 
-def _result(belief: Belief, run: BenchRun, node: str, name: str) -> Result:
-    outcome = run.outcomes.get(node, {}).get(name)
-    if outcome is None:
+def _result(run: BenchRun, node: str, name: str) -> Result:
+    outcome, told = run.outcomes.get(node, {}).get(name), run.told.get(name)
+    if outcome is None or told is None:
         return Result(Outcome.ERROR, run.ended_because or "it gave no result")
-    kept = belief.bench.newest.get(node, {}).get(name)
-    if kept is None or kept.run_id != run.run_id:
-        return Result(Outcome(outcome), run.ended_because)
-    return Result(Outcome(outcome), kept.because, has_limit=kept.has_limit)
+    return Result(Outcome(outcome), told.because, has_limit=told.has_limit)
 
 
 def judged(

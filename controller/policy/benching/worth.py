@@ -136,37 +136,51 @@ def finds(benchmark: Benchmark, record: Record, now: float) -> float:
     What it missed once it misses again, so that only what came after its own last pass counts, as far as no other
     benchmark has found it since.
     """
-    passed = {name: min(now, at) for name, at in record.passed.items() if at >= record.known_since}
-    since = passed.get(benchmark, -math.inf)
-    others = sorted((at, name) for name, at in passed.items() if name != benchmark and at > since)
-    missed = (1.0 - kind.recall.get(benchmark, 0.0) * _chance(kind, record, since, others, now) for kind in HIDDEN)
-    return 1.0 - math.prod(missed)
+    known, passed = record.known_since, record.passed
+    own = min(now, passed.get(benchmark, -math.inf))
+    since = own if own >= known else -math.inf
+    missed = 1.0
+    for kind, recall in _FOUND_BY[benchmark]:
+        others = [
+            (min(now, passed[name]), missing)
+            for name, missing in _MISSED_BY[kind.name]
+            if name != benchmark and known <= passed.get(name, -math.inf) and passed[name] > since
+        ]
+        others.sort()
+        missed *= 1.0 - recall * _chance(kind, record, since, others, now)
+    return 1.0 - missed
 
 
-_Passes = list[tuple[float, Benchmark]]
-"""When others passed, oldest first."""
+_FOUND_BY = {each: [(kind, kind.recall[each]) for kind in HIDDEN if each in kind.recall] for each in Benchmark}
+_MISSED_BY = {kind.name: [(each, 1.0 - recall) for each, recall in kind.recall.items()] for kind in HIDDEN}
+
+_Passes = list[tuple[float, float]]
+"""When others passed, oldest first, and the share of the class that each of them misses."""
 
 
 def _chance(kind: Hidden, record: Record, since: float, others: _Passes, now: float) -> float:
     """Return the probability that a fault of a class came after a moment, and that nothing has found it."""
-    days, begin = 0.0, max(since, record.known_since)
-    for end, _ in [*others, (now, None)]:
-        days += _unfound(kind, others, begin) * _days(begin, end, record.known_since)
+    days, begin, known = 0.0, max(since, record.known_since), record.known_since
+    for end, _ in others:
+        days += _unfound(others, begin) * _days(begin, end, known)
         begin = max(begin, end)
+    days += _days(begin, now, known)
     expected = kind.per_day * record.ratio * days
-    if since < record.known_since:
-        expected += LATENT * kind.per_day / _RATE * _unfound(kind, others, since)
+    if since < known:
+        expected += LATENT * kind.per_day / _RATE * _unfound(others, since)
     symptoms = [each.since for each in record.symptoms if each.family in kind.families and each.since > since]
-    suspected = SUSPECTED * _unfound(kind, others, max(symptoms)) if symptoms else 0.0
+    suspected = SUSPECTED * _unfound(others, max(symptoms)) if symptoms else 0.0
     return 1.0 - math.exp(-expected) * (1.0 - suspected)
 
 
-def _unfound(kind: Hidden, others: _Passes, at: float) -> float:
+def _unfound(others: _Passes, at: float) -> float:
     """Return how likely a fault that is there at a moment was found by none that passed after it."""
-    return math.prod(1.0 - kind.recall.get(name, 0.0) for passed_at, name in others if passed_at > at)
+    return math.prod(missing for passed_at, missing in others if passed_at > at)
 
 
 def _days(begin: float, end: float, known_since: float) -> float:
     """Return the days of a span, those of early life counted so many times."""
+    if end <= begin:
+        return 0.0
     early = max(0.0, min(end, known_since + EARLY_S) - begin)
-    return (max(0.0, end - begin) + (EARLY_TIMES - 1.0) * early) / DAY_S
+    return (end - begin + (EARLY_TIMES - 1.0) * early) / DAY_S

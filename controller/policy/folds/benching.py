@@ -9,11 +9,10 @@ from controller import bench_events as events
 from controller.events import OrderEnded
 from controller.policy.belief import Belief
 from controller.policy.benching import book
+from controller.policy.benching.golden import golden_kind
+from controller.policy.benching.judging import values_by_fingerprint
 from controller.policy.benching.orders import lease_of_order
 from controller.policy.folds import admissions, steps
-
-LIMITS = frozenset({"fail", "warn", "median"})
-"""What a number is held against, by its names among the inputs of a judgement (checks/bench_judging.py)."""
 
 
 def asked(belief: Belief, event: events.BenchAsked, at: float) -> None:
@@ -37,7 +36,7 @@ def asked(belief: Belief, event: events.BenchAsked, at: float) -> None:
         wait_s=event.wait_s,
     )
     groups = [run.nodes] if run.together else [(node,) for node in run.nodes]
-    run.left = {book.Turn(nodes, benchmark): None for nodes in groups for benchmark in run.benchmarks}
+    run.left = {book.Turn(nodes, benchmark): 0.0 for nodes in groups for benchmark in run.benchmarks}
     bench.runs[run.run_id] = run
     bench.open_runs[run.run_id] = None
     if event.gpu_minutes > 0.0:
@@ -69,7 +68,8 @@ def granted(belief: Belief, event: events.LeaseGranted, at: float) -> None:
     bench.leased.update(dict.fromkeys(nodes, event.lease_id))
     run.left.pop(book.Turn(nodes, event.benchmark), None)
     run.leases[event.lease_id] = None
-    run.waiting_for = run.waiting = ""
+    if not run.left:
+        run.waiting_for = run.waiting = ""
 
 
 def lease_ended(belief: Belief, event: events.LeaseEnded, at: float) -> None:
@@ -81,6 +81,10 @@ def lease_ended(belief: Belief, event: events.LeaseEnded, at: float) -> None:
     belief.bench.outlay.use(lease.run_id, gpus * (at - lease.granted_at) / 60.0)
     for node in lease.nodes:
         belief.bench.leased.pop(node, None)
+    if event.outcome == "expired":
+        belief.bench.late[event.lease_id] = lease
+        for lease_id in list(belief.bench.late)[: -book.LATE_KEPT]:
+            del belief.bench.late[lease_id]
     run = belief.bench.runs[lease.run_id]
     run.leases.pop(event.lease_id, None)
     if run.together:
@@ -89,29 +93,37 @@ def lease_ended(belief: Belief, event: events.LeaseEnded, at: float) -> None:
 
 def ended(belief: Belief, event: events.BenchEnded, _at: float) -> None:
     """Keep what a node came back with until it is judged; what has no lease of its own proves nothing."""
-    lease = belief.bench.leases.get(event.lease_id)
-    if lease is not None and event.node in lease.nodes and event.result.benchmark == lease.benchmark:
-        lease.results.setdefault(event.node, event)
+    lease = belief.bench.lease(event.lease_id)
+    if lease is None or event.node not in lease.nodes or event.result.benchmark != lease.benchmark:
+        return
+    if event.node not in lease.results:
+        lease.results[event.node] = event
+        belief.bench.unjudged[event.lease_id, event.node] = None
 
 
 def order_ended(belief: Belief, event: OrderEnded, at: float) -> None:
     """Take in how an order ended: that of a step, or that of a benchmark which never gave a result."""
     steps.order_ended(belief, event, at)
     lease = belief.bench.leases.get(lease_of_order(event.order_id))
-    if lease is not None and event.node in lease.nodes and event.outcome != "accepted":
-        lease.refused.setdefault(event.node, (event.outcome, event.because))
+    if lease is None or event.node not in lease.nodes or event.outcome == "accepted":
+        return
+    lease.refused.setdefault(event.node, (event.outcome, event.because))
+    if event.node not in lease.results:
+        belief.bench.unjudged[lease.lease_id, event.node] = None
 
 
 def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     """Keep what a result means."""
     bench = belief.bench
-    lease, run = bench.leases.get(event.lease_id), bench.runs.get(event.run_id)
+    lease, run = bench.lease(event.lease_id), bench.runs.get(event.run_id)
+    bench.unjudged.pop((event.lease_id, event.node), None)
     if lease is not None:
         lease.judged[event.node] = None
     if run is not None:
-        run.outcomes.setdefault(event.node, {})[event.benchmark] = event.outcome
-        run.left.pop(book.Turn((event.node,), event.benchmark), None)
-        run.left.pop(book.Turn(run.nodes, event.benchmark), None)
+        _note_turn(run, event)
+    _note_samples(bench, event)
+    if event.golden and event.is_peer:
+        bench.votes.setdefault(golden_kind(event.machine, event.golden), {})[event.node] = event.golden
     if event.outcome == Outcome.SKIP:
         return
     kept = book.Kept(
@@ -122,7 +134,6 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
         event.outcome,
         event.because,
         _headline(event),
-        has_limit=_has_limit(event),
     )
     before = bench.newest.setdefault(event.node, {}).get(event.benchmark)
     if before is not None:
@@ -134,17 +145,46 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
         bench.passed.setdefault(event.node, {})[event.benchmark] = at
 
 
+def _note_turn(run: book.BenchRun, event: events.BenchJudged) -> None:
+    run.outcomes.setdefault(event.node, {})[event.benchmark] = event.outcome
+    if run.purpose == "verify":
+        run.told[event.benchmark] = book.Told(event.because, _has_limit(event))
+    turn = book.Turn(run.nodes if run.together else (event.node,), event.benchmark)
+    run.left.pop(turn, None)
+    if event.again_at and not run.stopped:
+        run.left[turn] = event.again_at
+    if event.lease_id and event.outcome in {Outcome.PASS, Outcome.WARN, Outcome.FAIL}:
+        run.failed.setdefault(turn, []).append(list(event.failing))
+
+
+def _note_samples(bench: book.BenchBook, event: events.BenchJudged) -> None:
+    """Keep what each fingerprint's newest peers reached."""
+    for fingerprint, value in values_by_fingerprint(event.numbers).items():
+        nodes = bench.samples.pop(fingerprint, {})
+        bench.samples[fingerprint] = nodes
+        nodes[event.node] = [*nodes.pop(event.node, []), value][-book.VALUES_KEPT :]
+        healthy = bench.peers.setdefault(fingerprint, {})
+        healthy.pop(event.node, None)
+        if event.is_peer:
+            healthy[event.node] = None
+        for node in list(nodes)[: -book.PEERS_KEPT]:
+            del nodes[node]
+            healthy.pop(node, None)
+    for fingerprint in list(bench.samples)[: -book.FINGERPRINTS_KEPT]:
+        del bench.samples[fingerprint]
+        bench.peers.pop(fingerprint, None)
+
+
 def _has_limit(event: events.BenchJudged) -> bool:
-    """Return whether anything that only warns was held against a limit; what warns for the lack of one says nothing."""
-    warned = [each for each in event.numbers if each.outcome == Outcome.WARN]
-    return not warned or any(LIMITS & each.inputs.keys() for each in warned) or bool(event.faults)
+    """Return whether there was anything to hold the numbers against; what warns for the lack of it says nothing."""
+    return not event.numbers or bool(event.faults) or any(each.outcome for each in event.numbers)
 
 
 def _headline(event: events.BenchJudged) -> dict[str, float]:
     """Return metric → the first value of the worst outcome, the smallest there."""
-    rank = {Outcome.FAIL: 0, Outcome.WARN: 1}
+    rank = {str(Outcome.FAIL): 0, str(Outcome.WARN): 1}
     numbers = sorted(
-        (rank.get(Outcome(each.outcome), 2), each.number.metric, each.number.value)
+        (rank.get(each.outcome, 2), each.number.metric, each.number.value)
         for each in event.numbers
         if each.number.value is not None and math.isfinite(each.number.value)
     )
@@ -176,7 +216,8 @@ def learnt(belief: Belief, event: events.BaselineLearnt, _at: float) -> None:
 def forgotten(belief: Belief, event: events.BaselineForgotten, _at: float) -> None:
     """Drop a baseline, and what it could be learnt from again at once."""
     fingerprint = event.baseline.fingerprint
-    for known in (belief.bench.baselines, belief.bench.shifts, belief.bench.samples):
+    bench = belief.bench
+    for known in (bench.baselines, bench.shifts, bench.samples, bench.peers):
         known.pop(fingerprint, None)
 
 

@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from controller import events
-from controller.bench_events import BenchJudged, BenchRunEnded
+from controller.bench_events import BenchEnded
 from controller.playbooks import load_default
+from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.scheduling import scheduled
 from controller.policy.benching.when import Admission, WhenRules
 from controller.policy.folds.admissions import FOUND_S
 from controller.policy.playbook import ADMISSION
 from controller.policy.rules import BreakerRule, Budget, Rules
 from controller.policy.scopes import FLEET
+from tests.support.bench_policy import result_like
 from tests.support.policy import PolicyRun
 from wire.messages import NodeFacts
 
@@ -32,7 +34,8 @@ def facts(*serials: str, orders: list[str] = ORDERS, host: str = "") -> NodeFact
 
 def a_fleet(admission: Admission = Admission.HOLD, *, budget: int = 4) -> PolicyRun:
     """Return a fleet of one node, an hour old."""
-    rules = Rules((SHIPPED,), Budget(nodes=budget), domains=(), when=WhenRules(admission=admission))
+    bench, when = BenchRules(idle_by="slurm"), WhenRules(admission=admission)
+    rules = Rules((SHIPPED,), Budget(nodes=budget), domains=(), bench=bench, when=when)
     run = PolicyRun(rules)
     come(run, "old", facts("A", "B", host="S1"))
     run.wait(FOUND_S + 1)
@@ -53,11 +56,9 @@ def due(run: PolicyRun) -> dict[str, str]:
 
 
 def end_run(run: PolicyRun, outcome: str) -> None:
-    """Every benchmark of the open run ends so, and the run with it."""
-    (asked,) = run.belief.bench.open()
-    for each in asked.benchmarks:
-        run.believe(BenchJudged(asked.nodes[0], "", asked.run_id, each, outcome, "so it was", asked.incident_id))
-    run.say(BenchRunEnded(asked.run_id, outcome, "so it was", asked.incident_id))
+    """Every benchmark of the new node's open run comes back so."""
+    while (lease := run.belief.bench.lease_of("n1")) is not None:
+        run.say(BenchEnded("n1", lease.lease_id, result_like(outcome, lease.benchmark), run.now, run.now))
 
 
 def test_who_is_new() -> None:

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.bench_outcome import Outcome
-from checks.bench_result import BenchNumber
 from checks.finding import Action, Finding, Verdict
 from controller import bench_events, events
-from controller.bench_events import BenchAsked, BenchJudged, BenchRunEnded, BenchStopped, JudgedNumber
+from controller.bench_events import BenchAsked, BenchEnded, BenchStopped
+from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.verifying import WAIT_S, Result, judged
 from controller.policy.playbook import Step, Verb
 from controller.policy.rules import Budget, Rules
+from tests.support.bench_policy import result_like
 from tests.support.policy import HAND_OVER_STEPS, PolicyRun, playbook, xid
 from wire.messages import NodeFacts
 
@@ -38,7 +39,7 @@ def book(step: Step, *, ladder: bool = False) -> Rules:
     answering = replace(playbook("gpu_lost"), steps=middle, hand_over=HAND_OVER_STEPS)
     bench = replace(playbook("slow"), steps=middle, answers=(replace(answering.answers[0], check="bench.gemm"),))
     bench = replace(bench, answers=(replace(bench.answers[0], codes=frozenset()),), precedence=60)
-    return Rules((answering, bench), Budget(nodes=2), breakers=(), domains=())
+    return Rules((answering, bench), Budget(nodes=2), breakers=(), domains=(), bench=BenchRules(idle_by="slurm"))
 
 
 def mended(
@@ -50,7 +51,7 @@ def mended(
         events.NodeSeen("n1", "boot-1", NodeFacts(orders_allowed=orders, gpu_count=8)),
         events.PresenceChanged("n1", "online", "so"),
     )
-    run.raise_on("n1", found)
+    run.say(events.FindingRaised("n1", "boot-1", found, run.now, origin="bench"))
     for _ in ("cordon", "drain"):
         run.end(run.under_way()[0])
     run.order_ended(run.under_way()[0], "accepted")
@@ -66,16 +67,16 @@ def looked(run: PolicyRun) -> list[events.Event]:
     return run.order_ended(run.under_way()[0])
 
 
-def ended(run: PolicyRun, *outcomes: str, numbers: list[JudgedNumber] | None = None) -> list[events.Event]:
-    """The run of the verification ends, with an outcome for each benchmark in order; an empty one gave none."""
-    (asked,) = run.belief.bench.open()
-    for benchmark, outcome in zip(asked.benchmarks, outcomes, strict=True):
-        if outcome:
-            because = f"{benchmark} {outcome}s"
-            run.believe(
-                BenchJudged("n1", "", asked.run_id, benchmark, outcome, because, asked.incident_id, numbers or [])
-            )
-    return run.say(BenchRunEnded(asked.run_id, "whatever", "so it ended.", asked.incident_id))
+def ended(run: PolicyRun, *outcomes: str) -> None:
+    """The benchmarks of the verification end, in order; an empty outcome says nothing until its lease expires."""
+    for outcome in outcomes:
+        lease = run.belief.bench.lease_of("n1")
+        assert lease is not None
+        if not outcome:
+            run.wait(lease.expires_at - run.now)
+            continue
+        result = result_like(outcome, lease.benchmark)
+        run.say(BenchEnded("n1", lease.lease_id, result, run.now, run.now))
 
 
 def last_end(run: PolicyRun) -> events.StepEnded:
@@ -86,7 +87,7 @@ def test_i6_benchmarks_are_asked_for_once_fresh_readings_pass() -> None:
     run = mended(book(verify(tier="2")))
     assert not run.belief.bench.runs
     decided = looked(run)
-    assert decided == [
+    assert decided[:2] == [
         BenchAsked(
             "inc-000001.verify.1",
             ["n1"],
@@ -105,17 +106,20 @@ def test_i6_benchmarks_are_asked_for_once_fresh_readings_pass() -> None:
             "inc-000001/verify/1",
             "waiting",
             "Fresh readings pass; gpu_bandwidth, nccl_all_reduce must pass as well, as inc-000001.verify.1.",
-            until=run.now + WAIT_S + 2 * run.rules.bench.lease_s(2),
+            until=run.now + WAIT_S + 2 * 3 * (360.0 + 60.0),
         ),
     ]
+    assert [events.kind_of(each) for each in decided[2:]] == ["bench.lease_granted"]
     assert run.decide() == [], "asked for once"
 
 
 def test_i6_a_node_returns_when_all_pass() -> None:
     run = mended(book(verify()))
     looked(run)
-    assert run.wait(400) == [], "benchmarks have their own time"
-    ended(run, "pass", "pass")
+    assert run.wait(80) == []
+    ended(run, "pass")
+    assert run.wait(80) == []
+    ended(run, "pass")
     assert last_end(run).because == ("Fresh readings pass: gpu.xid. Benchmarks pass: gpu_bandwidth, nccl_all_reduce.")
     assert run.under_way()[0].verb == "uncordon"
 
@@ -134,7 +138,7 @@ def test_a_failure_leads_to_the_next_rung_at_once() -> None:
     end = last_end(run)
     assert (end.outcome, end.because, end.permanent) == (
         "failed",
-        "Failed: nccl_all_reduce: nccl_all_reduce fails.",
+        "Failed: nccl_all_reduce: It summed 1 + 1 to 3. gpu_bandwidth ended.",
         True,
     )
     assert (run.under_way()[0].verb, run.under_way()[0].step) == ("reboot", "again")
@@ -153,14 +157,8 @@ def attempts(run: PolicyRun, *outcomes: str) -> int:
 
 def test_what_is_weaker_is_measured_again_and_then_people_get_it() -> None:
     run = mended(book(verify(), ladder=True))
-    limited = [JudgedNumber(BenchNumber("x", 1.0), "warn", "low", {"value": "1", "median": "2"})]
-    looked(run)
-    ended(run, "pass", "warn", numbers=limited)
-    run.wait(10)
-    assert last_end(run).because == "Weaker than it should be: nccl_all_reduce: nccl_all_reduce warns."
-    assert run.under_way()[0].key == "inc-000001/verify/2"
-    assert [looked(run), ended(run, "pass", "warn", numbers=limited)] and run.wait(10)
-    assert [looked(run), ended(run, "pass", "warn", numbers=limited)]
+    assert attempts(run, "pass", "warn") == 3
+    assert last_end(run).because.startswith("Weaker than it should be: nccl_all_reduce: The copy from host memory")
     assert (run.incident().state, last_end(run).attempt) == ("handed_over", 3)
 
 
@@ -179,7 +177,7 @@ def test_a_host_without_the_means_is_not_kept_out() -> None:
     assert attempts(run, "pass", "skip") == 3
     assert last_end(run).because == (
         "Fresh readings pass: gpu.xid. Benchmarks pass: gpu_bandwidth. No benchmark was run of nccl_all_reduce: "
-        "so it ended."
+        "gpu_bandwidth ended."
     )
     assert run.under_way()[0].verb == "uncordon"
 
@@ -187,18 +185,19 @@ def test_a_host_without_the_means_is_not_kept_out() -> None:
 def test_people_get_it_when_the_playbook_wants_proof() -> None:
     run = mended(book(verify(unmeasured="hand_over"), ladder=True))
     assert attempts(run, "pass", "skip") == 3
-    assert last_end(run).because == "Not proven healthy: nccl_all_reduce: so it ended."
+    assert last_end(run).because == "Not proven healthy: nccl_all_reduce: gpu_bandwidth ended."
     assert run.incident().state == "handed_over"
 
 
 def test_nothing_to_judge_by_lets_a_node_go_on_and_says_so() -> None:
     run = mended(book(verify()))
     looked(run)
-    ended(run, "pass", "warn", numbers=[JudgedNumber(BenchNumber("x", 1.0), "warn", "no limit", {"value": "1"})])
-    assert last_end(run).because == (
+    ended(run, "pass", "unlimited")
+    assert last_end(run).because.startswith(
         "Fresh readings pass: gpu.xid. Benchmarks pass: gpu_bandwidth. Measured, and nothing to judge it by: "
-        "nccl_all_reduce: nccl_all_reduce warns."
+        "nccl_all_reduce: The copy from host memory"
     )
+    assert run.under_way()[0].verb == "uncordon"
 
 
 def test_an_agent_that_does_not_allow_it_is_not_asked() -> None:
@@ -226,8 +225,6 @@ def test_i6_what_a_benchmark_condemned_returns_when_that_benchmark_passes() -> N
     (asked,) = run.belief.bench.open()
     assert asked.benchmarks == ("gemm",)
     ended(run, "pass")
-    assert run.under_way()[0].verb == "verify", "its finding must be gone as well"
-    run.clear_on("n1", SLOW)
     assert last_end(run).because == "Fresh readings pass: every check. Benchmarks pass: gemm."
     assert run.under_way()[0].verb == "uncordon"
 
@@ -255,20 +252,24 @@ def test_i6_people_who_say_that_it_is_mended_are_verified_by_the_benchmark_too()
     run.say(events.OperatorActed("approve", "inc-000001", "kim", ""))
     looked(run)
     assert run.belief.bench.runs["inc-000001.verify.2"].benchmarks == ("gemm",)
-    run.clear_on("n1", SLOW)
     ended(run, "pass")
     assert run.under_way()[0].verb == "uncordon"
 
 
 def test_benchmarks_that_do_not_end_are_given_up_and_stopped() -> None:
-    run = mended(book(verify(), ladder=True))
+    rules = book(verify(), ladder=True)
+    run = mended(replace(rules, bench=replace(rules.bench, at_once={"fleet": 0})))
     for _ in range(3):
         looked(run)
-        (asked,) = [each.run_id for each in run.belief.bench.open() if not each.stopped]
-        decided = run.wait(WAIT_S + 2 * run.rules.bench.lease_s(1) + 1)
+        (asked,) = run.belief.bench.open_runs
+        assert run.wait(WAIT_S + 2 * 3 * (90.0 + 60.0) - 1) == []
+        decided = run.wait(2)
         assert BenchStopped(asked, "fleetmend", "The verification that asked for it is over.") in decided
         run.wait(10)
-    assert last_end(run).because == "The benchmarks of inc-000001.verify.3 did not end in time."
+    assert last_end(run).because == (
+        "The benchmarks of inc-000001.verify.3 did not end in time. "
+        "Waiting: 0 of 0 benchmarks run in the fleet already."
+    )
     assert run.incident().state == "handed_over"
 
 
@@ -277,7 +278,8 @@ def test_i3_an_abort_waits_for_no_benchmark() -> None:
     looked(run)
     decided = run.say(events.OperatorActed("abort", "inc-000001", "kim", "enough"))
     kinds = [events.kind_of(event) for event in decided]
-    assert kinds == ["incident.aborted", "bench.stopped"]
+    assert kinds[:2] == ["incident.aborted", "bench.stopped"]
+    assert run.belief.bench.leases == run.belief.bench.open_runs == {}
 
 
 def test_runs_of_others_are_left_alone() -> None:
