@@ -13,6 +13,7 @@ import structlog
 from controller import keys, playbooks
 from controller.adapters import Notifier, Power
 from controller.benching.desk import BenchDesk
+from controller.benching.planner import Planner
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
@@ -112,6 +113,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         power_watch,
         peer_watch,
         bench,
+        Planner(cell, time.time, leadership.leads),
         counter,
     )
 
@@ -141,6 +143,7 @@ def rules_of(settings: ControllerSettings) -> Rules:
         approval_valid_s=settings.approvals.valid_s,
         answer_within_s=settings.approvals.answer_within_s,
         bench=settings.bench.rules(settings.scheduler.kind),
+        when=settings.bench.when.rules(),
     )
 
 
