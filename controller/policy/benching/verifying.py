@@ -136,7 +136,7 @@ def measured(belief: Belief, incident: Incident, passed: str) -> Ending | None:
         return None
     step = incident.step()
     is_last = step is None or incident.tries + 1 >= attempts_of(step)
-    results = {name: _result(run, incident.node, name) for name in names}
+    results = {name: _result(belief, run, incident.node, name) for name in names}
     return judged(results, condemning(incident), passed=passed, strict=_is_strict(incident), is_last=is_last)
 
 
@@ -152,11 +152,13 @@ def _is_strict(incident: Incident) -> bool:
     return incident.intent.parameters.get("unmeasured") == Unmeasured.HAND_OVER
 
 
-def _result(run: BenchRun, node: str, name: str) -> Result:
-    outcome, told = run.outcomes.get(node, {}).get(name), run.told.get(name)
-    if outcome is None or told is None:
+def _result(belief: Belief, run: BenchRun, node: str, name: str) -> Result:
+    outcome = run.outcomes.get(node, {}).get(name)
+    if outcome is None:
         return Result(Outcome.ERROR, run.ended_because or "it gave no result")
-    return Result(Outcome(outcome), told.because, has_limit=told.has_limit)
+    kept = belief.bench.newest.get(node, {}).get(name)
+    because = run.sentences.get(node, {}).get(name, run.ended_because)
+    return Result(Outcome(outcome), because, has_limit=kept is None or kept.run_id != run.run_id or kept.has_limit)
 
 
 def judged(

@@ -134,6 +134,7 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
         event.outcome,
         event.because,
         _headline(event),
+        has_limit=_has_limit(event),
     )
     before = bench.newest.setdefault(event.node, {}).get(event.benchmark)
     if before is not None:
@@ -147,8 +148,7 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
 
 def _note_turn(run: book.BenchRun, event: events.BenchJudged) -> None:
     run.outcomes.setdefault(event.node, {})[event.benchmark] = event.outcome
-    if run.purpose == "verify":
-        run.told[event.benchmark] = book.Told(event.because, _has_limit(event))
+    run.sentences.setdefault(event.node, {})[event.benchmark] = event.because
     turn = book.Turn(run.nodes if run.together else (event.node,), event.benchmark)
     run.left.pop(turn, None)
     if event.again_at and not run.stopped:
@@ -176,7 +176,7 @@ def _note_samples(bench: book.BenchBook, event: events.BenchJudged) -> None:
 
 
 def _has_limit(event: events.BenchJudged) -> bool:
-    """Return whether there was anything to hold the numbers against; what warns for the lack of it says nothing."""
+    """Return whether any number was held against anything; what warns for the lack of a limit says nothing."""
     return not event.numbers or bool(event.faults) or any(each.outcome for each in event.numbers)
 
 
