@@ -131,7 +131,8 @@ class Cell:
             self._thought_about = []
 
     async def _next_batch(self) -> list[_Pending]:
-        tick_s = BUSY_TICK_S if self.belief.open_incidents or self.belief.silent else IDLE_TICK_S
+        busy = self.belief.open_incidents or self.belief.silent or self.belief.bench.open_runs
+        tick_s = BUSY_TICK_S if busy else IDLE_TICK_S
         with contextlib.suppress(TimeoutError):
             # Not asyncio.wait_for: in Python 3.11 it can swallow a cancellation, and the cell would never stop.
             async with asyncio.timeout(tick_s):
@@ -178,7 +179,7 @@ class Cell:
     def _questions(self) -> int:
         believed = self.belief
         open_ones = len(believed.open_incidents) + len(believed.unanswered) + len(believed.silent)
-        return 1 + open_ones + believed.bench.questions
+        return 1 + open_ones + believed.bench.questions + believed.sweeps.questions
 
 
 _QUIET = frozenset(

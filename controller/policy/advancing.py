@@ -30,6 +30,8 @@ from controller.policy.playbook import (
     QUICK_EFFECTS,
     REPAIRS,
     ROLLOUT,
+    SLOW_NETWORK,
+    SWEEP_STOPPED,
     Mode,
     Step,
     Verb,
@@ -45,7 +47,18 @@ DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
 NEVER_TRIPS = frozenset({OPERATOR_CORDON.fault_class, ADMISSION_CLASS})
 """Classes of incidents for which no breaker opens: a person's own wish, and nodes that never were in service."""
 
-RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, BENCH_SHIFT_CLASS, DOMAIN, ROLLOUT})
+RESTING = frozenset(
+    {
+        OPERATOR_CORDON.name,
+        FLEET_SILENCE.name,
+        BREAKER_CLASS,
+        BENCH_SHIFT_CLASS,
+        DOMAIN,
+        ROLLOUT,
+        SLOW_NETWORK,
+        SWEEP_STOPPED,
+    }
+)
 """Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
 
 
