@@ -20,6 +20,15 @@ from checks import data
 LEAST_SHARE_OF_BEST = 0.6
 """A floor below this share of the best known result finds little. Source: the reference of active benchmarks."""
 
+FLOORS_FROM_BYTES: Mapping[str, int] = {
+    "node_all_reduce": 8 << 30,
+    "node_all_reduce_ring": 8 << 30,
+    "rack_all_reduce": 8 << 30,
+    "two_node_all_reduce": 8 << 30,
+}
+"""Metric → the size of message from which its floors hold; a smaller one is slower by nature, and peers alone judge it.
+Source: the reference of active benchmarks."""
+
 
 class BenchMetric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One number that a benchmark gives."""
@@ -72,6 +81,10 @@ class BenchLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             KeyError: there is none.
         """
         return {metric.name: metric for metric in self.metrics}[name]
+
+    def floor_at(self, metric: str, sku: str, size_bytes: int) -> BenchFloor | None:
+        """Return what is demanded at a size of message, `None` where only the baseline of peers judges."""
+        return self.floor(metric, sku) if size_bytes >= FLOORS_FROM_BYTES.get(metric, 0) else None
 
     def floor(self, metric: str, sku: str) -> BenchFloor | None:
         """Return what is demanded, `None` where only the baseline of peers judges."""
