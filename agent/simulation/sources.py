@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from agent.benches import BenchPlace
 from agent.manifest_file import Approved
 from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import SimulatedMachine
@@ -43,6 +44,16 @@ def surroundings_of(machine: SimulatedMachine, store: Callable[[str], Store], ap
         monotonic=lambda: AGE_S + time.monotonic(),
         approved=approved,
     )
+
+
+def bench_place(machine: SimulatedMachine, folder: Path) -> BenchPlace:
+    """Return where benchmarks of the machine run. Its processes are made up, and all of them are seen.
+
+    Args:
+        folder: of the agent's state.
+    """
+    nvml_command = (sys.executable, "-m", LIBRARY, str(machine.directory / NVML), "bench")
+    return BenchPlace(folder, machine.boot_id, lambda: True, nvml_command)
 
 
 def make_sources(
