@@ -19,9 +19,8 @@ import msgspec
 
 from agent.bench.all_reduce_plan import PLANS, Plan
 from agent.bench.child import Broken, NotHere, Progress, Say
-from agent.bench.gpu_machine import sku_of
 from agent.bench.nccl_ways import OF_THE_SITE, Way, environment_of
-from agent.bench.nvidia_files import nvidia_driver, nvidia_gpus
+from agent.bench.nvidia_files import kind_of, nvidia_driver, nvidia_gpus
 from agent.bench.passes import ending
 from agent.bench.programs import run_program
 from agent.bench.watch import Watch
@@ -97,11 +96,12 @@ def parse_report(text: bytes, way: Way) -> BenchResult:
         report = _report.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Broken(f"the report of {PROGRAM}: {error}") from error
-    numbers = tuple(number for row in report.results if (number := _number(row, way)) is not None)
+    machine = _machine(report)
+    metric = way.metric_of(machine.gpus)
+    numbers = tuple(number for row in report.results if (number := _number(row, metric, way)) is not None)
     faults = tuple(fault for row in report.results for fault in _faults(row))
     if not numbers:
         raise Broken(f"the report of {PROGRAM} has no result{_errors(report)}")
-    machine = _machine(report)
     because = f"{PROGRAM} measured all-reduces over {machine.gpus} GPUs, and all sums are right."
     return BenchResult(
         Benchmark.NCCL_ALL_REDUCE,
@@ -177,13 +177,13 @@ def _arguments(gpus: int, plan: Plan) -> tuple[str, ...]:
     return ("-b", first, "-e", last, "-f", "2", "-g", str(gpus), "-d", "int32", "-n", repetitions, "-w", "2", "-c", "1")
 
 
-def _number(row: _Row, way: Way) -> BenchNumber | None:
+def _number(row: _Row, metric: str, way: Way) -> BenchNumber | None:
     half, each = row.out_of_place or row.in_place, row.out_of_place_per_iter or _Each()
     bandwidth = _positive(half.bus_bw) if half is not None else None
     if half is None or bandwidth is None or row.size <= 0:
         return None
     return BenchNumber(
-        way.metric,
+        metric,
         bandwidth,
         size_bytes=row.size,
         way=way.name,
@@ -204,9 +204,8 @@ def _faults(row: _Row) -> list[BenchFault]:
 
 def _machine(report: _Report) -> BenchMachine:
     version, config = report.nccl_version, report.config
-    models = sorted({device.device_info for device in config.devices if device.device_info})
     return BenchMachine(
-        sku=sku_of(models),
+        sku=kind_of(device.device_info for device in config.devices if device.device_info),
         nccl=f"{version // 10_000}.{version % 10_000 // 100}.{version % 100}" if version > 0 else "",
         gpus=config.ngpus * config.nthreads,
     )

@@ -104,8 +104,9 @@ def test_a_run_that_somebody_stops_says_nothing_of_the_nodes(served: ServedCell,
     process = begin(served, "n1", *NCCL)
     assert run("bench", "stop", run_of(served), "--because", "wrong node").returncode == ExitCode.DONE
     out, err = process.communicate(timeout=60)
-    assert process.returncode == ExitCode.REFUSED_NOW
-    assert "n1: the run was stopped: wrong node." in out and "– skip" in out and err == ""
+    assert process.returncode == ExitCode.UNREAD
+    assert "n1: the run was stopped: wrong node." in out and "– skip" in out
+    assert err.startswith("fleetmend: run-") and err.endswith(" was stopped: wrong node\n")
 
 
 def test_json_is_the_run_and_its_progress_is_beside_it(served: ServedCell) -> None:
@@ -184,7 +185,7 @@ def test_ctrl_c_leaves_the_run_and_says_how_to_end_it(served: ServedCell) -> Non
         (("run",), ExitCode.USAGE, "Missing argument 'NODE...'"),
         (("results", "n11"), ExitCode.NO, "no node is called 'n11'"),
         (("results", "n1", "--benchmark", "nccl"), ExitCode.USAGE, "no benchmark is called 'nccl'"),
-        (("stop", "run-1"), ExitCode.NO, "no run is called 'run-1'; `fleetmend bench list` lists the runs of late"),
+        (("stop", "run-1"), ExitCode.NO, "no run is called 'run-1'; `fleetmend bench list` (GET /api/v1/bench/runs)"),
         (("baseline", "forget"), ExitCode.USAGE, "nothing says which baselines; a metric, a SKU or a driver"),
         (("baseline", "learn", "--metric", "peer_copy"), ExitCode.NO, "no baseline and no result is so called"),
     ],

@@ -93,6 +93,31 @@ def test_a_wrong_sum_condemns_at_once() -> None:
     assert cell.findings("n1") == {(GPU, "wrong_result"): "bench.gpu_bandwidth"}
 
 
+def test_a_small_message_is_held_against_no_limit() -> None:
+    cell = fleet(1)
+    slow, small = (
+        BenchNumber("node_all_reduce", 300.0, size_bytes=8 << 30),
+        BenchNumber("node_all_reduce", 20.0, size_bytes=1 << 20),
+    )
+
+    judged = cell.measure("n1", result_of(small, slow, benchmark=Benchmark.NCCL_ALL_REDUCE))
+
+    assert [number.outcome for number in judged.numbers] == ["", "fail"]
+
+
+def test_what_two_ways_of_an_all_reduce_say_stands_beside_the_number_that_fails() -> None:
+    cell = fleet(1)
+    slow = BenchNumber("node_all_reduce", 366.0, size_bytes=8 << 30)
+    why = BenchFault("nvls_off", "The all-reduce is no faster with multicast.", severity=Outcome.WARN)
+    for measure in (cell.measure, cell.again):
+        measure("n1", result_of(slow, faults=(why,), benchmark=Benchmark.NCCL_ALL_REDUCE))
+
+    assert cell.findings("n1") == {("node", "node_all_reduce"): "bench.nccl_all_reduce"}
+    raised = said(cell, events.FindingRaised)[0]
+    assert isinstance(raised, events.FindingRaised)
+    assert raised.finding.evidence["nvls_off"] == why.because
+
+
 def test_i6_a_pass_of_the_same_benchmark_clears_what_it_measured_alone() -> None:
     cell = fleet(1)
     cell.measure("n1", result_of(memory_read(1_000.0)))
