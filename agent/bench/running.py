@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from agent.bench.child import LINES, Line
+from agent.clock import Clock
 from agent.sources.child import FIRST_TO_GO, KILL_LIMIT_S, OF_THE_AGENT_ALONE, read_some, write_all
 from agent.sources.pipe_holders import holders_of, names_of
 from agent.sources.procfs import head
@@ -57,7 +58,7 @@ class Running:
         command: Sequence[str],
         *,
         held: int,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock | None = None,
         kill: Callable[[int, int], None] = os.kill,
     ) -> None:
         """Start them.
@@ -69,7 +70,7 @@ class Running:
         Raises:
             OSError: they cannot be started.
         """
-        self._sleep, self._kill = sleep, kill
+        self._clock, self._kill = clock or Clock(), kill
         ours = {name: value for name, value in os.environ.items() if name not in OF_THE_AGENT_ALONE}
         self._process = subprocess.Popen(
             [*GUARD, str(held), *command],
@@ -142,12 +143,12 @@ class Running:
 
     async def _none_left(self, limit_s: float) -> bool:
         """Return whether none is left, at the latest after so long."""
-        waited_s, look_s = 0.0, FIRST_LOOK_S
+        until_s, look_s = self._clock.monotonic() + limit_s, FIRST_LOOK_S
         while self._members():
-            if waited_s >= limit_s:
+            if self._clock.monotonic() >= until_s:
                 return False
-            await self._sleep(look_s)
-            waited_s, look_s = waited_s + look_s, min(2 * look_s, LONGEST_LOOK_S)
+            await self._clock.sleep(look_s)
+            look_s = min(2 * look_s, LONGEST_LOOK_S)
         return True
 
     def _members(self) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from agent.bench.child import LINES, Line, Progress
 from agent.bench.lock import NotLocked, locked
 from agent.bench.running import LONGEST_LINE_BYTES, Malformed, Running, members_of, parsed
 from checks.bench_result import Benchmark, BenchResult
-from tests.support.bench_site import BENCHMARK, is_alive
+from tests.support.bench_site import BENCHMARK, fast_clock, is_alive
 from tests.support.eventually import eventually
 from wire.bench import BenchWish
 
@@ -73,12 +73,9 @@ async def test_what_not_even_sigkill_ends_is_told_and_keeps_the_next_out(tmp_pat
     def harmless(_: int, number: int) -> None:
         sent.append(number)
 
-    async def soon(_: float) -> None:
-        await asyncio.sleep(0)
-
     with locked(tmp_path) as held:
         command = (sys.executable, str(BENCHMARK), "stubborn", str(tmp_path / "processes"))
-        running = Running(command, held=held, sleep=soon, kill=harmless)
+        running = Running(command, held=held, clock=fast_clock(), kill=harmless)
         hearing = asyncio.create_task(heard(running))
         await eventually("it runs", (tmp_path / "processes").exists)
         guard, benchmark, tool = (int(pid) for pid in (tmp_path / "processes").read_text().split())
