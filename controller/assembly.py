@@ -12,6 +12,8 @@ import structlog
 
 from controller import keys, playbooks
 from controller.adapters import Notifier, Power
+from controller.benching.desk import BenchDesk
+from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
@@ -84,6 +86,10 @@ def assemble(settings: ControllerSettings) -> Controller:
         topology_errors=topology.errors,
     )
     counter = _counter(settings, cell, desk, front)
+    bench = BenchDesk(cell, desk, watch, time.time)
+    sweeps = SweepDesk(cell, bench)
+    bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
+    intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
     peer_watch = PeerWatch(cell, desk, time.time)
@@ -93,6 +99,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
     power_watch = _listening(cell, effects, topology, settings)
+    cell.act = _each(cell.act, bench.act, sweeps.act)
     return Controller(
         settings,
         cell,
@@ -108,6 +115,8 @@ def assemble(settings: ControllerSettings) -> Controller:
         comparison,
         power_watch,
         peer_watch,
+        bench,
+        sweeps,
         counter,
     )
 
@@ -136,6 +145,7 @@ def rules_of(settings: ControllerSettings) -> Rules:
         rollout=RolloutRule(settings.rollout.canaries, settings.rollout.share),
         approval_valid_s=settings.approvals.valid_s,
         answer_within_s=settings.approvals.answer_within_s,
+        bench=settings.bench.rules(settings.scheduler.kind),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.benching.settling import benchmarks
 from controller.policy.breakers import settle_breakers
 from controller.policy.condemned import condemned
 from controller.policy.domains import shared_causes
@@ -20,6 +21,7 @@ from controller.policy.opening import answer_findings, operator_cordons
 from controller.policy.rollout import settle_rollouts
 from controller.policy.rules import Rules
 from controller.policy.silence import silence
+from controller.policy.sweeping.planning import sweeping
 
 
 def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
@@ -38,6 +40,8 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from operator_cordons(belief)
     yield from offenders(belief, now)
     yield from condemned(belief, now)
+    yield from sweeping(belief, rules, now)
+    yield from benchmarks(belief, rules, now)
     yield from shared_causes(belief, rules, now)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)

@@ -5,9 +5,11 @@ controller/playbooks.py builds these from YAML and refuses what is not whole; no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from checks.bench_result import Benchmark
 from checks.finding import Finding, Verdict
 from checks.readings.site import FAMILY
 
@@ -67,6 +69,7 @@ class Mode(StrEnum):
 
 
 BREAKER_CLASS = "breaker"
+BENCH_SHIFT_CLASS = "bench_shift"
 """Fault class of an open breaker, which is an incident of the fleet."""
 
 DOMAIN = "domain"
@@ -74,6 +77,13 @@ DOMAIN = "domain"
 
 ROLLOUT = "rollout"
 """Fault class of a changed playbook that did badly, which is an incident of the fleet."""
+
+
+SLOW_NETWORK = "slow_network"
+"""Fault class of a link or a switch that a sweep found to be slow, which is an incident of the fleet."""
+
+SWEEP_STOPPED = "sweep_stopped"
+"""Fault class of a sweep in which too much was slow, which is an incident of the fleet."""
 
 
 class OnReturn(StrEnum):
@@ -134,8 +144,11 @@ class Step:
     retry: Retry | None = None
 
 
+BENCH_CHECKS: Mapping[str, str] = {f"bench.{benchmark}": str(benchmark) for benchmark in Benchmark}
+"""Check of what a benchmark finds → the benchmark. It is over when that benchmark passes, and no sooner."""
+
 OWN_CHECKS = frozenset(
-    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition"}
+    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition", *BENCH_CHECKS}
 )
 """What the controller itself finds, or is told by others than the node: no node can be asked to look again."""
 
