@@ -33,7 +33,7 @@ from wire.messages import BenchProgress, BenchRendezvous
 log = structlog.get_logger()
 
 PROVING_LOOK_S: Final = 0.5
-RUNNING_LOOK_S: Final = 0.3
+RUNNING_LOOK_S: Final = 0.25
 """Between the beginnings of two looks at the GPUs. Source: the reference of active benchmarks, 250 to 500 ms."""
 
 PROVING_LIMIT_S: Final = 10.0
@@ -128,7 +128,7 @@ class Course:
     async def _started(self, held: int, idleness: Idleness) -> BenchResult:
         command = self.benches.place.command_of(self.wish.benchmark)
         try:
-            running = Running(command, held=held, sleep=self.benches.clock.sleep)
+            running = Running(command, held=held, clock=self.benches.clock)
         except OSError as error:
             self.gate = self.gate.ended(f"its process could not be started: {error}")
             return self._shut()
