@@ -50,7 +50,7 @@ def make_sources(
 ) -> tuple[PolledSource, ...]:
     """Return each source that has a timing; where a plain file cannot stand for the machine, one of ours."""
     others: dict[str, registry.Make] = {
-        "rdma": partial(_FlappingRdmaSource, machine),
+        "rdma": partial(_PassingRdmaSource, machine),
         "host": partial(_host_source, machine),
         "mounts": partial(_mounts_source, machine),
     }
@@ -121,14 +121,17 @@ def kernel_log_source(machine: SimulatedMachine, *, after_sequence: int = -1) ->
     return KernelLogSource(lambda: PipeReader(files.history, files.pipe), after_sequence=after_sequence)
 
 
-class _FlappingRdmaSource(RdmaSource):
-    """Between any two readings, a port that flaps goes down and up: no reading sees it down, its counters tell."""
+class _PassingRdmaSource(RdmaSource):
+    """Between any two readings the machine's time passes: a port that flaps goes down and up, a job comes to its end.
+
+    No reading sees such a port down, its counters tell.
+    """
 
     def __init__(self, machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> None:
         super().__init__(surroundings, timing)
         self._machine = machine
 
     async def read(self) -> RdmaReading:
-        """Let the ports flap, and return one reading."""
-        self._machine.flap()
+        """Let the time pass, and return one reading."""
+        self._machine.pass_time()
         return await super().read()
