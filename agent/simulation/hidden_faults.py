@@ -11,7 +11,7 @@ from agent.simulation.drill_fault import DrillFault, Effect, Target
 
 SEAM: Final = "what the machine's benchmarks measure"
 
-SLOW_LINK, SLOW_MULTICAST, SLOW_COMPUTE, SLOW_MEMORY, HALF_RATE, SLOW_DISK = 0.7, 0.5, 0.8, 0.6, 0.5, 0.2
+SLOW_LINK, SLOW_MULTICAST, SLOW_COMPUTE, SLOW_MEMORY, HALF_RATE, SLOW_DISK = 0.6, 0.5, 0.8, 0.6, 0.5, 0.2
 """What is left, as a share of the healthy bandwidth or speed. Source: our choice, each below what the limits and peers
 allow, and none so low that a job would fail instead of being slow."""
 
