@@ -16,15 +16,17 @@ from wire.bench import Rank
 
 GIB: Final = 1 << 30
 FULL_SIZE: Final = 8 * GIB
-CURVE: Final = tuple((1 << 20) << step for step in range(14))
-"""1 MiB to 8 GiB, each twice the one before."""
+CURVE: Final = (*((1 << 20) << step for step in range(0, 13, 2)), FULL_SIZE)
+"""1 MiB to 8 GiB."""
 
 TAKES_S: Final = {1: 20.0, 2: 120.0, 3: 300.0}
 GROUP_TAKES_S: Final = 60.0
 """In simulated seconds, by tier. Source: the tiers' budgets; the reference of active benchmarks for groups."""
 
-NODE, NODE_RING, GROUP = "node_all_reduce", "node_all_reduce_ring", "two_node_all_reduce"
-NVLS_WAY, RING_WAY = "nvls", "ring"
+NODE, NODE_RING, LANE = "node_all_reduce", "node_all_reduce_ring", "lane_all_reduce"
+GROUP_METRICS: Final = {2: "two_node_all_reduce"}
+LARGER_GROUP: Final = "group_all_reduce"
+OWN_CHOICE, RING_WAY = "", "ring"
 ALL_LANES: Final = "all"
 
 WITHOUT_A_GPU: Final = 0.046
@@ -72,11 +74,11 @@ def _peaks(hardware: Hardware, gpus: Sequence[SimulatedGpu]) -> dict[str, float]
     """Return way → bandwidth at a size without end."""
     left = links_of(gpus) * (1.0 - WITHOUT_A_GPU * (len(GPU_BUSES) - len(gpus)))
     multicast = hardware.host.multicast_share
-    return {NVLS_WAY: left * (ALL_REDUCE * multicast if multicast else RING), RING_WAY: left * RING}
+    return {OWN_CHOICE: left * (ALL_REDUCE * multicast if multicast else RING), RING_WAY: left * RING}
 
 
 def _numbers(subject: Subject, peaks: dict[str, float], sizes: Sequence[int], gpus: int) -> Iterator[BenchNumber]:
-    for metric, way in ((NODE, NVLS_WAY), (NODE_RING, RING_WAY)):
+    for metric, way in ((NODE, OWN_CHOICE), (NODE_RING, RING_WAY)):
         for size in sizes:
             value = at_size(peaks[way], size) / at_size(1.0, FULL_SIZE)
             yield subject.number(metric, value, size_bytes=size, way=way, amount=_amount(size, gpus))
@@ -101,7 +103,7 @@ def _in_group(subject: Subject, rank: Rank) -> BenchResult:
 
 
 def _brought(hardware: Hardware, gpus: Sequence[SimulatedGpu]) -> Brought:
-    inside = max(_peaks(hardware, gpus)[NVLS_WAY], 0.0)
+    inside = max(_peaks(hardware, gpus)[OWN_CHOICE], 0.0)
     rails = tuple(
         port.share if port.is_listed and port.state == ACTIVE else BORROWED for port in hardware.ports[: len(gpus)]
     )
@@ -116,9 +118,10 @@ def _group_result(subject: Subject, rank: Rank, ranks: Sequence[Brought], gpus: 
     lanes = {ALL_LANES: whole}
     if rank.lanes:
         lanes |= {str(number): share * RAIL * way for number, share in enumerate(slowest)}
+    whole_metric = GROUP_METRICS.get(len(ranks), LARGER_GROUP)
     numbers = tuple(
         subject.number(
-            GROUP,
+            whole_metric if lane == ALL_LANES else LANE,
             value,
             lane=lane,
             size_bytes=FULL_SIZE,

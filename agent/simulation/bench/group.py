@@ -85,7 +85,8 @@ class Group:
         while late := [n for n in range(len(self.rank.nodes)) if self._read(n) is None]:
             if self.subject.monotonic() >= until_s:
                 nodes = tuple(self.rank.nodes[number] for number in late)
-                raise Missing(f"{', '.join(nodes)} did not join the group within {limit_s:.0f} s", nodes)
+                ranks = "rank" if len(nodes) == 1 else "ranks"
+                raise Missing(f"the {ranks} of {', '.join(nodes)} never arrived within {limit_s:.0f} s", nodes)
             self.subject.sleep(CHUNK_S)
         return tuple(filter(None, map(self._read, range(len(self.rank.nodes)))))
 

@@ -13,11 +13,12 @@ from typing import Final, NoReturn
 from agent.bench.child import Broken, NotHere, Progress, Say
 from agent.simulation import states
 from agent.simulation.bench.speeds import noise, p99_factor, variation
-from agent.simulation.hardware import DRIVER_VERSION, GPU_MODEL, Hardware, SimulatedGpu, derive
+from agent.simulation.hardware import DRIVER_VERSION, Hardware, SimulatedGpu, derive
 from agent.simulation.states import MachineState
 from checks.bench_result import BenchMachine, BenchNumber
 from wire.bench import BenchWish
 
+SKU: Final = "H100"
 NCCL_VERSION: Final = "2.27.5"
 
 LEAST_S, MOST_S, CHUNK_S = 1.0, 20.0, 0.25
@@ -120,7 +121,7 @@ class Subject:
     def measured_on(self, gpus: int) -> BenchMachine:
         """Return what the numbers are of; machines of one kind with as many GPUs are peers."""
         topology = hashlib.sha256(f"hgx h100, {gpus} GPUs".encode()).hexdigest()[:12]
-        return BenchMachine(GPU_MODEL, DRIVER_VERSION, NCCL_VERSION, topology, gpus)
+        return BenchMachine(SKU, DRIVER_VERSION, NCCL_VERSION, topology, gpus)
 
 
 def _hang() -> NoReturn:

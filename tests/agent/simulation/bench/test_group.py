@@ -102,6 +102,7 @@ async def test_a_group_measures_all_lanes_and_leaves_nothing(cell: Cell) -> None
     results = await results_of(await cell.group(0, 1, 2))
     for result in results:
         assert (result.outcome, result.faults, result.missing) == (Outcome.PASS, (), ())
+        assert {number.metric for number in result.numbers} == {"group_all_reduce", "lane_all_reduce"}
         assert set(values(result)) == {"all", *map(str, range(8))}
         assert values(result)["all"] == pytest.approx(386.0, rel=0.02)
         assert values(result)["4"] == pytest.approx(48.2, rel=0.02)
@@ -134,7 +135,7 @@ async def test_a_rank_that_never_arrives_is_named_by_all_others(cell: Cell) -> N
     results = await results_of(await cell.group(0, 2, limit_s=4.0))
     for result in results:
         assert (result.outcome, result.missing, result.numbers) == (Outcome.ERROR, ("n2",), ())
-        assert result.because == "n2 did not join the group within 2 s."
+        assert result.because == "the rank of n2 never arrived within 2 s."
     assert cell.left_behind() == []
 
 
