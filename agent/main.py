@@ -21,8 +21,10 @@ from pathlib import Path
 import structlog
 
 from agent import boots
+from agent.benches import Benches
 from agent.bundles.keeper import Keeper, Whose
 from agent.clock import Clock
+from agent.deeds import Deeds
 from agent.desk import Desk
 from agent.hold_flag import FOLDER, OURS, HoldFlag
 from agent.holding import Holding
@@ -35,6 +37,7 @@ from agent.recorder import NOBODY, Observer, header_of, record_beside
 from agent.runner import KernelLog, Runner
 from agent.settings import EX_CONFIG, Settings, SettingsError, load_settings
 from agent.simulation.states import MachineBroken
+from agent.telling import Telling
 from agent.watched import watched
 from checks.check import Check
 from checks.readings import LastEnd
@@ -162,17 +165,10 @@ def assemble(
         clock=clock,
         inventory=settings.approved_inventory,
     )
-    orders = Orders(
-        _rules(settings),
-        machine=node.machine,
-        checks=runner,
-        desk=desk,
-        journal=node.outbox,
-        notify=bell.ring,
-        clock=clock,
-        holding=holding,
-        bundles=bundles,
-    )
+    telling = Telling(node.outbox, desk, bell.ring)
+    benches = Benches(node.bench, runner, telling, clock)
+    deeds = Deeds(node.machine, runner, desk, clock, holding=holding, bundles=bundles, bench=benches)
+    orders = Orders(_rules(settings), deeds, telling, clock)
     attendance = Attendance(Identity(settings.cell, settings.node, boot_id), clock)
     publisher = Publisher(
         _transport(settings, attendance),
@@ -183,7 +179,7 @@ def assemble(
         status_interval_s=settings.status_interval_s,
         clock=clock,
     )
-    bell.answer = publisher.notify
+    bell.answer, benches.say = publisher.notify, publisher.say
     if holding is not None:
         holding.publish = publisher.publish_status
     return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles, holding)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from agent.benches import BenchPlace
 from agent.desk import last_sequence
 from agent.hold_targets import NoTargets, Targets
 from agent.host_machine import HostMachine
@@ -18,6 +19,7 @@ from agent.outbox import Outbox
 from agent.settings import Settings, SettingsError
 from agent.simulation import sources as simulated
 from agent.simulation.machine import Seams, SimulatedMachine
+from agent.sources.gpu_processes import sees_host
 from agent.sources.kernel_log import DeviceReader, KernelLogSource
 from agent.sources.nvml import NvmlSource
 from agent.sources.registry import make_sources
@@ -38,12 +40,14 @@ class Node:
         serial: of the chassis, empty when unknown.
         root: below which a crash leaves its traces, and flags keep work away.
         targets: are told when the node is held.
+        bench: where benchmarks run.
     """
 
     machine: Machine
     outbox: Outbox
     sources: tuple[PolledSource, ...]
     kernel_log: StreamedSource
+    bench: BenchPlace
     serial: str = ""
     root: Path = Path("/")
     targets: Targets = field(default_factory=NoTargets)
@@ -105,6 +109,7 @@ def _host(settings: Settings, programs: Sequence[Program]) -> Node:
         outbox=outbox,
         sources=(*sources, *site_sources(programs, surroundings)),
         kernel_log=KernelLogSource(lambda: DeviceReader(log.path), after_sequence=last_sequence(outbox, boot_id)),
+        bench=BenchPlace(settings.state_directory, machine.boot_id, partial(sees_host, surroundings.procfs)),
         serial=_serial(),
         targets=machine.targets,
     )
@@ -125,6 +130,7 @@ def _simulated(
             *site_sources(programs, simulated.surroundings_of(machine, shelf, approved)),
         ),
         kernel_log=simulated.kernel_log_source(machine, after_sequence=last_sequence(outbox, boot_id)),
+        bench=simulated.bench_place(machine, settings.state_directory),
         root=directory,
     )
 

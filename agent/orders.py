@@ -1,36 +1,30 @@
 """What the node may do to itself: only signed, unexpired, never-seen-before orders on its own allow-list.
 
-An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time (holds, and looks at other
-hosts, beside it), and its outcome goes through the outbox like every other event. What is not signed by a trusted key,
-or is for another node, is counted and dropped without an answer.
+An order is in the ledger (agent/ledger.py) before it is begun, one is carried out at a time (holds, looks at other
+hosts and benchmarks beside it), and its outcome goes through the outbox like every other event. What is not signed by a
+trusted key, or is for another node, is counted and dropped without an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol, assert_never
+from typing import Final
 
 import structlog
 
 from agent import ledger as ledgers
-from agent.bundles.keeper import Gatherer, NoBundles
 from agent.clock import Clock
-from agent.desk import Desk, Journal
-from agent.evidence import bound, contents, describe, report
-from agent.holding import Holding
+from agent.deeds import Deeds
+from agent.evidence import bound
 from agent.ledger import LEDGER, Ledger
-from agent.machine import ActionFailed, ActionRefused, Done, Machine
+from agent.machine import ActionFailed, ActionRefused, Done
 from agent.plain_text import plain
-from agent.reaching import reach
-from agent.sources.tool import Tool
-from checks.finding import Verdict
-from checks.gpu import count
-from checks.readings import NvmlReading
-from wire.messages import CheckLevel, Envelope, OrderEnded, Refused, SignedOrder, Status
+from agent.telling import Telling
+from wire.messages import Envelope, OrderEnded, Refused, SignedOrder
 from wire.orders import Order, OrderAction, UnknownAction, check_acceptable
 
 log = structlog.get_logger()
@@ -38,16 +32,17 @@ log = structlog.get_logger()
 SIGNATURES: Final = "wire.signatures"
 """Imported at the first order: a node that never gets one does not carry the library for it."""
 
-NEIGHBOURS_TOO: Final = "reset"
-FORCED: Final = "when_stuck"
-"""What an order says in `neighbours` and in `force`; anything else is no."""
-
 HOLDS: Final = frozenset({OrderAction.HOLD, OrderAction.RELEASE})
 """Carried out beside a repair: that one goes on for minutes must not keep a node in service, nor out of it."""
 
-NVML: Final = NvmlReading.SOURCE
-GPU_COUNT: Final = count.ID
-"""A check that NVML feeds: by it a fresh reading is asked for."""
+BESIDE_A_BENCHMARK: Final = HOLDS | {
+    OrderAction.RUN_CHECKS,
+    OrderAction.REACH,
+    OrderAction.INJECT_FAULT,
+    OrderAction.BENCH,
+}
+"""Orders that leave a running benchmark alone. Every other one mends something, or gathers evidence for that: it ends
+the benchmark, whose numbers would tell of the repair. Source: our choice."""
 
 FLUSH_LIMIT_S: Final = 2.0
 FLUSH_LOOK_S: Final = 0.05
@@ -55,36 +50,6 @@ FLUSH_LOOK_S: Final = 0.05
 
 LOG_EVERY_S: Final = 60.0
 """Rejections are logged no more often than this: whoever sends them must not fill the disk."""
-
-
-class Checks(Protocol):
-    """What orders need of the runner."""
-
-    @property
-    def kernel_lines(self) -> tuple[str, ...]:
-        """The last lines of the kernel log, oldest first."""
-        ...
-
-    @property
-    def last_readings(self) -> Mapping[str, Any]:
-        """The newest reading of each source."""
-        ...
-
-    async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
-        """Judge these checks on fresh readings."""
-        ...
-
-    def status(self) -> Status:
-        """Return the whole level."""
-        ...
-
-
-class OrderJournal(Journal, Protocol):
-    """What orders need of the outbox."""
-
-    def depth(self) -> int:
-        """Return how many events wait."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +68,17 @@ class Orders:
         rejected: how many messages were dropped without an answer.
     """
 
-    def __init__(
-        self,
-        rules: Rules,
-        *,
-        machine: Machine,
-        checks: Checks,
-        desk: Desk,
-        journal: OrderJournal,
-        notify: Callable[[], None],
-        clock: Clock | None = None,
-        holding: Holding | None = None,
-        bundles: Gatherer | None = None,
-    ) -> None:
+    def __init__(self, rules: Rules, deeds: Deeds, telling: Telling, clock: Clock | None = None) -> None:
         """Take up the ledger and tell of the orders that the last stop cut off; none of them is run again."""
         self.rejected = 0
-        self._rules, self._machine, self._checks, self._desk = rules, machine, checks, desk
-        self._journal, self._notify = journal, notify
-        self._holding = holding
+        self._rules, self._deeds, self._telling = rules, deeds, telling
         self._clock = clock or Clock()
-        self._bundles = bundles or NoBundles()
-        self._boot_id = machine.boot_id()
+        self._boot_id = deeds.machine.boot_id()
         self._ledger = self._load()
-        self._one_at_a_time, self._hold_in_turn, self._reach_in_turn = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+        self._repair_in_turn, self._hold_in_turn = asyncio.Lock(), asyncio.Lock()
+        self._reach_in_turn = asyncio.Lock()
         self._waiting: dict[str, asyncio.Task[None]] = {}
         self._quiet_until = 0.0
-        self._nvidia_smi = Tool(shutil.which("nvidia-smi") or "")
         for ended in ledgers.interrupted(self._ledger, boot_id=self._boot_id, now=self._clock.wall()):
             self._end(ended)
 
@@ -144,17 +94,20 @@ class Orders:
             return
         known = self._ledger.entries.get(order.order_id)
         if known is not None and not known.is_open:
-            self._tell(known.ended())
+            self._telling.tell(known.ended())
         elif known is None and order.order_id not in self._waiting:
             task = asyncio.create_task(self._obey(order), name=f"order {order.order_id}")
             self._waiting[order.order_id] = task
             task.add_done_callback(lambda _: self._waiting.pop(order.order_id, None))
 
     async def recover(self) -> None:
-        """Have the machine bring back what a repair took away that its process did not survive; orders wait for it."""
-        async with self._one_at_a_time:
+        """Bring back what a repair or a benchmark changed that its process did not survive; orders wait for it."""
+        await asyncio.gather(self._recover_machine(), self._deeds.bench.recover())
+
+    async def _recover_machine(self) -> None:
+        async with self._repair_in_turn:
             try:
-                said = await self._machine.recover()
+                said = await self._deeds.machine.recover()
             except (ActionFailed, ActionRefused) as error:
                 log.error("repair.unfinished", because=str(error))
             except Exception as error:
@@ -169,16 +122,17 @@ class Orders:
             await asyncio.wait(set(self._waiting.values()))
 
     async def close(self) -> None:
-        """Break off what is under way; the next start tells that it was."""
+        """End a benchmark and break off what else is under way; the next start tells that it was."""
+        await self._deeds.bench.close()
         tasks = set(self._waiting.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._bundles.close()
+        await self._deeds.bundles.close()
 
     def _load(self) -> Ledger:
         try:
-            return ledgers.load(self._journal.load(LEDGER))
+            return ledgers.load(self._telling.journal.load(LEDGER))
         except ValueError as error:
             log.error("ledger.lost", because=str(error))
             return Ledger()
@@ -203,7 +157,7 @@ class Orders:
             self._reject(str(unknown))
             return
         log.warning("order.refused", order_id=order.order_id, action=order.action, because=str(unknown))
-        self._tell(OrderEnded(order.order_id, "refused", plain(str(unknown)), now, now))
+        self._telling.tell(OrderEnded(order.order_id, "refused", plain(str(unknown)), now, now))
 
     def _reject(self, because: str) -> None:
         self.rejected += 1
@@ -225,17 +179,20 @@ class Orders:
                 )
             except Refused as refusal:
                 self._save(ledgers.refuse(self._ledger, order, str(refusal), boot_id=self._boot_id, now=now))
-                self._tell(self._ledger.entries[order.order_id].ended())
+                self._telling.tell(self._ledger.entries[order.order_id].ended())
                 log.warning("order.refused", order_id=order.order_id, action=order.action, because=str(refusal))
                 return
             self._save(ledgers.begin(self._ledger, order, boot_id=self._boot_id, now=now))
             log.info("order.begun", order_id=order.order_id, action=order.action, device=order.device)
             await self._carry_out(order, now)
 
-    def _turn(self, action: OrderAction) -> asyncio.Lock:
+    def _turn(self, action: OrderAction) -> AbstractAsyncContextManager[object]:
+        """Return what an order waits for. Benchmarks see to their own order."""
+        if action is OrderAction.BENCH:
+            return nullcontext()
         if action is OrderAction.REACH:
             return self._reach_in_turn
-        return self._hold_in_turn if action in HOLDS else self._one_at_a_time
+        return self._hold_in_turn if action in HOLDS else self._repair_in_turn
 
     async def _carry_out(self, order: Order, started_at: float) -> None:
         try:
@@ -256,125 +213,29 @@ class Orders:
         self._end(OrderEnded(order.order_id, outcome, because, started_at, now, evidence=evidence))
 
     async def _do(self, order: Order, started_at: float) -> Done:
-        match order.action:
-            case OrderAction.RUN_CHECKS:
-                return await self._run_checks(order, started_at)
-            case OrderAction.COLLECT:
-                return await self._collect(order)
-            case OrderAction.REACH:
-                return await reach(order)
-            case OrderAction.RESTART_SERVICE:
-                return await self._machine.restart_service(order.parameters.get("service") or order.device)
-            case OrderAction.RESET_GPU:
-                return await self._reset_gpu(order)
-            case OrderAction.RELOAD_DRIVER:
-                return await self._reload_driver()
-            case OrderAction.REBOOT:
-                return await self._reboot(order, started_at)
-            case OrderAction.HOLD | OrderAction.RELEASE | OrderAction.BENCH:
-                return await self._by_whoever_does_it(order)
-            case OrderAction.INJECT_FAULT:
-                fault = order.parameters.get("fault", "")
-                return await self._machine.inject_fault(fault, device=order.device, parameters=order.parameters)
-        assert_never(order.action)
+        if order.action in BESIDE_A_BENCHMARK:
+            return await self._deeds.do(order, started_at)
+        async with self._deeds.bench.kept_away(f"{order.action} was ordered"):
+            if order.action is OrderAction.REBOOT:
+                await self._announce_reboot(order, started_at)
+                await self._deeds.bench.close()
+            return await self._deeds.do(order, started_at)
 
-    async def _by_whoever_does_it(self, order: Order) -> Done:
-        if order.action is OrderAction.BENCH:
-            raise ActionRefused("this node runs no benchmarks")
-        if self._holding is None:
-            raise ActionRefused("this node does not hold itself")
-        obey = self._holding.hold if order.action is OrderAction.HOLD else self._holding.release
-        return await obey(order)
-
-    async def _run_checks(self, order: Order, started_at: float) -> Done:
-        """Return the verdict of each check on fresh readings as evidence, under the check's id."""
-        asked = [name.strip() for name in order.parameters.get("checks", "").split(",") if name.strip()]
-        strange = sorted(set(asked) - set(self._desk.check_ids))
-        if strange:
-            raise ActionRefused(f"this node has no check {', '.join(strange)}")
-        levels = await self._checks.run_checks(asked or self._desk.check_ids)
-        proven = {check: _proven(level, started_at) for check, level in levels.items()}
-        verdicts = {check: level.verdict for check, level in proven.items()}
-        bad = [
-            f"{check} {level.verdict}: {level.because}"
-            for check, level in proven.items()
-            if level.verdict != Verdict.OK
-        ]
-        return Done(f"{len(verdicts)} checks on fresh readings: {'; '.join(bad) or 'all ok'}", verdicts)
-
-    async def _collect(self, order: Order) -> Done:
-        """Return the small summary; the large bundle is gathered before this ends, and sent after."""
-        evidence = describe(self._checks.status(), self._checks.last_readings, self._checks.kernel_lines)
-        if not self._machine.simulated:
-            said = await report(self._nvidia_smi, "-q")
-            evidence |= {"nvidia-smi.txt": said} if said else {}
-        bundle = await self._bundles.gather(order, evidence)
-        because = f"collected {contents(evidence)}"
-        return Done(f"{because}; {bundle}" if bundle else because, evidence)
-
-    async def _reset_gpu(self, order: Order) -> Done:
-        neighbours = order.parameters.get("neighbours") == NEIGHBOURS_TOO
-        done = await self._machine.reset_gpu(order.device, neighbours=neighbours)
-        gpus = done.gpus or (order.device,)
-        for gpu in gpus:
-            self._desk.device_was_reset(gpu)
-        await self._see_answer(gpus)
-        return done
-
-    async def _reload_driver(self) -> Done:
-        known = self._checks.last_readings.get(NVML)
-        before = tuple(gpu.uuid for gpu in known.gpus if gpu.uuid) if known is not None else ()
-        done = await self._machine.reload_driver()
-        for gpu in before:
-            self._desk.device_was_reset(gpu)
-        await self._see_answer(before)
-        return done
-
-    async def _see_answer(self, gpus: Sequence[str]) -> None:
-        """Return when NVML tells of these GPUs on a reading that began just now.
-
-        Raises:
-            ActionFailed: it does not: whatever was said of the repair, it did not bring them back.
-        """
-        began = self._clock.monotonic()
-        await self._checks.run_checks((GPU_COUNT,))
-        reading = self._checks.last_readings.get(NVML)
-        if reading is None or reading.at_s < began:
-            raise ActionFailed("it went through, but NVML could not be asked afterwards")
-        if reading.failure:
-            raise ActionFailed(f"it went through, but NVML does not answer: {reading.failure} {reading.detail}".strip())
-        found = {gpu.uuid: gpu for gpu in reading.gpus if gpu.uuid and not gpu.lost}
-        if silent := [gpu for gpu in gpus if gpu not in found]:
-            raise ActionFailed(f"it went through, but {', '.join(silent)} does not answer NVML")
-        if ill := [gpu for gpu in gpus if found[gpu].reset_required]:
-            raise ActionFailed(f"it went through, but NVML says of {', '.join(ill)} that it needs a reset")
-
-    async def _reboot(self, order: Order, started_at: float) -> Done:
-        """Say that the node goes down, and begin to. The order stays open: the next boot ends it."""
+    async def _announce_reboot(self, order: Order, started_at: float) -> None:
+        """Say that the node goes down. The order stays open: the next boot ends it."""
         now = self._clock.wall()
-        self._tell(OrderEnded(order.order_id, "accepted", "the node is going down for a reboot", started_at, now))
+        said = "the node is going down for a reboot"
+        self._telling.tell(OrderEnded(order.order_id, "accepted", said, started_at, now))
         until = self._clock.monotonic() + FLUSH_LIMIT_S
-        while self._journal.depth() and self._clock.monotonic() < until:
+        while self._telling.journal.depth() and self._clock.monotonic() < until:
             await self._clock.sleep(FLUSH_LOOK_S)
-        return await self._machine.reboot(force=order.parameters.get("force") == FORCED)
 
     def _end(self, ended: OrderEnded) -> None:
         """The ledger first: were the answer first and the process killed, the next start would say something else."""
         self._save(ledgers.end(self._ledger, ended))
-        self._tell(ended)
+        self._telling.tell(ended)
         log.info("order.ended", order_id=ended.order_id, outcome=ended.outcome, because=ended.because)
 
     def _save(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._journal.save(LEDGER, ledgers.dump(ledger))
-
-    def _tell(self, ended: OrderEnded) -> None:
-        self._desk.note_event(self._journal.put(ended, ended.observed_at))
-        self._notify()
-
-
-def _proven(level: CheckLevel, started_at: float) -> CheckLevel:
-    """Return the level; `ok` only if it was judged since the order began."""
-    if level.verdict == Verdict.OK and level.judged_at < started_at:
-        return CheckLevel(Verdict.UNKNOWN, level.judged_at, "no reading since the order began")
-    return level
+        self._telling.journal.save(LEDGER, ledgers.dump(ledger))

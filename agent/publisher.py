@@ -22,6 +22,7 @@ from agent.outbox import Outbox, Pending
 from checks.finding import FindingKey
 from wire import messages, topics
 from wire.messages import (
+    BenchProgress,
     Body,
     Envelope,
     EventBody,
@@ -182,6 +183,11 @@ class Publisher:
         """Send the level now, without waiting for its time."""
         self._status_due_at = self._clock.monotonic()
         self._wake.set()
+
+    def say(self, progress: BenchProgress) -> None:
+        """Tell whoever watches how far a benchmark is; nobody keeps it, and without a connection it is not said."""
+        envelope = self._identity.envelope(progress, sent_at=self._clock.wall())
+        self._transport.tell(self._identity.topic(Channel.STATUS), messages.encode(envelope))
 
     async def stop(self) -> None:
         """Say that this node stops, so that nobody takes it for lost, and end `run`."""

@@ -154,6 +154,7 @@ class Runner:
         self._feeds[KERNEL_LOG] = self._feed(KERNEL_LOG, 3 * kernel_log.state_interval_s)
         self._feeds[ITSELF] = self._feed(ITSELF, 3 * OWN_INTERVAL_S)
         self._lines: deque[str] = deque(maxlen=KERNEL_LINES_KEPT)
+        self._believed: deque[str] = deque(maxlen=KERNEL_LINES_KEPT)
         self._records = 0
         self._forced: set[asyncio.Task[None]] = set()
 
@@ -218,6 +219,11 @@ class Runner:
     def kernel_lines(self) -> tuple[str, ...]:
         """The last kernel-log lines, oldest first, believed or not."""
         return tuple(self._lines)
+
+    @property
+    def believed_lines(self) -> tuple[str, ...]:
+        """The last of them that are believed, oldest first."""
+        return tuple(self._believed)
 
     @property
     def last_readings(self) -> Mapping[str, Any]:
@@ -371,6 +377,8 @@ class Runner:
         if self._desk.take_record(record, is_believed=is_believed) and NVML in self._feeds:
             self._feeds[NVML].wake.set()
         self._lines.append(record.text)
+        if is_believed:
+            self._believed.append(record.text)
         self.records_ignored += not is_believed
         self._records += 1
         if self._records % RECORDS_PER_TURN == 0:

@@ -1,4 +1,9 @@
-"""What an order to run a benchmark says, and how it travels in the order's parameters."""
+"""What an order to run a benchmark says, and how it travels in the order's parameters.
+
+Whatever becomes of a wish that can be read is told by a `BenchEnded`, before the order ends as `done`: also when
+nothing was run. The order is `refused` when the node runs no benchmarks, or the wish cannot be read. A lease is taken
+back by an order with the parameter `stop`; the run under it ends, as it also does when the lease is over.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +51,18 @@ class BenchWish(msgspec.Struct, frozen=True):
 
 
 WISH = "wish"
+STOP = "stop"
+"""Parameters of an order BENCH: what to run, or the lease that is taken back. One of the two."""
+
+
+def to_stop(lease: str) -> dict[str, str]:
+    """Return the parameters of an order that takes a lease back: what runs under it ends, and nothing more begins."""
+    return {STOP: lease}
+
+
+def stopped_lease(parameters: dict[str, str]) -> str:
+    """Return the lease that an order takes back, empty when it asks for a run."""
+    return parameters.get(STOP, "")
 
 
 def to_parameters(wish: BenchWish) -> dict[str, str]:

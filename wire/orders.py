@@ -36,7 +36,7 @@ class Order:
         order_id: unique for ever; the controller uses (incident, step, attempt), which makes an order at most once.
         device: what it is about, empty for the node as a whole.
         parameters: action-specific: `service`, `fault`, `checks` and `addresses` (comma-separated), `neighbours`,
-            `force`, `reason`, `wish` (wire/bench.py).
+            `force`, `reason`, `wish` and `stop` (wire/bench.py).
         issued_at, expires_at: Unix time; outside of them the order is refused.
         fencing_token: the leadership term of the controller that gave it; a lower one than seen before is refused.
     """

@@ -22,7 +22,8 @@ class Channel(StrEnum):
     EVENT = "event"
     """Node → controller, QoS 1: findings and other edges, until the controller acknowledges them as stored."""
     STATUS = "status"
-    """Node → controller, QoS 1, retained: the full level, every 60 s and at start."""
+    """Node → controller, QoS 1, retained: the full level, every 60 s and at start. Not retained, at QoS 0: how far a
+    benchmark is."""
     PRESENCE = "presence"
     """Node → controller, QoS 1, retained: online, stopped, or (Last Will) lost."""
     ORDER = "order"

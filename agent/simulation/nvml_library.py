@@ -13,10 +13,10 @@ digit), `link_counter N VALUE ...` (of nvmlDeviceGetNvLinkErrorCounter), `fabric
 [SUMMARY]` (without SUMMARY, of a driver that knows none), `reasons BITS`, `pstate N`, `utilization GPU MEMORY`, `power
 USED LIMIT DEFAULT`, `clocks SM MEMORY MAX_SM MAX_MEMORY SET_SM SET_MEMORY`, `pcie GENERATION WIDTH MAX_GENERATION
 MAX_WIDTH`, `persistence MODE`, `ecc_mode NOW [PENDING]`, `mig NOW [PENDING]`, `vbios`, `inforom`, `gsp VERSION`,
-`gsp_mode ENABLED DEFAULT`, `repair CHANNEL TPC`, `unrepairable FLAG`, `processes PID:BYTES ...`, `return CODE` (of
-every call), `hang` and `fail`. A FUNCTION may be `*`. Of a field and a link counter, the values are those of scope 0, 1
-and so on, or one for all; `!CODE` in place of a value is an error. A fact that is not given is not supported by that
-GPU.
+`gsp_mode ENABLED DEFAULT`, `repair CHANNEL TPC`, `unrepairable FLAG`, `processes PID:BYTES ...`, `graphics` and `mps`
+(the same), `memory USED_BYTES`, `compute_mode MODE`, `return CODE` (of every call), `hang` and `fail`. A FUNCTION may
+be `*`. Of a field and a link counter, the values are those of scope 0, 1 and so on, or one for all; `!CODE` in place of
+a value is an error. A fact that is not given is not supported by that GPU.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from typing import Any, Final, NoReturn
 
 import pynvml
 
+from agent.bench import nvml_child as bench_child
 from agent.sources import nvml_child
 
 Facts = dict[str, str]
@@ -276,8 +277,13 @@ def _retired(gpu: Gpu, cause: int, count: int, pages: int | None, times: int | N
     return SUCCESS
 
 
-def _processes(gpu: Gpu, count: int, address: int | None) -> int:
-    if (text := gpu.get("processes")) is None:
+def _running(key: str) -> Handler:
+    """Return what answers with the processes of a fact."""
+    return lambda gpu, count, address: _put_processes(gpu, key, count, address)
+
+
+def _put_processes(gpu: Gpu, key: str, count: int, address: int | None) -> int:
+    if (text := gpu.get(key)) is None:
         return NOT_SUPPORTED
     words, room = text.split(), ctypes.c_uint.from_address(count).value
     _put(ctypes.c_uint, count, len(words))
@@ -285,6 +291,13 @@ def _processes(gpu: Gpu, count: int, address: int | None) -> int:
         return INSUFFICIENT_SIZE if words else SUCCESS
     for process, word in zip((pynvml.c_nvmlProcessInfo_v3_t * room).from_address(address), words, strict=False):
         process.pid, process.usedGpuMemory = (int(number) for number in word.split(":"))
+    return SUCCESS
+
+
+def _memory(gpu: Gpu, address: int) -> int:
+    if (text := gpu.get("memory")) is None:
+        return NOT_SUPPORTED
+    pynvml.c_nvmlMemory_v2_t.from_address(address).used = int(text)
     return SUCCESS
 
 
@@ -370,6 +383,8 @@ _NUMBERS: Final[dict[str, Handler]] = {
     "nvmlDeviceGetPowerUsage": _number("power", 0),
     "nvmlDeviceGetEnforcedPowerLimit": _number("power", 1),
     "nvmlDeviceGetPowerManagementDefaultLimit": _number("power", 2),
+    "nvmlDeviceGetPowerManagementLimit": _number("power", 1),
+    "nvmlDeviceGetComputeMode": _number("compute_mode"),
     "nvmlDeviceGetCurrPcieLinkGeneration": _number("pcie", 0),
     "nvmlDeviceGetCurrPcieLinkWidth": _number("pcie", 1),
     "nvmlDeviceGetMaxPcieLinkGeneration": _number("pcie", 2),
@@ -414,16 +429,22 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], Handler]]] = {
     "nvmlDeviceGetInforomImageVersion": (_TEXT, _text("inforom")),
     "nvmlDeviceValidateInforom": ((_INT, _POINTER), _inforom_is_valid),
     "nvmlDeviceGetRetiredPages_v2": ((_INT, _POINTER, _WORD, _POINTER, _POINTER, _POINTER), _retired),
-    "nvmlDeviceGetComputeRunningProcesses_v3": ((_INT, _POINTER, _POINTER, _POINTER), _processes),
+    "nvmlDeviceGetComputeRunningProcesses_v3": (_TWO, _running("processes")),
+    "nvmlDeviceGetGraphicsRunningProcesses_v3": (_TWO, _running("graphics")),
+    "nvmlDeviceGetMPSComputeRunningProcesses_v3": (_TWO, _running("mps")),
+    "nvmlDeviceGetMemoryInfo_v2": (_ONE, _memory),
     **{name: (_ONE, handler) for name, handler in _NUMBERS.items()},
 }
 """Name → result and arguments, and who answers. Source: nvml.h."""
 
 
 def main() -> None:
-    """Serve the agent that started this process, from the state that the command line names."""
+    """Serve the agent that started this process, from the state that the command line names.
+
+    With `bench` behind it, as agent.bench.nvml_child does.
+    """
     pynvml.nvmlLib = SimulatedLibrary(Path(sys.argv[1]))
-    nvml_child.main()
+    nvml_child.main(bench_child.answer if sys.argv[2:] == ["bench"] else None)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from agent.benches import BenchPlace
 from agent.manifest_file import Approved
 from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import SimulatedMachine
@@ -27,6 +28,7 @@ from checks.errors import CannotObserve
 from checks.readings import HostReading, RdmaReading
 
 LIBRARY: Final = "agent.simulation.nvml_library"
+BENCH: Final = "agent.simulation.bench"
 HANG: Final = ("sh", "-c", "exec sleep infinity", "--")
 
 AGE_S: Final = 86_400.0
@@ -42,6 +44,22 @@ def surroundings_of(machine: SimulatedMachine, store: Callable[[str], Store], ap
         nvml_command=(sys.executable, "-m", LIBRARY, str(machine.directory / NVML)),
         monotonic=lambda: AGE_S + time.monotonic(),
         approved=approved,
+    )
+
+
+def bench_place(machine: SimulatedMachine, folder: Path) -> BenchPlace:
+    """Return where benchmarks of the machine run. Its processes are made up, and all of them are seen.
+
+    Args:
+        folder: of the agent's state.
+    """
+    return BenchPlace(
+        folder,
+        machine.boot_id,
+        lambda: True,
+        nvml_command=(sys.executable, "-m", LIBRARY, str(machine.directory / NVML), "bench"),
+        command_of=lambda _: (sys.executable, "-m", BENCH, str(machine.directory)),
+        speedup=machine.state().speedup,
     )
 
 

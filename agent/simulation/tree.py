@@ -97,6 +97,8 @@ IDLE_GPU: Final = (
     "gsp_mode 1 1",
     "histogram 2559 1 0 0 0",
     "sram 0 0 0 0",
+    "graphics ",
+    "compute_mode 0",
     "unrepairable 0",
     *(f"field {number} 0" for number in (74, 94, 95, 161, 162, 163, 169, *range(173, 184), 196, 269, 270, 271)),
     "field 82 43",
@@ -107,7 +109,9 @@ IDLE_GPU: Final = (
 
 JOB_PID: Final = 40_211
 JOB_UTILIZATION: Final = "97 61"
-"""Of a job on a GPU: its process, and how busy processors and memory are. Source: our choice."""
+DRIVER_BYTES: Final = 4_718_592
+"""Of a job on a GPU: its process, and how busy processors and memory are; and what is in use without any. Source: our
+choice."""
 
 SWITCHES: Final = tuple(f"0000:{bus}:00" for bus in SWITCH_BUSES)
 
@@ -207,6 +211,7 @@ def _gpu_facts(gpu: SimulatedGpu) -> Iterator[str]:
 def _use(job_bytes: int) -> Iterator[str]:
     """Yield what NVML says of who uses a GPU."""
     yield f"processes {JOB_PID}:{job_bytes}" if job_bytes else "processes "
+    yield f"memory {DRIVER_BYTES + job_bytes}"
     yield f"utilization {JOB_UTILIZATION if job_bytes else '0 0'}"
 
 

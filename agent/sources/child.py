@@ -257,12 +257,12 @@ async def _exchange(process: subprocess.Popen[bytes], question: bytes) -> bytes 
     if process.stdin is None or process.stdout is None:
         raise ChildEnded("the process has no pipes")
     try:
-        await _write(process.stdin.fileno(), question + b"\n")
+        await write_all(process.stdin.fileno(), question + b"\n")
     except BrokenPipeError:
         return None
     answer = bytearray()
     while not answer.endswith(b"\n"):
-        piece = await _read(process.stdout.fileno())
+        piece = await read_some(process.stdout.fileno())
         if not piece:
             return None
         _extend(answer, piece)
@@ -284,7 +284,7 @@ async def _read_all(pipe: IO[bytes] | None) -> bytes:
     if pipe is None:
         return b""
     text = bytearray()
-    while piece := await _read(pipe.fileno()):
+    while piece := await read_some(pipe.fileno()):
         _extend(text, piece)
     return bytes(text)
 
@@ -295,7 +295,8 @@ def _extend(text: bytearray, piece: bytes) -> None:
         raise ChildEnded(f"the process answered with more than {MAX_ANSWER_BYTES >> 20} MiB and was killed")
 
 
-async def _write(descriptor: int, text: bytes) -> None:
+async def write_all(descriptor: int, text: bytes) -> None:
+    """Write to a pipe that never blocks, as fast as it is read."""
     loop = asyncio.get_running_loop()
     while text:
         try:
@@ -304,7 +305,8 @@ async def _write(descriptor: int, text: bytes) -> None:
             await _until_ready(lambda call: loop.add_writer(descriptor, call), lambda: loop.remove_writer(descriptor))
 
 
-async def _read(descriptor: int) -> bytes:
+async def read_some(descriptor: int) -> bytes:
+    """Return what comes next from a pipe that never blocks, nothing at its end."""
     loop = asyncio.get_running_loop()
     while True:
         try:

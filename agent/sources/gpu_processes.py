@@ -50,10 +50,10 @@ def _look_up(process: GpuProcess, procfs: Path) -> GpuProcess:
         return process
     name = head.partition(" (")[2]
     parent = int(words[PARENT_FIELD])
-    return replace(process, state=words[STATE_FIELD], name=name, parent_pid=parent, unit=_unit(process.pid, procfs))
+    return replace(process, state=words[STATE_FIELD], name=name, parent_pid=parent, unit=unit_of(process.pid, procfs))
 
 
-def _unit(pid: int, procfs: Path) -> str:
+def unit_of(pid: int, procfs: Path) -> str:
     """Return the service of systemd whose control group the process is in: the file says `0::/system.slice/x.service`.
 
     Source: cgroups(7), version 2.

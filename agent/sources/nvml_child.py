@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO, Any, Final
 
 import pynvml
@@ -82,7 +82,7 @@ def read_all(memory: Memory, at_s: float) -> dict[str, Any]:
             "gpus": [read_gpu(index, memory, at_s) for index in range(pynvml.nvmlDeviceGetCount())],
         }
     except pynvml.NVMLError as error:
-        return {"failure": FAILURES.get(error.value, "error"), "detail": _say(error)}
+        return {"failure": FAILURES.get(error.value, "error"), "detail": say(error)}
 
 
 def read_gpu(index: int, memory: Memory, at_s: float) -> Gpu:
@@ -130,21 +130,22 @@ def _note(gpu: Gpu, names: Iterable[str], error: pynvml.NVMLError) -> None:
     if error.value in MARKS:
         gpu[MARKS[error.value]] = True
     if error.value not in ABSENT:
-        gpu["errors"].update(dict.fromkeys(names, _say(error)))
+        gpu["errors"].update(dict.fromkeys(names, say(error)))
 
 
-def _say(error: pynvml.NVMLError) -> str:
+def say(error: pynvml.NVMLError) -> str:
+    """Return an error in NVML's words, with its number."""
     return f"{error} ({error.value})"
 
 
-def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
+def serve(questions: IO[bytes], answers: IO[bytes], answer: Callable[[bytes], dict[str, Any]]) -> None:
     """Answer each question until there are no more. NVML is initialised at the first one and then kept open, because
     the last client that closes it makes the driver shut the GPUs down and forget their volatile counters."""
-    is_open, memory = False, Memory()
+    is_open = False
     for question in questions:
-        answer = {} if is_open else _open()
-        is_open = not answer
-        answers.write(json.dumps(answer or read_all(memory, _asked_at_s(question))).encode() + b"\n")
+        failure = {} if is_open else _open()
+        is_open = not failure
+        answers.write(json.dumps(failure or answer(question)).encode() + b"\n")
         answers.flush()
 
 
@@ -157,12 +158,12 @@ def _open() -> dict[str, Any]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return {"failure": FAILURES.get(error.value, "error"), "detail": _say(error)}
+        return {"failure": FAILURES.get(error.value, "error"), "detail": say(error)}
     return {}
 
 
-def main() -> None:
-    """Serve the agent that started this process."""
+def main(answer: Callable[[bytes], dict[str, Any]] | None = None) -> None:
+    """Serve the agent that started this process: with readings, unless another answer is given."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -170,8 +171,9 @@ def main() -> None:
     if hasattr(libc, "malloc_trim"):
         # Compiling pynvml leaves 12 MiB of free heap behind, which would stay resident for good.
         libc.malloc_trim(0)
+    memory = Memory()
     try:
-        serve(sys.stdin.buffer, sys.stdout.buffer)
+        serve(sys.stdin.buffer, sys.stdout.buffer, answer or (lambda asked: read_all(memory, _asked_at_s(asked))))
     except BrokenPipeError:
         # Nobody is there any more to hear the answer, nor what Python would say of it when it ends.
         os._exit(0)

@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from agent import book as books
 from agent import ledger as ledgers
 from agent.book import Book, Moment
+from agent.deeds import Deeds
 from agent.desk import Desk
 from agent.evidence import MAX_BYTES, bound, report
 from agent.ledger import LEDGER, Ledger
 from agent.machine import ActionFailed, ActionRefused
 from agent.orders import Orders, Rules
 from agent.sources.tool import Tool
+from agent.telling import Telling
 from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
 from checks.readings import NvmlReading
@@ -87,15 +89,9 @@ class Node:
             notify=lambda: None,
             clock=self.clock.clock,
         )
-        self.orders = Orders(
-            Rules("n1", {"main": KEY.public_key().public_bytes_raw()}, self.allowed),
-            machine=self.machine,
-            checks=self.checks,
-            desk=self.desk,
-            journal=self.journal,
-            notify=lambda: None,
-            clock=self.clock.clock,
-        )
+        rules = Rules("n1", {"main": KEY.public_key().public_bytes_raw()}, self.allowed)
+        deeds = Deeds(self.machine, self.checks, self.desk, self.clock.clock)
+        self.orders = Orders(rules, deeds, Telling(self.journal, self.desk, lambda: None), self.clock.clock)
 
     def again(self, *, boot: str = "boot-1") -> Node:
         """Return the node as its agent starts next."""

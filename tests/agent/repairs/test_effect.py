@@ -11,12 +11,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.clock import Clock
+from agent.deeds import Deeds
 from agent.desk import Desk
 from agent.host_machine import HostMachine
 from agent.orders import Orders, Rules
 from agent.runner import KernelLog, Runner
 from agent.sources.nvml import NvmlSource
 from agent.sources.source import Timing
+from agent.telling import Telling
 from checks.gpu import count
 from tests.support.agent_node import MemoryJournal, ScriptedLog
 from tests.support.fake_host import A100, UUID, FakeHost
@@ -61,9 +63,7 @@ async def node(tmp_path: Path, nvml_double: Path, monkeypatch: pytest.MonkeyPatc
     runner = Runner(desk, sources=(source,), kernel_log=KernelLog(ScriptedLog()), outbox=journal, facts=NodeFacts())
     machine = HostMachine(source.let_go, keeper=journal, root=host.root, sleep=host.sleep)
     rules = Rules("n1", {"main": KEY.public_key().public_bytes_raw()}, frozenset(OrderAction))
-    orders = Orders(
-        rules, machine=machine, checks=runner, desk=desk, journal=journal, notify=lambda: None, clock=Clock()
-    )
+    orders = Orders(rules, Deeds(machine, runner, desk), Telling(journal, desk, lambda: None))
     await source.read()
     await runner.run_checks((count.ID,))
     yield Node(host, library, source, orders, journal)

@@ -47,6 +47,11 @@ typedef struct {
 } processInfo;
 
 typedef struct {
+    unsigned version;
+    unsigned long long total, reserved, free, used;
+} memoryInfo;
+
+typedef struct {
     unsigned fieldId, scopeId;
     int64_t timestamp, latencyUsec;
     unsigned valueType;
@@ -339,6 +344,8 @@ NUMBER(nvmlDeviceGetMaxPcieLinkWidth, "pcie", 3)
 NUMBER(nvmlDeviceGetPowerUsage, "power", 0)
 NUMBER(nvmlDeviceGetEnforcedPowerLimit, "power", 1)
 NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, "power", 2)
+NUMBER(nvmlDeviceGetPowerManagementLimit, "power", 1)
+NUMBER(nvmlDeviceGetComputeMode, "compute_mode", 0)
 NUMBER(nvmlDeviceGetPerformanceState, "pstate", 0)
 NUMBER(nvmlDeviceGetPersistenceMode, "persistence", 0)
 NUMBER(nvmlDeviceGetRetiredPagesPendingStatus, "retired", 2)
@@ -426,15 +433,57 @@ nvmlReturn nvmlDeviceGetRetiredPages_v2(device *gpu, unsigned cause, unsigned *c
 }
 
 /* The fact is `PID:BYTES` a process. */
-nvmlReturn nvmlDeviceGetComputeRunningProcesses_v3(device *gpu, unsigned *count, processInfo *processes) {
+static nvmlReturn running(const device *gpu, const char *key, unsigned *count, processInfo *processes) {
     char value[LINE];
     unsigned held = 0, room = *count;
-    INTERFERE(gpu);
-    if (!look_gpu(gpu, "processes", value)) return NOT_SUPPORTED;
+    if (!look_gpu(gpu, key, value)) return NOT_SUPPORTED;
     for (char *word = strtok(value, " "); word; word = strtok(NULL, " "), held++)
         if (processes && held < room) sscanf(word, "%u:%llu", &processes[held].pid, &processes[held].bytes);
     *count = held;
     return held > room || (held && !processes) ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+#define RUNNING(function, key) \
+    nvmlReturn function(device *gpu, unsigned *count, processInfo *processes) { \
+        INTERFERE(gpu); return running(gpu, key, count, processes); }
+
+RUNNING(nvmlDeviceGetComputeRunningProcesses_v3, "processes")
+RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v3, "graphics")
+RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v3, "mps")
+
+nvmlReturn nvmlDeviceGetMemoryInfo_v2(device *gpu, memoryInfo *info) {
+    INTERFERE(gpu);
+    PUT(gpu, "memory", 0, &info->used);
+    return SUCCESS;
+}
+
+/* Says a fact about a GPU anew, by the number that was set; the last line about a fact counts. */
+static nvmlReturn set(const device *gpu, const char *key, unsigned position, unsigned count, unsigned number) {
+    long long numbers[8] = {0};
+    FILE *file;
+    for (unsigned i = 0; i < count; i++)
+        if (number_of(gpu, key, i, &numbers[i])) return NOT_SUPPORTED;
+    numbers[position] = number;
+    file = fopen(getenv("NVML_DOUBLE_STATE"), "a");
+    if (!file) return NOT_SUPPORTED;
+    fprintf(file, "gpu %ld %s", (long)(intptr_t)gpu - 1, key);
+    for (unsigned i = 0; i < count; i++) fprintf(file, " %lld", numbers[i]);
+    fprintf(file, "\n");
+    fclose(file);
+    return SUCCESS;
+}
+
+#define SET(function, key, position, count) \
+    nvmlReturn function(device *gpu, unsigned number) { INTERFERE(gpu); return set(gpu, key, position, count, number); }
+
+SET(nvmlDeviceSetPersistenceMode, "persistence", 0, 1)
+SET(nvmlDeviceSetComputeMode, "compute_mode", 0, 1)
+SET(nvmlDeviceSetPowerManagementLimit, "power", 1, 3)
+
+nvmlReturn nvmlDeviceSetApplicationsClocks(device *gpu, unsigned memory, unsigned sm) {
+    INTERFERE(gpu);
+    nvmlReturn code = set(gpu, "clocks", 4, 6, sm);
+    return code ? code : set(gpu, "clocks", 5, 6, memory);
 }
 
 nvmlReturn nvmlDeviceGetVbiosVersion(device *gpu, char *out, unsigned length) {

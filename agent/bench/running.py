@@ -1,0 +1,185 @@
+"""The processes of one benchmark: started in a session of their own, heard, and ended until none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.bench.child import LINES, Line
+from agent.sources.child import FIRST_TO_GO, KILL_LIMIT_S, OF_THE_AGENT_ALONE, read_some, write_all
+from agent.sources.pipe_holders import holders_of, names_of
+from agent.sources.procfs import head
+from checks.bench_result import BenchResult
+from wire.bench import BenchWish
+
+GUARD: Final = (sys.executable, "-m", "agent.bench.guard")
+
+TERM_LIMIT_S: Final = 2.0
+"""Between asking the processes to end and killing them. Source: the reference of active benchmarks."""
+
+LEAVE_LIMIT_S: Final = 5.0
+"""How long a benchmark that gave its result may take to end by itself. Source: our choice; CUDA gives the memory of
+eight GPUs back within two seconds."""
+
+FIRST_LOOK_S: Final = 0.005
+LONGEST_LOOK_S: Final = 0.05
+
+LONGEST_LINE_BYTES: Final = 192 << 10
+"""A result that is longer would not fit into a message. Source: wire/messages.py."""
+
+ERRORS_BYTES: Final = 2048
+"""So much of what the processes last printed as errors is kept."""
+
+ENDED_STATES: Final = b"ZX"
+"""Of a process that has ended and waits for its parent. Source: proc_pid_stat(5)."""
+SESSION_FIELD: Final = 3
+"""Of /proc/<pid>/stat after the name: state, parent, group, session. Source: proc_pid_stat(5)."""
+
+
+class Malformed(Exception):
+    """The process said what is none of the lines that were agreed on."""
+
+
+class Running:
+    """The processes of one benchmark."""
+
+    def __init__(self, command: Sequence[str], *, held: int, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Start them.
+
+        Args:
+            held: descriptor of the lock, which they hold as well.
+
+        Raises:
+            OSError: they cannot be started.
+        """
+        self._sleep = sleep
+        ours = {name: value for name, value in os.environ.items() if name not in OF_THE_AGENT_ALONE}
+        self._process = subprocess.Popen(
+            [*GUARD, str(held), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ours,
+            pass_fds=(held,),
+            start_new_session=True,
+        )
+        self._stdin, self._stdout, self._stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        self._pipes = [pipe for pipe in (self._stdin, self._stdout, self._stderr) if pipe is not None]
+        self._names = names_of(self._pipes)
+        for pipe in self._pipes:
+            os.set_blocking(pipe.fileno(), False)
+        self._errors = b""
+        self._hearing = asyncio.create_task(self._hear_errors(), name="errors of a benchmark")
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self.session}/oom_score_adj").write_bytes(FIRST_TO_GO)
+
+    @property
+    def session(self) -> int:
+        """The session, and the first process in it."""
+        return self._process.pid
+
+    @property
+    def last_errors(self) -> str:
+        """What the processes last printed as errors."""
+        return self._errors.decode("utf-8", "replace").strip()
+
+    async def lines(self, wish: BenchWish) -> AsyncGenerator[Line]:
+        """Give the wish, and yield what the benchmark says, up to its result or its end.
+
+        Raises:
+            Malformed: it says something else.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            await write_all(self._descriptor(self._stdin), msgspec.json.encode(wish) + b"\n")
+        rest = bytearray()
+        while piece := await read_some(self._descriptor(self._stdout)):
+            *whole, last = (rest + piece).split(b"\n")
+            rest = bytearray(last)
+            for text in whole:
+                line = _parsed(bytes(text))
+                yield line
+                if isinstance(line, BenchResult):
+                    return
+            if len(rest) > LONGEST_LINE_BYTES:
+                raise Malformed(f"a line of more than {LONGEST_LINE_BYTES >> 10} KiB")
+
+    async def left(self) -> None:
+        """Return when all have ended by themselves, or had time enough for it."""
+        await self._none_left(LEAVE_LIMIT_S)
+
+    async def end(self) -> tuple[int, ...]:
+        """End them all: by SIGTERM, and two seconds later by SIGKILL. Return those that not even that has ended."""
+        try:
+            for number, limit_s in ((signal.SIGTERM, TERM_LIMIT_S), (signal.SIGKILL, KILL_LIMIT_S)):
+                self._send(number)
+                if await self._none_left(limit_s):
+                    break
+            return self._members()
+        finally:
+            self._kill_strays()
+            self._hearing.cancel()
+            await asyncio.gather(self._hearing, return_exceptions=True)
+            for pipe in self._pipes:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    async def _none_left(self, limit_s: float) -> bool:
+        """Return whether none is left, at the latest after so long."""
+        waited_s, look_s = 0.0, FIRST_LOOK_S
+        while self._members():
+            if waited_s >= limit_s:
+                return False
+            await self._sleep(look_s)
+            waited_s, look_s = waited_s + look_s, min(2 * look_s, LONGEST_LOOK_S)
+        return True
+
+    def _members(self) -> tuple[int, ...]:
+        self._process.poll()
+        return tuple(members_of(self.session))
+
+    def _send(self, number: signal.Signals) -> None:
+        for pid in self._members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _kill_strays(self) -> None:
+        """Kill what left the session, as daemons do, and holds a pipe of ours still."""
+        for pid in holders_of(self._names):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def _hear_errors(self) -> None:
+        while piece := await read_some(self._descriptor(self._stderr)):
+            self._errors = (self._errors + piece)[-ERRORS_BYTES:]
+
+    def _descriptor(self, pipe: object) -> int:
+        assert hasattr(pipe, "fileno")
+        return int(pipe.fileno())
+
+
+def members_of(session: int) -> Iterator[int]:
+    """Yield the processes of a session that have not ended."""
+    for entry in os.listdir("/proc"):  # noqa: PTH208 # some thousand names, of which no Path is needed
+        if entry.isdecimal():
+            words = head(f"/proc/{entry}/stat").rpartition(b") ")[2].split()
+            if len(words) > SESSION_FIELD and int(words[SESSION_FIELD]) == session and words[0] not in ENDED_STATES:
+                yield int(entry)
+
+
+def _parsed(text: bytes) -> Line:
+    if len(text) > LONGEST_LINE_BYTES:
+        raise Malformed(f"a line of more than {LONGEST_LINE_BYTES >> 10} KiB")
+    try:
+        line: Line = LINES.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"{text[:200]!r}: {error}") from error
+    return line
