@@ -12,6 +12,7 @@ import structlog
 
 from controller import keys, playbooks
 from controller.adapters import Notifier, Power
+from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
@@ -84,6 +85,8 @@ def assemble(settings: ControllerSettings) -> Controller:
         topology_errors=topology.errors,
     )
     counter = _counter(settings, cell, desk, front)
+    bench = BenchDesk(cell, desk, watch, time.time)
+    intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
     peer_watch = PeerWatch(cell, desk, time.time)
@@ -92,7 +95,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
-    power_watch = _listening(cell, effects, topology, settings)
+    power_watch = _listening(cell, effects, topology, bench, settings)
     return Controller(
         settings,
         cell,
@@ -108,6 +111,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         comparison,
         power_watch,
         peer_watch,
+        bench,
         counter,
     )
 
@@ -136,6 +140,7 @@ def rules_of(settings: ControllerSettings) -> Rules:
         rollout=RolloutRule(settings.rollout.canaries, settings.rollout.share),
         approval_valid_s=settings.approvals.valid_s,
         answer_within_s=settings.approvals.answer_within_s,
+        bench=settings.bench.rules(settings.scheduler.kind),
     )
 
 
@@ -196,10 +201,12 @@ def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: F
     )
 
 
-def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
+def _listening(
+    cell: Cell, effects: Effects, topology: TopologyWatch, bench: BenchDesk, settings: ControllerSettings
+) -> PowerWatch:
     """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
     watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
-    cell.act = _each(effects.act, topology.note, watch.note)
+    cell.act = _each(effects.act, topology.note, watch.note, bench.act)
     return watch
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from checks.finding import Finding, FindingKey
+from controller.bench_events import BenchEvent
 from controller.policy.playbook import Playbook
+from controller.reason import Reason as Reason
 from wire.messages import CheckLevel, NodeFacts
 
 # --- what nodes say --------------------------------------------------------------------------------------------------
@@ -240,14 +242,6 @@ class DrillStarted(msgspec.Struct, frozen=True, tag="drill.started"):
 
 
 # --- what the policy decides -----------------------------------------------------------------------------------------
-
-
-class Reason(msgspec.Struct, frozen=True):
-    """Why, in a form people can check (I10): the sentence, what went in, and what would have stopped it."""
-
-    because: str
-    inputs: dict[str, str] = {}
-    unless: str = ""
 
 
 class Recurrence(msgspec.Struct, frozen=True):
@@ -490,6 +484,7 @@ Event = (
     | IncidentAborted
     | IncidentClosed
     | LogRestored
+    | BenchEvent
 )
 
 

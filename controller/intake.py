@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from checks.finding import FindingKey
-from controller import events
+from controller import bench_events, events
 from controller.cell import Cell
 from controller.lag import Hearing
 from controller.latest import Latest
@@ -36,7 +36,7 @@ MAX_SEQ = 2**53
 MAX_BOOT_ID = 128
 """Source: our choice; a Linux boot id has 36 letters, and a log must be able to store and index whatever comes."""
 
-NOT_THE_NODES = frozenset({"controller", "scheduler"})
+NOT_THE_NODES = frozenset({"controller", "scheduler", "bench"})
 """Origins of findings about which a node's own status says nothing."""
 
 MAX_CLOCK_AHEAD_S = 300.0
@@ -63,6 +63,9 @@ class Intake:
     on_order_ended: Callable[[events.OrderEnded], None] = lambda _: None
     on_evidence_ended: Callable[[events.EvidenceEnded], None] = lambda _: None
     on_level: Callable[[str, messages.Status], None] = lambda _node, _level: None
+    on_bench_ended: Callable[[bench_events.BenchEnded], None] = lambda _: None
+    on_rendezvous: Callable[[str, messages.BenchRendezvous], None] = lambda _node, _said: None
+    on_progress: Callable[[str, messages.BenchProgress], None] = lambda _node, _said: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
     hearing: Hearing = field(init=False)
@@ -139,6 +142,9 @@ class Intake:
                 self._submit(received, list(self._heal(envelope, status, retained=received.retained)))
             case messages.Presence() as presence:
                 self._submit(received, list(self._presence(envelope.node, presence)))
+            case messages.BenchProgress() as progress:
+                self.on_progress(envelope.node, progress)
+                received.acknowledge()
             case body:
                 self._take_event(received, envelope, body)
 
@@ -150,9 +156,22 @@ class Intake:
                 self._say_stored(receipt)
             received.acknowledge()
             return
+        if isinstance(body, messages.BenchRendezvous):
+            passed_on = partial(self._pass_on, received, receipt, envelope.node, body)
+            self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on)
+            return
         event = self._of_its_own(_event_of(envelope, body, self.clock()))
         committed = partial(self._committed, received, receipt, event)
         self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
+
+    def _pass_on(
+        self, received: Received, receipt: Receipt, node: str, said: messages.BenchRendezvous, _: list[events.Logged]
+    ) -> None:
+        """A unique id is of use for seconds and to one group alone: it is handed on, and no log keeps it."""
+        self.receipts.commit(receipt)
+        received.acknowledge()
+        self._say_stored(receipt)
+        self.on_rendezvous(node, said)
 
     def _of_its_own(self, event: events.Event) -> events.Event:
         """No node puts words into the timeline of another one's incident."""
@@ -172,6 +191,8 @@ class Intake:
             self.on_order_ended(event)
         elif isinstance(event, events.EvidenceEnded):
             self.on_evidence_ended(event)
+        elif isinstance(event, bench_events.BenchEnded):
+            self.on_bench_ended(event)
 
     def _submit(self, received: Received, found: list[events.Event]) -> None:
         if not found:
@@ -261,8 +282,10 @@ _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
         messages.AgentStarted,
         messages.OrderEnded,
         messages.EvidenceEnded,
+        messages.BenchEnded,
+        messages.BenchRendezvous,
     ),
-    topics.Channel.STATUS: (messages.Status,),
+    topics.Channel.STATUS: (messages.Status, messages.BenchProgress),
     topics.Channel.PRESENCE: (messages.Presence,),
     topics.Channel.ORDER: (),
     topics.Channel.ACK: (),
@@ -288,6 +311,8 @@ def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> e
             return events.EvidenceEnded(
                 body.incident_id, node, body.upload, body.outcome, body.because, body.size_bytes, body.sha256
             )
+        case messages.BenchEnded():
+            return bench_events.BenchEnded(node, body.lease, body.result, body.started_at, body.observed_at)
         case _:
             raise TypeError(f"no event for {type(body).__name__}")
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
+from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
@@ -87,6 +88,7 @@ class Controller:
     comparison: Comparison
     power_watch: PowerWatch
     peer_watch: PeerWatch
+    bench: BenchDesk
     counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,6 +118,7 @@ class Controller:
             await self._serve()
         finally:
             await self.effects.close()
+            await self.bench.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
             if uploads is not None:
@@ -167,6 +170,7 @@ class Controller:
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):
                     await self.watch.look()
             self.effects.resume()
+            self.bench.resume()
             group.create_task(self.watch.run(), name="schedule-watch")
             group.create_task(self.topology.run(), name="topology-watch")
             group.create_task(

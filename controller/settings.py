@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from controller.sections.bench import BenchSection
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
 from controller.sections.evidence import EvidenceSection
@@ -68,6 +69,7 @@ class ControllerSettings(Section):
     store: StoreSection = StoreSection()
     topology: TopologySection = TopologySection()
     evidence: EvidenceSection = EvidenceSection()
+    bench: BenchSection = BenchSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

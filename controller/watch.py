@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -28,6 +28,7 @@ class ScheduleWatch:
 
     Attributes:
         error: why the last look failed, empty when it did not.
+        seen: what the last look that did not fail showed; `seen_at`: when that was asked, 0 for never.
     """
 
     cell: Cell
@@ -35,6 +36,8 @@ class ScheduleWatch:
     clock: Callable[[], float]
     interval_s: float = 5.0
     error: str = ""
+    seen: Mapping[str, NodeSchedule] = field(default_factory=dict)
+    seen_at: float = 0.0
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def look_now(self) -> None:
@@ -62,7 +65,7 @@ class ScheduleWatch:
             # An adapter that breaks must not take the controller along.
             self._note_error(f"the adapter crashed: {type(error).__name__}: {error}")
             return
-        self.error = ""
+        self.error, self.seen, self.seen_at = "", seen, asked_at
         changed: list[Event] = [
             _observed(name, view, asked_at)
             for name, view in seen.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from checks.finding import FindingKey
-from controller import events
+from controller import bench_events, events
 from controller.api.moments import iso
 from controller.api.phrases import sentence_case
 from controller.api.shapes import TimelineEntry
@@ -262,3 +262,73 @@ def _(event: events.IncidentAborted) -> str:
 @headline.register
 def _(event: events.IncidentClosed) -> str:
     return f"Closed: {event.outcome.replace('_', ' ')}"
+
+
+@headline.register
+def _(event: bench_events.BenchAsked) -> str:
+    return f"{event.by} asked for {', '.join(event.benchmarks)} on {_nodes(event.nodes)}, {event.run_id}"
+
+
+@headline.register
+def _(event: bench_events.BenchWaiting) -> str:
+    return f"{event.run_id} waits for {event.for_what}"
+
+
+@headline.register
+def _(event: bench_events.BenchStopped) -> str:
+    return f"{event.by} stopped {event.run_id}"
+
+
+@headline.register
+def _(event: bench_events.LeaseGranted) -> str:
+    return f"{_nodes(event.nodes)} may run {event.benchmark}, tier {event.tier}, until {iso(event.expires_at)}"
+
+
+@headline.register
+def _(event: bench_events.LeaseEnded) -> str:
+    return f"{event.lease_id} is {event.outcome}"
+
+
+@headline.register
+def _(event: bench_events.BenchEnded) -> str:
+    return f"{event.node} came back from {event.result.benchmark}: {event.result.outcome}"
+
+
+@headline.register
+def _(event: bench_events.BenchJudged) -> str:
+    return f"{event.benchmark} on {event.node}: {event.outcome}"
+
+
+@headline.register
+def _(event: bench_events.BenchRunEnded) -> str:
+    return f"{event.run_id} ended: {event.outcome}"
+
+
+@headline.register
+def _(event: bench_events.BaselineLearnt) -> str:
+    known = event.baseline
+    return f"Learnt from {known.peers} peers: {known.fingerprint.metric} is {known.median:g}"
+
+
+@headline.register
+def _(event: bench_events.BaselineForgotten) -> str:
+    return f"Forgotten: what peers reach in {event.baseline.fingerprint.metric}"
+
+
+@headline.register
+def _(event: bench_events.FleetShifted) -> str:
+    return f"The fleet moved in {event.baseline.fingerprint.metric} by {event.shift.by:+.1%}"
+
+
+@headline.register
+def _(event: bench_events.FleetSettled) -> str:
+    return f"The fleet is where it was in {event.baseline.fingerprint.metric}"
+
+
+@headline.register
+def _(event: bench_events.GoldenAgreed) -> str:
+    return f"{len(event.peers)} peers compute the same: {event.kind}"
+
+
+def _nodes(names: list[str]) -> str:
+    return ", ".join(names) if len(names) < 4 else f"{len(names)} nodes"

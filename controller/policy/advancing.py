@@ -21,6 +21,7 @@ from controller.policy.ladder import climb, hand_over, needs_person, replaced
 from controller.policy.opening import OPERATOR_CORDON, speedup, standing
 from controller.policy.pauses import paused
 from controller.policy.playbook import (
+    BENCH_SHIFT_CLASS,
     BREAKER_CLASS,
     DOMAIN,
     OWN_CHECKS,
@@ -39,7 +40,7 @@ from controller.policy.undoing import given_back, undo
 from controller.policy.verb_effects import attempts_of, delay_s, retry_of
 
 DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
-RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, DOMAIN, ROLLOUT})
+RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, BENCH_SHIFT_CLASS, DOMAIN, ROLLOUT})
 """Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
 
 

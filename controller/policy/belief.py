@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from checks.finding import FindingKey
 from controller import events
+from controller.policy.benching.book import BenchBook
 from controller.policy.history import History
 from controller.policy.incident import Incident
 from controller.policy.ledger import ScopeLedger
@@ -58,6 +59,7 @@ class Belief:
         job_nodes: job → on how many nodes it runs.
         condemned: serial of a part that was replaced for what no diagnosis clears → its incident.
         condemned_seen: node → device → seat of a condemned part that it names; a node stays when they are gone.
+        bench: active benchmarks.
         began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
@@ -87,6 +89,7 @@ class Belief:
     job_nodes: dict[str, int] = field(default_factory=dict)
     condemned: dict[str, str] = field(default_factory=dict)
     condemned_seen: dict[str, dict[str, Seat]] = field(default_factory=dict)
+    bench: BenchBook = field(default_factory=BenchBook)
     began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0

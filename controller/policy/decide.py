@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.benching.settling import benchmarks
 from controller.policy.breakers import settle_breakers
 from controller.policy.condemned import condemned
 from controller.policy.domains import shared_causes
@@ -38,6 +39,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from operator_cordons(belief)
     yield from offenders(belief, now)
     yield from condemned(belief, now)
+    yield from benchmarks(belief, rules, now)
     yield from shared_causes(belief, rules, now)
     yield from answer_findings(belief, rules, now)
     held = len(belief.held)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controller import events
+from controller import bench_events, events
 from controller.policy.belief import Belief
-from controller.policy.folds import evidence, findings, incidents, nodes, operators, rules, steps
+from controller.policy.folds import benching, evidence, findings, incidents, nodes, operators, rules, steps
 from controller.policy.incident import Incident
 from controller.policy.transitions import hold_to, leads_to, place_of
 
@@ -46,10 +46,23 @@ FOLDS: Mapping[type, Fold] = {
     events.StepProgressed: steps.progressed,
     events.StepEnded: steps.ended,
     events.StepSkipped: steps.skipped,
-    events.OrderEnded: steps.order_ended,
+    events.OrderEnded: benching.order_ended,
     events.EvidenceEnded: evidence.ended,
     events.EvidenceStored: evidence.stored,
     events.EvidenceRemoved: evidence.removed,
+    bench_events.BenchAsked: benching.asked,
+    bench_events.BenchWaiting: benching.waiting,
+    bench_events.BenchStopped: benching.stopped,
+    bench_events.LeaseGranted: benching.granted,
+    bench_events.LeaseEnded: benching.lease_ended,
+    bench_events.BenchEnded: benching.ended,
+    bench_events.BenchJudged: benching.judged,
+    bench_events.BenchRunEnded: benching.run_ended,
+    bench_events.BaselineLearnt: benching.learnt,
+    bench_events.BaselineForgotten: benching.forgotten,
+    bench_events.FleetShifted: benching.shifted,
+    bench_events.FleetSettled: benching.settled,
+    bench_events.GoldenAgreed: benching.agreed,
 }
 """Kind of event → what takes it in; the test of this module holds it against `events.Event`."""
 

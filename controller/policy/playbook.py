@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from checks.bench_result import Benchmark
 from checks.finding import Finding, Verdict
 from checks.readings.site import FAMILY
 
@@ -67,6 +68,7 @@ class Mode(StrEnum):
 
 
 BREAKER_CLASS = "breaker"
+BENCH_SHIFT_CLASS = "bench_shift"
 """Fault class of an open breaker, which is an incident of the fleet."""
 
 DOMAIN = "domain"
@@ -134,9 +136,17 @@ class Step:
     retry: Retry | None = None
 
 
-OWN_CHECKS = frozenset(
-    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition"}
-)
+BENCH_CHECKS = frozenset(f"bench.{benchmark}" for benchmark in Benchmark)
+"""What active benchmarks find: only the same benchmark, run again, can say that it is over."""
+
+OWN_CHECKS = BENCH_CHECKS | {
+    "agent.presence",
+    "node.presence",
+    "node.lemon",
+    "part.condemned",
+    "peer.outlier",
+    "k8s.condition",
+}
 """What the controller itself finds, or is told by others than the node: no node can be asked to look again."""
 
 EVERY_SITE_CHECK = f"{FAMILY}.*"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 import msgspec
 
 from checks.finding import Finding
+from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.playbook import Mode, Playbook
 from controller.policy.scopes import CHECK_KIND, FLEET, Scope
 
@@ -115,7 +116,7 @@ class DomainRule:
     because: str = ""
 
 
-FAMILIES = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent", "node", "site"})
+FAMILIES = frozenset({"gpu", "fabric", "host", "storage", "npu", "amd", "agent", "node", "site", "bench"})
 """The first words of the checks' ids, those of the controller's own checks included."""
 
 _ANY_HARDWARE = FAMILIES - {"site"}
@@ -198,6 +199,7 @@ class Rules:
         rollout: how a changed playbook is tried.
         approval_valid_s: how long a person's yes is used, unless they say otherwise.
         answer_within_s: how long a node stays out for a question in mode `ask` that nobody answers.
+        bench: how many benchmarks may run at once, and what is demanded of their results.
     """
 
     playbooks: tuple[Playbook, ...]
@@ -214,6 +216,7 @@ class Rules:
     rollout: RolloutRule = RolloutRule()
     approval_valid_s: float = 86_400.0
     answer_within_s: float = 86_400.0
+    bench: BenchRules = field(default_factory=BenchRules)
     _others: dict[tuple[str, ...], Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What `with_playbooks` made before."""
     _answers: dict[tuple[str, str, str, str], Playbook | None] = field(

@@ -1,0 +1,219 @@
+"""What results mean: limits, peers, two of three, and a fleet that moved as a whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from checks.bench_outcome import Outcome
+from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber
+from controller import events
+from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
+from controller.policy.playbook import BENCH_SHIFT_CLASS
+from tests.support.bench_policy import GPU, H100, BenchRun, memory_read, result_of
+
+PEERS = [f"n{number}" for number in range(1, 25)]
+OTHER = BenchMachine("NVIDIA Unheard-of", "550.90.07", "", "1 GPU", 1)
+
+
+def fleet(count: int = 12) -> BenchRun:
+    return BenchRun().nodes(*PEERS[:count])
+
+
+def with_baseline(count: int = 12) -> BenchRun:
+    """Return a cell in which nine healthy peers gave a baseline of memory_read of about 2,600 GB/s."""
+    cell = fleet(count)
+    for number, node in enumerate(PEERS[:9]):
+        cell.measure(node, result_of(memory_read(2_600.0 + number)))
+    assert len(cell.run.belief.bench.baselines) == 1
+    return cell
+
+
+def said(cell: BenchRun, kind: type) -> list[object]:
+    return [entry.event for entry in cell.run.log if isinstance(entry.event, kind)]
+
+
+def test_a_number_above_its_limit_passes() -> None:
+    cell = fleet(1)
+    judged = cell.measure("n1", result_of(memory_read(2_600.0)))
+    assert (judged.outcome, judged.numbers[0].outcome, judged.failing) == ("pass", "pass", [])
+    assert judged.numbers[0].inputs == {"value": "2600", "fail": "1900"}
+    assert cell.run.belief.bench.runs[judged.run_id].outcome == "pass"
+
+
+def test_one_number_that_is_too_low_condemns_nobody() -> None:
+    cell = fleet(1)
+    judged = cell.measure("n1", result_of(memory_read(1_000.0)))
+    assert judged.outcome == "fail" and judged.again_at == cell.run.now + 60.0
+    assert cell.findings("n1") == {}
+    assert cell.run.belief.bench.runs[judged.run_id].ended_at == 0.0
+
+
+def test_twice_in_a_row_condemns_the_gpu() -> None:
+    cell = fleet(1)
+    cell.measure("n1", result_of(memory_read(1_000.0)))
+    judged = cell.again("n1", result_of(memory_read(1_010.0)))
+    assert judged.again_at == 0.0
+    assert cell.findings("n1") == {(GPU, "memory_read"): "bench.gpu_bandwidth"}
+    raised = said(cell, events.FindingRaised)[0]
+    assert isinstance(raised, events.FindingRaised)
+    assert (raised.origin, raised.finding.verdict, raised.finding.action) == ("bench", "failed", "reset_gpu")
+    assert raised.finding.because == judged.numbers[0].because
+    assert raised.finding.evidence["tier"] == "1" and raised.finding.evidence["value"] == "1010"
+
+
+@pytest.mark.parametrize(("third", "condemned"), [(1_000.0, True), (2_600.0, False)])
+def test_two_of_three_decide(third: float, condemned: bool) -> None:
+    cell = fleet(1)
+    cell.measure("n1", result_of(memory_read(1_000.0)))
+    second = cell.again("n1", result_of(memory_read(2_600.0)))
+    assert second.outcome == "pass" and second.again_at > 0.0
+    last = cell.again("n1", result_of(memory_read(third)))
+    assert last.again_at == 0.0
+    assert bool(cell.findings("n1")) is condemned
+    assert cell.run.belief.bench.runs[last.run_id].ended_at > 0.0
+
+
+def test_a_wrong_sum_condemns_at_once() -> None:
+    cell = fleet(1)
+    fault = BenchFault("wrong_result", "GPU 0 summed 1 + 1 to 3.", GPU)
+    judged = cell.measure("n1", result_of(memory_read(2_600.0), faults=(fault,), outcome=Outcome.FAIL))
+    assert judged.outcome == "fail" and judged.again_at == 0.0
+    assert cell.findings("n1") == {(GPU, "wrong_result"): "bench.gpu_bandwidth"}
+
+
+def test_i6_a_pass_of_the_same_benchmark_clears_what_it_measured_alone() -> None:
+    cell = fleet(1)
+    cell.measure("n1", result_of(memory_read(1_000.0)))
+    cell.again("n1", result_of(memory_read(1_000.0)))
+    cell.measure("n1", result_of(BenchNumber("gemm_bf16", 700.0, GPU), benchmark=Benchmark.GEMM))
+    assert cell.findings("n1")
+    cell.measure("n1", result_of(memory_read(2_600.0)))
+    assert cell.findings("n1") == {}
+
+
+def test_i6_a_shallower_look_clears_nothing() -> None:
+    cell = fleet(1)
+    fault = BenchFault("faulty_memory", "Memory of GPU 0 is faulty.", GPU)
+    cell.ask("n1", benchmarks=("dcgm",), tier=2)
+    cell.come_back("n1", result_of(benchmark=Benchmark.DCGM, faults=(fault,), outcome=Outcome.FAIL))
+    assert cell.findings("n1") == {(GPU, "faulty_memory"): "bench.dcgm"}
+    cell.measure("n1", result_of(benchmark=Benchmark.DCGM))
+    assert cell.findings("n1") == {(GPU, "faulty_memory"): "bench.dcgm"}
+    cell.ask("n1", run_id="deep", benchmarks=("dcgm",), tier=2)
+    cell.come_back("n1", result_of(benchmark=Benchmark.DCGM))
+    assert cell.findings("n1") == {}
+
+
+@pytest.mark.parametrize(("purpose", "stands"), [("idle", True), ("suspicion", True), ("operator", False)])
+def test_i6_no_screening_takes_wrong_results_back(purpose: str, stands: bool) -> None:
+    cell = fleet(1)
+    fault = BenchFault("wrong_result", "GPU 0 summed 1 + 1 to 3.", GPU)
+    cell.measure("n1", result_of(memory_read(2_600.0), faults=(fault,), outcome=Outcome.FAIL))
+    cell.measure("n1", result_of(memory_read(2_600.0)), purpose=purpose)
+    assert bool(cell.findings("n1")) is stands
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.SKIP])
+def test_a_test_that_broke_or_was_not_run_says_nothing_of_the_hardware(outcome: Outcome) -> None:
+    cell = fleet(1)
+    cell.measure("n1", result_of(memory_read(1_000.0)))
+    cell.again("n1", result_of(memory_read(1_000.0)))
+    judged = cell.measure("n1", result_of(outcome=outcome))
+    assert judged.outcome == outcome
+    assert cell.findings("n1") == {(GPU, "memory_read"): "bench.gpu_bandwidth"}
+
+
+def test_a_pass_without_a_number_is_an_error() -> None:
+    judged = fleet(1).measure("n1", result_of())
+    assert (judged.outcome, judged.because) == ("error", "gpu_bandwidth says that it ran, and gave no number.")
+
+
+def test_without_limit_and_peers_nothing_passes_and_nothing_fails() -> None:
+    judged = fleet(1).measure("n1", result_of(memory_read(1.0), machine=OTHER))
+    assert (judged.outcome, judged.numbers[0].outcome) == ("warn", "")
+
+
+def test_a_metric_that_nobody_knows_is_kept_and_not_judged() -> None:
+    judged = fleet(1).measure("n1", result_of(memory_read(2_600.0), BenchNumber("moon_phase", 3.0)))
+    assert [each.outcome for each in judged.numbers] == ["pass", ""]
+    assert judged.outcome == "pass"
+
+
+def test_a_baseline_stands_after_the_eighth_healthy_peer_and_never_moves() -> None:
+    cell = fleet()
+    for number, node in enumerate(PEERS[:7]):
+        cell.measure(node, result_of(memory_read(2_600.0 + number)))
+    assert said(cell, BaselineLearnt) == []
+    cell.measure("n8", result_of(memory_read(2_607.0)))
+    learnt = said(cell, BaselineLearnt)
+    assert len(learnt) == 1
+    before = dict(cell.run.belief.bench.baselines)
+    for node in PEERS[:12]:
+        cell.measure(node, result_of(memory_read(2_700.0)))
+    assert cell.run.belief.bench.baselines == before
+
+
+def test_no_baseline_is_learnt_from_nodes_that_something_speaks_against() -> None:
+    cell = fleet()
+    cell.run.say(events.ScheduleObserved("n1", False, "", "someone else's", [], cell.run.now))
+    for number, node in enumerate(PEERS[1:8]):
+        cell.measure(node, result_of(memory_read(2_600.0 + number)))
+    cell.measure("n9", result_of(memory_read(1_000.0)))
+    assert said(cell, BaselineLearnt) == []
+
+
+def test_far_below_its_peers_fails_above_the_limit_too() -> None:
+    cell = with_baseline()
+    judged = cell.measure("n10", result_of(memory_read(2_300.0)))
+    assert judged.outcome == "fail"
+    assert "robust deviations" in judged.because
+
+
+def test_a_fleet_that_moved_is_one_event_and_one_page_and_no_bad_node() -> None:
+    """I11: a driver that makes all of them slower condemns none, and takes back whom it was blamed on before."""
+    cell = with_baseline(12)
+    for node in PEERS[:4]:
+        cell.measure(node, result_of(memory_read(2_300.0)))
+        if cell.run.belief.bench.runs[list(cell.run.belief.bench.runs)[-1]].left:
+            cell.again(node, result_of(memory_read(2_300.0)))
+    assert len(said(cell, FleetShifted)) == 1
+    for node in PEERS[:12]:
+        judged = cell.measure(node, result_of(memory_read(2_300.0)))
+        assert judged.outcome == "warn"
+        assert cell.findings(node) == {}
+    assert len(said(cell, FleetShifted)) == 1
+    opened = [e for e in said(cell, events.IncidentOpened) if isinstance(e, events.IncidentOpened)]
+    assert [(e.node, e.fault_class) for e in opened] == [("", BENCH_SHIFT_CLASS)]
+    assert [intent.verb for intent in cell.run.under_way()] == ["page"]
+
+
+def test_a_fleet_that_is_back_ends_the_incident() -> None:
+    cell = with_baseline(12)
+    for node in PEERS[:6]:
+        cell.measure(node, result_of(memory_read(2_300.0)))
+    cell.run.end(cell.run.under_way()[0])
+    for node in PEERS[:12]:
+        cell.measure(node, result_of(memory_read(2_600.0)))
+    assert len(said(cell, FleetSettled)) == 1
+    assert cell.run.incident().outcome == "recovered"
+
+
+def test_a_fleet_that_became_faster_excuses_no_slow_node() -> None:
+    cell = with_baseline(12)
+    for node in PEERS[:6]:
+        cell.measure(node, result_of(memory_read(2_900.0)))
+    assert said(cell, FleetShifted)
+    assert cell.measure("n12", result_of(memory_read(2_300.0))).outcome == "fail"
+
+
+def test_peers_agree_on_what_a_product_gives() -> None:
+    cell = fleet()
+    number = BenchNumber("gemm_bf16", 700.0, GPU)
+    for node in PEERS[:7]:
+        cell.measure(node, result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:abc"))
+    cell.measure("n8", result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:bad"))
+    assert said(cell, GoldenAgreed) == []
+    cell.measure("n9", result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:abc"))
+    agreed = said(cell, GoldenAgreed)
+    assert len(agreed) == 1
+    assert cell.run.belief.bench.golden == {f"{H100.sku} {H100.driver} 12.4 8192": "12.4 8192:abc"}
