@@ -22,12 +22,13 @@ LEAST_SHARE_OF_BEST = 0.6
 
 
 class BenchMetric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number that a benchmark gives."""
+    """One number that a benchmark gives. `least_bytes`: of a message that floors hold for; smaller ones are slower."""
 
     name: str
     unit: str
     summary: str
     higher_is_worse: bool = False
+    least_bytes: int = 0
 
 
 class BenchSku(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,8 +74,14 @@ class BenchLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return {metric.name: metric for metric in self.metrics}[name]
 
-    def floor(self, metric: str, sku: str) -> BenchFloor | None:
-        """Return what is demanded, `None` where only the baseline of peers judges."""
+    def floor(self, metric: str, sku: str, *, size_bytes: int = 0) -> BenchFloor | None:
+        """Return what is demanded, `None` where only the baseline of peers judges.
+
+        Args:
+            size_bytes: of the message, 0 where there is none.
+        """
+        if 0 < size_bytes < self.metric(metric).least_bytes:
+            return None
         return next((floor for floor in self.floors if (floor.metric, floor.sku) == (metric, sku)), None)
 
     def sku_of(self, model: str) -> str:

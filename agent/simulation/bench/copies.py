@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agent.simulation.bench.all_reduce import links_of
-from agent.simulation.bench.speeds import DEVICE_TO_HOST, HOST_TO_DEVICE, MEMORY_READ, PEER_COPY
+from agent.simulation.bench.speeds import DEVICE_TO_HOST, HOST_TO_DEVICE, MEMORY_COPY, PEER_COPY
 from agent.simulation.bench.subject import Subject
 from agent.simulation.hardware import SimulatedGpu
 from checks.bench_outcome import Outcome
@@ -31,7 +31,7 @@ def run(subject: Subject) -> BenchResult:
 def _own(subject: Subject, gpus: Sequence[SimulatedGpu]) -> Iterator[BenchNumber]:
     for gpu in gpus:
         speeds = {
-            "memory_read": MEMORY_READ * gpu.memory_share,
+            "memory_copy": MEMORY_COPY * gpu.memory_share,
             "host_to_device": HOST_TO_DEVICE,
             "device_to_host": DEVICE_TO_HOST,
         }
