@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from agent.bench.lifeline import die_with_parent
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchResult
 from wire.bench import BenchWish
@@ -51,8 +52,10 @@ class NotHere(Exception):
 def carry_out(benchmark: Callable[[BenchWish, Say], BenchResult]) -> None:
     """Be the process of one benchmark: read the wish, run it, say the result.
 
-    What the libraries and programs behind it print goes to where errors go: the lines are ours alone.
+    What the libraries and programs behind it print goes to where errors go: the lines are ours alone. The process ends
+    with the one that started it.
     """
+    die_with_parent()
     lines = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

@@ -2,7 +2,8 @@
 
 `xid.json` holds the GPU driver's Xid codes, `nvlink5.json` the decode rows of Xid 144 to 150, `sxid.json` the NVSwitch
 codes, `ascend_faults.json` the fault levels of Huawei's Ascend NPUs. They are data and not code, so that a newer
-driver's table is a new file and no new logic. `bench_limits.json` is read by `checks.bench_limits`.
+driver's table is a new file and no new logic. `bench_limits.json` is read by `checks.bench_limits`, `dcgm_errors.json`
+(DCGM's numbers of errors, their severities and categories) by the benchmark `dcgm`.
 
 Source: NVIDIA Xid catalogue (docs.nvidia.com/deploy/xid-errors), `nverror.h` of open-gpu-kernel-modules 595.45.04,
 NVIDIA Fabric Manager user guide (NVSwitch error groups). `severity` and `kind` of an Xid are derived, not NVIDIA's.
