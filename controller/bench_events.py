@@ -151,11 +151,17 @@ class BenchRunEnded(msgspec.Struct, frozen=True, tag="bench.run_ended"):
 
 
 class BaselineLearnt(msgspec.Struct, frozen=True, tag="bench.baseline_learnt"):
-    """What healthy peers reach stands from here on. `by`: a person, or `fleetmend` for a fingerprint's first one."""
+    """What healthy peers reach stands from here on.
+
+    Attributes:
+        by: a person, or `fleetmend` for a fingerprint's first one.
+        nodes: the peers.
+    """
 
     baseline: Baseline
     by: str
     because: str
+    nodes: list[str] = []
 
 
 class BaselineForgotten(msgspec.Struct, frozen=True, tag="bench.baseline_forgotten"):

@@ -165,15 +165,20 @@ class Cell:
 
     def _decide(self, now: float) -> list[Logged]:
         decided: list[Logged] = []
-        questions = 1 + len(self.belief.open_incidents) + len(self.belief.unanswered) + len(self.belief.silent)
-        before = -1
+        questions, before = self._questions(), -1
         while len(decided) > before:
             before = len(decided)
             for event in decide(self.belief, self.rules, now):
                 decided.append(self._believe(event, now))
+                questions = max(questions, self._questions())
                 if len(decided) > questions * MAX_DECISIONS_PER_QUESTION:
                     raise RuntimeError(f"the policy does not come to rest; last decision: {event!r}")
         return decided
+
+    def _questions(self) -> int:
+        believed = self.belief
+        open_ones = len(believed.open_incidents) + len(believed.unanswered) + len(believed.silent)
+        return 1 + open_ones + believed.bench.questions
 
 
 _QUIET = frozenset(

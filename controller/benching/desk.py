@@ -56,7 +56,7 @@ class BenchDesk:
     orders: OrderDesk
     watch: ScheduleWatch
     clock: Callable[[], float]
-    on_group: Callable[[Lease], None] = lambda _: None
+    on_group: Callable[[LeaseGranted], None] = lambda _: None
     on_result: Callable[[BenchEnded], None] = lambda _: None
     on_rendezvous: Callable[[str, BenchRendezvous], None] = lambda _node, _said: None
     progress: dict[str, dict[str, BenchProgress]] = field(default_factory=dict)
@@ -101,23 +101,32 @@ class BenchDesk:
     def act(self, entry: Logged) -> None:
         """Hear what was committed: order what was granted, and take back what ended early. Does not block."""
         match entry.event:
+            case LeaseGranted() as granted if self._is_group(granted.run_id):
+                self.on_group(granted)
             case LeaseGranted() as granted:
-                self._begin(granted.lease_id)
+                self.order(granted.lease_id, granted.nodes[0])
             case LeaseEnded() as ended:
                 self._end(ended)
             case _:
                 return
 
     def resume(self) -> None:
-        """Order again what was under way when a controller ended; nodes that have it already answer once more."""
-        for lease in list(self.cell.belief.bench.leases.values()):
-            self._begin(lease.lease_id)
+        """Order again what was under way when a controller ended; nodes that have it already answer once more.
 
-    async def order(self, lease_id: str, node: str, rank: Rank | None = None) -> None:
+        What becomes of a group is for whoever hands its ranks out: the unique id went with the controller.
+        """
+        for lease in list(self.cell.belief.bench.leases.values()):
+            if not self._is_group(lease.run_id):
+                self.order(lease.lease_id, lease.nodes[0])
+
+    def order(self, lease_id: str, node: str, rank: Rank | None = None) -> None:
         """Order a node's part under a lease, if the lease is open and the node has not come back yet.
 
         A node that the scheduler says nothing of, or works again, is not asked: that comes back as its result.
         """
+        self._spawn(self._order(lease_id, node, rank), f"bench {lease_id}")
+
+    async def _order(self, lease_id: str, node: str, rank: Rank | None) -> None:
         lease = self.cell.belief.bench.leases.get(lease_id)
         if lease is None or node not in lease.nodes or node in lease.results or node in lease.judged:
             return
@@ -200,14 +209,9 @@ class BenchDesk:
             options,
         )
 
-    def _begin(self, lease_id: str) -> None:
-        lease = self.cell.belief.bench.leases.get(lease_id)
-        if lease is None:
-            return
-        if self.cell.belief.bench.runs[lease.run_id].together:
-            self.on_group(lease)
-        else:
-            self._spawn(self.order(lease_id, lease.nodes[0]), f"bench {lease_id}")
+    def _is_group(self, run_id: str) -> bool:
+        run = self.cell.belief.bench.runs.get(run_id)
+        return run is not None and run.together
 
     def _end(self, ended: LeaseEnded) -> None:
         """Forget the orders of a lease, and tell its nodes when it ended before they did."""

@@ -5,6 +5,7 @@ controller/playbooks.py builds these from YAML and refuses what is not whole; no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -136,17 +137,12 @@ class Step:
     retry: Retry | None = None
 
 
-BENCH_CHECKS = frozenset(f"bench.{benchmark}" for benchmark in Benchmark)
-"""What active benchmarks find: only the same benchmark, run again, can say that it is over."""
+BENCH_CHECKS: Mapping[str, str] = {f"bench.{benchmark}": str(benchmark) for benchmark in Benchmark}
+"""Check of what a benchmark finds → the benchmark. It is over when that benchmark passes, and no sooner."""
 
-OWN_CHECKS = BENCH_CHECKS | {
-    "agent.presence",
-    "node.presence",
-    "node.lemon",
-    "part.condemned",
-    "peer.outlier",
-    "k8s.condition",
-}
+OWN_CHECKS = frozenset(
+    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition", *BENCH_CHECKS}
+)
 """What the controller itself finds, or is told by others than the node: no node can be asked to look again."""
 
 EVERY_SITE_CHECK = f"{FAMILY}.*"

@@ -48,7 +48,7 @@ class BenchRun:
         left: what has not begun, in order, with when it may at the earliest, Unix seconds, 0 for now.
         failed: turn → what failed in each try, for those that are measured again before it counts.
         leases: those that are open.
-        outcomes: node → benchmark → outcome.
+        outcomes: node → benchmark → outcome; `sentences`: node → benchmark → why.
         waiting_for: as in `BenchWaiting`, empty while nothing is waited for; `waiting`: its sentence.
         stopped: why it was stopped, empty when it was not.
         results: node → what it came back with, of a group alone: whoever asked for it judges it, and then clears this.
@@ -71,6 +71,7 @@ class BenchRun:
     failed: dict[Turn, list[list[FindingKey]]] = field(default_factory=dict)
     leases: dict[str, None] = field(default_factory=dict)
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
+    sentences: dict[str, dict[str, str]] = field(default_factory=dict)
     waiting_for: str = ""
     waiting: str = ""
     stopped: str = ""
@@ -109,6 +110,7 @@ class Kept:
 
     Attributes:
         headline: metric → its worst value.
+        has_limit: whether there was a floor or a baseline to judge what is no pass by.
     """
 
     at: float
@@ -118,6 +120,7 @@ class Kept:
     outcome: str
     because: str
     headline: dict[str, float] = field(default_factory=dict)
+    has_limit: bool = True
 
 
 @dataclass(slots=True)
@@ -164,6 +167,12 @@ class BenchBook:
     def next_lease_id(self) -> str:
         """Return the name of the next lease: counted, so that a replay gives the same."""
         return f"lease-{self.granted + 1:06d}"
+
+    @property
+    def questions(self) -> int:
+        """How much is to be decided about, so that a policy that never comes to rest can be told from much to do."""
+        left = sum(len(self.runs[run_id].left) * len(self.runs[run_id].nodes) for run_id in self.open_runs)
+        return len(self.open_runs) + left + sum(len(lease.nodes) for lease in self.leases.values()) + len(self.unjudged)
 
     def open(self) -> Iterator[BenchRun]:
         """Yield the runs that are open, oldest first."""

@@ -27,18 +27,19 @@ def first_baselines(belief: Belief, fingerprints: Iterable[Fingerprint]) -> Iter
             because = (
                 f"{baseline.peers} healthy peers were measured, and there was no baseline: it stands from here on."
             )
-            yield BaselineLearnt(baseline, ITSELF, because)
+            yield BaselineLearnt(baseline, ITSELF, because, list(healthy_peers(belief, fingerprint)))
 
 
 def learnable(belief: Belief, fingerprint: Fingerprint) -> Baseline | None:
-    """Return the baseline that could be learnt now, `None` when fewer than eight healthy peers were measured.
+    """Return the baseline that could be learnt now, `None` when fewer than eight healthy peers were measured."""
+    return learnt(fingerprint, healthy_peers(belief, fingerprint))
 
-    Nodes that are out of service now, or that anything speaks against, are left out.
-    """
+
+def healthy_peers(belief: Belief, fingerprint: Fingerprint) -> dict[str, list[float]]:
+    """Return node → its newest values, without nodes that are out of service now or that anything speaks against."""
     samples = belief.bench.samples.get(fingerprint, {})
     peers = belief.bench.peers.get(fingerprint, {})
-    healthy = {node: samples[node] for node in peers if node in samples and is_well(belief.nodes.get(node))}
-    return learnt(fingerprint, healthy)
+    return {node: samples[node] for node in peers if node in samples and is_well(belief.nodes.get(node))}
 
 
 def is_well(node: NodeBelief | None) -> bool:

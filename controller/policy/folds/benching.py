@@ -123,7 +123,14 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     if event.outcome == Outcome.SKIP:
         return
     kept = book.Kept(
-        at, belief.last_event_id, event.run_id, event.lease_id, event.outcome, event.because, _headline(event)
+        at,
+        belief.last_event_id,
+        event.run_id,
+        event.lease_id,
+        event.outcome,
+        event.because,
+        _headline(event),
+        has_limit=_has_limit(event),
     )
     before = bench.newest.setdefault(event.node, {}).get(event.benchmark)
     if before is not None:
@@ -137,6 +144,7 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
 
 def _note_turn(run: book.BenchRun, event: events.BenchJudged) -> None:
     run.outcomes.setdefault(event.node, {})[event.benchmark] = event.outcome
+    run.sentences.setdefault(event.node, {})[event.benchmark] = event.because
     turn = book.Turn(run.nodes if run.together else (event.node,), event.benchmark)
     run.left.pop(turn, None)
     if event.again_at and not run.stopped:
@@ -161,6 +169,11 @@ def _note_samples(bench: book.BenchBook, event: events.BenchJudged) -> None:
     for fingerprint in list(bench.samples)[: -book.FINGERPRINTS_KEPT]:
         del bench.samples[fingerprint]
         bench.peers.pop(fingerprint, None)
+
+
+def _has_limit(event: events.BenchJudged) -> bool:
+    """Return whether any number was held against anything; what warns for the lack of a limit says nothing."""
+    return not event.numbers or bool(event.faults) or any(each.outcome for each in event.numbers)
 
 
 def _headline(event: events.BenchJudged) -> dict[str, float]:
