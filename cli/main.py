@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("cli.commands.acts:resume", "End a pause."),
     "approve": ("cli.commands.acts:approve", "Approve a plan or a step, or the return of a node that is mended."),
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
+    "bench": ("cli.commands.bench:bench", "Measure idle or cordoned nodes, and show what they reach."),
     "drill": ("cli.commands.drill:drill", "Inject a fault into a node and watch it being mended."),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
     "check": ("cli.commands.check:check", "Look at this host once, and answer as a Nagios plug-in does."),

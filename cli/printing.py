@@ -34,9 +34,17 @@ _STYLES = {
     "lost": "red",
     "running": "blue",
     "current": "blue",
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "error": "magenta",
+    "skip": "dim",
+    "stopped": "yellow",
 }
 
 SHAPES = {"ok": "●", "degraded": "▲", "failed": "■", "unknown": "?"}
+OUTCOME_SHAPES = {"pass": "●", "warn": "▲", "fail": "■", "error": "✕", "skip": "–"}
+"""Of benchmarks: an error says nothing of the hardware, and must not look like a failure."""
 
 
 def console() -> Console:
@@ -60,9 +68,9 @@ def cell(text: object, style: str = "") -> Text:
 
 
 def state(word: str) -> Text:
-    """Return a state or verdict in its colour, with its shape where it has one."""
-    shape = f"{SHAPES[word]} " if word in SHAPES else ""
-    return Text(shape + plain(word).replace("_", " "), style=_STYLES.get(word, ""))
+    """Return a state, verdict or outcome in its colour, with its shape where it has one."""
+    shape = SHAPES.get(word) or OUTCOME_SHAPES.get(word) or ""
+    return Text(f"{shape} ".lstrip() + plain(word).replace("_", " "), style=_STYLES.get(word, ""))
 
 
 def table(*columns: str) -> Table:

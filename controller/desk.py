@@ -17,6 +17,7 @@ from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET
 from controller.policy.silence import frozen_by
 from controller.watch import ScheduleWatch
+from wire.messages import BenchProgress
 from wire.orders import Order, OrderAction
 from wire.transport import Transport
 
@@ -41,6 +42,7 @@ class FrontDesk:
     leader_url: Callable[[], str] = lambda: ""
     store_use: Callable[[], dict[str, object]] = dict
     topology_errors: Mapping[str, str] = field(default_factory=dict)
+    progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -75,6 +77,15 @@ class FrontDesk:
             if self.belief.last_event_id == before:
                 return entries
         return await self.cell.log.timeline(node=node, incident_id=incident_id, limit=limit)
+
+    async def entry(self, event_id: int) -> Logged | None:
+        """Return one log entry, `None` when the log has it no longer."""
+        found = await self.cell.log.follow(after=event_id - 1, limit=1)
+        return found[0] if found and found[0].event_id == event_id else None
+
+    def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
+        """Return how far benchmarks are: lease → node → its last word."""
+        return self.progress
 
     async def submit(self, event: Event) -> Logged:
         """Put what a person did into the log; it is committed on return."""

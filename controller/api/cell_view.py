@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from controller.events import Event, Logged, OrderEnded
 from controller.policy.belief import Belief
 from controller.policy.rules import Rules
+from wire.messages import BenchProgress
 
 
 class CellView(Protocol):
@@ -32,6 +34,14 @@ class CellView(Protocol):
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         """Return the newest log entries about a node or an incident, newest last."""
+        ...
+
+    async def entry(self, event_id: int) -> Logged | None:
+        """Return one log entry, `None` when the log has it no longer."""
+        ...
+
+    def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
+        """Return how far benchmarks are: lease → node → its last word. Nobody keeps it beyond the lease."""
         ...
 
     async def submit(self, event: Event) -> Logged:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controller.api import acting, bundles, reading, shapes
+from checks.bench_result import Benchmark
+from controller.api import acting, bench_acting, bench_reading, bench_shapes, bundles, reading, shapes
 from controller.api.call import Handler
 
 ROOT = "/api/v1"
@@ -48,6 +49,12 @@ class Route:
 _FILTERS = (
     Query("state", "Only open or only closed incidents.", reading.STATES),
     Query("node", "Only incidents of this node."),
+)
+_BENCHMARK = Query("benchmark", "Only results of this benchmark.", tuple(Benchmark))
+_FINGERPRINT = (
+    Query("metric", "Only baselines of this metric."),
+    Query("sku", "Only those of this kind of GPU."),
+    Query("driver", "Only those of this driver."),
 )
 
 ROUTES: tuple[Route, ...] = (
@@ -154,6 +161,92 @@ ROUTES: tuple[Route, ...] = (
         shapes.DrillStartedAnswer,
         shapes.Drill,
         refusals=(404, 409, 422),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/bench/benchmarks",
+        bench_reading.benchmarks,
+        "What there is to measure with.",
+        list[bench_shapes.BenchmarkShown],
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/bench/runs",
+        bench_reading.bench_runs,
+        "Runs of benchmarks, under way or of late, newest first.",
+        list[bench_shapes.RunRow],
+        query=(Query("node", "Only runs on this node."),),
+        refusals=(404,),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/bench/runs/{{id}}",
+        bench_reading.bench_run,
+        "One run, and how far it is.",
+        bench_shapes.RunDetail,
+        refusals=(404,),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/runs",
+        bench_acting.bench_start,
+        "Have idle or cordoned nodes measured.",
+        bench_shapes.RunAsked,
+        bench_shapes.BenchWanted,
+        refusals=(404, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/runs/{{id}}/stop",
+        bench_acting.bench_stop,
+        "End a run.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 422),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/bench/results",
+        bench_reading.bench_results,
+        "The newest result of every benchmark on every node, failures first.",
+        list[bench_shapes.ResultRow],
+        query=(_BENCHMARK,),
+        refusals=(422,),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/bench/results/{{name}}",
+        bench_reading.bench_results_of_node,
+        "The newest results of a node, with all numbers.",
+        list[bench_shapes.ResultDetail],
+        query=(_BENCHMARK,),
+        refusals=(404, 422),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/bench/baselines",
+        bench_reading.bench_baselines,
+        "What healthy peers reach.",
+        list[bench_shapes.BaselineShown],
+        query=_FINGERPRINT,
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/baselines/learn",
+        bench_acting.baselines_learn,
+        "Learn baselines anew from what healthy peers reached of late.",
+        shapes.Acted,
+        bench_shapes.BaselinesChosen,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/baselines/forget",
+        bench_acting.baselines_forget,
+        "Drop baselines.",
+        shapes.Acted,
+        bench_shapes.BaselinesChosen,
+        refusals=(404, 422),
     ),
     Route("GET", "/healthz", reading.health_of_controller, "Whether the controller answers.", shapes.Health),
 )

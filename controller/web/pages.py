@@ -17,6 +17,7 @@ from controller.api.call import Call
 from controller.api.cell_view import CellView
 from controller.api.problems import Problem
 from controller.web import fleet_map, words
+from controller.web.bench_section import bench_section
 
 STATIC = Path(__file__).parent / "static"
 
@@ -56,7 +57,8 @@ class Pages:
 
     async def _node(self, request: web.Request) -> web.Response:
         node = await reading.node(Call(self._cell, request.match_info))
-        return self._page("node.html", {"node": node}, part=request.query.get("part", ""))
+        bench = await bench_section(self._cell, node.name)
+        return self._page("node.html", {"node": node, "bench": bench}, part=request.query.get("part", ""))
 
     async def _incident(self, request: web.Request) -> web.Response:
         incident = await reading.incident(Call(self._cell, request.match_info))

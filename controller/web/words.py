@@ -11,6 +11,7 @@ from controller.api.phrases import spaced
 from controller.api.shapes import BudgetUse
 
 _SHAPES = {"ok": "●", "degraded": "▲", "failed": "■", "unknown": "?"}
+_OUTCOME_SHAPES = {"pass": "●", "warn": "▲", "fail": "■", "error": "✕", "skip": "–"}
 
 _TONES = {
     "ok": "ok",
@@ -29,6 +30,9 @@ _TONES = {
     "lost": "failed",
     "running": "active",
     "current": "active",
+    "pass": "ok",
+    "warn": "degraded",
+    "fail": "failed",
 }
 
 _STEP_SHAPES = {
@@ -55,8 +59,8 @@ _STEP_WORDS = {
 
 
 def shape(verdict: str) -> str:
-    """Return the shape that stands for a verdict."""
-    return _SHAPES.get(verdict, "?")
+    """Return the shape that stands for a verdict, or for a benchmark's outcome."""
+    return _SHAPES.get(verdict) or _OUTCOME_SHAPES.get(verdict, "?")
 
 
 def tone(state: str) -> str:
@@ -104,6 +108,11 @@ def short_texts(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if len(text) <= 120 and "\n" not in text}
 
 
+def figure(value: float) -> str:
+    """Return a measured value with the digits that mean something."""
+    return f"{value:.4g}"
+
+
 def share(budget: BudgetUse) -> int:
     """Return held of what may be held, 0 to 100."""
     if not budget.limit:
@@ -122,6 +131,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "ago": ago,
     "duration": duration,
     "share": share,
+    "figure": figure,
     "short_texts": short_texts,
     "short_device": short_device,
 }

@@ -123,6 +123,15 @@ class Kept:
     has_limit: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a baseline comes from: when it was learnt, by whom, and which peers it holds."""
+
+    at: float
+    by: str
+    nodes: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class BenchBook:
     """All of it.
@@ -137,6 +146,7 @@ class BenchBook:
         history: node → benchmark → earlier ones, the newest last.
         samples: fingerprint → node → newest values, for baselines and shifts; the node measured last is last.
         peers: fingerprint → nodes of `samples` whose values may stand for healthy hardware.
+        origins: where each baseline comes from.
         shifts: fingerprints by which the fleet has moved.
         golden: kind → digest that peers agree on; `votes`: kind → node → the digest it computed, until they agree.
         asked, granted: how many there ever were, for names.
@@ -154,6 +164,7 @@ class BenchBook:
     samples: dict[Fingerprint, dict[str, list[float]]] = field(default_factory=dict)
     peers: dict[Fingerprint, dict[str, None]] = field(default_factory=dict)
     baselines: dict[Fingerprint, Baseline] = field(default_factory=dict)
+    origins: dict[Fingerprint, Origin] = field(default_factory=dict)
     shifts: dict[Fingerprint, FleetShift] = field(default_factory=dict)
     golden: dict[str, str] = field(default_factory=dict)
     votes: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -177,15 +177,15 @@ def _has_limit(event: events.BenchJudged) -> bool:
 
 
 def _headline(event: events.BenchJudged) -> dict[str, float]:
-    """Return metric → the first value of the worst outcome, the smallest there."""
-    rank = {str(Outcome.FAIL): 0, str(Outcome.WARN): 1}
+    """Return metric → the first value of the worst outcome: of the largest message, and the smallest there."""
+    rank: dict[str, int] = {Outcome.FAIL: 0, Outcome.WARN: 1, "": 3}
     numbers = sorted(
-        (rank.get(each.outcome, 2), each.number.metric, each.number.value)
+        (rank.get(each.outcome, 2), each.number.metric, -each.number.size_bytes, each.number.value)
         for each in event.numbers
         if each.number.value is not None and math.isfinite(each.number.value)
     )
     found: dict[str, float] = {}
-    for _, metric, value in numbers:
+    for _, metric, _, value in numbers:
         if len(found) < book.HEADLINES_KEPT:
             found.setdefault(metric, value)
     return found
@@ -202,9 +202,10 @@ def run_ended(belief: Belief, event: events.BenchRunEnded, at: float) -> None:
             del bench.runs[run_id]
 
 
-def learnt(belief: Belief, event: events.BaselineLearnt, _at: float) -> None:
+def learnt(belief: Belief, event: events.BaselineLearnt, at: float) -> None:
     """What peers reach stands."""
     belief.bench.baselines[event.baseline.fingerprint] = event.baseline
+    belief.bench.origins[event.baseline.fingerprint] = book.Origin(at, event.by, tuple(event.nodes))
     belief.bench.shifts.pop(event.baseline.fingerprint, None)
 
 
@@ -212,7 +213,7 @@ def forgotten(belief: Belief, event: events.BaselineForgotten, _at: float) -> No
     """Drop a baseline, and what it could be learnt from again at once."""
     fingerprint = event.baseline.fingerprint
     bench = belief.bench
-    for known in (bench.baselines, bench.shifts, bench.samples, bench.peers):
+    for known in (bench.baselines, bench.origins, bench.shifts, bench.samples, bench.peers):
         known.pop(fingerprint, None)
 
 

@@ -1,0 +1,59 @@
+"""Names in requests about benchmarks, checked: a wrong one is answered with what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from checks.bench_result import Benchmark
+from controller.api.call import Call, known_node
+from controller.api.problems import Problem, nearest
+from controller.policy.benching.book import BenchRun
+
+
+def known_benchmark(call: Call) -> str:
+    """Return the benchmark that the query narrows to, empty for all.
+
+    Raises:
+        Problem: 422, there is no such benchmark.
+    """
+    name = call.query.get("benchmark", "")
+    if name:
+        check_benchmarks([name], field="benchmark")
+    return name
+
+
+def check_benchmarks(names: Iterable[str], *, field: str = "benchmarks") -> None:
+    """Return if there are benchmarks of all these names.
+
+    Raises:
+        Problem: 422, with those that there are.
+    """
+    for name in names:
+        if name not in set(Benchmark):
+            near = nearest(name, Benchmark)
+            right = f"did you mean {near[0]}?" if near else f"there are {', '.join(Benchmark)}"
+            raise Problem(422, f"no benchmark is called {name[:80]!r}", right, field=field)
+
+
+def known_nodes(call: Call, names: Iterable[str]) -> list[str]:
+    """Return the names, each once and in their order.
+
+    Raises:
+        Problem: 404, there is no node of one of them.
+    """
+    return [known_node(call.cell, name).name for name in dict.fromkeys(names)]
+
+
+def known_run(call: Call) -> BenchRun:
+    """Return the run that the path names.
+
+    Raises:
+        Problem: 404, there is no such run, or it ended so long ago that only the log has it.
+    """
+    name, runs = call.path["id"], call.cell.belief.bench.runs
+    found = runs.get(name)
+    if found is None:
+        near = nearest(name, reversed(runs))
+        right = f"did you mean {' or '.join(near)}?" if near else "`fleetmend bench list` lists the runs of late"
+        raise Problem(404, f"no run is called {name[:80]!r}", right)
+    return found
