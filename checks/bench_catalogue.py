@@ -18,13 +18,11 @@ class BenchSummary(msgspec.Struct, frozen=True):
         measures: what its numbers are.
         finds: the faults that no counter shows.
         needs: what must be installed on the node; without it the benchmark is skipped, and says so.
-        least_tier: below this it has nothing to run.
     """
 
     measures: str
     finds: str
     needs: str
-    least_tier: int = 1
 
 
 CATALOGUE: Final[Mapping[Benchmark, BenchSummary]] = MappingProxyType(

@@ -13,7 +13,8 @@ from cli.commands.bench_baseline import baseline
 from cli.commands.bench_results import results
 from cli.commands.bench_run import run
 from cli.commands.names import open_run_ids
-from cli.printing import cell, console, counted, moment, plain, print_json, seconds, state, table
+from cli.printing import cell, console, moment, plain, print_json, state, table
+from controller.api.moments import duration
 
 NAMED = 3
 """Nodes of a run that are named in a list; the rest is counted."""
@@ -40,22 +41,20 @@ def list_benchmarks(client: Client, as_json: bool) -> None:
         return
     out = console()
     out.print(_benchmark_table(benchmarks))
+    out.print(_cost(benchmarks))
     out.print(run_table(runs) if runs else "No benchmark has been run yet.")
 
 
 def _benchmark_table(rows: list[dict[str, Any]]) -> Table:
-    shown = table("benchmark", "a node's time at most", "measures*", "finds*", "needs*")
+    shown = table("benchmark", "measures*", "finds*", "needs*")
     for row in rows:
-        shown.add_row(
-            cell(row["benchmark"], "bold"),
-            cell(_cost(row["limits_s"], row["least_tier"])),
-            *map(cell, (row["measures"], row["finds"], row["needs"])),
-        )
+        shown.add_row(cell(row["benchmark"], "bold"), *map(cell, (row["measures"], row["finds"], row["needs"])))
     return shown
 
 
-def _cost(limits_s: list[float], least: int) -> str:
-    return ", ".join(f"tier {tier}: {seconds(s)}" for tier, s in enumerate(limits_s, start=1) if tier >= least)
+def _cost(rows: list[dict[str, Any]]) -> str:
+    limits = [f"{duration(s)} at tier {tier}" for tier, s in enumerate(rows[0]["limits_s"], start=1)]
+    return f"Each takes a node's time for {', '.join(limits)} at most; tier 3 needs a cordoned node."
 
 
 def run_table(rows: list[dict[str, Any]]) -> Table:
@@ -77,9 +76,7 @@ def run_table(rows: list[dict[str, Any]]) -> Table:
 def some(nodes: list[str]) -> str:
     """Return the first nodes by name and how many more there are."""
     more = len(nodes) - NAMED
-    return (
-        ", ".join(nodes) if more <= 0 else f"{', '.join(nodes[:NAMED])} and {counted(more, 'more')}".removesuffix("s")
-    )
+    return f"{', '.join(nodes[:NAMED])} and {more} more" if more > 0 else ", ".join(nodes)
 
 
 @bench.command()

@@ -43,30 +43,31 @@ def list_baselines(client: Client, as_json: bool, **chosen: str) -> None:
 
 
 def _baseline_table(rows: list[dict[str, Any]]) -> Table:
-    shown = table(
-        "metric", "GPU", "driver", "NCCL", "size", "way", "nodes", "median", "± MAD", "peers*", "learnt (UTC)"
-    )
+    shown = table("metric", "size", "way", "median", "± MAD", "learnt (UTC)", "from*", "measured on*")
     for row in rows:
         shown.add_row(
             cell(row["metric"], "bold"),
-            cell(row["sku"]),
-            cell(row["driver"]),
-            cell(row["nccl"]),
             size_words(row["size_bytes"]) if row["size_bytes"] else "",
             cell(row["way"]),
-            str(row["nodes"]),
             f"{row['median']:.4g} {row['unit']}",
             f"{row['deviation']:.2g}",
-            cell(_peers(row)),
             moment(row["learnt_at"]) if row["learnt_at"] else "",
+            cell(_peers(row)),
+            cell(_machines(row)),
         )
     return shown
 
 
+def _machines(row: dict[str, Any]) -> str:
+    group = f"{row['nodes']} nodes{', over spines' if row['crosses'] else ''}" if row["nodes"] > 1 else ""
+    versions = [f"{name} {said}" for name, said in (("driver", row["driver"]), ("NCCL", row["nccl"])) if said]
+    return ", ".join(part for part in (group, row["sku"], *versions) if part)
+
+
 def _peers(row: dict[str, Any]) -> str:
     named = f": {', '.join(row['learnt_from'])}" if row["learnt_from"] else ""
-    shifted = f"; {row['shift']}" if row["shift"] else ""
-    return f"{row['peers']}{named}{shifted}"
+    shifted = f". {row['shift']}" if row["shift"] else ""
+    return f"{row['peers']} peers{named}{shifted}"
 
 
 every_option = click.option("--all", "every", is_flag=True, help="All of them, when nothing narrows it.")

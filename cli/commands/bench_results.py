@@ -78,23 +78,27 @@ def _show_node(rows: list[dict[str, Any]]) -> None:
 
 
 def _summary(row: dict[str, Any]) -> Table:
-    machine = row["machine"]
-    known = [f"{name} {machine[name]}" for name in ("sku", "driver", "nccl", "topology") if machine[name]]
     return pairs(
         {
             "benchmark": f"{row['benchmark']} on {row['node']}",
             "outcome": state(row["outcome"]),
             "why": row["because"],
             "measured": f"{moment(row['at'])} UTC, {row['run_id']}",
-            "on": ", ".join(known),
+            "on": _machine(row["machine"]),
             "found": "; ".join(f"{fault['code']} {fault['because']}" for fault in row["faults"]),
             "note": "; ".join(row["notes"]),
         }
     )
 
 
+def _machine(machine: dict[str, Any]) -> str:
+    gpus = f"{machine['gpus']} × {machine['sku']}" if machine["gpus"] else machine["sku"]
+    versions = {"driver": machine["driver"], "NCCL": machine["nccl"], "topology": machine["topology"]}
+    return ", ".join([part for part in (gpus, *(f"{name} {said}" for name, said in versions.items() if said)) if part])
+
+
 def _number_table(numbers: list[dict[str, Any]]) -> Table:
-    shown = table("metric", "device", "size", "way", "reached", "p99", "varies", "limit", "peers", "outcome", "why*")
+    shown = table("metric", "device", "size", "way", "reached", "p99", "varies", "limit", "median of peers", "outcome")
     for number in worst_first(numbers)[:NUMBERS]:
         shown.add_row(
             cell(number["metric"]),
@@ -107,7 +111,6 @@ def _number_table(numbers: list[dict[str, Any]]) -> Table:
             _value(number["fail"], ""),
             f"{number['median']:.4g} ({number['peers']})" if number["median"] is not None else "",
             state(number["outcome"]),
-            cell(number["because"] if number["outcome"] != "pass" else ""),
         )
     if len(numbers) > NUMBERS:
         shown.caption = f"and {len(numbers) - NUMBERS} more that are no worse: --json"

@@ -38,8 +38,7 @@ def benchmark_rows(rules: BenchRules) -> list[BenchmarkShown]:
     """Return what there is to measure with."""
     limits_s = list(rules.tier_limit_s)
     return [
-        BenchmarkShown(name, about.measures, about.finds, about.needs, about.least_tier, limits_s)
-        for name, about in CATALOGUE.items()
+        BenchmarkShown(name, about.measures, about.finds, about.needs, limits_s) for name, about in CATALOGUE.items()
     ]
 
 

@@ -17,18 +17,12 @@ LONGEST_PATIENCE_S = 604_800.0
 
 
 class BenchmarkShown(msgspec.Struct, frozen=True):
-    """One benchmark.
-
-    Attributes:
-        limits_s: how long it may take on a node by tier, 1 first.
-        least_tier: below this it has nothing to run.
-    """
+    """One benchmark. `limits_s`: how long it may take on a node by tier, 1 first."""
 
     benchmark: str
     measures: str
     finds: str
     needs: str
-    least_tier: int
     limits_s: list[float]
 
 

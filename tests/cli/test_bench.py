@@ -1,0 +1,246 @@
+"""`fleetmend bench`: asked for, followed to its end with an exit code, shown as tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from cli.exit_codes import ExitCode
+from controller.bench_events import BaselineLearnt, BenchJudged
+from tests.cli.conftest import Run, ServedCell, environment
+from tests.support import benching
+from wire.messages import BenchProgress
+
+ESCAPE = "\x1b[2J\x1b]0;owned\x07[red]bold[/red]"
+
+
+def read(run: Run, *arguments: str) -> Any:
+    """Return a command's JSON and insist that there is nothing else."""
+    result = run("bench", *arguments, "--json")
+    assert result.stderr == "", result.stderr
+    return json.loads(result.stdout)
+
+
+def run_of(served: ServedCell, limit_s: float = 20.0) -> str:
+    """Wait until somebody has asked for a run, and return its id."""
+    end = time.monotonic() + limit_s
+    while not served.cell.cell.belief.bench.runs:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return next(iter(served.cell.cell.belief.bench.runs))
+
+
+def begin(served: ServedCell, *arguments: str) -> subprocess.Popen[str]:
+    """Begin a command that waits."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "bench", "run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(FLEETMEND_URL=served.url),
+    )
+
+
+def followed(served: ServedCell, arguments: tuple[str, ...], *outcomes: BenchJudged, ends: str) -> tuple[int, str, str]:
+    """Return the code and the output of a run that came to these outcomes."""
+    process = begin(served, *arguments)
+    run_id = run_of(served)
+    served.do(served.cell.tell(benching.granted("n1", "lease-000001", run_id=run_id, at=served.cell.clock.now)))
+    served.cell.front.progress = {
+        "lease-000001": {"n1": BenchProgress("lease-000001", "nccl_all_reduce", 0.42, "1 GiB", served.cell.clock.now)}
+    }
+    for outcome in outcomes:
+        served.do(served.cell.tell(_of(outcome, run_id)))
+    served.do(served.cell.tell(benching.run_ended(ends, "That is all.", run_id=run_id)))
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def _of(outcome: BenchJudged, run_id: str) -> BenchJudged:
+    fields = {name: getattr(outcome, name) for name in outcome.__struct_fields__}
+    return BenchJudged(**{**fields, "run_id": run_id})
+
+
+def rows_of(shown: str) -> list[list[str]]:
+    """Return the first four words of each row about n1 or n2."""
+    return [line.split()[:4] for line in shown.splitlines() if line.startswith((" n1 ", " n2 "))]
+
+
+NCCL = ("--benchmark", "nccl_all_reduce")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ends", "code", "says"),
+    [
+        ([benching.measured("n1", most=480.0)], "pass", ExitCode.DONE, "n1 nccl_all_reduce: pass: "),
+        ([benching.measured("n1")], "warn", ExitCode.DONE, "n1 nccl_all_reduce: warn: The bus bandwidth"),
+        ([benching.measured("n1", most=300.0)], "fail", ExitCode.NO, "n1 nccl_all_reduce: fail: The bus bandwidth"),
+        ([benching.broke("n1", "libnccl is not there.")], "error", ExitCode.UNREAD, "error: libnccl is not there."),
+        ([benching.skipped("n1", "n1: it has work: 17.")], "skip", ExitCode.REFUSED_NOW, "skip: n1: it has work: 17."),
+        ([], "stopped", ExitCode.UNREAD, "was stopped: That is all."),
+    ],
+    ids=["pass", "warn", "fail", "error", "skip", "stopped"],
+)
+def test_a_run_is_followed_and_its_outcome_is_the_exit_code(
+    served: ServedCell, outcomes: list[BenchJudged], ends: str, code: ExitCode, says: str
+) -> None:
+    returned, out, err = followed(served, ("n1", *NCCL), *outcomes, ends=ends)
+    assert returned == code
+    assert says in f"{out}{err}"
+    assert "Traceback" not in err
+
+
+def test_one_node_that_was_not_measured_is_not_passed_over(served: ServedCell) -> None:
+    outcomes = benching.measured("n1", most=480.0), benching.skipped("n2", "n2: it has work: 17.")
+    returned, out, _ = followed(served, ("n1", "n2", *NCCL), *outcomes, ends="pass")
+    assert returned == ExitCode.REFUSED_NOW
+    table = [line.split() for line in out.splitlines() if line.startswith((" n1", " n2"))]
+    assert [row[:4] for row in table] == [
+        ["n1", "nccl_all_reduce", "●", "pass"],
+        ["n2", "nccl_all_reduce", "–", "skip"],
+    ]
+
+
+def test_json_is_the_run_and_its_progress_is_beside_it(served: ServedCell) -> None:
+    returned, out, err = followed(served, ("n1", *NCCL, "--json"), benching.measured("n1", most=300.0), ends="fail")
+    assert (returned, json.loads(out)["turns"][0]["state"]) == (ExitCode.NO, "fail")
+    assert "n1 nccl_all_reduce: fail: " in err
+
+
+def test_a_run_that_is_not_waited_for_says_how_it_goes_on(served: ServedCell, run: Run) -> None:
+    result = run(
+        "bench", "run", "n1", "n2", "--no-wait", "--tier", "2", "--patience", "10m", "--option", "path=/scratch"
+    )
+    run_id = run_of(served)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (
+        f"{run_id} is asked for. Results: fleetmend bench results NODE; end it: fleetmend bench stop {run_id}\n"
+    )
+    asked = served.cell.cell.belief.bench.runs[run_id]
+    assert (asked.nodes, asked.tier, asked.wait_s, asked.options) == (("n1", "n2"), 2, 600.0, {"path": "/scratch"})
+    assert (asked.by, asked.benchmarks) == ("alice", ("nccl_all_reduce", "gpu_bandwidth"))
+
+
+def test_a_run_that_takes_longer_than_waited_for_is_75(run: Run) -> None:
+    result = run("bench", "run", "n1", "--timeout", "0s", "--benchmark", "gemm")
+    assert result.returncode == ExitCode.REFUSED_NOW
+    assert "is still under way; `fleetmend bench list` shows it" in result.stderr
+
+
+def test_ctrl_c_leaves_the_run_and_says_how_to_end_it(served: ServedCell) -> None:
+    process = begin(served, "n1", *NCCL)
+    run_id = run_of(served)
+    served.do(served.cell.tell(benching.granted("n1", "lease-000001", run_id=run_id, at=served.cell.clock.now)))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "n1 nccl_all_reduce begins\n"
+    process.send_signal(2)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert out == f"{run_id} goes on; `fleetmend bench stop {run_id}` ends it.\n"
+    assert not served.cell.cell.belief.bench.runs[run_id].stopped
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("run", "n11"), ExitCode.NO, "no node is called 'n11'; did you mean n1"),
+        (
+            ("run", "n1", "--benchmark", "nccl"),
+            ExitCode.USAGE,
+            "no benchmark is called 'nccl'; there are nccl_all_reduce,",
+        ),
+        (("run", "n1", "--tier", "4"), ExitCode.USAGE, "4 is not in the range 1<=x<=3"),
+        (("run", "n1", "--option", "path"), ExitCode.USAGE, "'path' is not NAME=VALUE"),
+        (("run", "n1", "--patience", "soon"), ExitCode.USAGE, "'soon' is no time; write 90s, 15m, 2h or 3d"),
+        (("run",), ExitCode.USAGE, "Missing argument 'NODE...'"),
+        (("results", "n11"), ExitCode.NO, "no node is called 'n11'"),
+        (("results", "n1", "--benchmark", "nccl"), ExitCode.USAGE, "no benchmark is called 'nccl'"),
+        (("stop", "run-1"), ExitCode.NO, "no run is called 'run-1'; `fleetmend bench list` lists the runs of late"),
+        (("baseline", "forget"), ExitCode.USAGE, "nothing says which baselines; a metric, a SKU or a driver"),
+        (("baseline", "learn", "--metric", "peer_copy"), ExitCode.NO, "no baseline and no result is so called"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
+    result = run("bench", *arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert says in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("run", "n1"), ("results",), ("baseline", "list"), ("stop", "run-1")])
+def test_without_a_controller_it_is_69(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run("bench", *arguments, "--url", "http://127.0.0.1:1")
+    assert (result.returncode, result.stdout) == (ExitCode.UNREACHABLE, "")
+    assert result.stderr.startswith("fleetmend: no controller answers at http://127.0.0.1:1 (")
+
+
+def test_the_list_says_what_there_is_and_what_runs(served: ServedCell, run: Run) -> None:
+    assert "No benchmark has been run yet." in run("bench", "list").stdout
+    served.do(served.cell.tell(benching.asked("n1", "n2", "n3", "n4", "n5")))
+    shown = run("bench", "list").stdout
+    assert "30 s at tier 1, 5 min at tier 2, 2 h 30 min at tier 3 at most" in " ".join(shown.split())
+    assert "n1, n2, n3 and 2 more" in shown and "alice asked for it." in shown
+    listed = read(run, "list")
+    assert (len(listed["benchmarks"]), [row["run_id"] for row in listed["runs"]]) == (6, ["run-0a1b2c3d"])
+
+
+def test_a_run_is_stopped(served: ServedCell, run: Run) -> None:
+    served.do(served.cell.tell(benching.asked("n1"), benching.granted("n1", "lease-1", at=served.cell.clock.now)))
+    stopped = run("bench", "stop", "run-0a1b2c3d", "--because", "wrong node")
+    assert stopped.stdout == "run-0a1b2c3d is being stopped; nothing more of it begins.\n"
+    assert served.cell.cell.belief.bench.runs["run-0a1b2c3d"].stopped == "wrong node"
+
+
+def test_results_of_a_node_are_numbers_and_a_picture(served: ServedCell, run: Run) -> None:
+    assert run("bench", "results", "n1").stdout == "n1 has never been measured. fleetmend bench run n1 does that.\n"
+    served.do(served.cell.tell(benching.asked("n1"), benching.measured("n1", notes=("One GPU tests no link.",))))
+    shown = run("bench", "results", "n1").stdout
+    lines = shown.splitlines()
+    assert "▲ warn" in shown and "8 × NVIDIA H100 80GB HBM3, driver 580.65.06, NCCL 2.27.3" in shown
+    assert "One GPU tests no link." in shown
+    first = next(line for line in lines if line.startswith(" node_all_reduce "))
+    assert first.split()[:5] == ["node_all_reduce", "16", "GiB", "460.9", "GB/s"] and "474.8 (12)" in first
+    assert "n1: bus bandwidth of an all-reduce" in shown
+    assert "  ▬ NCCL's choice, fails below 430 GB/s from 8 GiB on" in shown
+    assert shown.count("•") > 20 and shown.count("▪") > 20
+    detail = read(run, "results", "n1")
+    assert (len(detail), len(detail[0]["numbers"])) == (1, 30)
+
+
+def test_results_of_all_nodes_are_failures_first(served: ServedCell, run: Run) -> None:
+    assert run("bench", "results").stdout.startswith("No node has been measured yet.")
+    served.do(
+        served.cell.tell(benching.asked("n1", "n2"), benching.measured("n1"), benching.measured("n2", most=300.0))
+    )
+    rows = rows_of(run("bench", "results").stdout)
+    assert rows == [["n2", "nccl_all_reduce", "■", "fail"], ["n1", "nccl_all_reduce", "▲", "warn"]]
+    assert run("bench", "results", "--check").returncode == ExitCode.NO
+    assert run("bench", "results", "n1", "--check").returncode == ExitCode.DONE
+
+
+def test_baselines_are_listed_with_their_peers_and_forgotten(served: ServedCell, run: Run) -> None:
+    assert run("bench", "baseline", "list").stdout == "No baseline is known: eight healthy peers make one.\n"
+    peers = [f"n{number}" for number in range(1, 9)]
+    served.do(served.cell.tell(BaselineLearnt(benching.baseline(8 * benching.GIB), "fleetmend", "Eight.", peers)))
+    shown = " ".join(run("bench", "baseline", "list").stdout.split())
+    assert "node_all_reduce" in shown and "8 GiB" in shown and "473.7 GB/s" in shown
+    assert "n1, n2, n3, n4, n5, n6, n7, n8" in shown
+    forgotten = run("bench", "baseline", "forget", "--driver", "580.65.06", "--because", "new driver")
+    assert forgotten.stdout == "1 baseline is forgotten.\n"
+    assert read(run, "baseline", "list") == []
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("results",), ("results", "n1")])
+def test_what_a_node_says_cannot_steer_the_terminal(served: ServedCell, run: Run, arguments: tuple[str, ...]) -> None:
+    hostile = benching.measured("n1", notes=(ESCAPE,))
+    fields = {name: getattr(hostile, name) for name in hostile.__struct_fields__}
+    served.do(served.cell.tell(benching.asked("n1"), BenchJudged(**{**fields, "because": ESCAPE})))
+    result = run("bench", *arguments)
+    assert result.returncode == 0
+    assert "\x1b" not in result.stdout and "\x07" not in result.stdout
+    if arguments[0] == "results":
+        assert "[red]bold[/red]" in result.stdout
