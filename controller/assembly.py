@@ -13,6 +13,7 @@ import structlog
 from controller import keys, playbooks
 from controller.adapters import Notifier, Power
 from controller.benching.desk import BenchDesk
+from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
@@ -86,6 +87,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     )
     counter = _counter(settings, cell, desk, front)
     bench = BenchDesk(cell, desk, watch, time.time)
+    sweeps = SweepDesk(cell, bench)
+    bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
@@ -95,7 +98,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
-    power_watch = _listening(cell, effects, topology, bench, settings)
+    power_watch = _listening(cell, effects, topology, settings)
+    cell.act = _each(cell.act, bench.act, sweeps.act)
     return Controller(
         settings,
         cell,
@@ -112,6 +116,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         power_watch,
         peer_watch,
         bench,
+        sweeps,
         counter,
     )
 
@@ -201,12 +206,10 @@ def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: F
     )
 
 
-def _listening(
-    cell: Cell, effects: Effects, topology: TopologyWatch, bench: BenchDesk, settings: ControllerSettings
-) -> PowerWatch:
+def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
     """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
     watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
-    cell.act = _each(effects.act, topology.note, watch.note, bench.act)
+    cell.act = _each(effects.act, topology.note, watch.note)
     return watch
 
 

@@ -178,7 +178,7 @@ class Cell:
     def _questions(self) -> int:
         believed = self.belief
         open_ones = len(believed.open_incidents) + len(believed.unanswered) + len(believed.silent)
-        return 1 + open_ones + believed.bench.questions
+        return 1 + open_ones + believed.bench.questions + believed.sweeps.questions
 
 
 _QUIET = frozenset(

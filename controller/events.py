@@ -13,6 +13,7 @@ from checks.finding import Finding, FindingKey
 from controller.bench_events import BenchEvent
 from controller.policy.playbook import Playbook
 from controller.reason import Reason as Reason
+from controller.sweep_events import SweepEvent
 from wire.messages import CheckLevel, NodeFacts
 
 # --- what nodes say --------------------------------------------------------------------------------------------------
@@ -485,6 +486,7 @@ Event = (
     | IncidentClosed
     | LogRestored
     | BenchEvent
+    | SweepEvent
 )
 
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
 from controller.benching.desk import BenchDesk
+from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
@@ -89,6 +90,7 @@ class Controller:
     power_watch: PowerWatch
     peer_watch: PeerWatch
     bench: BenchDesk
+    sweeps: SweepDesk
     counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -170,6 +172,7 @@ class Controller:
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):
                     await self.watch.look()
             self.effects.resume()
+            self.sweeps.resume()
             self.bench.resume()
             group.create_task(self.watch.run(), name="schedule-watch")
             group.create_task(self.topology.run(), name="topology-watch")

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.bench_result import Benchmark
-from controller.api import acting, bench_acting, bench_reading, bench_shapes, bundles, reading, shapes
+from controller.api import (
+    acting,
+    bench_acting,
+    bench_reading,
+    bench_shapes,
+    bundles,
+    reading,
+    shapes,
+    sweep_shapes,
+    sweeps,
+)
 from controller.api.call import Handler
 
 ROOT = "/api/v1"
@@ -246,6 +256,33 @@ ROUTES: tuple[Route, ...] = (
         "Drop baselines.",
         shapes.Acted,
         bench_shapes.BaselinesChosen,
+        refusals=(404, 422),
+    ),
+    Route("GET", f"{ROOT}/bench/sweeps", sweeps.sweeps, "Sweeps, newest first.", list[sweep_shapes.SweepRow]),
+    Route(
+        "GET",
+        f"{ROOT}/bench/sweeps/{{sweep}}",
+        sweeps.sweep,
+        "One sweep.",
+        sweep_shapes.SweepDetail,
+        refusals=(404,),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/sweeps",
+        sweeps.sweep_begin,
+        "Find out which node, link or switch is slow among these nodes.",
+        sweep_shapes.SweepStarted,
+        sweep_shapes.SweepWanted,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/bench/sweeps/{{sweep}}/stop",
+        sweeps.sweep_stop,
+        "Stop a sweep; nothing is said of any node.",
+        shapes.Acted,
+        shapes.Because,
         refusals=(404, 422),
     ),
     Route("GET", "/healthz", reading.health_of_controller, "Whether the controller answers.", shapes.Health),

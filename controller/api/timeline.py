@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from checks.bench_outcome import Outcome
 from checks.finding import FindingKey
-from controller import bench_events, events
+from controller import bench_events, events, sweep_events
 from controller.api.moments import iso
 from controller.api.phrases import sentence_case
 from controller.api.shapes import TimelineEntry
@@ -328,6 +329,58 @@ def _(event: bench_events.FleetSettled) -> str:
 @headline.register
 def _(event: bench_events.GoldenAgreed) -> str:
     return f"{len(event.peers)} peers compute the same: {event.kind}"
+
+
+@headline.register
+def _(event: sweep_events.SweepAsked) -> str:
+    return f"{event.by} asked for a sweep over {_nodes(event.nodes)}"
+
+
+@headline.register
+def _(event: sweep_events.SweepBegan) -> str:
+    return f"{event.sweep_id} begins over {_nodes(list(event.fabric.nodes))}"
+
+
+@headline.register
+def _(event: sweep_events.SweepRoundBegan) -> str:
+    return f"{event.sweep_id}, round {event.round}: {len(event.groups)} groups"
+
+
+@headline.register
+def _(event: sweep_events.SweepGroupBegan) -> str:
+    return f"{event.sweep_id}: group {event.group} is to be run"
+
+
+@headline.register
+def _(event: sweep_events.SweepGroupMet) -> str:
+    return f"{event.sweep_id}: rank 0 of group {event.group} waits for the others"
+
+
+@headline.register
+def _(event: sweep_events.SweepGroupEnded) -> str:
+    said = "was measured" if event.outcome == Outcome.PASS else f"ended: {event.outcome}"
+    return f"{event.sweep_id}: group {event.group} {said}"
+
+
+@headline.register
+def _(event: sweep_events.SweepNodeLeft) -> str:
+    return f"{event.node} left {event.sweep_id}"
+
+
+@headline.register
+def _(event: sweep_events.SweepRoundJudged) -> str:
+    slow = sum(result.outcome is Outcome.FAIL for result in event.results)
+    return f"{event.sweep_id}, round {event.round}: {slow} of {len(event.results)} groups are slow"
+
+
+@headline.register
+def _(event: sweep_events.SweepStopAsked) -> str:
+    return f"{event.by} stopped {event.sweep_id}"
+
+
+@headline.register
+def _(event: sweep_events.SweepEnded) -> str:
+    return f"{event.sweep_id} ended: {event.outcome.replace('_', ' ')}"
 
 
 def _nodes(names: list[str]) -> str:

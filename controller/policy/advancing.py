@@ -28,6 +28,8 @@ from controller.policy.playbook import (
     QUICK_EFFECTS,
     REPAIRS,
     ROLLOUT,
+    SLOW_NETWORK,
+    SWEEP_STOPPED,
     Mode,
     Step,
     Verb,
@@ -40,7 +42,18 @@ from controller.policy.undoing import given_back, undo
 from controller.policy.verb_effects import attempts_of, delay_s, retry_of
 
 DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
-RESTING = frozenset({OPERATOR_CORDON.name, FLEET_SILENCE.name, BREAKER_CLASS, BENCH_SHIFT_CLASS, DOMAIN, ROLLOUT})
+RESTING = frozenset(
+    {
+        OPERATOR_CORDON.name,
+        FLEET_SILENCE.name,
+        BREAKER_CLASS,
+        BENCH_SHIFT_CLASS,
+        DOMAIN,
+        ROLLOUT,
+        SLOW_NETWORK,
+        SWEEP_STOPPED,
+    }
+)
 """Playbooks whose incidents stay open at the end of their steps, until something else ends them."""
 
 

@@ -20,6 +20,7 @@ from controller.policy.outbreaks import Outbreaks
 from controller.policy.parts import Seat
 from controller.policy.rollouts import Rollouts
 from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope
+from controller.policy.sweeping.book import SweepBook
 
 CLOSED_KEPT = 5_000
 """Closed incidents that stay in memory, for people. Source: our choice; some 4 kB each."""
@@ -60,6 +61,7 @@ class Belief:
         condemned: serial of a part that was replaced for what no diagnosis clears → its incident.
         condemned_seen: node → device → seat of a condemned part that it names; a node stays when they are gone.
         bench: active benchmarks.
+        sweeps: those of many nodes in groups.
         began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
@@ -90,6 +92,7 @@ class Belief:
     condemned: dict[str, str] = field(default_factory=dict)
     condemned_seen: dict[str, dict[str, Seat]] = field(default_factory=dict)
     bench: BenchBook = field(default_factory=BenchBook)
+    sweeps: SweepBook = field(default_factory=SweepBook)
     began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0

@@ -21,6 +21,7 @@ from controller.policy.opening import answer_findings, operator_cordons
 from controller.policy.rollout import settle_rollouts
 from controller.policy.rules import Rules
 from controller.policy.silence import silence
+from controller.policy.sweeping.planning import sweeping
 
 
 def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
@@ -39,6 +40,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from operator_cordons(belief)
     yield from offenders(belief, now)
     yield from condemned(belief, now)
+    yield from sweeping(belief, rules, now)
     yield from benchmarks(belief, rules, now)
     yield from shared_causes(belief, rules, now)
     yield from answer_findings(belief, rules, now)

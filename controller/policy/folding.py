@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controller import bench_events, events
+from controller import bench_events, events, sweep_events
 from controller.policy.belief import Belief
-from controller.policy.folds import benching, evidence, findings, incidents, nodes, operators, rules, steps
+from controller.policy.folds import benching, evidence, findings, incidents, nodes, operators, rules, steps, sweeping
 from controller.policy.incident import Incident
 from controller.policy.transitions import hold_to, leads_to, place_of
 
@@ -63,6 +63,16 @@ FOLDS: Mapping[type, Fold] = {
     bench_events.FleetShifted: benching.shifted,
     bench_events.FleetSettled: benching.settled,
     bench_events.GoldenAgreed: benching.agreed,
+    sweep_events.SweepAsked: sweeping.asked,
+    sweep_events.SweepBegan: sweeping.began,
+    sweep_events.SweepRoundBegan: sweeping.round_began,
+    sweep_events.SweepGroupBegan: sweeping.group_began,
+    sweep_events.SweepGroupMet: sweeping.group_met,
+    sweep_events.SweepGroupEnded: sweeping.group_ended,
+    sweep_events.SweepNodeLeft: sweeping.node_left,
+    sweep_events.SweepRoundJudged: sweeping.round_judged,
+    sweep_events.SweepStopAsked: sweeping.stop_asked,
+    sweep_events.SweepEnded: sweeping.ended,
 }
 """Kind of event → what takes it in; the test of this module holds it against `events.Event`."""
 

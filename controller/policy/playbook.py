@@ -79,6 +79,13 @@ ROLLOUT = "rollout"
 """Fault class of a changed playbook that did badly, which is an incident of the fleet."""
 
 
+SLOW_NETWORK = "slow_network"
+"""Fault class of a link or a switch that a sweep found to be slow, which is an incident of the fleet."""
+
+SWEEP_STOPPED = "sweep_stopped"
+"""Fault class of a sweep in which too much was slow, which is an incident of the fleet."""
+
+
 class OnReturn(StrEnum):
     """What a fault means that comes back on the same part after a repair that was verified."""
 

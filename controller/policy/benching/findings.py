@@ -19,6 +19,8 @@ WHOLE_NODE = "node"
 UNNAMED = "failed"
 """Code of a failure that neither a number nor a fault says more about."""
 WRONG_RESULT = "wrong_result"
+GROUP_SLOW = "group_slow"
+"""Code of a node that slows the groups in which it is: what it does by itself does not take that back, a sweep does."""
 TIER = "tier"
 """What a finding's evidence calls the tier of the run that failed."""
 
@@ -170,7 +172,7 @@ def cleared_by(belief: Belief, judged: BenchJudged) -> Iterator[FindingKey]:
     purpose = run.purpose if run is not None else ""
     measured = {end for each in judged.numbers for end in (each.number.device, *each.number.device.split(">"))} - {""}
     for key, raised in list(node.findings.items()):
-        if key.check != check_of(judged.benchmark) or raised.origin != ORIGIN:
+        if key.check != check_of(judged.benchmark) or raised.origin != ORIGIN or key.code == GROUP_SLOW:
             continue
         shallow = judged.tier < int(raised.finding.evidence.get(TIER, "0"))
         unseen = bool(measured) and key.device in node.facts.devices and key.device not in measured

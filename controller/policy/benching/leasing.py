@@ -119,8 +119,9 @@ def held_back(belief: Belief, rules: Rules, run: BenchRun, turn: Turn, now: floa
 
 def hand_out(belief: Belief, rules: Rules, now: float) -> Iterator[LeaseGranted | BenchWaiting | BenchJudged]:
     """Yield the next leases of all open runs, the most urgent first; what they wait for, and what is skipped."""
+    running = leased_in(belief) if belief.bench.open_runs else {}
     for run in sorted(belief.bench.open(), key=_urgency):
-        yield from _next_of(belief, rules, run, now)
+        yield from _next_of(belief, rules, run, now, running)
 
 
 def _urgency(run: BenchRun) -> int:
@@ -128,10 +129,14 @@ def _urgency(run: BenchRun) -> int:
 
 
 def _next_of(
-    belief: Belief, rules: Rules, run: BenchRun, now: float
+    belief: Belief, rules: Rules, run: BenchRun, now: float, running: dict[Scope, int]
 ) -> Iterator[LeaseGranted | BenchWaiting | BenchJudged]:
-    """Yield what becomes of the turns of a run; of all that it waits for, the first is told."""
-    running, waiting = leased_in(belief), None
+    """Yield what becomes of the turns of a run; of all that it waits for, the first is told.
+
+    Args:
+        running: as `leased_in` has it; what is granted here is added.
+    """
+    waiting = None
     for turn, not_before in list(islice(run.left.items(), TURNS_LOOKED_AT)):
         if now < not_before or any(node in belief.bench.leased for node in turn.nodes):
             continue
@@ -140,7 +145,8 @@ def _next_of(
             yield from skipped(run, turn, decision)
         elif isinstance(decision, LeaseGranted):
             yield decision
-            running = leased_in(belief)
+            for scope in scopes_of(belief, turn.nodes):
+                running[scope] = running.get(scope, 0) + 1
         else:
             waiting = waiting or decision
             if decision.for_what == _FLEET_FULL:

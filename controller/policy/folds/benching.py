@@ -120,7 +120,7 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     _note_samples(bench, event)
     if event.golden and event.is_peer:
         bench.votes.setdefault(golden_kind(event.machine, event.golden), {})[event.node] = event.golden
-    if event.outcome == Outcome.SKIP:
+    if event.outcome == Outcome.SKIP or (run is not None and run.together):
         return
     kept = book.Kept(
         at,

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from checks.bench_outcome import Outcome
-from controller.events import Reason
 from controller.policy.localising import between, screen, shared
 from controller.policy.localising.evidence import Cause, CauseKind, Evidence, Seen, weigh
 from controller.policy.localising.fabric import ALL, Fabric
@@ -27,6 +26,7 @@ from controller.policy.localising.verdicts import (
     suspects,
     verdict_of,
 )
+from controller.reason import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ def advance(state: State, happened: Result | Departed | None = None) -> tuple[St
     A result of a group that is not waited for changes nothing. While groups are waited for, there is nothing to run.
     """
     if isinstance(happened, Result):
-        state = _told(state, happened)
+        state = told(state, happened)
     elif isinstance(happened, Departed):
-        state = _without(state, happened)
+        state = without(state, happened)
     if state.waiting:
         return state, Run()
     evidence = weigh_all(state)
@@ -70,7 +70,8 @@ def advance(state: State, happened: Result | Departed | None = None) -> tuple[St
     return replace(state, waiting=groups, round=state.round + 1), Run(groups)
 
 
-def _told(state: State, result: Result) -> State:
+def told(state: State, result: Result) -> State:
+    """Return the state with a result of a group that is waited for; a node whose rank never arrived has left."""
     group = next((group for group in state.waiting if group.number == result.group), None)
     if group is None:
         return state
@@ -81,13 +82,20 @@ def _told(state: State, result: Result) -> State:
     return replace(state, waiting=waiting, trials=(*state.trials, Trial(group, result)), left={**absent, **state.left})
 
 
-def _without(state: State, departed: Departed) -> State:
+def told_again(state: State, result: Result) -> State:
+    """Return the state with another result of a group that has one already: more is known of what it means."""
+    trials = tuple(replace(t, result=result) if t.group.number == result.group else t for t in state.trials)
+    return replace(state, trials=trials)
+
+
+def without(state: State, departed: Departed) -> State:
+    """Return the state without a node; groups that are waited for, and in which it is, have no result."""
     if departed.node not in state.fabric.nodes:
         return state
     state = replace(state, left={departed.node: departed.because, **state.left})
     for group in state.waiting:
         if departed.node in group.nodes:
-            state = _told(state, Result(group.number, Outcome.SKIP, because=f"{departed.node}: {departed.because}"))
+            state = told(state, Result(group.number, Outcome.SKIP, because=f"{departed.node}: {departed.because}"))
     return state
 
 

@@ -11,13 +11,14 @@ from controller.policy.localising.fabric import ALL, Fabric
 
 
 class Purpose(StrEnum):
-    """Why a group is run."""
+    """Why a group is run. A `control` has nodes that passed, and tells what groups of its size reach."""
 
     SCREEN = "screen"
     SPLIT = "split"
     AGAIN = "again"
     PARTNER = "partner"
     PROBE = "probe"
+    CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from controller.events import Reason
 from controller.policy.localising.evidence import LEAST_SHARED, Cause, CauseKind, Evidence
 from controller.policy.localising.fabric import ALL
 from controller.policy.localising.suspects import FOLLOWED
+from controller.reason import Reason
 
 LEAST_EXPLAINED = 2
 """Failures that a fault must explain beyond what others do. Source: our choice; one alone may be a wrong result."""

@@ -11,6 +11,7 @@ import pytest
 
 from controller.api.routes import ROUTES, Route
 from controller.bench_events import BaselineLearnt
+from controller.sweep_events import SweepAsked
 from tests.support import benching
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
 
@@ -116,7 +117,9 @@ async def test_what_is_answered_is_what_the_document_says(
     await cell.tell(benching.measured("n2", run_id=RUN, lease_id="lease-000001"))
     peers = [f"n{number}" for number in range(1, 9)]
     await cell.tell(BaselineLearnt(benching.baseline(benching.GIB), "fleetmend", "Eight peers agree.", peers))
-    async with http.get(route.path.format(name="n2", id=RUN if "/bench/" in route.path else "inc-000001")) as answer:
+    await cell.tell(SweepAsked(["n8", "n9", "n10"], "alice", "jobs are slow"))
+    run = RUN if "/bench/" in route.path else "inc-000001"
+    async with http.get(route.path.format(name="n2", id=run, sweep="sweep-000001")) as answer:
         content = await answer.json()
     assert content or "/bench/" not in route.path
     schema = document["paths"][route.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
