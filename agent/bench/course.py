@@ -36,8 +36,8 @@ PROVING_LOOK_S: Final = 0.5
 RUNNING_LOOK_S: Final = 0.3
 """Between the beginnings of two looks at the GPUs. Source: the reference of active benchmarks, 250 to 500 ms."""
 
-LEAST_IDLE_S: Final = 1.0
-"""A simulated node, whose time flies, is watched so long in any case. Source: our choice, three looks."""
+LEAST_IDLE_S: Final = 0.5
+"""A simulated node, whose time flies, is watched so long in any case. Source: our choice, two looks."""
 
 PROVING_LIMIT_S: Final = 10.0
 RUNNING_LIMIT_S: Final = 2.0

@@ -1,6 +1,6 @@
 """Active benchmarks as people meet them: real processes, a real Mosquitto, simulated machines.
 
-A job that arrives ends whatever runs. Whoever is killed in the middle, nothing is left: no process, no lease, no lock.
+A drill that no counter shows is found by a sweep. A job that arrives ends whatever runs. Whoever is killed in the middle, nothing is left: no process, no lease, no lock.
 """
 
 from __future__ import annotations
@@ -24,6 +24,17 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 GONE_S = 3.0
 """From a job's arrival until nothing of the benchmark is left."""
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCell]:
+    """Eight nodes on two leaves, with time that flies: for stories from a fault to its end."""
+    require_mosquitto()
+    state = tmp_path_factory.mktemp("fast")
+    settings = state / "more.toml"
+    settings.write_text("[bench]\nat_once = { rack = 8, leaf = 8 }\n")
+    with EmbeddedCell(state, simulate=8, arguments=("--speed", "3600", "--settings", str(settings))) as cell:
+        yield cell
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +102,21 @@ def assert_nothing_is_left(cell: EmbeddedCell, node: str) -> None:
     after = cell.cli("bench", "run", node, "--benchmark", "storage", "--json")
     states = [turn["state"] for turn in json.loads(after.stdout)["turns"]]
     assert states in (["pass"], ["warn"]), after.stdout
+
+
+def test_a_sweep_finds_the_adapter_at_half_rate(fast: EmbeddedCell) -> None:
+    nodes = [f"n{number}" for number in range(1, 9)]
+    fast.drill("slow-nic", "n6", device="mlx5_3/1")
+    begun_sweep = fast.post("/bench/sweeps", nodes=nodes, because="story")
+
+    def over() -> dict[str, Any] | None:
+        sweep: dict[str, Any] = fast.get(f"/bench/sweeps/{begun_sweep['sweep_id']}")
+        return sweep if sweep["sweep"]["state"] != "running" else None
+
+    sweep = until("the sweep is over", over, limit_s=90.0)
+    (fault,) = sweep["sweep"]["faults"]
+    assert (sweep["sweep"]["state"], fault["kind"], fault["nodes"], fault["rails"]) == ("done", "link", ["n6"], ["3"])
+    assert sorted(sweep["cleared"]) == [node for node in nodes if node != "n6"]
 
 
 def test_a_job_that_arrives_ends_the_benchmark_at_once_and_nothing_is_held_against_the_node(slow: EmbeddedCell) -> None:

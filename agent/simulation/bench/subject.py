@@ -21,7 +21,7 @@ from wire.bench import BenchWish
 SKU: Final = "H100"
 NCCL_VERSION: Final = "2.27.5"
 
-LEAST_S, MOST_S, CHUNK_S = 1.0, 20.0, 0.25
+LEAST_S, MOST_S, CHUNK_S = 0.5, 20.0, 0.25
 """A run takes no less and no more than this, however fast the simulation is, and ends so soon when told to. Source: our
 choice: long enough to be seen, short enough that a cell with eight machines stays lively."""
 

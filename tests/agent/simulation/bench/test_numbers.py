@@ -204,7 +204,7 @@ def test_what_cannot_be_tested_is_said(bench: Bench) -> None:
         bench.run(Benchmark.DCGM, level="9")
 
 
-@pytest.mark.parametrize(("speedup", "lasts_s"), [(1.0, MOST_S), (30.0, 4.0), (1e6, 1.0)])
+@pytest.mark.parametrize(("speedup", "lasts_s"), [(1.0, MOST_S), (30.0, 4.0), (1e6, 0.5)])
 def test_a_run_takes_its_time_divided_by_the_speedup_within_bounds(
     tmp_path: Path, speedup: float, lasts_s: float
 ) -> None:

@@ -70,7 +70,7 @@ async def test_an_idle_machine_is_measured(site: Site) -> None:
     began = time.monotonic()
     result = await site.run(Benchmark.RDMA)
     assert (result.outcome, len(result.numbers)) == (Outcome.PASS, 16), result.because
-    assert time.monotonic() - began >= 2.0
+    assert time.monotonic() - began >= 1.5
     assert site.said
 
 
