@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from agent.sources.files import entries
+from checks.bench_limits import shipped_limits
 
 GPUS: Final = "proc/driver/nvidia/gpus"
 DRIVER: Final = "sys/module/nvidia/version"
@@ -36,10 +37,9 @@ def nvidia_driver(root: Path) -> str:
     return " ".join(_text(root / DRIVER).split())
 
 
-def one_model(gpus: Sequence[NvidiaGpu]) -> str:
-    """Return the model that all GPUs are of, empty where they differ or there is none."""
-    models = {gpu.model for gpu in gpus}
-    return models.pop() if len(models) == 1 else ""
+def kind_of(models: Iterable[str]) -> str:
+    """Return the kind of a host's GPUs as results name it: that of the limits, or the model where they have none."""
+    return " + ".join(shipped_limits().sku_of(model) or model for model in sorted(set(models)) if model)
 
 
 def _gpu(folder: Path) -> NvidiaGpu:

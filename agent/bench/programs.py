@@ -6,10 +6,12 @@ that leaves a process of its own behind keeps nobody waiting.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ MOST_BYTES: Final = 8 << 20
 SIGNALLED: Final = 128
 PARENT_DEATH_SIGNAL: Final = 1
 """PR_SET_PDEATHSIG. Source: prctl(2), linux/prctl.h."""
+
+_told_to_end = threading.Event()
+"""Set beside the exception that TERM raises: one that comes while Python forks is lost in its hooks."""
 
 _prctl = ctypes.CDLL(None).prctl
 
@@ -98,11 +103,13 @@ class Program:
 
         Raises:
             Broken: it prints without end.
+            SystemExit: this process was told to end.
         """
+        _end_if_told()
         try:
             return self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            pass
+            _end_if_told()
         if max(os.fstat(file).st_size for file in (self._out, self._errors)) > MOST_BYTES:
             raise Broken(f"{self.name} printed more than {MOST_BYTES >> 20} MiB")
         return None
@@ -113,10 +120,14 @@ class Program:
 
     def end(self) -> None:
         """Ask it to end, and end it when it does not."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            if self.wait(END_LIMIT_S) is None:
-                self._process.kill()
+        if self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_LIMIT_S)
 
     def _close(self) -> None:
@@ -160,9 +171,16 @@ def end_with_term() -> None:
     """Let this process end its programs before itself when it is told to end."""
 
     def end(*_: object) -> None:
-        raise SystemExit(SIGNALLED + signal.SIGTERM)
+        if not _told_to_end.is_set():
+            _told_to_end.set()
+            _end_if_told()
 
     signal.signal(signal.SIGTERM, end)
+
+
+def _end_if_told() -> None:
+    if _told_to_end.is_set():
+        raise SystemExit(SIGNALLED + signal.SIGTERM)
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:

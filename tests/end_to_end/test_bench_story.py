@@ -1,6 +1,7 @@
 """Active benchmarks as people meet them: real processes, a real Mosquitto, simulated machines.
 
-A drill that no counter shows is found by a sweep. A job that arrives ends whatever runs. Whoever is killed in the middle, nothing is left: no process, no lease, no lock.
+A drill that no counter shows is found by a sweep. A job that arrives ends whatever runs. Whoever is killed in the
+middle, nothing is left: no process, no lease, no lock.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import psutil
 from agent.bench.child import Broken, NotHere, Progress, Say, carry_out
 from agent.bench.dcgm_document import Diagnosis, parse_diagnosis
 from agent.bench.dcgm_faults import faults_of, outcome_of
+from agent.bench.nvidia_files import kind_of
 from agent.bench.pace import at_most_every
 from agent.bench.programs import Ended, end_with_term, run_program
 from agent.bench.wishes import number_option
@@ -36,6 +37,12 @@ TAKES_S: Final = {1: 10.0, 2: 150.0, 3: 900.0, 4: 5400.0}
 """How long a level usually takes, to say how far it is. Source: as for the tiers."""
 
 DISCOVERY_LIMIT_S: Final = 15.0
+
+CLOCK_STEP_S: Final = 1.0
+"""By how much a process may seem older than it is. Source: our choice, above the kernel's ticks of 10 ms."""
+
+GONE_LIMIT_S: Final = 0.3
+"""How long to wait for what was killed. Source: our choice, so that all is over before the agent ends the group."""
 
 _ROW = re.compile(r"^\|\s*(\d{1,4})?\s*\|\s*(Name|PCI Bus ID|Device UUID):\s*(\S[^|]*?)\s*\|", re.ASCII | re.MULTILINE)
 
@@ -73,11 +80,16 @@ def _diagnose(level: int, limit_s: float, say: Say, monotonic: Callable[[], floa
 
 
 def _end_testers(since: float) -> None:
-    """End what the host engine started for us and did not end with dcgmi."""
-    for process in psutil.process_iter(["name", "create_time"]):
-        if process.info["name"] == TESTER and (process.info["create_time"] or 0.0) >= since - 1.0:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+    """End what the host engine started for us and did not end with dcgmi, and wait a moment for it to be gone."""
+    ours = [
+        process
+        for process in psutil.process_iter(["name", "create_time"])
+        if process.info["name"] == TESTER and (process.info["create_time"] or 0.0) >= since - CLOCK_STEP_S
+    ]
+    for process in ours:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(ours, timeout=GONE_LIMIT_S)
 
 
 def _parsed(ended: Ended) -> Diagnosis:
@@ -116,8 +128,7 @@ def result_of(diagnosis: Diagnosis, level: int, gpus: Mapping[str, tuple[str, st
     said = [fault.because for fault in faults if fault.severity is outcome] or [fault.because for fault in faults]
     ran = sum(of_it is not Outcome.SKIP for of_it in outcomes)
     because = said[0] if said else f"{ran} results of DCGM's tests of level {level} came back, and none is a fault."
-    models = {model for _, model in gpus.values()}
-    machine = BenchMachine(models.pop() if len(models) == 1 else "", diagnosis.driver, gpus=len(gpus))
+    machine = BenchMachine(kind_of(model for _, model in gpus.values()), diagnosis.driver, gpus=len(gpus))
     notes = (f"DCGM skipped {', '.join(skipped)}",) if skipped else ()
     version = (f"DCGM {diagnosis.version}",) if diagnosis.version else ()
     return BenchResult(Benchmark.DCGM, outcome, because, (), faults, machine, notes=(*version, *notes))

@@ -15,7 +15,7 @@ from statistics import median, pstdev
 from typing import Final
 
 from agent.bench.child import Broken, NotHere, Progress, Say, carry_out
-from agent.bench.nvidia_files import NvidiaGpu, nvidia_driver, nvidia_gpus, one_model
+from agent.bench.nvidia_files import NvidiaGpu, kind_of, nvidia_driver, nvidia_gpus
 from agent.bench.perftest import (
     LATENCY_ROUNDS,
     MARGIN_S,
@@ -88,7 +88,7 @@ def run(
         raise Broken(failures[0])
     faults = tuple(_slow(port, best_gbits) for port, best_gbits in slower_than_siblings(ports))
     notes = (*_said_beside(wish, plan, idle), *failures)
-    machine = BenchMachine(one_model(gpus), nvidia_driver(root), gpus=len(gpus))
+    machine = BenchMachine(kind_of(gpu.model for gpu in gpus), nvidia_driver(root), gpus=len(gpus))
     measured = sum(number.value is not None for number in numbers if number.metric == BANDWIDTH)
     because = f"{measured} of {len(plan.routes)} routes were measured."
     return BenchResult(Benchmark.RDMA, Outcome.PASS, because, numbers, faults, machine, notes=notes)

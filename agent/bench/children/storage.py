@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.bench.child import Broken, NotHere, Progress, Say, carry_out
+from agent.bench.nvidia_files import kind_of, nvidia_gpus
 from agent.bench.pace import at_most_every
 from agent.bench.samples import number_of
 from agent.bench.scratch_file import BLOCK_BYTES, ScratchFile
@@ -39,6 +40,8 @@ leave room in the 30 s of the first tier."""
 SHARE_OF_LIMIT: Final = 0.4
 """Writing and reading each end at this share of the wish's time. Source: our choice."""
 
+MOUNTS: Final = "proc/self/mountinfo"
+
 KEPT_FREE: Final = 0.05
 """Of the file system, which must stay free beside the scratch file. Source: ext4's reserve for root, mke2fs(8) -m."""
 
@@ -57,7 +60,7 @@ def run(
     *,
     monotonic: Callable[[], float] = time.perf_counter,
     make_file: Callable[[Path], ScratchFile] = ScratchFile,
-    mounts: Path = Path("/proc/self/mountinfo"),
+    root: Path = Path("/"),
 ) -> BenchResult:
     """Measure the file system of the option `path`.
 
@@ -71,7 +74,8 @@ def run(
     size_bytes = int(number_option(wish, "bytes", DEFAULT_BYTES, least=BLOCK_BYTES, most=MOST_BYTES))
     seconds = number_option(wish, "seconds", DEFAULT_SECONDS, least=1.0, most=MOST_SECONDS)
     seconds = min(seconds, SHARE_OF_LIMIT * wish.limit_s)
-    filesystem = _filesystem_of(folder, mounts)
+    filesystem = _filesystem_of(folder, root / MOUNTS)
+    machine = BenchMachine(kind_of(gpu.model for gpu in nvidia_gpus(root)), topology=filesystem.kind)
     _refuse_without_room(folder, size_bytes)
     paced = at_most_every(1.0, say, monotonic)
     with make_file(folder) as file:
@@ -80,8 +84,8 @@ def run(
             file.forget()
             readings = _read(file, blocks, seconds, paced, monotonic)
         except OSError as error:
-            return _failed(folder, filesystem, error)
-        return _result(folder, filesystem, readings, is_direct=file.is_direct)
+            return _failed(folder, machine, error)
+        return _result(folder, machine, readings, is_direct=file.is_direct)
 
 
 def _folder(wish: BenchWish) -> Path:
@@ -152,30 +156,27 @@ def _read(file: ScratchFile, blocks: int, seconds: float, say: Say, monotonic: C
     return readings
 
 
-def _failed(folder: Path, filesystem: FilesystemReading, error: OSError) -> BenchResult:
+def _failed(folder: Path, machine: BenchMachine, error: OSError) -> BenchResult:
     """Return what an error of the disk means: that it is ill. Any other error, and one of a file server, is the test's.
 
     Raises:
         Broken: it says nothing of this machine.
     """
     because = f"The scratch file in {folder} cannot be written and read: {error.strerror}."
-    if error.errno != errno.EIO or filesystem.kind in NETWORK_KINDS:
+    if error.errno != errno.EIO or machine.topology in NETWORK_KINDS:
         raise Broken(because) from error
     fault = BenchFault("io_error", because, str(folder))
-    return BenchResult(
-        Benchmark.STORAGE, Outcome.FAIL, because, faults=(fault,), machine=BenchMachine(topology=filesystem.kind)
-    )
+    return BenchResult(Benchmark.STORAGE, Outcome.FAIL, because, faults=(fault,), machine=machine)
 
 
-def _result(folder: Path, filesystem: FilesystemReading, readings: _Readings, *, is_direct: bool) -> BenchResult:
+def _result(folder: Path, machine: BenchMachine, readings: _Readings, *, is_direct: bool) -> BenchResult:
     number = number_of(METRIC, BLOCK_BYTES / GIGABYTE, readings.times_s, device=str(folder))
-    machine = BenchMachine(topology=filesystem.kind)
     notes = () if is_direct else (f"{folder} has no direct reading: the page cache may have answered for the disk",)
     count = len(readings.times_s)
     if readings.wrong:
         because = f"{len(readings.wrong)} of {count} blocks of {folder} came back other than they were written"
         because = f"{because}, the first at {readings.wrong[0] * BLOCK_BYTES} bytes."
-        outcome = Outcome.WARN if filesystem.kind in NETWORK_KINDS else Outcome.FAIL
+        outcome = Outcome.WARN if machine.topology in NETWORK_KINDS else Outcome.FAIL
         fault = BenchFault("wrong_result", because, str(folder), outcome)
         return BenchResult(Benchmark.STORAGE, outcome, because, (number,), (fault,), machine, notes=notes)
     because = f"{count * BLOCK_BYTES / GIGABYTE:.2f} GB of {folder} were read and are as they were written."

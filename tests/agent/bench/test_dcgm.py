@@ -70,7 +70,7 @@ def test_faulty_memory_fails_the_gpu_that_has_it_and_no_other() -> None:
     assert result.because == (
         "DCGM's test memory ended with fail on GPU 3 of DCGM, not fit for work: Detected faulty memory on GPU 3."
     )
-    assert (result.machine.sku, result.machine.gpus) == ("NVIDIA H100 80GB HBM3", 8)
+    assert (result.machine.sku, result.machine.gpus) == ("H100", 8)
 
 
 def test_both_severities_of_the_older_form_are_read() -> None:
@@ -247,7 +247,7 @@ def test_the_program_is_asked_for_the_level_of_the_tier(tmp_path: Path, monkeypa
     result = run(wish_for(Benchmark.DCGM, tier=2), Said())
     assert (tmp_path / "asked").read_text() == "discovery -l\ndiag -r 2 -j\n"
     assert (result.outcome, result.faults[1].device) == (Outcome.FAIL, A100S["1"][0])
-    assert (result.machine.sku, result.machine.gpus) == ("NVIDIA A100-SXM4-80GB", 2)
+    assert (result.machine.sku, result.machine.gpus) == ("A100", 2)
 
 
 def test_a_level_that_takes_longer_than_the_tier_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,14 +272,16 @@ def test_a_host_engine_that_is_not_there_is_an_error_in_its_words(
         run(wish_for(Benchmark.DCGM), Said())
 
 
-def test_a_diagnosis_that_hangs_is_ended_with_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_diagnosis_that_hangs_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The tests run in the host engine, in a session of their own; their process outlives dcgmi when dcgmi hangs."""
     write_program(tmp_path / "bin", "nvvs", "while :; do sleep 1; done")
     pid = tmp_path / "pid"
     install(tmp_path, monkeypatch, f"setsid nvvs & echo $! > {pid}; trap '' TERM; while :; do sleep 1; done")
     with pytest.raises(Broken, match="did not end within"):
-        run(wish_for(Benchmark.DCGM, limit_s=1.0), Said())
-    assert not has_life(int(pid.read_text()))
+        run(wish_for(Benchmark.DCGM, limit_s=2.0), Said())
+    await eventually("the tester is gone", lambda: not has_life(int(pid.read_text())))
 
 
 async def test_a_jobs_arrival_lets_dcgmi_stop_its_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,20 +16,28 @@ from checks.bench_limits import shipped_limits
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark, BenchResult
 from tests.support.bench_child import BenchProcess, Said, wish_for
+from tests.support.surroundings import write_files
 
 FOUR_BLOCKS = str(4 * BLOCK_BYTES)
 
 
-def table(tmp_path: Path, kind: str) -> Path:
-    """Return a mountinfo by which everything lies on one file system."""
-    file = tmp_path / "mountinfo"
-    file.write_text(f"22 1 8:1 / / rw,relatime shared:1 - {kind} /dev/sda1 rw\n")
-    return file
+def machine(tmp_path: Path, kind: str) -> Path:
+    """Return the root of a machine on which everything lies on one file system."""
+    root = tmp_path.with_name(f"{tmp_path.name}-machine")
+    gpu = "Model: \t\t NVIDIA H200\nGPU UUID: \t GPU-0\n"
+    write_files(
+        root,
+        {
+            "proc/self/mountinfo": f"22 1 8:1 / / rw,relatime shared:1 - {kind} /dev/sda1 rw\n",
+            "proc/driver/nvidia/gpus/0000:3b:00.0/information": gpu,
+        },
+    )
+    return root
 
 
 def measure(tmp_path: Path, *, kind: str = "ext4", make_file: type[ScratchFile] = ScratchFile) -> BenchResult:
     wish = wish_for(Benchmark.STORAGE, {"path": str(tmp_path), "bytes": FOUR_BLOCKS})
-    return run(wish, Said(), make_file=make_file, mounts=table(tmp_path, kind))
+    return run(wish, Said(), make_file=make_file, root=machine(tmp_path, kind))
 
 
 def test_a_file_system_is_read_and_nothing_is_left_of_it(tmp_path: Path) -> None:
@@ -39,8 +47,8 @@ def test_a_file_system_is_read_and_nothing_is_left_of_it(tmp_path: Path) -> None
     assert (number.metric, number.device, number.samples) == ("storage_read", str(tmp_path), 4)
     assert number.value is not None and number.value == pytest.approx(BLOCK_BYTES / 1e9 / number.p50_s)
     assert number.p50_s <= number.p99_s
-    assert result.machine.topology == "ext4"
-    assert [file.name for file in tmp_path.iterdir()] == ["mountinfo"]
+    assert (result.machine.sku, result.machine.topology) == ("H200", "ext4")
+    assert list(tmp_path.iterdir()) == []
     assert shipped_limits().metric(number.metric).unit == "GB/s"
 
 
@@ -69,7 +77,7 @@ def test_it_ends_in_time_on_a_slow_disk(tmp_path: Path) -> None:
     """Each look at the clock costs a second here, so that two seconds end after two blocks of sixteen."""
     now_s = iter(range(1000))
     wish = wish_for(Benchmark.STORAGE, {"path": str(tmp_path), "bytes": str(16 * BLOCK_BYTES)}, limit_s=5.0)
-    result = run(wish, Said(), monotonic=lambda: float(next(now_s)), mounts=table(tmp_path, "ext4"))
+    result = run(wish, Said(), monotonic=lambda: float(next(now_s)), root=machine(tmp_path, "ext4"))
     assert result.outcome is Outcome.PASS
     assert result.numbers[0].samples == 1
 
@@ -133,7 +141,7 @@ def test_a_file_system_without_room_is_left_alone(tmp_path: Path) -> None:
         pytest.skip("this disk has room for the largest scratch file")
     with pytest.raises(NotHere, match="free"):
         wish = wish_for(Benchmark.STORAGE, {"path": str(tmp_path), "bytes": str(64 << 30)})
-        run(wish, Said(), mounts=table(tmp_path, "xfs"))
+        run(wish, Said(), root=machine(tmp_path, "xfs"))
 
 
 def test_a_file_system_that_knows_neither_way_is_read_through_the_page_cache(
@@ -153,7 +161,7 @@ def test_a_file_system_that_knows_neither_way_is_read_through_the_page_cache(
     result = measure(tmp_path)
     assert result.outcome is Outcome.PASS
     assert "page cache" in result.notes[0]
-    assert [file.name for file in tmp_path.iterdir()] == ["mountinfo"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
