@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Final
 
 from agent.bench.cuda import Cuda, Gpu
+from agent.bench.nvidia_files import nvidia_driver
 from checks.bench_limits import shipped_limits
 from checks.bench_nvls import uses_nvls
 from checks.bench_result import BenchMachine
 
-DRIVER: Final = Path("/sys/module/nvidia/version")
-"""Of the kernel's module. Source: the NVIDIA driver's module information."""
-
 DIGEST_LETTERS: Final = 12
 
 
-def machine_of(cuda: Cuda, gpus: Sequence[Gpu], *, nccl: str = "", driver: Path = DRIVER) -> BenchMachine:
-    """Return what is known of the host. A kind of GPU that has no limits goes by its model's name."""
+def machine_of(cuda: Cuda, gpus: Sequence[Gpu], *, nccl: str = "", root: Path = Path("/")) -> BenchMachine:
+    """Return what is known of the host. A kind of GPU that has no limits goes by its model's name.
+
+    Args:
+        root: where `sys` is.
+    """
     return BenchMachine(
         sku=sku_of(sorted({gpu.model for gpu in gpus})),
-        driver=driver_version(driver) or "CUDA {}.{}".format(*cuda.version),
+        driver=nvidia_driver(root) or "CUDA {}.{}".format(*cuda.version),
         nccl=nccl,
         topology=_topology(cuda, gpus),
         gpus=len(gpus),
@@ -38,14 +40,6 @@ def expects_nvls(gpus: Sequence[Gpu]) -> bool:
     """Return whether NCCL should let the NVSwitches add up: enough GPUs of a kind, in a node that has the switches."""
     known = all(shipped_limits().sku_of(gpu.model) for gpu in gpus) or all(gpu.multicast for gpu in gpus)
     return known and all(uses_nvls(gpu.capability, len(gpus)) for gpu in gpus)
-
-
-def driver_version(path: Path = DRIVER) -> str:
-    """Return the version of the kernel's module, empty where that is not known."""
-    try:
-        return path.read_text(errors="replace").strip()[:32]
-    except OSError:
-        return ""
 
 
 def _topology(cuda: Cuda, gpus: Sequence[Gpu]) -> str:

@@ -1,4 +1,4 @@
-"""One way of an all-reduce, in a process of its own: `python -m agent.bench.nccl_pass <process that started it>`.
+"""One way of an all-reduce, in a process of its own: `python -m agent.bench.nccl_pass <started by> <ends at>`.
 
 NCCL reads its environment once, and a hang inside it or inside CUDA leaves no other way out than the end of the
 process. So `nccl_all_reduce` starts one of these for each way, and outlives it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -22,7 +23,7 @@ from agent.bench.nccl_node import measure_alone, measure_node
 from agent.bench.nccl_ways import AUTO, RING, WAY, WAYS
 from agent.bench.rig import Found, Rig, measured
 from agent.bench.roll_call import RankMissing
-from agent.bench.watch import Watch, watch_of
+from agent.bench.watch import Watch
 from agent.bench.wishes import choice_option
 from checks.bench_nvls import NVLS_OFF
 from checks.bench_outcome import Outcome
@@ -30,7 +31,7 @@ from checks.bench_result import BenchFault, Benchmark, BenchResult
 from wire.bench import BenchWish
 
 
-def run(wish: BenchWish, say: Say, *, watch: Watch | None = None) -> BenchResult:
+def run(wish: BenchWish, say: Say, *, watch: Watch) -> BenchResult:
     """Measure one way.
 
     Raises:
@@ -44,7 +45,7 @@ def run(wish: BenchWish, say: Say, *, watch: Watch | None = None) -> BenchResult
             found.missing = error.nodes
             raise
 
-    return measured(Benchmark.NCCL_ALL_REDUCE, measure, watch or watch_of(wish.limit_s))
+    return measured(Benchmark.NCCL_ALL_REDUCE, measure, watch)
 
 
 def _measure(rig: Rig, wish: BenchWish, found: Found, say: Say) -> str:
@@ -85,9 +86,10 @@ def _multicast_faults(gpus: Sequence[Gpu]) -> list[BenchFault]:
 
 
 def main() -> None:
-    """Be that process."""
-    die_with_parent(int(sys.argv[1]))
-    carry_out(run)
+    """Be that process. The monotonic clock, by which it ends, is the same for all processes of a host."""
+    started_by, ends_at_s = sys.argv[1:]
+    die_with_parent(int(started_by))
+    carry_out(partial(run, watch=Watch(float(ends_at_s))))
 
 
 if __name__ == "__main__":

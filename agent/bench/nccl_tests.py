@@ -19,18 +19,17 @@ import msgspec
 
 from agent.bench.all_reduce_plan import PLANS, Plan
 from agent.bench.child import Broken, NotHere, Progress, Say
-from agent.bench.gpu_machine import DRIVER, driver_version, sku_of
+from agent.bench.gpu_machine import sku_of
 from agent.bench.nccl_ways import OF_THE_SITE, Way, environment_of
-from agent.bench.passes import ending, run_to_end
+from agent.bench.nvidia_files import nvidia_driver, nvidia_gpus
+from agent.bench.passes import ending
+from agent.bench.programs import run_program
 from agent.bench.watch import Watch
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
 from wire.bench import BenchWish
 
 PROGRAM: Final = "all_reduce_perf"
-GPUS: Final = Path("/proc/driver/nvidia/gpus")
-"""One folder for each GPU. Source: NVIDIA driver README, chapter on /proc."""
-
 GIVEN: Final = frozenset(
     {"PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "CUDA_DEVICE_ORDER", *OF_THE_SITE}
 )
@@ -117,12 +116,9 @@ def parse_report(text: bytes, way: Way) -> BenchResult:
 class NcclTests:
     """The back end."""
 
-    def __init__(
-        self, program: str, environment: Mapping[str, str], *, gpus: Path = GPUS, driver: Path = DRIVER
-    ) -> None:
-        """`environment`: of this process."""
-        self._program, self._environment = program, environment
-        self._gpus, self._driver = gpus, driver
+    def __init__(self, program: str, environment: Mapping[str, str], *, root: Path = Path("/")) -> None:
+        """`environment`: of this process; `root`: where `proc` and `sys` are."""
+        self._program, self._environment, self._root = program, environment, root
 
     def measured(self, way: Way, wish: BenchWish, *, say: Say, watch: Watch) -> BenchResult:
         """Return what one way came back with.
@@ -133,12 +129,12 @@ class NcclTests:
         """
         if wish.rank is not None and len(wish.rank.nodes) > 1:
             raise NotHere(f"{PROGRAM} cannot run on several nodes without MPI")
-        count = _entries(self._gpus)
-        if not count:
-            raise NotHere(f"the driver lists no GPU in {self._gpus}")
+        gpus = nvidia_gpus(self._root)
+        if not gpus:
+            raise NotHere("the driver lists no GPU")
         say(Progress(0.0, PROGRAM))
-        result = parse_report(self._reported(way, _arguments(count, PLANS[min(max(wish.tier, 1), 3)]), watch), way)
-        machine = msgspec.structs.replace(result.machine, driver=driver_version(self._driver))
+        result = parse_report(self._reported(way, _arguments(len(gpus), PLANS[min(max(wish.tier, 1), 3)]), watch), way)
+        machine = msgspec.structs.replace(result.machine, driver=nvidia_driver(self._root))
         return msgspec.structs.replace(result, machine=machine)
 
     def _reported(self, way: Way, arguments: Sequence[str], watch: Watch) -> bytes:
@@ -149,14 +145,16 @@ class NcclTests:
             for name, value in environment_of(way, self._environment).items()
             if name in GIVEN or name in way.environment
         }
+        said = ""
         with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as folder:
-            ended = 0
             for number, extra in enumerate((("-I", "1"), ())):
                 path = Path(folder) / f"{number}.json"
-                ended = run_to_end((self._program, *arguments, *extra, "-J", str(path)), environment, watch)
+                command = (self._program, *arguments, *extra, "-J", str(path))
+                ended = run_program(command, limit_s=watch.left_s, environment=environment)
                 with contextlib.suppress(OSError), path.open("rb") as file:
                     return file.read(MOST_BYTES)
-        raise Broken(f"{PROGRAM} {ending(ended)} without a report")
+                said = f"{PROGRAM} {ending(ended.code)} without a report: {ended.first_words}"
+        raise Broken(said)
 
 
 def find_nccl_tests(environment: Mapping[str, str]) -> str | None:
@@ -222,10 +220,3 @@ def _errors(report: _Report) -> str:
 def _positive(value: float | str | None) -> float | None:
     """Return a number that is one; the program writes the word "nan" for one that is none."""
     return value if isinstance(value, float | int) and math.isfinite(value) and value > 0.0 else None
-
-
-def _entries(folder: Path) -> int:
-    try:
-        return sum(1 for _ in folder.iterdir())
-    except OSError:
-        return 0

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,8 +54,17 @@ class Ended:
 class Program:
     """One program that runs. The `with` statement ends it."""
 
-    def __init__(self, command: Sequence[str], *, pass_files: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        pass_files: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it, in the C locale and with nothing to read.
+
+        Args:
+            environment: all that it gets of one, in place of this process's own.
 
         Raises:
             NotHere: it is not installed.
@@ -69,7 +78,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=self._out,
                 stderr=self._errors,
-                env={**os.environ, "LC_ALL": "C"},
+                env={**(os.environ if environment is None else environment), "LC_ALL": "C"},
                 pass_fds=tuple(pass_files),
                 preexec_fn=_die_with_parent(os.getpid()),
             )
@@ -140,6 +149,7 @@ def run_program(
     *,
     limit_s: float,
     pass_files: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
     meanwhile: Callable[[float], None] = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Ended:
@@ -152,7 +162,7 @@ def run_program(
         NotHere: it is not installed.
         Broken: it cannot be started, prints without end, or does not end in time, after which it is gone.
     """
-    with Program(command, pass_files=pass_files) as program:
+    with Program(command, pass_files=pass_files, environment=environment) as program:
         began_s = monotonic()
         while (code := program.wait(LOOK_S)) is None:
             ran_s = monotonic() - began_s

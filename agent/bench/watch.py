@@ -39,9 +39,10 @@ class Watch:
         """Return the same with a deadline that is not later than so long from now."""
         return Watch(min(self.ends_at_s, self.monotonic() + limit_s), self.monotonic, self.sleep)
 
-    def later(self, by_s: float) -> Watch:
-        """Return the same with a deadline so much later."""
-        return Watch(self.ends_at_s + by_s, self.monotonic, self.sleep)
+    def earlier(self) -> Watch:
+        """Return the same with a deadline that leaves time to say how it ended."""
+        left_s = self.left_s
+        return self.within(left_s - min(LAST_WORD_S, LAST_WORD_SHARE * left_s))
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Return when it is so.
@@ -59,4 +60,4 @@ class Watch:
 
 def watch_of(limit_s: float) -> Watch:
     """Return the watch of a benchmark's process: it ends a little before whoever started it would end it."""
-    return Watch(time.monotonic() + limit_s - min(LAST_WORD_S, LAST_WORD_SHARE * limit_s))
+    return Watch(time.monotonic() + limit_s).earlier()

@@ -107,3 +107,16 @@ def has_life(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in ("Z", "X")
     except OSError:
         return False
+
+
+def members(group: int) -> set[int]:
+    """Return the processes of a group that still run."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            of_group = os.getpgid(int(folder.name))
+        except ProcessLookupError:
+            continue
+        if of_group == group and has_life(int(folder.name)):
+            found.add(int(folder.name))
+    return found

@@ -13,14 +13,14 @@ from tests.support.parts import missing
 SOURCES = Path(__file__).parent.parent / "doubles" / "cuda"
 
 
-def build_cuda_doubles(directory: Path) -> Path:
+def build_cuda_doubles(directory: Path, *more: str) -> Path:
     """Return the folder of freshly compiled doubles."""
     compiler = shutil.which("gcc")
     if compiler is None:
         missing("gcc, which builds the C doubles of CUDA and NCCL,")
     directory.mkdir(parents=True, exist_ok=True)
     driver, nccl = directory / "libcuda.so.1", directory / "libnccl.so.2"
-    flags = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
+    flags = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", *more]
     subprocess.run([*flags, "-o", driver, SOURCES / "libcuda.c"], check=True)
     subprocess.run([*flags, "-Wl,-rpath,$ORIGIN", "-o", nccl, SOURCES / "libnccl.c", driver], check=True)
     return directory

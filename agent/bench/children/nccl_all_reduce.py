@@ -57,9 +57,10 @@ class LibNccl:
 
     def measured(self, way: Way, wish: BenchWish, *, say: Say, watch: Watch) -> BenchResult:
         """Return what one way came back with."""
-        command = (sys.executable, "-m", "agent.bench.nccl_pass", str(os.getpid()))
+        ends_at_s = watch.earlier().ends_at_s
+        command = (sys.executable, "-m", "agent.bench.nccl_pass", str(os.getpid()), repr(ends_at_s))
         name = next(name for name, known in WAYS.items() if known is way)
-        ordered = msgspec.structs.replace(wish, limit_s=watch.left_s, options={**wish.options, WAY: name})
+        ordered = msgspec.structs.replace(wish, options={**wish.options, WAY: name})
         return result_of(command, ordered, environment_of(way, self._environment), say=say, watch=watch)
 
 

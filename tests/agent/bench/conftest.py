@@ -1,4 +1,4 @@
-"""A node that runs benchmarks over the C double of NVML."""
+"""What tests of benchmarks share: a node over the C double of NVML, and the doubles of CUDA and NCCL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bench_site import BenchSite
+from tests.support.cuda_double import CudaHost, build_cuda_doubles
 from tests.support.nvml_double import Library
 
 
@@ -19,3 +20,17 @@ def site(tmp_path: Path, nvml_double: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("LD_LIBRARY_PATH", "NVML_DOUBLE_STATE"):
         monkeypatch.setenv(name, environment[name])
     return BenchSite(tmp_path, library)
+
+
+@pytest.fixture(scope="session")
+def cuda_doubles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the doubles of libcuda.so.1 and libnccl.so.2."""
+    return build_cuda_doubles(tmp_path_factory.mktemp("cuda"))
+
+
+@pytest.fixture
+def host(cuda_doubles: Path, tmp_path: Path) -> CudaHost:
+    """A host with eight healthy H100."""
+    made = CudaHost(tmp_path / "node-a", cuda_doubles)
+    made.say()
+    return made

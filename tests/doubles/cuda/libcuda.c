@@ -82,6 +82,8 @@ void double_log(const char *text, ...) {
 
 int double_failure(const char *call, int gpu) {
     char key[LINE];
+    const char *crash = double_text("crash", gpu);
+    if (crash && !strcmp(crash, call)) abort();
     snprintf(key, LINE, "fail %s", call);
     return (int)double_number(key, gpu, 0);
 }
@@ -220,7 +222,7 @@ void double_block(void *where, int (*done)(void *), void *argument) {
 }
 
 static void spend(stream *where, const char *key, uint64_t bytes, double otherwise) {
-    where->clock += 5e-6 + bytes / (double_number(key, where->gpu, otherwise) * GB);
+    where->clock += double_number("overhead_us", -1, 5) / 1e6 + bytes / (double_number(key, where->gpu, otherwise) * GB);
 }
 
 int cuMemsetD32Async(uint64_t target, unsigned value, size_t words, stream *where) {
@@ -269,7 +271,7 @@ int cuMemcpyPeerAsync(uint64_t target, context *to, uint64_t source, context *fr
     ENTER("cuMemcpyPeerAsync %d %d %zu", from->gpu, to->gpu, bytes);
     copy(target, source, bytes);
     double other = double_number("peer", to->gpu, 380), own = double_number("peer", from->gpu, 380);
-    where->clock += 5e-6 + bytes / ((own < other ? own : other) * GB);
+    where->clock += double_number("overhead_us", -1, 5) / 1e6 + bytes / ((own < other ? own : other) * GB);
     return SUCCESS;
 }
 
@@ -372,11 +374,13 @@ int cuDeviceGetUuid(char *uuid, int device) {
     return SUCCESS;
 }
 
+#ifndef WITHOUT_UUID_V2 /* as before CUDA 11.4 */
 int cuDeviceGetUuid_v2(char *uuid, int device) {
     cuDeviceGetUuid(uuid, device);
     if (double_number("mig", device, 0)) uuid[0] = 1;
     return SUCCESS;
 }
+#endif
 
 int cuDeviceGetPCIBusId(char *text, int size, int device) {
     snprintf(text, (size_t)size, "0000:%02X:00.0", 0x1b + device);

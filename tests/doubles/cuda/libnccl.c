@@ -38,7 +38,7 @@ typedef struct {
     int done;
 } operation;
 
-typedef struct { comm *parent; int color, key; comm **made; } splitting;
+typedef struct { comm *parent; int color; comm **made; } splitting;
 
 static operation *queued[OPERATIONS];
 static splitting splits[OPERATIONS];
@@ -50,8 +50,6 @@ static int queues, splitting_count, depth;
         int failure = double_failure(__func__, gpu);             \
         if (failure) return failure;                             \
     } while (0)
-
-static const char *site(void) { return getenv("CUDA_DOUBLE_SITE"); }
 
 static void touch(const char *folder, const char *name, const void *content, size_t bytes) {
     char path[2 * PATH], fresh[3 * PATH];
@@ -157,7 +155,7 @@ static void spend(operation *one) {
     double bytes = one->words * 4.0, factor = ranks > 1 ? 2.0 * (ranks - 1) / ranks : 1;
     double speed = ranks > 1 ? bus_bandwidth(one->comm) : double_number("one_rank", one->comm->gpu, 1400);
     double jitter = double_number("jitter", -1, 0) * (one->number % 5 == 0);
-    double_spend(one->stream, 20e-6 + factor * bytes / (speed * GB) * (1 + jitter));
+    double_spend(one->stream, double_number("latency_us", -1, 20) / 1e6 + factor * bytes / (speed * GB) * (1 + jitter));
 }
 
 static void carry_out_here(operation **all, int count) {
@@ -207,7 +205,7 @@ static comm *new_comm(int rank, int ranks, int gpu) {
 static void try_splits(comm *parent) {
     for (int i = 0; i < splitting_count; i++) {
         splitting *one = &splits[i];
-        if (one->parent != parent || *one->made || !all_there(parent, "split", 0)) continue;
+        if (one->parent != parent || !one->made || !all_there(parent, "split", 0)) continue;
         int rank = 0, ranks = 0;
         for (int other = 0; other < parent->ranks; other++) {
             char path[2 * PATH];
@@ -226,6 +224,7 @@ static void try_splits(comm *parent) {
         snprintf(name, sizeof name, "here-0-%d", rank);
         touch(made->world, name, "", 0);
         *one->made = made;
+        one->made = NULL;
     }
 }
 
@@ -267,30 +266,34 @@ int ncclCommInitAll(comm **made, int count, const int *gpus) {
     return SUCCESS;
 }
 
+#ifndef WITHOUT_RANK_CONFIG /* as before NCCL 2.14 */
 int ncclCommInitRankConfig(comm **made, int ranks, uniqueId id, int rank, config *wanted) {
     ENTER(double_current_gpu(), "ncclCommInitRankConfig %d of %d on %d size %zu version %u blocking %d", rank, ranks,
           double_current_gpu(), wanted->size, wanted->version, wanted->blocking);
     if (wanted->magic != 0xcafebeef || wanted->size < 20 || wanted->blocking != 0) return INVALID_ARGUMENT;
     if (wanted->size > 20 && wanted->cgaClusterSize != UNDEFINED) return INVALID_ARGUMENT;
     comm *one = *made = new_comm(rank, ranks, double_current_gpu());
-    snprintf(one->world, PATH, "%.300s/%.8s", site(), id.internal);
+    snprintf(one->world, PATH, "%.300s/%.8s", getenv("CUDA_DOUBLE_SITE"), id.internal);
     mkdir(one->world, 0755);
     char name[PATH];
     snprintf(name, sizeof name, "here-0-%d", rank);
     touch(one->world, name, "", 0);
     return IN_PROGRESS;
 }
+#endif
 
+#ifndef WITHOUT_SPLIT /* as before NCCL 2.18 */
 int ncclCommSplit(comm *parent, int color, int key, comm **made, void *wanted) {
-    (void)wanted;
+    (void)wanted, (void)key;
     ENTER(parent->gpu, "ncclCommSplit %d color %d", parent->rank, color);
     *made = NULL;
-    splits[splitting_count++] = (splitting){parent, color, key, made};
+    splits[splitting_count++] = (splitting){parent, color, made};
     char name[PATH];
     snprintf(name, sizeof name, "split-0-%d", parent->rank);
     touch(parent->world, name, &color, sizeof color);
     return IN_PROGRESS;
 }
+#endif
 
 int ncclCommGetAsyncError(comm *world, int *state) {
     int failure = double_failure("async", world->gpu);
