@@ -87,6 +87,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     )
     counter = _counter(settings, cell, desk, front)
     bench = BenchDesk(cell, desk, watch, time.time)
+    front.progress = bench.progress
     sweeps = SweepDesk(cell, bench)
     bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard

@@ -73,8 +73,10 @@ class RunFollowing:
         for turn in run["turns"]:
             name = f"{turn['node']} {turn['benchmark']}"
             if turn["state"] == "running":
-                self._once(name, f"{name} begins")
-            elif turn["state"] not in OPEN:
+                self._once(name, f"{name} begins{' again' if turn['because'] else ''}")
+            elif turn["state"] == "planned":
+                self._once(name, f"{name}: {turn['because']}" if turn["because"] else "")
+            else:
                 self._once(name, f"{name}: {turn['state']}: {turn['because']}")
         if self._bar is not None:
             progress, task = self._bar

@@ -27,7 +27,7 @@ from controller.api.bench_shapes import (
 from controller.api.moments import iso, iso_or_none
 from controller.bench_events import BenchJudged, JudgedNumber
 from controller.policy.benching.bench_rules import BenchRules
-from controller.policy.benching.book import BenchBook, BenchRun, Kept, Origin
+from controller.policy.benching.book import BenchBook, BenchRun, Kept, Origin, Turn
 from wire.messages import BenchProgress
 
 Progress = Mapping[str, Mapping[str, BenchProgress]]
@@ -73,16 +73,16 @@ def _turns(run: BenchRun) -> Iterator[tuple[str, str]]:
 
 
 def _turn(run: BenchRun, book: BenchBook, progress: Progress, node: str, benchmark: str) -> TurnShown:
-    outcome = run.outcomes.get(node, {}).get(benchmark, "")
-    if outcome:
-        return TurnShown(node, benchmark, outcome, run.sentences.get(node, {}).get(benchmark, ""), 1.0, "")
     lease = next((book.leases[each] for each in run.leases if _is_for(book, each, node, benchmark)), None)
-    if lease is None:
-        state = "abandoned" if run.ended_at or run.stopped else "planned"
-        return TurnShown(node, benchmark, state, run.stopped or run.waiting, 0.0, "")
-    said = progress.get(lease.lease_id, {}).get(node)
-    share = min(1.0, max(0.0, said.share)) if said is not None else 0.0
-    return TurnShown(node, benchmark, "running", "", share, said.text if said is not None else "")
+    because = run.sentences.get(node, {}).get(benchmark, "")
+    if lease is not None and node not in lease.judged:
+        said = progress.get(lease.lease_id, {}).get(node)
+        share = min(1.0, max(0.0, said.share)) if said is not None else 0.0
+        return TurnShown(node, benchmark, "running", because, share, said.text if said is not None else "")
+    if Turn(run.nodes if run.together else (node,), benchmark) in run.left:
+        return TurnShown(node, benchmark, "planned", because, 0.0, "")
+    outcome = run.outcomes.get(node, {}).get(benchmark, "")
+    return TurnShown(node, benchmark, outcome or "abandoned", because or run.stopped, 1.0, "")
 
 
 def _is_for(book: BenchBook, lease_id: str, node: str, benchmark: str) -> bool:

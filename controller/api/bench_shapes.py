@@ -129,8 +129,8 @@ class TurnShown(msgspec.Struct, frozen=True):
     """One benchmark of a run on one node.
 
     Attributes:
-        state: planned, running, measured (of a group, which is judged as a whole), abandoned (the run ended before), or
-            the outcome: pass, warn, fail, error, skip.
+        state: planned, running, abandoned (the run ended before), or the outcome: pass, warn, fail, error, skip.
+        because: why that outcome; of one that is planned or running: what an earlier try came to, empty for the first.
         share: how far it is, from 0 to 1; `doing`: what it says of that.
     """
 

@@ -284,9 +284,3 @@ def test_any_other_file_is_refused(text: bytes) -> None:
 
 def test_a_baseline_can_be_stored() -> None:
     assert msgspec.json.decode(msgspec.json.encode(PEERS), type=Baseline) == PEERS
-
-
-@pytest.mark.parametrize(("size_bytes", "is_judged"), [(0, True), (8 << 30, True), ((8 << 30) - 1, False), (1, False)])
-def test_the_floor_of_an_all_reduce_holds_for_large_messages_alone(size_bytes: int, is_judged: bool) -> None:
-    assert (LIMITS.floor("node_all_reduce", "H100", size_bytes=size_bytes) is not None) is is_judged
-    assert LIMITS.floor("peer_copy", "H100", size_bytes=1) is not None
