@@ -13,6 +13,7 @@ import structlog
 from controller import keys, playbooks
 from controller.adapters import Notifier, Power
 from controller.benching.desk import BenchDesk
+from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
 from controller.comparison import Comparison
@@ -118,6 +119,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         peer_watch,
         bench,
         sweeps,
+        Planner(cell, time.time, leadership.leads),
         counter,
     )
 
@@ -147,6 +149,7 @@ def rules_of(settings: ControllerSettings) -> Rules:
         approval_valid_s=settings.approvals.valid_s,
         answer_within_s=settings.approvals.answer_within_s,
         bench=settings.bench.rules(settings.scheduler.kind),
+        when=settings.bench.when.rules(),
     )
 
 

@@ -24,6 +24,8 @@ class BenchAsked(msgspec.Struct, frozen=True, tag="bench.asked"):
         options: handed to the benchmarks, see wire/bench.py.
         together: one lease for all the nodes at once, whose ranks somebody else hands out: a group.
         wait_s: how long a node that is at work, or leased already, is waited for; 0 skips it at once.
+        gpu_minutes: what it may cost at the most, for a run that counts against the budget of those that begin by
+            themselves; 0 for all others.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class BenchAsked(msgspec.Struct, frozen=True, tag="bench.asked"):
     options: dict[str, str] = {}
     together: bool = False
     wait_s: float = 0.0
+    gpu_minutes: float = 0.0
 
 
 class BenchWaiting(msgspec.Struct, frozen=True, tag="bench.waiting"):

@@ -323,6 +323,7 @@ LEVELS = [
     ("site.anything", "warning", Verdict.DEGRADED, Action.NONE, ""),
     ("part.condemned", "", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
     ("node.lemon", "", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "node_lemon"),
+    ("node.admission", "", Verdict.DEGRADED, Action.NONE, "node_admission"),
     (AGENT_LOST.check, AGENT_LOST.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
     (NODE_LOST.check, NODE_LOST.code, Verdict.FAILED, Action.POWER_CYCLE, "node_lost"),
 ]

@@ -18,12 +18,9 @@ from controller.policy.benching import findings, golden, judging, learning, shif
 from controller.policy.benching.book import BenchRun, Lease, Turn
 from controller.policy.benching.fitness import taken_by
 from controller.policy.benching.leasing import hand_out
+from controller.policy.benching.tries import MOST_TRIES, TRIES_THAT_CONDEMN
 from controller.policy.opening import speedup
 from controller.policy.rules import Rules
-
-MOST_TRIES = 3
-TRIES_THAT_CONDEMN = 2
-"""A number must fail twice out of three times. Source: the reference of active benchmarks, 2 of 3 with a cool-down."""
 
 
 def benchmarks(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:

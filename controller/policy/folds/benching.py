@@ -12,7 +12,7 @@ from controller.policy.benching import book
 from controller.policy.benching.golden import golden_kind
 from controller.policy.benching.judging import values_by_fingerprint
 from controller.policy.benching.orders import lease_of_order
-from controller.policy.folds import steps
+from controller.policy.folds import admissions, steps
 
 
 def asked(belief: Belief, event: events.BenchAsked, at: float) -> None:
@@ -39,6 +39,8 @@ def asked(belief: Belief, event: events.BenchAsked, at: float) -> None:
     run.left = {book.Turn(nodes, benchmark): 0.0 for nodes in groups for benchmark in run.benchmarks}
     bench.runs[run.run_id] = run
     bench.open_runs[run.run_id] = None
+    if event.gpu_minutes > 0.0:
+        bench.outlay.reserve(run.run_id, event.gpu_minutes)
 
 
 def waiting(belief: Belief, event: events.BenchWaiting, _at: float) -> None:
@@ -70,11 +72,13 @@ def granted(belief: Belief, event: events.LeaseGranted, at: float) -> None:
         run.waiting_for = run.waiting = ""
 
 
-def lease_ended(belief: Belief, event: events.LeaseEnded, _at: float) -> None:
+def lease_ended(belief: Belief, event: events.LeaseEnded, at: float) -> None:
     """The nodes of a lease are free of it."""
     lease = belief.bench.leases.pop(event.lease_id, None)
     if lease is None:
         return
+    gpus = sum(belief.nodes[node].facts.gpu_count for node in lease.nodes if node in belief.nodes)
+    belief.bench.outlay.use(lease.run_id, gpus * (at - lease.granted_at) / 60.0)
     for node in lease.nodes:
         belief.bench.leased.pop(node, None)
     if event.outcome == "expired":
@@ -196,6 +200,7 @@ def run_ended(belief: Belief, event: events.BenchRunEnded, at: float) -> None:
     bench, run = belief.bench, belief.bench.runs[event.run_id]
     run.ended_at, run.outcome, run.ended_because = at, event.outcome, event.because
     bench.open_runs.pop(event.run_id, None)
+    admissions.run_ended(belief, run, at)
     over = len(bench.runs) - len(bench.open_runs) - book.RUNS_KEPT
     if over > 0:
         for run_id in [each for each, one in bench.runs.items() if one.ended_at][:over]:
