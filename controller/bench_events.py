@@ -122,7 +122,7 @@ class BenchJudged(msgspec.Struct, frozen=True, tag="bench.judged"):
         failing: what failed here, by the findings that it may raise.
         again_at: when it is measured once more before any of that counts, 0 for never.
         is_peer: whether baselines may be learnt from it: the node was in service and nothing spoke against it.
-        machine, faults, notes: as the node said them.
+        machine, faults, notes, digest: as the node said them.
     """
 
     node: str
@@ -137,7 +137,7 @@ class BenchJudged(msgspec.Struct, frozen=True, tag="bench.judged"):
     failing: list[FindingKey] = []
     again_at: float = 0.0
     is_peer: bool = False
-    golden: str = ""
+    digest: str = ""
     machine: BenchMachine = BenchMachine()
     faults: list[BenchFault] = []
     notes: list[str] = []
@@ -194,8 +194,8 @@ class GoldenAgreed(msgspec.Struct, frozen=True, tag="bench.golden_agreed"):
     """So many peers computed the same that whoever does not is wrong.
 
     Attributes:
-        kind: SKU, driver and whatever else decides the bits.
-        golden: the digest that they agree on.
+        kind: SKU, driver and version of the library, which decide the bits.
+        golden: what they agree on, `version of the library:digest`.
     """
 
     kind: str

@@ -277,3 +277,57 @@ def test_a_mode_for_a_playbook_that_is_not_there_is_refused(tmp_path: Path, text
     """A slip of the pen would leave the playbook acting."""
     with pytest.raises(SettingsError, match="modes: no playbook is called 'gpu_rest'; there are agent_lost, "):
         rules_of(load(written(tmp_path, f'state = "{tmp_path}"\n[modes]\n{text}')))
+
+
+def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
+    text = f"""
+    state = "{tmp_path}"
+    [scheduler]
+    kind = "node"
+    [bench]
+    at_once = {{rack = 1, pool = 4}}
+    again_after_s = 5
+    [[bench.floors]]
+    metric = "node_all_reduce"
+    sku = "H100"
+    fail = 440
+    because = "our contract"
+    [[bench.bounds]]
+    metric = "memory_read"
+    sku = "L40S"
+    most = 864
+    source = "data sheet"
+    [[bench.floors]]
+    metric = "memory_read"
+    sku = "L40S"
+    fail = 700
+    """
+    rules = rules_of(load(written(tmp_path, text))).bench
+    assert (rules.at_once["rack"], rules.at_once["pool"], rules.at_once["fleet"]) == (1, 4, 16)
+    assert (rules.again_after_s, rules.idle_by, rules.trust_nodes) == (5.0, "node", False)
+    floor, own = rules.limits.floor("node_all_reduce", "H100"), rules.limits.floor("memory_read", "L40S")
+    assert floor is not None and (floor.fail, floor.warn, floor.source) == (440.0, None, "our contract")
+    assert own is not None and own.fail == 700.0
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '[[bench.floors]]\nmetric = "node_all_reduce"\nsku = "H100"\nfail = 800',
+            "800 GB/s is above what is possible",
+        ),
+        ('[[bench.floors]]\nmetric = "moon_phase"\nsku = "H100"\nfail = 1', "there is no such metric"),
+        ('[[bench.floors]]\nmetric = "memory_read"\nsku = "L40S"\nfail = 700', "nothing is known of what is possible"),
+        ('[[bench.floors]]\nmetric = "memory_read"\nsku = "H100"\nfail = -1', "bench.floors.0.fail"),
+        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\nmost = 9e9\nsource = "me"', "cannot be changed"),
+        ("[bench]\nat_once = {galaxy = 1}", "'galaxy' is no kind of scope"),
+        ("[bench]\nat_once = {rack = -1}", "bench.at_once.rack"),
+    ],
+)
+def test_limits_beyond_physics_and_other_nonsense_are_refused(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, f'state = "{tmp_path}"\n{text}')
+    with pytest.raises(SettingsError) as refused:
+        load(path)
+    assert problem in str(refused.value)
+    assert str(refused.value).startswith(f"{path}: bench")

@@ -30,10 +30,10 @@ def result_of(
     outcome: Outcome = Outcome.PASS,
     faults: tuple[BenchFault, ...] = (),
     machine: BenchMachine = H100,
-    golden: str = "",
+    digest: str = "",
 ) -> BenchResult:
     """Return what a node came back with."""
-    return BenchResult(benchmark, outcome, f"{benchmark} ended.", numbers, faults, machine, golden=golden)
+    return BenchResult(benchmark, outcome, f"{benchmark} ended.", numbers, faults, machine, digest=digest)
 
 
 @dataclass(slots=True)

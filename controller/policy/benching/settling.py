@@ -96,8 +96,8 @@ def _held_against(case: _Case, ended: BenchEnded) -> Iterator[events.Event]:
     yield judged
     yield from _findings(case, judged, confirmed)
     yield from learning.first_baselines(belief, values)
-    if judged.golden:
-        agreed = golden.agreement(book, golden.golden_kind(judged.machine, judged.golden))
+    if judged.digest:
+        agreed = golden.agreement(book, golden.golden_kind(judged.machine, judged.digest))
         if agreed is not None:
             yield agreed
 
@@ -109,7 +109,7 @@ def _full(case: _Case, ended: BenchEnded, outcome: Outcome, because: str, number
         case.judged(outcome, because),
         numbers=numbers,
         is_peer=well,
-        golden=result.golden,
+        digest=result.digest,
         machine=result.machine,
         faults=list(result.faults),
         notes=list(result.notes),

@@ -8,8 +8,7 @@ from checks.bench_outcome import Outcome
 from controller import bench_events as events
 from controller.events import OrderEnded
 from controller.policy.belief import Belief
-from controller.policy.benching import book
-from controller.policy.benching.golden import golden_kind
+from controller.policy.benching import book, golden
 from controller.policy.benching.judging import values_by_fingerprint
 from controller.policy.benching.orders import lease_of_order
 from controller.policy.folds import admissions, steps
@@ -122,8 +121,8 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     if run is not None:
         _note_turn(run, event)
     _note_samples(bench, event)
-    if event.golden and event.is_peer:
-        bench.votes.setdefault(golden_kind(event.machine, event.golden), {})[event.node] = event.golden
+    if event.digest and event.is_peer:
+        golden.vote(bench, event.node, event.machine, event.digest)
     if event.outcome == Outcome.SKIP or (run is not None and run.together):
         return
     kept = book.Kept(
@@ -234,5 +233,6 @@ def settled(belief: Belief, event: events.FleetSettled, _at: float) -> None:
 
 def agreed(belief: Belief, event: events.GoldenAgreed, _at: float) -> None:
     """Peers agree on what comes out."""
+    belief.bench.golden.pop(event.kind, None)
     belief.bench.golden[event.kind] = event.golden
     belief.bench.votes.pop(event.kind, None)

@@ -210,10 +210,10 @@ def test_peers_agree_on_what_a_product_gives() -> None:
     cell = fleet()
     number = BenchNumber("gemm_bf16", 700.0, GPU)
     for node in PEERS[:7]:
-        cell.measure(node, result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:abc"))
-    cell.measure("n8", result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:bad"))
+        cell.measure(node, result_of(number, benchmark=Benchmark.GEMM, digest="12.4.5:abc"))
+    cell.measure("n8", result_of(number, benchmark=Benchmark.GEMM, digest="12.4.5:bad"))
     assert said(cell, GoldenAgreed) == []
-    cell.measure("n9", result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:abc"))
+    cell.measure("n9", result_of(number, benchmark=Benchmark.GEMM, digest="12.4.5:abc"))
     agreed = said(cell, GoldenAgreed)
     assert len(agreed) == 1
-    assert cell.run.belief.bench.golden == {f"{H100.sku} {H100.driver} 12.4 8192": "12.4 8192:abc"}
+    assert cell.run.belief.bench.golden == {f"{H100.sku} {H100.driver} 12.4.5": "12.4.5:abc"}
