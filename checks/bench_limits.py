@@ -20,23 +20,19 @@ from checks import data
 LEAST_SHARE_OF_BEST = 0.6
 """A floor below this share of the best known result finds little. Source: the reference of active benchmarks."""
 
-FLOORS_FROM_BYTES: Mapping[str, int] = {
-    "node_all_reduce": 8 << 30,
-    "node_all_reduce_ring": 8 << 30,
-    "rack_all_reduce": 8 << 30,
-    "two_node_all_reduce": 8 << 30,
-}
-"""Metric → the size of message from which its floors hold; a smaller one is slower by nature, and peers alone judge it.
-Source: the reference of active benchmarks."""
-
 
 class BenchMetric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number that a benchmark gives."""
+    """One number that a benchmark gives.
+
+    Attributes:
+        least_bytes: messages that are smaller draw the curve by size, and no floor holds for them.
+    """
 
     name: str
     unit: str
     summary: str
     higher_is_worse: bool = False
+    least_bytes: int = 0
 
 
 class BenchSku(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,12 +78,14 @@ class BenchLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return {metric.name: metric for metric in self.metrics}[name]
 
-    def floor_at(self, metric: str, sku: str, size_bytes: int) -> BenchFloor | None:
-        """Return what is demanded at a size of message, `None` where only the baseline of peers judges."""
-        return self.floor(metric, sku) if size_bytes >= FLOORS_FROM_BYTES.get(metric, 0) else None
+    def floor(self, metric: str, sku: str, size_bytes: int | None = None) -> BenchFloor | None:
+        """Return what is demanded, `None` where only the baseline of peers judges.
 
-    def floor(self, metric: str, sku: str) -> BenchFloor | None:
-        """Return what is demanded, `None` where only the baseline of peers judges."""
+        Args:
+            size_bytes: of the message; `None` for one that is large enough for any floor.
+        """
+        if size_bytes is not None and any(m.name == metric and size_bytes < m.least_bytes for m in self.metrics):
+            return None
         return next((floor for floor in self.floors if (floor.metric, floor.sku) == (metric, sku)), None)
 
     def sku_of(self, model: str) -> str:

@@ -97,11 +97,12 @@ def parse_report(text: bytes, way: Way) -> BenchResult:
         report = _report.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Broken(f"the report of {PROGRAM}: {error}") from error
-    numbers = tuple(number for row in report.results if (number := _number(row, way)) is not None)
+    machine = _machine(report)
+    metric = way.metric_of(machine.gpus)
+    numbers = tuple(number for row in report.results if (number := _number(row, metric, way)) is not None)
     faults = tuple(fault for row in report.results for fault in _faults(row))
     if not numbers:
         raise Broken(f"the report of {PROGRAM} has no result{_errors(report)}")
-    machine = _machine(report)
     because = f"{PROGRAM} measured all-reduces over {machine.gpus} GPUs, and all sums are right."
     return BenchResult(
         Benchmark.NCCL_ALL_REDUCE,
@@ -177,13 +178,13 @@ def _arguments(gpus: int, plan: Plan) -> tuple[str, ...]:
     return ("-b", first, "-e", last, "-f", "2", "-g", str(gpus), "-d", "int32", "-n", repetitions, "-w", "2", "-c", "1")
 
 
-def _number(row: _Row, way: Way) -> BenchNumber | None:
+def _number(row: _Row, metric: str, way: Way) -> BenchNumber | None:
     half, each = row.out_of_place or row.in_place, row.out_of_place_per_iter or _Each()
     bandwidth = _positive(half.bus_bw) if half is not None else None
     if half is None or bandwidth is None or row.size <= 0:
         return None
     return BenchNumber(
-        way.metric,
+        metric,
         bandwidth,
         size_bytes=row.size,
         way=way.name,

@@ -200,6 +200,15 @@ def test_the_shipped_limits_are_within_physics_and_none_is_too_low() -> None:
     assert {sku for sku, _ in named} == {sku.name for sku in LIMITS.skus}
 
 
+@pytest.mark.parametrize(("size_bytes", "has"), [(None, True), (8 << 30, True), (16 << 30, True), (1 << 30, False)])
+def test_a_floor_holds_from_its_metrics_size_on(size_bytes: int | None, has: bool) -> None:
+    assert (LIMITS.floor("node_all_reduce", "H100", size_bytes) is not None) is has
+
+
+def test_a_metric_without_a_size_has_its_floor_always() -> None:
+    assert LIMITS.floor("peer_copy", "H100", 1 << 20) == LIMITS.floor("peer_copy", "H100")
+
+
 @pytest.mark.parametrize(
     ("model", "sku"),
     [("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA H100 PCIe", ""), ("NVIDIA H200 NVL", ""), ("NVIDIA B200", "B200")],

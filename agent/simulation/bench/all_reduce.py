@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from agent.bench.nccl_ways import AUTO, RING
 from agent.simulation.bench.group import Brought, Missing, joined
-from agent.simulation.bench.speeds import ALL_REDUCE, RAIL, RING, TWO_NODES, at_size
+from agent.simulation.bench.speeds import ALL_REDUCE, RAIL, TWO_NODES, WITHOUT_NVLS, at_size
 from agent.simulation.bench.subject import Subject
 from agent.simulation.hardware import ACTIVE, GPU_BUSES, NVLINKS, Hardware, SimulatedGpu
 from agent.simulation.neighbours import leaf_of
@@ -23,10 +24,9 @@ TAKES_S: Final = {1: 20.0, 2: 120.0, 3: 300.0}
 GROUP_TAKES_S: Final = 60.0
 """In simulated seconds, by tier. Source: the tiers' budgets; the reference of active benchmarks for groups."""
 
-NODE, NODE_RING, LANE = "node_all_reduce", "node_all_reduce_ring", "lane_all_reduce"
+LANE: Final = "lane_all_reduce"
 GROUP_METRICS: Final = {2: "two_node_all_reduce"}
 LARGER_GROUP: Final = "group_all_reduce"
-OWN_CHOICE, RING_WAY = "", "ring"
 ALL_LANES: Final = "all"
 
 WITHOUT_A_GPU: Final = 0.046
@@ -74,14 +74,15 @@ def _peaks(hardware: Hardware, gpus: Sequence[SimulatedGpu]) -> dict[str, float]
     """Return way → bandwidth at a size without end."""
     left = links_of(gpus) * (1.0 - WITHOUT_A_GPU * (len(GPU_BUSES) - len(gpus)))
     multicast = hardware.host.multicast_share
-    return {OWN_CHOICE: left * (ALL_REDUCE * multicast if multicast else RING), RING_WAY: left * RING}
+    return {AUTO.name: left * (ALL_REDUCE * multicast if multicast else WITHOUT_NVLS), RING.name: left * WITHOUT_NVLS}
 
 
 def _numbers(subject: Subject, peaks: dict[str, float], sizes: Sequence[int], gpus: int) -> Iterator[BenchNumber]:
-    for metric, way in ((NODE, OWN_CHOICE), (NODE_RING, RING_WAY)):
+    for way in (AUTO, RING):
         for size in sizes:
-            value = at_size(peaks[way], size) / at_size(1.0, FULL_SIZE)
-            yield subject.number(metric, value, size_bytes=size, way=way, amount=_amount(size, gpus))
+            value = at_size(peaks[way.name], size) / at_size(1.0, FULL_SIZE)
+            metric = way.metric_of(gpus)
+            yield subject.number(metric, value, size_bytes=size, way=way.name, amount=_amount(size, gpus))
 
 
 def _amount(size_bytes: int, gpus: int) -> float:
@@ -103,7 +104,7 @@ def _in_group(subject: Subject, rank: Rank) -> BenchResult:
 
 
 def _brought(hardware: Hardware, gpus: Sequence[SimulatedGpu]) -> Brought:
-    inside = max(_peaks(hardware, gpus)[OWN_CHOICE], 0.0)
+    inside = max(_peaks(hardware, gpus)[AUTO.name], 0.0)
     rails = tuple(
         port.share if port.is_listed and port.state == ACTIVE else BORROWED for port in hardware.ports[: len(gpus)]
     )

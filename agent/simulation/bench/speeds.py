@@ -13,7 +13,7 @@ from typing import Final
 from agent.simulation.states import draw
 
 ALL_REDUCE: Final = 472.0
-RING: Final = 366.0
+WITHOUT_NVLS: Final = 366.0
 """Bus bandwidth in GB/s over 8 GPUs, with NVLS and without. Source: ml-engineering 744d01e, network/README.md."""
 
 TWO_NODES: Final = 386.0

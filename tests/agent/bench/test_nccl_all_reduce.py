@@ -166,7 +166,7 @@ def test_four_gpus_use_no_nvls_and_nothing_is_said_of_it(host: CudaHost) -> None
     result = run(host)
 
     assert (result.outcome, result.faults) == (Outcome.PASS, ())
-    assert [n.metric for n in result.numbers] == ["node_all_reduce"]
+    assert [n.metric for n in result.numbers] == ["small_node_all_reduce"]
     assert result.notes == ("NCCL uses no NVLS on 4 GPUs of this kind, so there is nothing to switch off.",)
 
 

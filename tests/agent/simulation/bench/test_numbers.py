@@ -51,7 +51,7 @@ def judged(number: BenchNumber) -> Outcome:
     """Return what the shipped limits say of a number; where they say nothing, it passes."""
     limits = shipped_limits()
     known = number.metric in {metric.name for metric in limits.metrics}
-    floor = limits.floor_at(number.metric, "H100", number.size_bytes) if known else None
+    floor = limits.floor(number.metric, "H100", number.size_bytes) if known else None
     if floor is None:
         return Outcome.PASS
     return judge_result(limits.metric(number.metric), number.value, floor=floor).outcome
