@@ -63,6 +63,10 @@ PCIE_COUNTERS: Final[Mapping[str, Outcome]] = {
 PORT_COUNTERS: Final[Mapping[str, Outcome]] = {"link_downed": Outcome.FAIL, "carrier_downs": Outcome.FAIL}
 
 
+MOST_FAULTS: Final = 64
+"""So many are told. Source: our choice; a host has more than a hundred links, and a message has its bound."""
+
+
 class NotCounted(Exception):
     """The counters cannot be read; the text says why."""
 
@@ -122,12 +126,14 @@ async def count(child: Child, looks: Looks) -> Counted:
 
 
 def grown(before: Counted, after: Counted) -> tuple[BenchFault, ...]:
-    """Return what happened in between, as faults. A counter that went down began anew, and tells nothing."""
-    return (
+    """Return what happened in between, as faults, the worst first. A counter that went down began anew, and tells
+    nothing."""
+    found = (
         *_xids(new_lines(before.kernel_lines, after.kernel_lines)),
         *_of_gpus(before.gpus, after.gpus),
         *_of_ports(before.ports, after.ports),
     )
+    return tuple(sorted(found, key=lambda fault: fault.severity is not Outcome.FAIL)[:MOST_FAULTS])
 
 
 def new_lines(before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ class Course:
     async def _started(self, held: int, idleness: Idleness) -> BenchResult:
         command = self.benches.place.command_of(self.wish.benchmark)
         try:
-            running = Running(command, held=held, sleep=self.benches.clock.sleep)
+            running = Running(command, held=held, clock=self.benches.clock)
         except OSError as error:
             self.gate = self.gate.ended(f"its process could not be started: {error}")
             return self._shut()
