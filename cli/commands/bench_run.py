@@ -10,7 +10,7 @@ from rich.table import Table
 from checks.bench_result import Benchmark
 from cli.client import Client, Failed, with_client
 from cli.commands.acts import Span, because_option, json_option
-from cli.commands.bench_following import RunFollowing
+from cli.commands.bench_following import following_run
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, plain, print_json, state, table
@@ -59,8 +59,7 @@ def run(client: Client, nodes: tuple[str, ...], as_json: bool, wait: bool, limit
     if not wait:
         print_json(answer) if as_json else click.echo(f"{plain(answer['run_id'])} is asked for. {_how(answer)}")
         return
-    following = RunFollowing(client, answer["run_id"], to_stderr=as_json)
-    ended = following.until_over(limit_s)
+    ended = following_run(client, answer["run_id"], to_stderr=as_json).until_over(limit_s)
     print_json(ended) if as_json else _tell(ended)
     _judge(ended)
 
@@ -70,8 +69,17 @@ def _body(*, benchmarks: tuple[str, ...], tier: int, extra: tuple[str, ...], wai
     if unknown:
         known = ", ".join(Benchmark)
         raise click.BadParameter(f"no benchmark is called {unknown[0]!r}; there are {known}.", param_hint="--benchmark")
-    options = dict(map(_option, extra))
-    return {"benchmarks": list(benchmarks), "tier": tier, "options": options, "wait_s": wait_s, "because": because}
+    wish = {"benchmarks": list(benchmarks), "tier": tier, "options": as_options(extra)}
+    return {**wish, "wait_s": wait_s, "because": because}
+
+
+def as_options(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return options of a benchmark from NAME=VALUE.
+
+    Raises:
+        click.BadParameter: one of them is something else.
+    """
+    return dict(map(_option, texts))
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -353,15 +353,17 @@ class OpenCell:
 
     async def until_seen(self, *nodes: str) -> None:
         """Wait until the scheduler has said something of these nodes."""
+        await self.until_true(lambda: set(nodes) <= set(self.bench.watch.seen))
+
+    async def until_true(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so."""
         async with asyncio.timeout(LIMIT_S):
-            while not set(nodes) <= set(self.bench.watch.seen):  # noqa: ASYNC110
+            while not is_so():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def until_busy(self, node: str) -> None:
         """Wait until it is known that a node has work."""
-        async with asyncio.timeout(LIMIT_S):
-            while not self.cell.belief.nodes[node].jobs:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await self.until_true(lambda: bool(self.cell.belief.nodes[node].jobs))
 
     async def until(self, node: str, state: str) -> Incident:
         """Wait until the newest incident of a node is in a state (`held` means confirmed), and return it."""

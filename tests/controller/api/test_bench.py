@@ -144,7 +144,7 @@ async def test_a_run_is_stopped_once(cell: OpenCell, http: aiohttp.ClientSession
     again = await post(http, f"runs/{run_id}/stop")
     assert (again["event_id"], again["text"]) == (None, f"{run_id} is over already: wrong nodes")
     nowhere = await post(http, "runs/nothing/stop", status=404)
-    assert nowhere["hint"] == "`fleetmend bench list` lists the runs of late"
+    assert nowhere["hint"] == "`fleetmend bench list` (GET /api/v1/bench/runs) lists every run"
     nearly = await post(http, f"runs/{run_id[:-1]}/stop", status=404)
     assert nearly["hint"] == f"did you mean {run_id}?"
 
