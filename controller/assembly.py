@@ -118,8 +118,8 @@ def assemble(settings: ControllerSettings) -> Controller:
         power_watch,
         peer_watch,
         bench,
-        sweeps,
         Planner(cell, time.time, leadership.leads),
+        sweeps,
         counter,
     )
 

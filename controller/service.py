@@ -91,8 +91,8 @@ class Controller:
     power_watch: PowerWatch
     peer_watch: PeerWatch
     bench: BenchDesk
-    sweeps: SweepDesk
     planner: Planner
+    sweeps: SweepDesk
     counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)

@@ -16,7 +16,7 @@ from controller.policy.benching.scheduling import Candidate, candidates, choose,
 PLAN_EVERY_S = 60.0
 """Source: our choice; nodes that are idle for less are no loss, and a day has 1,440 such moments."""
 
-LOOKED_AT_ONCE = 2_000
+LOOKED_AT_ONCE = 500
 VALUED_AT_ONCE = 16
 """Nodes between two turns of others. Source: measured by benchmarks/bench_planning.py, some 5 ms each."""
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from checks.bench_result import Benchmark
 from controller.assembly import rules_of
+from controller.policy.benching.when import Admission, WhenRules, Window
 from controller.policy.rules import (
     DEFAULT_BREAKERS,
     DEFAULT_DOMAINS,
@@ -144,6 +146,22 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ),
         ('[power]\naddress = "https://{node}"', r"controller\.toml: power: kind is missing: 'redfish' or 'ipmi'"),
         ('[broker]\nurl = "http://a"', r"controller\.toml: broker\.url: .*'http://a' is not mqtt://host:port"),
+        ('[bench.when]\nadmission = "yes"', r"bench\.when\.admission: Input should be 'off', 'measure' or 'hold'"),
+        ("[bench.when]\nbenchmarks = []", r"bench\.when\.benchmarks: List should have at least 1 item"),
+        ('[bench.when]\nbenchmarks = ["gemm", "gemm"]', "each benchmark may stand here once"),
+        ("[bench.when]\ngpu_minutes_per_hour = -1", r"bench\.when\.gpu_minutes_per_hour: .*greater than or equal to 0"),
+        ("[bench.when]\ngpu_minutes_per_day = inf", r"bench\.when\.gpu_minutes_per_day: .*finite number"),
+        (
+            '[[bench.when.windows]]\nbegins = "22:00"\nends = "Sat 06:00"',
+            r"bench\.when\.windows\.0: .*must both be like `22:00`, or both be like `Fri 18:00`",
+        ),
+        ('[[bench.when.windows]]\nbegins = "22:00"\nends = "24:00"', r"windows\.0: .*must both be like"),
+        ('[[bench.when.windows]]\nbegins = "late"\nends = "later"', "'late' is no time of the week, such as"),
+        ('[[bench.when.windows]]\nbegins = "22:00"\nends = "22:00"', "leave the window out for all of the time"),
+        (
+            '[[bench.when.windows]]\nbegins = "22:00"\nends = "06:00"\nzone = "Mars/Olympus"',
+            r"windows\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
+        ),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
     ],
 )
@@ -186,6 +204,34 @@ def test_limits_breakers_and_freezes_become_rules(tmp_path: Path) -> None:
         Freeze(Scope("pool", "train"), "holidays", begins=1798066800.0, ends=1798326000.0, zone="Europe/Berlin"),
         Freeze(FLEET, "nobody is there", weekly_begins=6840, weekly_ends=480),
     )
+
+
+def test_when_benchmarks_run_becomes_rules(tmp_path: Path) -> None:
+    text = """
+    [bench.when]
+    admission = "hold"
+    suspicion = false
+    benchmarks = ["gpu_bandwidth", "rdma"]
+    gpu_minutes_per_hour = 60
+    at_once = 2
+    [[bench.when.windows]]
+    begins = "22:00"
+    ends = "06:00"
+    zone = "Europe/Berlin"
+    [[bench.when.windows]]
+    begins = "Sat 00:00"
+    ends = "Mon 06:00"
+    """
+    loaded = load(written(tmp_path, f'state = "{tmp_path}"\n{text}')).bench.when.rules()
+    assert loaded == WhenRules(
+        admission=Admission.HOLD,
+        suspicion=False,
+        windows=(Window(22 * 60, 6 * 60, "Europe/Berlin", daily=True), Window(5 * 1440, 360)),
+        benchmarks=(Benchmark.GPU_BANDWIDTH, Benchmark.RDMA),
+        gpu_minutes_per_hour=60.0,
+        at_once=2,
+    )
+    assert load(written(tmp_path, f'state = "{tmp_path}"')).bench.when.rules() == WhenRules()
 
 
 def test_a_sites_own_domains_replace_the_defaults(tmp_path: Path) -> None:
