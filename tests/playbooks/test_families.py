@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.simulation.faults import FAULTS, DrillFault
+from agent.simulation.drill_fault import DrillFault
+from agent.simulation.faults import FAULTS
 from checks.data import nvlink5_rows, sxid_catalogue, xid_catalogue
 from checks.finding import Action, Finding, Verdict
 from checks.judge import judge_lines
