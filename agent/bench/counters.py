@@ -114,7 +114,7 @@ async def count(child: Child, looks: Looks) -> Counted:
     """
     try:
         answer = msgspec.json.decode(await child.ask(b"count", deadline_s=LIMIT_S), type=_Answer)
-    except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError) as error:
+    except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotCounted(f"NVML cannot be asked: {error}") from error
     if answer.failure:
         raise NotCounted(f"NVML does not answer: {answer.detail or answer.failure}")
