@@ -50,6 +50,8 @@ def _away(node: NodeBelief) -> str:
 def _unknown(node: NodeBelief, rules: Rules) -> str:
     if node.jobs_unknown:
         return f"nobody can tell whether it is idle: {node.jobs_unknown}"
+    if node.responding is False:
+        return "the scheduler's daemon on it does not answer, so nobody can tell whether it is idle"
     if node.hold_id:
         return ""
     if not node.schedulable:
