@@ -193,11 +193,9 @@ class Benches:
         result = self._why_not(wish)
         if result is not None:
             return self._tell(wish, result, started_at)
-        try:
-            result = await self._run(wish, started_at)
-            return self._tell(wish, result, started_at)
-        finally:
-            self.telling.journal.save(UNDER_WAY, {})
+        done = self._tell(wish, await self._run(wish, started_at), started_at)
+        self.telling.journal.save(UNDER_WAY, {})
+        return done
 
     @asynccontextmanager
     async def kept_away(self, because: str) -> AsyncIterator[None]:

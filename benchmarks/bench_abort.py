@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import structlog
 
 from agent.clock import Clock
 from benchmarks.report import Row, publish, spread
@@ -94,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="of each kind of benchmark")
     runs = parser.parse_args().runs
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as scratch:
         rows = asyncio.run(measure(Path(scratch), runs))
     publish("bench_abort", rows, about=f"{runs} runs each")

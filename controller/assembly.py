@@ -118,7 +118,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         power_watch,
         peer_watch,
         bench,
-        Planner(cell, time.time, leadership.leads),
+        Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
         counter,
     )

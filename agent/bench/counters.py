@@ -20,8 +20,8 @@ from checks.gpu import xid
 from checks.judge import LatchedJudge
 from checks.readings import GpuReading, KernelRecord, RdmaPort, RdmaReading
 
-LIMIT_S: Final = 20.0
-"""To read every counter of every GPU. Source: our choice, twice the deadline of the agent's own readings."""
+LIMIT_S: Final = 10.0
+"""To read every counter of every GPU. Source: our choice, the deadline of the agent's own readings."""
 
 GPU_COUNTERS: Final[Mapping[str, Outcome]] = {
     "ecc_uncorrected_volatile": Outcome.FAIL,

@@ -33,7 +33,7 @@ from wire.messages import BenchProgress, BenchRendezvous
 log = structlog.get_logger()
 
 PROVING_LOOK_S: Final = 0.5
-RUNNING_LOOK_S: Final = 0.3
+RUNNING_LOOK_S: Final = 0.25
 """Between the beginnings of two looks at the GPUs. Source: the reference of active benchmarks, 250 to 500 ms."""
 
 LEAST_IDLE_S: Final = 0.5

@@ -15,7 +15,7 @@ import msgspec
 from agent.benches import MODES
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Stuck
 
-LIMIT_S: Final = 20.0
+LIMIT_S: Final = 10.0
 """To read or set all GPUs. Source: our choice; a GPU whose persistence mode is switched on is initialised, which takes
 some seconds."""
 

@@ -20,7 +20,7 @@ from agent.bench.watch import Overdue, Watch
 from checks.bench_result import BenchNumber
 from wire.bench import Rank
 
-ARRIVAL_SHARE: Final = 0.4
+ARRIVAL_SHARE: Final = 0.6
 ARRIVAL_MOST_S: Final = 120.0
 """How much of the time the other ranks have to arrive. Source: our choice; an order reaches a node within seconds, and
 the node's gate watches for ten seconds that it is idle."""

@@ -19,9 +19,8 @@ import msgspec
 
 from agent.bench.all_reduce_plan import PLANS, Plan
 from agent.bench.child import Broken, NotHere, Progress, Say
-from agent.bench.gpu_machine import sku_of
 from agent.bench.nccl_ways import OF_THE_SITE, Way, environment_of
-from agent.bench.nvidia_files import nvidia_driver, nvidia_gpus
+from agent.bench.nvidia_files import kind_of, nvidia_driver, nvidia_gpus
 from agent.bench.passes import ending
 from agent.bench.programs import run_program
 from agent.bench.watch import Watch
@@ -205,9 +204,8 @@ def _faults(row: _Row) -> list[BenchFault]:
 
 def _machine(report: _Report) -> BenchMachine:
     version, config = report.nccl_version, report.config
-    models = sorted({device.device_info for device in config.devices if device.device_info})
     return BenchMachine(
-        sku=sku_of(models),
+        sku=kind_of(device.device_info for device in config.devices if device.device_info),
         nccl=f"{version // 10_000}.{version % 10_000 // 100}.{version % 100}" if version > 0 else "",
         gpus=config.ngpus * config.nthreads,
     )

@@ -81,8 +81,9 @@ class Running:
             pass_fds=(held,),
             start_new_session=True,
         )
-        self._stdin, self._stdout, self._stderr = self._process.stdin, self._process.stdout, self._process.stderr
-        self._pipes = [pipe for pipe in (self._stdin, self._stdout, self._stderr) if pipe is not None]
+        pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self._pipes = [pipe for pipe in pipes if pipe is not None]
+        self._stdin, self._stdout, self._stderr = (pipe.fileno() for pipe in self._pipes)
         self._names = names_of(self._pipes)
         for pipe in self._pipes:
             os.set_blocking(pipe.fileno(), False)
@@ -108,9 +109,9 @@ class Running:
             Malformed: it says something else.
         """
         with contextlib.suppress(BrokenPipeError):
-            await write_all(self._descriptor(self._stdin), msgspec.json.encode(wish) + b"\n")
+            await write_all(self._stdin, msgspec.json.encode(wish) + b"\n")
         rest = bytearray()
-        while piece := await read_some(self._descriptor(self._stdout)):
+        while piece := await read_some(self._stdout):
             *whole, last = (rest + piece).split(b"\n")
             rest = bytearray(last)
             for text in whole:
@@ -128,10 +129,9 @@ class Running:
     async def end(self) -> tuple[int, ...]:
         """End them all: by SIGTERM, and two seconds later by SIGKILL. Return those that not even that has ended."""
         try:
-            for number, limit_s in ((signal.SIGTERM, TERM_LIMIT_S), (signal.SIGKILL, KILL_LIMIT_S)):
-                self._send(number)
-                if await self._none_left(limit_s):
-                    break
+            self._send(signal.SIGTERM)
+            if not await self._none_left(TERM_LIMIT_S):
+                await self._none_left(KILL_LIMIT_S, kill=True)
             return self._members()
         finally:
             self._kill_strays()
@@ -141,12 +141,18 @@ class Running:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
 
-    async def _none_left(self, limit_s: float) -> bool:
-        """Return whether none is left, at the latest after so long."""
+    async def _none_left(self, limit_s: float, *, kill: bool = False) -> bool:
+        """Return whether none is left, at the latest after so long.
+
+        Args:
+            kill: at each look, for one may have been started by another that was just being killed.
+        """
         until_s, look_s = self._clock.monotonic() + limit_s, FIRST_LOOK_S
         while self._members():
             if self._clock.monotonic() >= until_s:
                 return False
+            if kill:
+                self._send(signal.SIGKILL)
             await self._clock.sleep(look_s)
             look_s = min(2 * look_s, LONGEST_LOOK_S)
         return True
@@ -168,12 +174,8 @@ class Running:
                 self._kill(pid, signal.SIGKILL)
 
     async def _hear_errors(self) -> None:
-        while piece := await read_some(self._descriptor(self._stderr)):
+        while piece := await read_some(self._stderr):
             self._errors = (self._errors + piece)[-ERRORS_BYTES:]
-
-    def _descriptor(self, pipe: object) -> int:
-        assert hasattr(pipe, "fileno")
-        return int(pipe.fileno())
 
 
 def members_of(session: int) -> Iterator[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.table import Table
@@ -14,9 +14,6 @@ from cli.commands.bench_following import following_run
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, plain, print_json, state, table
-
-CODES: Final = (("fail", ExitCode.NO), ("error", ExitCode.UNREAD), ("skip", ExitCode.REFUSED_NOW))
-"""The worst of what a run came to decides."""
 
 
 @click.command()
@@ -52,8 +49,8 @@ CODES: Final = (("fail", ExitCode.NO), ("error", ExitCode.UNREAD), ("skip", Exit
 def run(client: Client, nodes: tuple[str, ...], as_json: bool, wait: bool, limit_s: float | None, **wish: Any) -> None:
     """Measure nodes that are idle or cordoned.
 
-    Exits with 0 when every benchmark was measured and none failed; with 1 when one failed, 3 when one broke off, 75
-    when a node was not measured, e.g. because it has work.
+    Exits with 0 when every benchmark was measured and none failed; with 1 when one failed, 3 when one broke off or the
+    run was stopped, 75 when a node was not measured, e.g. because it has work.
     """
     answer = client.post("bench", "runs", nodes=list(nodes), **_body(**wish))
     if not wait:
@@ -114,8 +111,11 @@ def _judge(ended: dict[str, Any]) -> None:
     run_id, states = ended["run_id"], {turn["state"] for turn in ended["turns"]}
     if not ended["outcome"]:
         raise Failed(f"{run_id} is still under way; `fleetmend bench list` shows it", ExitCode.REFUSED_NOW)
-    for word, code in CODES:
-        if word in states:
-            raise click.exceptions.Exit(code)
+    if "fail" in states:
+        raise click.exceptions.Exit(ExitCode.NO)
     if ended["outcome"] == "stopped":
         raise Failed(f"{run_id} was stopped: {ended['ended_because']}", ExitCode.UNREAD)
+    if "error" in states:
+        raise click.exceptions.Exit(ExitCode.UNREAD)
+    if "skip" in states:
+        raise click.exceptions.Exit(ExitCode.REFUSED_NOW)

@@ -26,11 +26,14 @@ class Planner:
     """Plans and asks.
 
     Attributes:
+        why_unknown: why the scheduler's word on a node proves nothing now, empty when it is good; such a node is left
+            alone (I1).
         leads: whether this controller may act at this moment (I8).
     """
 
     cell: Cell
     clock: Callable[[], float]
+    why_unknown: Callable[[str], str]
     leads: Callable[[], bool] = lambda: True
 
     async def run(self) -> None:
@@ -46,7 +49,8 @@ class Planner:
             return
         found: list[tuple[float, str]] = []
         for part in _parts(list(belief.nodes), LOOKED_AT_ONCE):
-            found += promising(belief, rules, part, self.clock())
+            known = [name for name in part if not self.why_unknown(name)]
+            found += promising(belief, rules, known, self.clock())
             await asyncio.sleep(0)
         valued: list[Candidate] = []
         for part in _parts(shortlist(found), VALUED_AT_ONCE):

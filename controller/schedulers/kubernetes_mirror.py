@@ -114,6 +114,8 @@ class Mirror(Generic[Found, Kept]):
                 self._version = ""
             except (Retryable, Permanent, Refused) as error:
                 self._note(error)
+            except Exception as error:
+                self._forget(error)
             failures = 0 if self.clock() - began > SHORT_S else failures + 1
             if failures:
                 await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])
@@ -199,12 +201,12 @@ class Mirror(Generic[Found, Kept]):
 
     def _set(self, key: Key, kept: Kept | None) -> None:
         before = self.items.get(key)
+        if before != kept:
+            self.changed(before, kept)
         if kept is None:
             self.items.pop(key, None)
         else:
             self.items[key] = kept
-        if before != kept:
-            self.changed(before, kept)
 
     def _heard(self, version: str) -> None:
         if self.failure is not None:
@@ -217,6 +219,12 @@ class Mirror(Generic[Found, Kept]):
             log.warning("mirror.interrupted", path=self.kind.path, because=str(error))
         self.failure = error
         self._tried.set()
+
+    def _forget(self, error: Exception) -> None:
+        """Begin anew after a mistake of our own: a copy that nothing keeps up to date would be asked for ever."""
+        log.error("mirror.crashed", path=self.kind.path, exc_info=error)
+        self._version = ""
+        self._note(Retryable(f"Kubernetes, /{self.kind.path}: what was heard of it could not be taken in: {error!r}"))
 
     def _decoded(self, raw: bytes | msgspec.Raw, shape: type[msgspec.Struct] | type[Found]) -> Any:
         try:

@@ -20,28 +20,29 @@ def h100(auto: float, ring: float, *, offered: bool = True) -> Ways:
 
 
 @pytest.mark.parametrize(
-    ("ways", "code", "severity"),
+    ("ways", "code"),
     [
-        (h100(478, 366), "", ""),
-        (h100(478, 300), "link_fault", Outcome.WARN),
-        (h100(366, 366), "nvls_off", Outcome.FAIL),
-        (h100(380, 366), "nvls_off", Outcome.FAIL),
-        (h100(420, 366), "multicast_fault", Outcome.FAIL),
-        (h100(300, 366), "multicast_fault", Outcome.FAIL),
-        (h100(300, 250), "link_fault", Outcome.FAIL),
-        (h100(250, 300), "link_fault", Outcome.FAIL),
-        (h100(300, 300), "link_fault", Outcome.FAIL),
-        (h100(366, 366, offered=False), "nvls_off", Outcome.FAIL),
-        (h100(478, 366, offered=False), "nvls_off", Outcome.WARN),
-        (Ways(846, 682), "", ""),
-        (Ways(700, 682), "nvls_off", Outcome.WARN),
-        (Ways(600, 682), "multicast_fault", Outcome.FAIL),
+        (h100(478, 366), ""),
+        (h100(478, 300), "link_fault"),
+        (h100(366, 366), "nvls_off"),
+        (h100(380, 366), "nvls_off"),
+        (h100(420, 366), "multicast_fault"),
+        (h100(300, 366), "multicast_fault"),
+        (h100(300, 250), "link_fault"),
+        (h100(250, 300), "link_fault"),
+        (h100(300, 300), "link_fault"),
+        (h100(366, 366, offered=False), "nvls_off"),
+        (h100(478, 366, offered=False), "nvls_off"),
+        (Ways(846, 682), ""),
+        (Ways(700, 682), "nvls_off"),
+        (Ways(600, 682), "multicast_fault"),
     ],
 )
-def test_two_numbers_tell_what_one_does_not(ways: Ways, code: str, severity: str) -> None:
+def test_two_numbers_tell_what_one_does_not(ways: Ways, code: str) -> None:
     fault = read_ways(ways)
 
-    assert (fault.code if fault else "", fault.severity if fault else "") == (code, severity)
+    assert (fault.code if fault else "") == code
+    assert fault is None or fault.severity is Outcome.WARN
 
 
 def test_the_sentence_has_both_numbers() -> None:
@@ -59,14 +60,6 @@ def test_nothing_is_said_only_when_both_are_well_and_multicast_is_used(auto: flo
     fault = read_ways(h100(auto, ring, offered=offered))
 
     assert (fault is None) == (offered and auto >= 430 and ring >= 330 and auto > (1 + ALIKE) * ring)
-
-
-@given(st.floats(1, 2000), st.floats(1, 2000))
-def test_a_node_fails_for_its_set_up_alone_only_below_its_floor(auto: float, ring: float) -> None:
-    fault = read_ways(h100(auto, ring))
-
-    if fault is not None and fault.code == "nvls_off":
-        assert (fault.severity is Outcome.FAIL) == (auto < 430)
 
 
 @pytest.mark.parametrize(

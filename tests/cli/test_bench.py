@@ -104,8 +104,9 @@ def test_a_run_that_somebody_stops_says_nothing_of_the_nodes(served: ServedCell,
     process = begin(served, "n1", *NCCL)
     assert run("bench", "stop", run_of(served), "--because", "wrong node").returncode == ExitCode.DONE
     out, err = process.communicate(timeout=60)
-    assert process.returncode == ExitCode.REFUSED_NOW
-    assert "n1: the run was stopped: wrong node." in out and "– skip" in out and err == ""
+    assert process.returncode == ExitCode.UNREAD
+    assert "n1: the run was stopped: wrong node." in out and "– skip" in out
+    assert err.startswith("fleetmend: run-") and err.endswith(" was stopped: wrong node\n")
 
 
 def test_json_is_the_run_and_its_progress_is_beside_it(served: ServedCell) -> None:

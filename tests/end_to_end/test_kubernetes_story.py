@@ -74,7 +74,7 @@ def test_a_broken_node_is_drained_mended_and_returned_and_its_pods_go_on_elsewhe
     until("the incident says what holds the drain", lambda: "held back by a disruption budget" in words(cell, incident))
     assert running(cluster, "n2") == on_n2
     api.patch(f"{BUDGETS}/training", {"spec": {"minAvailable": 3}})
-    ended = cell.incident_ended("n2", limit_s=200.0)
+    ended = cell.incident_ended("n2", limit_s=120.0)
     assert (ended["outcome"], ended["fault_class"]) == ("returned", "gpu_lost")
     for step in ("cordon", "drain", "collect", "reboot", "verify", "probation", "uncordon"):
         assert f"{step.capitalize()} done" in words(cell, incident)

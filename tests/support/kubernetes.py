@@ -37,6 +37,17 @@ MADE_AT_START = (
 )
 """What the server makes of itself after it began to answer, and tests need."""
 
+OWN_TMP = """
+mkdir -p "$1$2"
+mount --bind "$2" "$1$2"
+mount --rbind "$1/tmp" /tmp
+shift 2
+exec "$@"
+"""
+"""Give a program a /tmp of its own, in which the cluster's folder lies where it did. Every kubemark makes the socket of
+its fake container runtime there by one and the same name, and takes away that of another one, of any test.
+"""
+
 CONTROLLERS = (
     *("daemonset", "deployment", "disruption", "garbagecollector", "job", "namespace", "nodelifecycle", "podgc"),
     *("replicaset", "serviceaccount", "statefulset"),
@@ -177,12 +188,16 @@ class KubernetesCluster:
     def start_kubelet(self, name: str, *, labels: str = "") -> None:
         """Start, or start again, the hollow kubelet of a node."""
         port, read_only_port = free_ports(2)
+        own = self.directory / f"{name}-root"
+        (own / "tmp").mkdir(parents=True, exist_ok=True)
+        namespace = ("--mount", "--propagation", "private", *(() if os.geteuid() == 0 else ("--map-root-user",)))
         self._spawn(
             "kubemark",
             *("--morph=kubelet", f"--name={name}", f"--kubeconfig={self.kubeconfig}"),
             *(f"--kubelet-port={port}", f"--kubelet-read-only-port={read_only_port}"),
             *((f"--node-labels={labels}",) if labels else ()),
             name=name,
+            inside=("unshare", *namespace, "sh", "-e", "-c", OWN_TMP, "own-tmp", str(own), str(self.directory)),
         )
 
     def kill_kubelet(self, name: str) -> None:
@@ -287,11 +302,15 @@ class KubernetesCluster:
             "current-context": "test",
         }
 
-    def _spawn(self, program: str, *arguments: str, name: str = "") -> None:
-        """Start a program that the kernel ends when the thread that starts it dies, however it dies."""
+    def _spawn(self, program: str, *arguments: str, name: str = "", inside: Sequence[str] = ()) -> None:
+        """Start a program that the kernel ends when the thread that starts it dies, however it dies.
+
+        Args:
+            inside: the command that turns into it.
+        """
         with (self.directory / f"{name or program}.log").open("ab") as output:
             self._processes[name or program] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", find_program(program), *arguments],
+                ["setpriv", "--pdeathsig", "KILL", *inside, find_program(program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

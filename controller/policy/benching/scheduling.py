@@ -147,10 +147,12 @@ def kept_from(belief: Belief, rules: Rules, node: NodeBelief, frozen: Iterable[S
 
 
 def _is_idle(node: NodeBelief) -> bool:
-    """Return whether the scheduler says that the node is free and in service: silence of it is no answer (I1)."""
-    is_said = node.schedule_observed_at > 0.0 and node.responding is not False
-    is_free = not node.jobs and not node.jobs_unknown
-    return is_said and is_free and node.schedulable and not node.foreign_reason and not node.hold_id
+    """Return whether the node is free and in service as far as the scheduler said what changed.
+
+    Whether it still looks, and knows the node at all, is for the caller to ask: what did not change is not told.
+    """
+    is_free = not node.jobs and not node.jobs_unknown and node.responding is not False
+    return is_free and node.schedulable and not node.foreign_reason and not node.hold_id
 
 
 def _candidate(belief: Belief, rules: Rules, node: NodeBelief, now: float) -> Candidate | None:

@@ -1,4 +1,4 @@
-"""What tests of benchmarks share: a node over the C double of NVML, and the doubles of CUDA and NCCL."""
+"""What tests of benchmarks share: the doubles, compiled once, a host that has them, and a node that runs benchmarks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ import pytest
 from tests.support.bench_site import BenchSite
 from tests.support.cuda_double import CudaHost, build_cuda_doubles
 from tests.support.nvml_double import Library
-
-
-@pytest.fixture
-def site(tmp_path: Path, nvml_double: Path, monkeypatch: pytest.MonkeyPatch) -> BenchSite:
-    """A node with two idle GPUs."""
-    library = Library(tmp_path, nvml_double)
-    library.say()
-    environment = library.environment or {}
-    for name in ("LD_LIBRARY_PATH", "NVML_DOUBLE_STATE"):
-        monkeypatch.setenv(name, environment[name])
-    return BenchSite(tmp_path, library)
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +23,14 @@ def host(cuda_doubles: Path, tmp_path: Path) -> CudaHost:
     made = CudaHost(tmp_path / "node-a", cuda_doubles)
     made.say()
     return made
+
+
+@pytest.fixture
+def site(tmp_path: Path, nvml_double: Path, monkeypatch: pytest.MonkeyPatch) -> BenchSite:
+    """A node with two idle GPUs."""
+    library = Library(tmp_path, nvml_double)
+    library.say()
+    environment = library.environment or {}
+    for name in ("LD_LIBRARY_PATH", "NVML_DOUBLE_STATE"):
+        monkeypatch.setenv(name, environment[name])
+    return BenchSite(tmp_path, library)

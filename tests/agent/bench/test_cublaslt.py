@@ -1,4 +1,4 @@
-"""The real libcublasLt, as far as it goes without a GPU: it keeps what it is told under the numbers that are used here."""
+"""The real libcublasLt, as far as it goes without a GPU: it keeps what it is told by the numbers that are used."""
 
 from __future__ import annotations
 

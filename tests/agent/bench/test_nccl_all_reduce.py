@@ -134,30 +134,23 @@ def test_sizes_make_a_curve_where_there_is_time(host: CudaHost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "code", "outcome"),
+    ("state", "code"),
     [
-        ("nvls 366", "nvls_off", Outcome.FAIL),
-        ("nvls 300", "multicast_fault", Outcome.FAIL),
-        ("nvls 420", "multicast_fault", Outcome.FAIL),
-        ("multicast 0", "nvls_off", Outcome.PASS),
-        ("ring 250", "link_fault", Outcome.PASS),
+        (["nvls 366"], "nvls_off"),
+        (["nvls 300"], "multicast_fault"),
+        (["multicast 0"], "nvls_off"),
+        (["nvls 350", "ring 260"], "link_fault"),
     ],
 )
-def test_two_ways_tell_what_is_ill(host: CudaHost, state: str, code: str, outcome: Outcome) -> None:
-    host.say(state)
+def test_two_ways_tell_what_is_ill_and_leave_the_judgement_to_the_numbers(
+    host: CudaHost, state: list[str], code: str
+) -> None:
+    host.say(*state)
 
     result = run(host)
 
-    assert ([fault.code for fault in result.faults], result.outcome) == ([code], outcome)
-
-
-def test_slow_both_ways_is_a_link(host: CudaHost) -> None:
-    host.say("nvls 350", "ring 260")
-
-    result = run(host)
-
-    assert [fault.code for fault in result.faults] == ["link_fault"]
-    assert result.outcome is Outcome.FAIL
+    assert [(fault.code, fault.severity) for fault in result.faults] == [(code, Outcome.WARN)]
+    assert result.outcome is Outcome.PASS
 
 
 def test_four_gpus_use_no_nvls_and_nothing_is_said_of_it(host: CudaHost) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,7 @@ class Fleet:
     planner: Planner
     now: float = 1_000_000.0
     leads: bool = True
+    unknown: dict[str, str] = field(default_factory=dict)
 
     async def nodes(self, *names: str) -> None:
         for name in names:
@@ -52,7 +53,9 @@ class Fleet:
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     log = SqliteLog(tmp_path / "events.sqlite")
     cell = Cell(log, RULES, clock=lambda: made.now)
-    made = Fleet(log, cell, Planner(cell, lambda: made.now, lambda: made.leads))
+    made = Fleet(
+        log, cell, Planner(cell, lambda: made.now, lambda node: made.unknown.get(node, ""), lambda: made.leads)
+    )
     thinking = asyncio.create_task(cell.run())
     yield made
     thinking.cancel()
@@ -76,6 +79,13 @@ async def test_i8_a_controller_that_does_not_lead_asks_for_nothing(fleet: Fleet)
     assert fleet.asked() == []
 
 
+async def test_i1_a_node_that_the_scheduler_does_not_know_is_left_alone(fleet: Fleet) -> None:
+    await fleet.nodes("n1", "n2")
+    fleet.unknown["n1"] = "the scheduler (slurm) does not know it"
+    await fleet.planner.plan()
+    assert [each.nodes for each in fleet.asked()] == [["n2"]]
+
+
 async def test_what_happens_while_it_looks_counts(fleet: Fleet) -> None:
     """The looking is in parts: a job that came in between is seen."""
     await fleet.nodes("n1", "n2")
@@ -88,7 +98,8 @@ async def test_what_happens_while_it_looks_counts(fleet: Fleet) -> None:
 
 
 async def test_a_fleet_larger_than_a_part_is_looked_at_whole(fleet: Fleet) -> None:
-    seen = [events.NodeSeen(f"n{number}", "boot-1", FACTS) for number in range(LOOKED_AT_ONCE + 1)]
+    busy = NodeFacts(gpu_count=0)
+    seen = [events.NodeSeen(f"n{number}", "boot-1", busy) for number in range(LOOKED_AT_ONCE + 1)]
     await fleet.cell.submit(list(seen))
     await fleet.nodes(f"n{LOOKED_AT_ONCE}")
     await fleet.planner.plan()

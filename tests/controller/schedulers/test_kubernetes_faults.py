@@ -351,6 +351,37 @@ async def denying(cluster: KubernetesCluster) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+@pytest.mark.parametrize("kind", ["nodes", "pods"])
+async def test_a_mistake_while_a_change_is_taken_in_ends_no_watch(
+    cluster: KubernetesCluster, adapter: KubernetesScheduler, node: str, kind: str
+) -> None:
+    mirror = getattr(adapter.cluster, kind)
+    as_it_is, left = mirror.changed, [RuntimeError("a mistake of ours")]
+
+    def changed(before: Any, after: Any) -> None:
+        if left:
+            raise left.pop()
+        as_it_is(before, after)
+
+    mirror.changed = changed
+    cluster.api.create(PODS, pod(f"{node}-a", node=node))
+
+    with pytest.raises(Retryable, match="a mistake of ours"):
+        await adapter.observe()
+    async with asyncio.timeout(10.0):
+        while not await told(adapter, node):  # noqa: ASYNC110  # what a watch brings sets no event of ours
+            await asyncio.sleep(0.05)
+
+
+async def told(adapter: KubernetesScheduler, node: str) -> bool:
+    """Return whether the adapter tells of a node and the pod on it."""
+    try:
+        seen: dict[str, NodeSchedule] = dict(await adapter.observe())
+    except Retryable:
+        return False
+    return node in seen and f"default/{node}-a" in seen[node].jobs
+
+
 SICK, WELL = "GPU-aaaaaaaa-0000-0000-0000-000000000001", "GPU-bbbbbbbb-0000-0000-0000-000000000002"
 ALLOCATION = "/apis/resource.k8s.io"
 

@@ -140,10 +140,21 @@ def test_i1_a_node_is_left_alone_when(why: str) -> None:
     assert plan(run) == []
 
 
-def test_i1_a_node_of_which_no_scheduler_speaks_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("bench", "planned"),
+    [(BenchRules(), 0), (BenchRules(idle_by="none"), 0), (BenchRules(idle_by="none", trust_nodes=True), 1)],
+    ids=["nobody", "no-scheduler", "nodes-are-trusted"],
+)
+def test_i1_somebody_must_say_that_a_node_is_idle(bench: BenchRules, planned: int) -> None:
+    run = fleet("n1", rules=replace(RULES, bench=bench))
+    assert len(plan(run)) == planned
+
+
+def test_a_node_that_was_always_free_is_measured() -> None:
+    """What a scheduler says is told when it changes, and of such a node nothing ever did."""
     run = PolicyRun(RULES)
     run.say(events.NodeSeen("n1", "boot-1", FACTS), events.PresenceChanged("n1", "online", "so"))
-    assert plan(run) == []
+    assert [each.nodes for each in plan(run)] == [["n1"]]
 
 
 def test_nothing_is_begun_in_a_freeze_nor_while_the_cell_is_frozen() -> None:
