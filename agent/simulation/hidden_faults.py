@@ -41,8 +41,8 @@ HIDDEN_FAULTS: Final[tuple[DrillFault, ...]] = (
         what_happens="The NVSwitches' multicast (NVLS) works, and is slower than a ring over the same links.",
         fault_class="F6",
         seam=SEAM,
-        expected="Found by the all-reduce: low as NCCL chooses the way, normal with NVLS switched off. The links are "
-        "well, so that no GPU is replaced for it.",
+        expected="Found by the all-reduce: low as NCCL chooses the way, normal with NVLS switched off. Cordon, drain, "
+        "reboot, and return the node when the benchmark passes; the links are well, so that no GPU is replaced for it.",
         target=Target.HOST,
         reboot_fixes=0.60,
         service="nvidia-fabricmanager",
@@ -55,8 +55,8 @@ HIDDEN_FAULTS: Final[tuple[DrillFault, ...]] = (
         what_happens="NCCL cannot set up the NVSwitches' multicast (NVLS), says nothing, and takes a ring.",
         fault_class="F6",
         seam=SEAM,
-        expected="Found by the all-reduce: with and without NVLS it is the same. A matter of the Fabric Manager and "
-        "its settings, and of no GPU.",
+        expected="Found by the all-reduce, which is the same with and without NVLS: cordon, drain, reboot. A matter of "
+        "the Fabric Manager and its settings, and of no GPU.",
         target=Target.HOST,
         reboot_fixes=0.60,
         service="nvidia-fabricmanager",
@@ -83,8 +83,8 @@ HIDDEN_FAULTS: Final[tuple[DrillFault, ...]] = (
         what_happens="An adapter says that its port runs at the full rate, and carries half of it.",
         fault_class="F9",
         seam=SEAM,
-        expected="Found by the adapter's own test, and in a group of nodes by its rail: cordon, drain, reboot, else a "
-        "ticket to the network team.",
+        expected="Found by the adapter's own test, and in a group of nodes by its rail: cordon, drain, a ticket to the "
+        "network team.",
         target=Target.PORT,
         reboot_fixes=0.40,
         effect=Effect(part={"share": HALF_RATE}),
@@ -108,7 +108,7 @@ HIDDEN_FAULTS: Final[tuple[DrillFault, ...]] = (
         what_happens="The scratch file system reads at a fifth of its speed; its disk says that it is well.",
         fault_class="F15",
         seam=SEAM,
-        expected="Found by reading a scratch file, beside the node's peers: cordon, drain, reboot, else a ticket.",
+        expected="Found by reading a scratch file, beside the node's peers: a ticket to the storage team, and no more.",
         target=Target.HOST,
         reboot_fixes=0.85,
         effect=Effect(part={"scratch_share": SLOW_DISK}),

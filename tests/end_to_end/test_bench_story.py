@@ -105,6 +105,24 @@ def assert_nothing_is_left(cell: EmbeddedCell, node: str) -> None:
     assert states in (["pass"], ["warn"]), after.stdout
 
 
+def test_a_slow_nvlink_is_found_mended_and_its_node_returned_by_the_benchmark_alone(fast: EmbeddedCell) -> None:
+    fast.drill("slow-nvlink", "n2")
+    failed = fast.cli("bench", "run", "n2", "--benchmark", "nccl_all_reduce", "--tier", "2")
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    incident = fast.incident_ended("n2")
+    assert (incident["outcome"], incident["node"]) == ("returned", "n2"), fast.story("n2")
+    texts = [entry["text"] for entry in fast.get(f"/incidents/{incident['id']}")["timeline"]]
+    ends = [text for text in texts if " done" in text and text.split()[0] in {"Cordon", "Drain", "Verify", "Uncordon"}]
+    assert [text.split()[0] for text in ends] == ["Cordon", "Drain", "Verify", "Uncordon"], texts
+    results = fast.get("/bench/results/n2")
+    newest = next(result for result in results if result["benchmark"] == "nccl_all_reduce")
+    assert newest["outcome"] == "pass"
+    verify = [run for run in fast.get("/bench/runs") if run["purpose"] == "verify" and run["nodes"] == ["n2"]]
+    assert verify[0]["outcome"] == "pass"
+    assert verify[0]["incident_id"] == incident["id"]
+    until("n2 takes work again", lambda: fast.node("n2")["schedulable"])
+
+
 def test_a_sweep_finds_the_adapter_at_half_rate(fast: EmbeddedCell) -> None:
     nodes = [f"n{number}" for number in range(1, 9)]
     fast.drill("slow-nic", "n6", device="mlx5_3/1")
