@@ -14,8 +14,10 @@ from controller.api.bench_charts import Measured
 from controller.api.bench_shapes import (
     BaselineShown,
     BenchmarkShown,
+    EarlierResult,
     FaultShown,
     HeadlineShown,
+    LeaseShown,
     MachineShown,
     NumberShown,
     ResultDetail,
@@ -27,7 +29,7 @@ from controller.api.bench_shapes import (
 from controller.api.moments import iso, iso_or_none
 from controller.bench_events import BenchJudged, JudgedNumber
 from controller.policy.benching.bench_rules import BenchRules
-from controller.policy.benching.book import BenchBook, BenchRun, Kept, Origin, Turn
+from controller.policy.benching.book import BenchBook, BenchRun, Kept, Lease, Origin, Turn
 from wire.messages import BenchProgress
 
 Progress = Mapping[str, Mapping[str, BenchProgress]]
@@ -97,8 +99,24 @@ def result_row(node: str, benchmark: str, kept: Kept, limits: BenchLimits) -> Re
     )
 
 
-def result_detail(row: ResultRow, judged: BenchJudged | None, passed_at: float, limits: BenchLimits) -> ResultDetail:
+def lease_row(lease: Lease) -> LeaseShown:
+    """Return a lease for a list."""
+    return LeaseShown(
+        lease.lease_id,
+        lease.run_id,
+        list(lease.nodes),
+        lease.benchmark,
+        lease.tier,
+        iso(lease.granted_at),
+        iso(lease.expires_at),
+        [node for node in lease.nodes if node in lease.results or node in lease.judged],
+    )
+
+
+def result_detail(row: ResultRow, judged: BenchJudged | None, book: BenchBook, limits: BenchLimits) -> ResultDetail:
     """Return a result with everything that the log has of it; `judged` is `None` when it has it no longer."""
+    passed_at = book.passed.get(row.node, {}).get(row.benchmark, 0.0)
+    earlier = book.history.get(row.node, {}).get(row.benchmark, [])
     said = judged or BenchJudged(row.node, "", row.run_id, row.benchmark, row.outcome, row.because)
     return ResultDetail(
         row.node,
@@ -114,6 +132,7 @@ def result_detail(row: ResultRow, judged: BenchJudged | None, passed_at: float, 
         [_number(number, limits) for number in said.numbers],
         [FaultShown(fault.code, fault.because, fault.device, fault.severity) for fault in said.faults],
         list(said.notes),
+        [EarlierResult(iso(past.at), past.outcome) for past in earlier],
     )
 
 

@@ -133,6 +133,14 @@ class Origin:
     nodes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier result; the log has the rest of it."""
+
+    at: float
+    outcome: str
+
+
 @dataclass(slots=True)
 class Due:
     """A node that is to be measured before others. `admitted`: what spoke for it since, empty while nothing does."""
@@ -173,7 +181,7 @@ class BenchBook:
     unjudged: dict[tuple[str, str], None] = field(default_factory=dict)
     newest: dict[str, dict[str, Kept]] = field(default_factory=dict)
     passed: dict[str, dict[str, float]] = field(default_factory=dict)
-    history: dict[str, dict[str, list[Kept]]] = field(default_factory=dict)
+    history: dict[str, dict[str, list[Past]]] = field(default_factory=dict)
     samples: dict[Fingerprint, dict[str, list[float]]] = field(default_factory=dict)
     peers: dict[Fingerprint, dict[str, None]] = field(default_factory=dict)
     baselines: dict[Fingerprint, Baseline] = field(default_factory=dict)

@@ -120,9 +120,11 @@ def _full(case: _Case, ended: BenchEnded, outcome: Outcome, because: str, number
 def _confirmed(case: _Case, judged: BenchJudged) -> tuple[list[FindingKey], BenchJudged]:
     """Return what condemns now, and the result with what failed in it and when it is measured again.
 
-    What needs no limit to be seen condemns at once. A number that is too low must be so twice of three times.
+    What needs no limit to be seen condemns at once. A number that is too low must be so twice of three times. What
+    broke or was not run is no try.
     """
-    if judged.outcome != Outcome.FAIL and not _tries(case):
+    measured = Outcome(judged.outcome).is_measured
+    if not measured or (judged.outcome != Outcome.FAIL and not _tries(case)):
         return [], judged
     at_once = set(findings.failing(judged.benchmark, (), _condemning(judged)))
     if judged.outcome == Outcome.FAIL and not at_once and all(n.outcome != Outcome.FAIL for n in judged.numbers):

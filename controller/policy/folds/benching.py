@@ -138,7 +138,7 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     before = bench.newest.setdefault(event.node, {}).get(event.benchmark)
     if before is not None:
         history = bench.history.setdefault(event.node, {}).setdefault(event.benchmark, [])
-        history.append(before)
+        history.append(book.Past(before.at, before.outcome))
         del history[: -book.HISTORY_KEPT]
     bench.newest[event.node][event.benchmark] = kept
     if event.outcome == Outcome.PASS:

@@ -261,3 +261,25 @@ async def test_a_run_that_nobody_asked_for_says_who_did(cell: OpenCell, http: ai
     await cell.tell(BenchAsked("run-1", ["n1"], ["gemm"], 1, "idle", "fleetmend", "An idle window."))
     (row,) = await get(http, "runs")
     assert (row["purpose"], row["by"], row["incident_id"]) == ("idle", "fleetmend", None)
+
+
+async def test_leases_that_are_open_are_shown(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    run_id = await cell.ask_bench("n1")
+    (lease,) = await get(http, "leases")
+    assert (lease["run_id"], lease["nodes"], lease["benchmark"], lease["heard"]) == (
+        run_id,
+        ["n1"],
+        "nccl_all_reduce",
+        [],
+    )
+    assert lease["expires_at"] > lease["granted_at"]
+    await cell.nodes.come_back("n1", benching.measured())
+    assert await get(http, "leases") == []
+
+
+async def test_a_result_names_those_before_it(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    for result in (benching.broke("no libnccl"), benching.measured()):
+        await cell.ask_bench("n1")
+        await cell.nodes.come_back("n1", result)
+    (result,) = await get(http, "results/n1")
+    assert [each["outcome"] for each in result["earlier"]] == ["error"]

@@ -160,7 +160,7 @@ async def test_a_run_that_is_stopped_is_taken_back_from_its_node(office: Office)
     ("spoil", "because"),
     [
         ("broken", "the scheduler (slurm) cannot be asked whether it is idle: slurmctld does not answer"),
-        ("silent", "the scheduler (slurm) has not said for 60 s whether it is idle"),
+        ("silent", "the scheduler (slurm) has not said for 61 s whether it is idle"),
         ("gone", "the scheduler (slurm) does not know it"),
     ],
 )
@@ -170,7 +170,7 @@ async def test_i1_nothing_is_ordered_while_the_scheduler_says_nothing(office: Of
             office.scheduler.broken = True
             await office.desk.watch.look()
         case "silent":
-            office.now[0] += 60.0
+            office.now[0] += 61.0
         case _:
             del office.scheduler.nodes["n1"]
             await office.desk.watch.look()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller import events
-from controller.bench_events import BenchEnded
+from controller.bench_events import BenchAsked, BenchEnded
 from controller.playbooks import load_default
 from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.scheduling import scheduled
@@ -111,6 +111,14 @@ def test_measured_first_when_it_is_idle() -> None:
     run.say(first)
     end_run(run, "pass")
     assert due(run) == {}
+
+
+def test_what_others_ask_for_admits_nobody() -> None:
+    run = a_fleet(Admission.MEASURE)
+    come(run, "n1", facts("C"))
+    run.say(BenchAsked("run-1", ["n1"], ["storage"], 1, "operator", "kim", "to see"))
+    end_run(run, "pass")
+    assert due(run) == {"n1": "n1 was never seen before."}
 
 
 @pytest.mark.parametrize("outcome", ["skip", "error", "fail"])

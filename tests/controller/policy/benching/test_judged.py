@@ -7,8 +7,11 @@ import pytest
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber
 from controller import events
+from controller.api.plan import next_of, why_not_approve
 from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
+from controller.notices import notice_for
 from controller.policy.playbook import BENCH_SHIFT_CLASS
+from controller.store.snapshot import belief_of, pieces
 from tests.support.bench_policy import GPU, H100, BenchRun, memory_read, result_of
 
 PEERS = [f"n{number}" for number in range(1, 25)]
@@ -70,6 +73,15 @@ def test_two_of_three_decide(third: float, condemned: bool) -> None:
     last = cell.again("n1", result_of(memory_read(third)))
     assert last.again_at == 0.0
     assert bool(cell.findings("n1")) is condemned
+    assert cell.run.belief.bench.runs[last.run_id].ended_at > 0.0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.SKIP])
+def test_what_broke_is_no_second_try_and_is_not_tried_for_ever(outcome: Outcome) -> None:
+    cell = fleet(1)
+    cell.measure("n1", result_of(memory_read(1_000.0)))
+    last = cell.again("n1", result_of(outcome=outcome))
+    assert (last.again_at, cell.findings("n1")) == (0.0, {})
     assert cell.run.belief.bench.runs[last.run_id].ended_at > 0.0
 
 
@@ -184,7 +196,12 @@ def test_a_fleet_that_moved_is_one_event_and_one_page_and_no_bad_node() -> None:
     assert len(said(cell, FleetShifted)) == 1
     opened = [e for e in said(cell, events.IncidentOpened) if isinstance(e, events.IncidentOpened)]
     assert [(e.node, e.fault_class) for e in opened] == [("", BENCH_SHIFT_CLASS)]
-    assert [intent.verb for intent in cell.run.under_way()] == ["page"]
+    (page,) = cell.run.under_way()
+    notice = notice_for(cell.run.incident(), page, at=cell.run.now, page_url="http://test")
+    assert "memory_read" in notice.body and "no node fails by these numbers" in notice.body
+    assert "ends by itself as soon as the fleet is back" in why_not_approve(cell.run.incident())
+    cell.run.end(page)
+    assert next_of(cell.run.incident(), cell.run.now).startswith("No node fails by these numbers")
 
 
 def test_a_fleet_that_is_back_ends_the_incident() -> None:
@@ -217,3 +234,18 @@ def test_peers_agree_on_what_a_product_gives() -> None:
     agreed = said(cell, GoldenAgreed)
     assert len(agreed) == 1
     assert cell.run.belief.bench.golden == {f"{H100.sku} {H100.driver} 12.4.5": "12.4.5:abc"}
+
+
+def test_i7_a_snapshot_holds_all_that_is_believed_of_benchmarks() -> None:
+    cell = with_baseline(24)
+    for node in PEERS[:5]:
+        cell.measure(node, result_of(memory_read(2_300.0)))
+    cell.measure("n12", result_of(memory_read(1_000.0)))
+    cell.ask(*PEERS[12:], run_id="open", benchmarks=("gemm", "gpu_bandwidth"))
+    cell.ask("n20", "n21", run_id="late", together=True)
+    cell.come_back("n13", result_of(BenchNumber("gemm_bf16", 700.0, GPU), benchmark=Benchmark.GEMM, digest="12:abc"))
+    cell.run.wait(100.0)
+    book = cell.run.belief.bench
+    assert all((book.runs, book.late, book.newest, book.passed, book.history, book.samples, book.peers))
+    assert all((book.baselines, book.shifts, book.votes, book.open_runs, book.leases))
+    assert belief_of(pieces(cell.run.belief)) == cell.run.belief
