@@ -176,6 +176,16 @@ def test_a_node_without_the_means_is_let_in_and_not_held_again() -> None:
     assert (due(run), ADMISSION in run.belief.nodes["n1"].findings, len(run.belief.incidents)) == ({}, False, 1)
 
 
+def test_a_clock_that_is_set_back_lets_the_policy_rest() -> None:
+    run = a_fleet()
+    held(run)
+    run.now -= 1_000.0
+    end_run(run, "pass")
+    assert ADMISSION in run.belief.nodes["n1"].findings
+    run.wait(1_001.0)
+    assert ADMISSION not in run.belief.nodes["n1"].findings
+
+
 def test_i5_a_person_who_lets_it_in_is_not_contradicted() -> None:
     run = a_fleet()
     held(run)
