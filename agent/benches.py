@@ -59,6 +59,7 @@ class BenchPlace:
         sees_processes: says whether the numbers of processes that NVML tells mean something here.
         nvml_command: starts the process that asks NVML.
         command_of: starts the process of a benchmark.
+        speedup: simulated seconds a second.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class BenchPlace:
     sees_processes: Callable[[], bool]
     nvml_command: tuple[str, ...] = ASKS_NVML
     command_of: Callable[[Benchmark], tuple[str, ...]] = child_of
+    speedup: float = 1.0
 
 
 class Bencher(Protocol):
@@ -191,11 +193,9 @@ class Benches:
         result = self._why_not(wish)
         if result is not None:
             return self._tell(wish, result, started_at)
-        try:
-            result = await self._run(wish, started_at)
-            return self._tell(wish, result, started_at)
-        finally:
-            self.telling.journal.save(UNDER_WAY, {})
+        done = self._tell(wish, await self._run(wish, started_at), started_at)
+        self.telling.journal.save(UNDER_WAY, {})
+        return done
 
     @asynccontextmanager
     async def kept_away(self, because: str) -> AsyncIterator[None]:

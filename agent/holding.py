@@ -167,8 +167,9 @@ class Holding:
 
 
 def _jobs_on(gpu: GpuReading) -> Iterator[str]:
+    """Yield the processes on a GPU that are jobs; a benchmark of our own ends as soon as one comes."""
     for process in gpu.details.processes or ():
-        if process.state != GONE:
+        if process.state != GONE and not process.is_benchmark:
             yield f"{process.pid} {process.name}".strip()
 
 

@@ -275,7 +275,8 @@ class Settings(Watch, frozen=True, kw_only=True):
     """The whole file.
 
     Attributes:
-        orders_allowed: what this node lets a controller ask of it; anything else is refused.
+        orders_allowed: what this node lets a controller ask of it; anything else is refused. What takes the GPUs
+            (`bench`) or repairs is not allowed by default.
         trusted_keys: key id → public key of a controller. Without any, every order is refused.
         places: kind → name or names of where the node stands (`rack`, `pool`), where whoever set it up knows; it
             wins over what the node finds out.

@@ -86,7 +86,12 @@ def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 @pytest.mark.parametrize(
     ("name", "drop_in"),
-    [("fleetmend-agent", ""), ("fleetmend-agent", "repairs.conf"), ("fleetmend-controller", "")],
+    [
+        ("fleetmend-agent", ""),
+        ("fleetmend-agent", "repairs.conf"),
+        ("fleetmend-agent", "benchmarks.conf"),
+        ("fleetmend-controller", ""),
+    ],
 )
 def test_systemd_accepts_the_unit_without_a_word(name: str, drop_in: str, tmp_path: Path) -> None:
     """`verify` exits 0 even on a key it does not know, so any word about the unit is a failure."""

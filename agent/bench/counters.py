@@ -20,8 +20,8 @@ from checks.gpu import xid
 from checks.judge import LatchedJudge
 from checks.readings import GpuReading, KernelRecord, RdmaPort, RdmaReading
 
-LIMIT_S: Final = 20.0
-"""To read every counter of every GPU. Source: our choice, twice the deadline of the agent's own readings."""
+LIMIT_S: Final = 10.0
+"""To read every counter of every GPU. Source: our choice, the deadline of the agent's own readings."""
 
 GPU_COUNTERS: Final[Mapping[str, Outcome]] = {
     "ecc_uncorrected_volatile": Outcome.FAIL,
@@ -61,6 +61,10 @@ PCIE_COUNTERS: Final[Mapping[str, Outcome]] = {
 """Source: PCI Express base specification, severities of errors; replays alone are common (DCGM judges their rate)."""
 
 PORT_COUNTERS: Final[Mapping[str, Outcome]] = {"link_downed": Outcome.FAIL, "carrier_downs": Outcome.FAIL}
+
+
+MOST_FAULTS: Final = 64
+"""So many are told. Source: our choice; a host has more than a hundred links, and a message has its bound."""
 
 
 class NotCounted(Exception):
@@ -110,7 +114,7 @@ async def count(child: Child, looks: Looks) -> Counted:
     """
     try:
         answer = msgspec.json.decode(await child.ask(b"count", deadline_s=LIMIT_S), type=_Answer)
-    except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError) as error:
+    except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotCounted(f"NVML cannot be asked: {error}") from error
     if answer.failure:
         raise NotCounted(f"NVML does not answer: {answer.detail or answer.failure}")
@@ -122,12 +126,14 @@ async def count(child: Child, looks: Looks) -> Counted:
 
 
 def grown(before: Counted, after: Counted) -> tuple[BenchFault, ...]:
-    """Return what happened in between, as faults. A counter that went down began anew, and tells nothing."""
-    return (
+    """Return what happened in between, as faults, the worst first. A counter that went down began anew, and tells
+    nothing."""
+    found = (
         *_xids(new_lines(before.kernel_lines, after.kernel_lines)),
         *_of_gpus(before.gpus, after.gpus),
         *_of_ports(before.ports, after.ports),
     )
+    return tuple(sorted(found, key=lambda fault: fault.severity is not Outcome.FAIL)[:MOST_FAULTS])
 
 
 def new_lines(before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import msgspec
 from agent.benches import MODES
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Stuck
 
-LIMIT_S: Final = 20.0
+LIMIT_S: Final = 10.0
 """To read or set all GPUs. Source: our choice; a GPU whose persistence mode is switched on is initialised, which takes
 some seconds."""
 
@@ -104,7 +104,7 @@ class Modes:
     async def _ask(self, question: bytes) -> _Answer:
         try:
             answer = msgspec.json.decode(await self.child.ask(question, deadline_s=LIMIT_S), type=_Answer)
-        except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError) as error:
+        except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise NotTold(f"NVML cannot be asked: {error}") from error
         if answer.failure:
             raise NotTold(f"NVML does not answer: {answer.detail or answer.failure}")

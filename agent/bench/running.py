@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from agent.bench.child import LINES, Line
+from agent.clock import Clock
 from agent.sources.child import FIRST_TO_GO, KILL_LIMIT_S, OF_THE_AGENT_ALONE, read_some, write_all
 from agent.sources.pipe_holders import holders_of, names_of
 from agent.sources.procfs import head
@@ -41,8 +42,8 @@ ERRORS_BYTES: Final = 2048
 
 ENDED_STATES: Final = b"ZX"
 """Of a process that has ended and waits for its parent. Source: proc_pid_stat(5)."""
-SESSION_FIELD: Final = 3
-"""Of /proc/<pid>/stat after the name: state, parent, group, session. Source: proc_pid_stat(5)."""
+SESSION_FIELD, THREADS_FIELD = 3, 17
+"""Of /proc/<pid>/stat after the name, which begins with the state. Source: proc_pid_stat(5)."""
 
 
 class Malformed(Exception):
@@ -52,16 +53,24 @@ class Malformed(Exception):
 class Running:
     """The processes of one benchmark."""
 
-    def __init__(self, command: Sequence[str], *, held: int, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        held: int,
+        clock: Clock | None = None,
+        kill: Callable[[int, int], None] = os.kill,
+    ) -> None:
         """Start them.
 
         Args:
             held: descriptor of the lock, which they hold as well.
+            kill: is given a process and a signal.
 
         Raises:
             OSError: they cannot be started.
         """
-        self._sleep = sleep
+        self._clock, self._kill = clock or Clock(), kill
         ours = {name: value for name, value in os.environ.items() if name not in OF_THE_AGENT_ALONE}
         self._process = subprocess.Popen(
             [*GUARD, str(held), *command],
@@ -72,8 +81,9 @@ class Running:
             pass_fds=(held,),
             start_new_session=True,
         )
-        self._stdin, self._stdout, self._stderr = self._process.stdin, self._process.stdout, self._process.stderr
-        self._pipes = [pipe for pipe in (self._stdin, self._stdout, self._stderr) if pipe is not None]
+        pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self._pipes = [pipe for pipe in pipes if pipe is not None]
+        self._stdin, self._stdout, self._stderr = (pipe.fileno() for pipe in self._pipes)
         self._names = names_of(self._pipes)
         for pipe in self._pipes:
             os.set_blocking(pipe.fileno(), False)
@@ -99,13 +109,13 @@ class Running:
             Malformed: it says something else.
         """
         with contextlib.suppress(BrokenPipeError):
-            await write_all(self._descriptor(self._stdin), msgspec.json.encode(wish) + b"\n")
+            await write_all(self._stdin, msgspec.json.encode(wish) + b"\n")
         rest = bytearray()
-        while piece := await read_some(self._descriptor(self._stdout)):
+        while piece := await read_some(self._stdout):
             *whole, last = (rest + piece).split(b"\n")
             rest = bytearray(last)
             for text in whole:
-                line = _parsed(bytes(text))
+                line = parsed(bytes(text))
                 yield line
                 if isinstance(line, BenchResult):
                     return
@@ -119,10 +129,9 @@ class Running:
     async def end(self) -> tuple[int, ...]:
         """End them all: by SIGTERM, and two seconds later by SIGKILL. Return those that not even that has ended."""
         try:
-            for number, limit_s in ((signal.SIGTERM, TERM_LIMIT_S), (signal.SIGKILL, KILL_LIMIT_S)):
-                self._send(number)
-                if await self._none_left(limit_s):
-                    break
+            self._send(signal.SIGTERM)
+            if not await self._none_left(TERM_LIMIT_S):
+                await self._none_left(KILL_LIMIT_S, kill=True)
             return self._members()
         finally:
             self._kill_strays()
@@ -132,50 +141,65 @@ class Running:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
 
-    async def _none_left(self, limit_s: float) -> bool:
-        """Return whether none is left, at the latest after so long."""
-        waited_s, look_s = 0.0, FIRST_LOOK_S
+    async def _none_left(self, limit_s: float, *, kill: bool = False) -> bool:
+        """Return whether none is left, at the latest after so long.
+
+        Args:
+            kill: at each look, for one may have been started by another that was just being killed.
+        """
+        until_s, look_s = self._clock.monotonic() + limit_s, FIRST_LOOK_S
         while self._members():
-            if waited_s >= limit_s:
+            if self._clock.monotonic() >= until_s:
                 return False
-            await self._sleep(look_s)
-            waited_s, look_s = waited_s + look_s, min(2 * look_s, LONGEST_LOOK_S)
+            if kill:
+                self._send(signal.SIGKILL)
+            await self._clock.sleep(look_s)
+            look_s = min(2 * look_s, LONGEST_LOOK_S)
         return True
 
     def _members(self) -> tuple[int, ...]:
-        self._process.poll()
-        return tuple(members_of(self.session))
+        """Return who is left; the first of them also until it was waited for."""
+        found = set(members_of(self.session))
+        return tuple(sorted(found | ({self.session} if self._process.poll() is None else set())))
 
     def _send(self, number: signal.Signals) -> None:
         for pid in self._members():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+                self._kill(pid, number)
 
     def _kill_strays(self) -> None:
         """Kill what left the session, as daemons do, and holds a pipe of ours still."""
         for pid in holders_of(self._names):
             with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+                self._kill(pid, signal.SIGKILL)
 
     async def _hear_errors(self) -> None:
-        while piece := await read_some(self._descriptor(self._stderr)):
+        while piece := await read_some(self._stderr):
             self._errors = (self._errors + piece)[-ERRORS_BYTES:]
-
-    def _descriptor(self, pipe: object) -> int:
-        assert hasattr(pipe, "fileno")
-        return int(pipe.fileno())
 
 
 def members_of(session: int) -> Iterator[int]:
     """Yield the processes of a session that have not ended."""
     for entry in os.listdir("/proc"):  # noqa: PTH208 # some thousand names, of which no Path is needed
-        if entry.isdecimal():
-            words = head(f"/proc/{entry}/stat").rpartition(b") ")[2].split()
-            if len(words) > SESSION_FIELD and int(words[SESSION_FIELD]) == session and words[0] not in ENDED_STATES:
-                yield int(entry)
+        if entry.isdecimal() and _is_member(head(f"/proc/{entry}/stat"), session):
+            yield int(entry)
 
 
-def _parsed(text: bytes) -> Line:
+def _is_member(stat: bytes, session: int) -> bool:
+    """Return whether a process is of the session and has not ended. One whose first thread has ended may still have
+    others, that hang in a driver."""
+    words = stat.rpartition(b") ")[2].split()
+    if len(words) <= THREADS_FIELD or int(words[SESSION_FIELD]) != session:
+        return False
+    return words[0] not in ENDED_STATES or int(words[THREADS_FIELD]) > 1
+
+
+def parsed(text: bytes) -> Line:
+    """Return the line that a benchmark said.
+
+    Raises:
+        Malformed: it is none.
+    """
     if len(text) > LONGEST_LINE_BYTES:
         raise Malformed(f"a line of more than {LONGEST_LINE_BYTES >> 10} KiB")
     try:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from agent.sources.procfs import head
 from checks.readings import GpuProcess, GpuReading
 
 HOST_PID_NAMESPACE: Final = "pid:[4026531836]"
 """Source: linux/proc_ns.h, PROC_PID_INIT_INO."""
 
 GONE: Final = ""
-STATE_FIELD, PARENT_FIELD = 0, 1
+STATE_FIELD, PARENT_FIELD, SESSION_FIELD = 0, 1, 3
 """Of /proc/PID/stat after the name, which alone may hold blanks and brackets. Source: proc(5)."""
 
 
@@ -44,13 +46,25 @@ def _look_up(process: GpuProcess, procfs: Path) -> GpuProcess:
         return replace(process, state=GONE)
     except OSError:
         return process
-    head, _, tail = text.rpartition(") ")
+    name, _, tail = text.rpartition(") ")
     words = tail.split()
-    if len(words) <= PARENT_FIELD or not words[PARENT_FIELD].isdecimal():
+    if len(words) <= SESSION_FIELD or not words[PARENT_FIELD].isdecimal():
         return process
-    name = head.partition(" (")[2]
-    parent = int(words[PARENT_FIELD])
-    return replace(process, state=words[STATE_FIELD], name=name, parent_pid=parent, unit=unit_of(process.pid, procfs))
+    return replace(
+        process,
+        state=words[STATE_FIELD],
+        name=name.partition(" (")[2],
+        parent_pid=int(words[PARENT_FIELD]),
+        unit=unit_of(process.pid, procfs),
+        is_benchmark=_is_benchmark(words[SESSION_FIELD], procfs),
+    )
+
+
+def _is_benchmark(session: str, procfs: Path) -> bool:
+    """Return whether this process, the agent, started the first process of a session: only of benchmarks does it let
+    anything compute (agent/bench/running.py)."""
+    words = head(procfs / session / "stat").rpartition(b") ")[2].split()
+    return len(words) > PARENT_FIELD and words[PARENT_FIELD] == str(os.getpid()).encode()
 
 
 def unit_of(pid: int, procfs: Path) -> str:

@@ -52,7 +52,8 @@ def _pids(seen: Seen) -> set[int]:
 
 def _is_orphan(process: GpuProcess) -> bool:
     """Return whether nobody but init waits for it; a service of systemd is meant to be so."""
-    return process.parent_pid == INIT and process.state not in DEAD_STATES and not process.unit
+    is_alive = process.state not in DEAD_STATES
+    return process.parent_pid == INIT and is_alive and not process.unit and not process.is_benchmark
 
 
 def _said(processes: Sequence[GpuProcess]) -> str:

@@ -28,6 +28,7 @@ class GpuProcess:
         state: letter of its state in /proc, empty when there is no such process, `None` when that cannot be told.
         parent_pid: 1 for a process that nobody waits for but init.
         unit: the service of systemd that it belongs to, empty for any other.
+        is_benchmark: whether it belongs to a benchmark that the agent itself runs, which is no job.
     """
 
     pid: int
@@ -36,6 +37,7 @@ class GpuProcess:
     name: str = ""
     parent_pid: int | None = None
     unit: str = ""
+    is_benchmark: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,13 @@ async def test_a_flag_that_cannot_be_written_fails_the_order(site: Site) -> None
     assert not site.published
 
 
+async def test_a_benchmark_of_our_own_is_no_job(site: Site) -> None:
+    ours = GpuProcess(4710, name="python", state="R", is_benchmark=True)
+    site.gpus.processes = (ours, GpuProcess(4711, name="train", state="R"))
+    await site.gpus.run_checks(("gpu.count",))
+    assert site.holding.level().jobs == ["4711 train"]
+
+
 async def test_jobs_are_told_only_from_what_was_read_since_the_hold(site: Site) -> None:
     site.gpus.processes = (GpuProcess(4711, name="train", state="R"), GpuProcess(9, state=""))
     await site.gpus.run_checks(("gpu.count",))

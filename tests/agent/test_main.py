@@ -20,11 +20,14 @@ from agent.onlooker import take_stock
 from agent.outbox import Outbox
 from agent.settings import EX_CONFIG, load_settings
 from agent.simulation.machine import EX_REBOOTING, SimulatedMachine
+from checks.bench_outcome import Outcome
+from checks.bench_result import Benchmark
 from cli.inventory_file import put_in_force, render
 from tests.support.agent_site import NODE, Controller, Site
 from tests.support.broker import listening, running_broker, settings, until
 from wire import topics
-from wire.messages import AgentStarted, FindingCleared, FindingRaised, OrderEnded, Presence, Status
+from wire.bench import BenchWish, to_parameters
+from wire.messages import AgentStarted, BenchEnded, FindingCleared, FindingRaised, OrderEnded, Presence, Status
 from wire.orders import OrderAction
 
 
@@ -90,6 +93,19 @@ async def test_a_fault_is_told_repaired_and_cleared_by_orders_alone(site: Site, 
     assert {"ok"} == set(verified.evidence.values()), verified.because
     cleared = {body.key for body in await controller.bodies(FindingCleared)}
     assert {body.finding.key for body in await controller.bodies(FindingRaised)} == cleared
+
+
+async def test_the_end_of_a_benchmark_is_told_before_its_order_s(site: Site, controller: Controller) -> None:
+    await site.start()
+    await controller.bodies(Status, is_healthy)
+    wish = BenchWish("lease-1", Benchmark.GPU_BANDWIDTH, 1, 30.0, time.time() + 60.0, idle_by="")
+    answer = await controller.order(OrderAction.BENCH, "bench/1", **to_parameters(wish))
+    (ended,) = await controller.bodies(BenchEnded)
+    because = "it is not known whether the node is idle: nobody says that it has no work"
+    assert (ended.lease, ended.result.outcome, ended.result.because) == ("lease-1", Outcome.SKIP, because)
+    assert (answer.outcome, answer.because) == ("done", f"gpu_bandwidth: skip: {because}")
+    events = [type(body) for body in controller.events.values()]
+    assert events.index(BenchEnded) < events.index(OrderEnded)
 
 
 async def test_a_fault_survives_kill_9_and_a_reboot_that_the_machine_needs(site: Site, controller: Controller) -> None:

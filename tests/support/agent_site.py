@@ -121,7 +121,9 @@ class Site:
             node = "{NODE}"
             state_directory = "{self.directory}/state"
             {f'simulation_directory = "{self.simulated.directory}"' if self.simulated else ""}
-            orders_allowed = ["run_checks", "collect", "reset_gpu", "reboot", "restart_service", "inject_fault"]
+            orders_allowed = [
+                "run_checks", "collect", "reset_gpu", "reboot", "restart_service", "inject_fault", "bench"
+            ]
             {self.more}
             [broker]
             url = "{self.broker.url}"

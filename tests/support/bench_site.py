@@ -65,12 +65,18 @@ class Looks:
 
 @dataclass(slots=True)
 class BenchSite:
-    """The node. `library` answers for NVML, `manner` is how the benchmark behaves (tests/doubles/bench)."""
+    """The node.
+
+    Attributes:
+        library: answers for NVML.
+        manner: how the benchmark behaves (tests/doubles/bench).
+        journal: the outbox, in memory unless a test has it outlive a process.
+    """
 
     root: Path
     library: Library
     manner: str = "measures"
-    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    journal: Any = field(default_factory=MemoryJournal)
     machine: ScriptedMachine = field(default_factory=ScriptedMachine)
     looks: Looks = field(default_factory=Looks)
     allowed: frozenset[OrderAction] = frozenset(OrderAction)

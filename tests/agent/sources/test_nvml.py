@@ -323,6 +323,21 @@ async def test_processes_are_looked_up_where_their_numbers_are_the_hosts(
     assert expected == gpu.details.processes
 
 
+async def test_what_the_agent_itself_started_in_a_session_is_its_benchmark(library: Library) -> None:
+    proc = library.root / "proc"
+    for pid, parent, session in ((70, os.getpid(), 70), (71, 70, 70), (72, 1, 72), (73, 72, 72), (74, 70, 99)):
+        (proc / str(pid)).mkdir(parents=True)
+        (proc / str(pid) / "stat").write_text(f"{pid} (python) R {parent} {session} {session} 0 -1 4228356 0\n")
+    (proc / "self/ns").mkdir(parents=True)
+    (proc / "self/ns/pid").symlink_to("pid:[4026531836]")
+    library.say("gpu 0 processes 70:1 71:1 73:1 74:1")
+    source = Source(library)
+    gpu = (await source.read()).gpus[0]
+    await source.close()
+    told = {process.pid: process.is_benchmark for process in gpu.details.processes or ()}
+    assert told == {70: True, 71: True, 73: False, 74: False}
+
+
 async def test_what_has_not_changed_is_kept_once(library: Library) -> None:
     source = Source(library)
     _with_counters, first, second = [(await source.read()).gpus[0] for _ in range(3)]

@@ -38,6 +38,17 @@ def stays(wish: BenchWish, say: Say) -> BenchResult:
         time.sleep(0.05)
 
 
+def in_pieces(wish: BenchWish, say: Say) -> BenchResult:
+    """Work for ever in pieces of one second, and heed SIGTERM between them."""
+    ended = [False]
+    signal.signal(signal.SIGTERM, lambda *_: ended.__setitem__(0, True))
+    _write_down()
+    say(Progress(0.5, wish.lease))
+    while not ended[0]:
+        time.sleep(1.0)
+    raise Broken("it was told to end")
+
+
 def stubborn(wish: BenchWish, say: Say) -> BenchResult:
     """Work for ever, with a tool beside it, both of which SIGTERM does not end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
