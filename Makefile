@@ -37,8 +37,10 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, scal
 	@.venv/bin/python -m benchmarks.cordon_latency
 	@.venv/bin/python -m benchmarks.ingest
 	@.venv/bin/python -m benchmarks.scale
+	@.venv/bin/python -m benchmarks.bench_planning
 	@.venv/bin/python -m benchmarks.agent_cost
 	@.venv/bin/python -m benchmarks.hang_proof
+	@.venv/bin/python -m benchmarks.nccl_child
 	@.venv/bin/python -m benchmarks.bench_abort
 	@.venv/bin/python -m benchmarks.store
 	@.venv/bin/python -m benchmarks.kubernetes

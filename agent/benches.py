@@ -59,6 +59,7 @@ class BenchPlace:
         sees_processes: says whether the numbers of processes that NVML tells mean something here.
         nvml_command: starts the process that asks NVML.
         command_of: starts the process of a benchmark.
+        speedup: simulated seconds a second.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class BenchPlace:
     sees_processes: Callable[[], bool]
     nvml_command: tuple[str, ...] = ASKS_NVML
     command_of: Callable[[Benchmark], tuple[str, ...]] = child_of
+    speedup: float = 1.0
 
 
 class Bencher(Protocol):

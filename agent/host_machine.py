@@ -21,7 +21,8 @@ from agent.repairs.programs import QUERY_LIMIT_S, Programs
 from agent.repairs.reboot import Reboot
 from agent.repairs.set_aside import Keeper, Wardrobe
 from agent.repairs.units import Units, full_name
-from agent.simulation.faults import FAULTS, Target, find_fault
+from agent.simulation.drill_fault import Target
+from agent.simulation.faults import FAULTS, find_fault
 from agent.sources.child import Slot
 
 SERVICES: Final = (

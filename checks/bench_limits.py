@@ -22,12 +22,17 @@ LEAST_SHARE_OF_BEST = 0.6
 
 
 class BenchMetric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number that a benchmark gives."""
+    """One number that a benchmark gives.
+
+    Attributes:
+        least_bytes: messages that are smaller draw the curve by size, and no floor holds for them.
+    """
 
     name: str
     unit: str
     summary: str
     higher_is_worse: bool = False
+    least_bytes: int = 0
 
 
 class BenchSku(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,8 +78,14 @@ class BenchLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return {metric.name: metric for metric in self.metrics}[name]
 
-    def floor(self, metric: str, sku: str) -> BenchFloor | None:
-        """Return what is demanded, `None` where only the baseline of peers judges."""
+    def floor(self, metric: str, sku: str, size_bytes: int | None = None) -> BenchFloor | None:
+        """Return what is demanded, `None` where only the baseline of peers judges.
+
+        Args:
+            size_bytes: of the message; `None` for one that is large enough for any floor.
+        """
+        if size_bytes is not None and any(m.name == metric and size_bytes < m.least_bytes for m in self.metrics):
+            return None
         return next((floor for floor in self.floors if (floor.metric, floor.sku) == (metric, sku)), None)
 
     def sku_of(self, model: str) -> str:

@@ -17,6 +17,11 @@ NVLS_OFF: Final = "nvls_off"
 LINK_FAULT: Final = "link_fault"
 MULTICAST_FAULT: Final = "multicast_fault"
 
+EXPLAINED: Final = frozenset({"node_all_reduce", "node_all_reduce_ring"})
+"""Metrics whose failure these faults explain."""
+
+EXPLAINING: Final = frozenset({NVLS_OFF, LINK_FAULT, MULTICAST_FAULT})
+
 LEAST_GPUS: Final = {9: 5, 10: 6}
 """Major compute capability → number of GPUs of a node from which on NCCL uses NVLS. Source: ml-engineering 744d01e,
 network/README.md, measured on H200 (9) and B200 (10): a ring at 4 and at 5 GPUs."""
@@ -53,22 +58,21 @@ def uses_nvls(capability: tuple[int, int], gpus: int) -> bool:
 def read_ways(ways: Ways) -> BenchFault | None:
     """Return what is wrong of multicast, links or set-up, `None` when nothing is.
 
-    A fault fails the node where the number itself fails too, or where adding up in the switches is slower than without
-    them; else it is a warning.
+    It is a warning whatever it says: one measurement condemns nobody. The number fails by itself, and this explains it.
     """
     slow, ring_slow = _is_low(ways.auto, ways.auto_floor), _is_low(ways.ring, ways.ring_floor)
     if slow and ring_slow:
-        return _fault(LINK_FAULT, "slow with multicast and without it: a link or a GPU is ill", ways, fails=True)
+        return _fault(LINK_FAULT, "slow with multicast and without it: a link or a GPU is ill", ways)
     if not ways.offered:
-        return _fault(NVLS_OFF, "without multicast, which the driver does not offer", ways, fails=slow)
+        return _fault(NVLS_OFF, "without multicast, which the driver does not offer", ways)
     if ways.auto < (1.0 - ALIKE) * ways.ring:
-        return _fault(MULTICAST_FAULT, "slower with multicast than without: the NVSwitches are ill", ways, fails=True)
+        return _fault(MULTICAST_FAULT, "slower with multicast than without: the NVSwitches are ill", ways)
     if ways.auto <= (1.0 + ALIKE) * ways.ring:
-        return _fault(NVLS_OFF, "no faster with multicast, which is silently off", ways, fails=slow)
+        return _fault(NVLS_OFF, "no faster with multicast, which is silently off", ways)
     if slow:
-        return _fault(MULTICAST_FAULT, "slow with multicast alone: the NVSwitches are ill", ways, fails=True)
+        return _fault(MULTICAST_FAULT, "slow with multicast alone: the NVSwitches are ill", ways)
     if ring_slow:
-        return _fault(LINK_FAULT, "slow without multicast alone: a link may be ill", ways, fails=False)
+        return _fault(LINK_FAULT, "slow without multicast alone: a link may be ill", ways)
     return None
 
 
@@ -76,7 +80,6 @@ def _is_low(value: float, floor: BenchFloor | None) -> bool:
     return floor is not None and floor.fail is not None and value < floor.fail
 
 
-def _fault(code: str, says: str, ways: Ways, *, fails: bool) -> BenchFault:
-    severity = Outcome.FAIL if fails else Outcome.WARN
+def _fault(code: str, says: str, ways: Ways) -> BenchFault:
     numbers = f"{ways.auto:.0f} GB/s as NCCL chooses, {ways.ring:.0f} GB/s with NVLS off"
-    return BenchFault(code, f"The all-reduce is {says} ({numbers}).", severity=severity)
+    return BenchFault(code, f"The all-reduce is {says} ({numbers}).", severity=Outcome.WARN)

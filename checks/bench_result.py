@@ -83,8 +83,8 @@ class BenchResult(msgspec.Struct, frozen=True, tag="result"):
         because: one sentence.
         missing: nodes whose rank never arrived, in a group.
         notes: what people should know beside it, e.g. that one GPU tests no link.
-        golden: what all GPUs of the node computed, as `what decides the bits:digest`, so that peers can be compared
-            bit by bit; empty where nothing such was computed, or they differ.
+        digest: of what all GPUs computed alike, behind the version of the library that computed it: a golden vector for
+            `gemm` on machines of this kind, once the fleet agrees on it. Empty where they differ.
     """
 
     benchmark: Benchmark
@@ -95,4 +95,4 @@ class BenchResult(msgspec.Struct, frozen=True, tag="result"):
     machine: BenchMachine = BenchMachine()
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    golden: str = ""
+    digest: str = ""

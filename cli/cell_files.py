@@ -25,6 +25,7 @@ SIMULATED_ORDERS = (
     "reboot",
     "hold",
     "release",
+    "bench",
     "inject_fault",
 )
 

@@ -40,6 +40,7 @@ _STYLES = {
     "error": "magenta",
     "skip": "dim",
     "stopped": "yellow",
+    "too_many": "red",
 }
 
 SHAPES = {"ok": "●", "degraded": "▲", "failed": "■", "unknown": "?"}

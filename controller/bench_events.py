@@ -24,6 +24,8 @@ class BenchAsked(msgspec.Struct, frozen=True, tag="bench.asked"):
         options: handed to the benchmarks, see wire/bench.py.
         together: one lease for all the nodes at once, whose ranks somebody else hands out: a group.
         wait_s: how long a node that is at work, or leased already, is waited for; 0 skips it at once.
+        gpu_minutes: what it may cost at the most, for a run that counts against the budget of those that begin by
+            themselves; 0 for all others.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class BenchAsked(msgspec.Struct, frozen=True, tag="bench.asked"):
     options: dict[str, str] = {}
     together: bool = False
     wait_s: float = 0.0
+    gpu_minutes: float = 0.0
 
 
 class BenchWaiting(msgspec.Struct, frozen=True, tag="bench.waiting"):
@@ -119,7 +122,7 @@ class BenchJudged(msgspec.Struct, frozen=True, tag="bench.judged"):
         failing: what failed here, by the findings that it may raise.
         again_at: when it is measured once more before any of that counts, 0 for never.
         is_peer: whether baselines may be learnt from it: the node was in service and nothing spoke against it.
-        machine, faults, notes: as the node said them.
+        machine, faults, notes, digest: as the node said them.
     """
 
     node: str
@@ -134,7 +137,7 @@ class BenchJudged(msgspec.Struct, frozen=True, tag="bench.judged"):
     failing: list[FindingKey] = []
     again_at: float = 0.0
     is_peer: bool = False
-    golden: str = ""
+    digest: str = ""
     machine: BenchMachine = BenchMachine()
     faults: list[BenchFault] = []
     notes: list[str] = []
@@ -191,8 +194,8 @@ class GoldenAgreed(msgspec.Struct, frozen=True, tag="bench.golden_agreed"):
     """So many peers computed the same that whoever does not is wrong.
 
     Attributes:
-        kind: SKU, driver and whatever else decides the bits.
-        golden: the digest that they agree on.
+        kind: SKU, driver and version of the library, which decide the bits.
+        golden: what they agree on, `version of the library:digest`.
     """
 
     kind: str

@@ -131,7 +131,8 @@ class Cell:
             self._thought_about = []
 
     async def _next_batch(self) -> list[_Pending]:
-        tick_s = BUSY_TICK_S if self.belief.open_incidents or self.belief.silent else IDLE_TICK_S
+        busy = self.belief.open_incidents or self.belief.silent or self.belief.bench.open_runs
+        tick_s = BUSY_TICK_S if busy else IDLE_TICK_S
         with contextlib.suppress(TimeoutError):
             # Not asyncio.wait_for: in Python 3.11 it can swallow a cancellation, and the cell would never stop.
             async with asyncio.timeout(tick_s):

@@ -80,6 +80,7 @@ class FrontDesk:
 
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""
+        await self.cell.caught_up()
         found = await self.cell.log.follow(after=event_id - 1, limit=1)
         return found[0] if found and found[0].event_id == event_id else None
 

@@ -43,7 +43,7 @@ class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
     """A fault began or changed.
 
     `origin`: `edge` as it happened, `level` healed from a status, `controller` our own, `scheduler` what others say of
-    the node there.
+    the node there, `bench` what a benchmark found, over which the node's own word has no say.
     """
 
     node: str
@@ -357,7 +357,9 @@ class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
 class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
     """How a step ended: `done`, `failed`, `refused`, `timed_out`, or `in_doubt` (a crash in between).
 
-    `permanent`: another attempt would fail as well.
+    Attributes:
+        permanent: another attempt would fail as well.
+        hands_over: when no further attempt follows, people get it, wherever the step's failure leads otherwise.
     """
 
     incident_id: str
@@ -368,6 +370,7 @@ class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
     key: str
     evidence: dict[str, str] = {}
     permanent: bool = False
+    hands_over: bool = False
 
 
 class StepSkipped(msgspec.Struct, frozen=True, tag="step.skipped"):

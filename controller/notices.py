@@ -5,7 +5,15 @@ from __future__ import annotations
 from controller.adapters import Notice, RmaBundle
 from controller.events import StepIntended
 from controller.policy.incident import Bundle, Incident
-from controller.policy.playbook import BREAKER_CLASS, DOMAIN, ROLLOUT, SLOW_NETWORK, SWEEP_STOPPED, Verb
+from controller.policy.playbook import (
+    BENCH_SHIFT_CLASS,
+    BREAKER_CLASS,
+    DOMAIN,
+    ROLLOUT,
+    SLOW_NETWORK,
+    SWEEP_STOPPED,
+    Verb,
+)
 from controller.policy.scopes import parse
 from controller.policy.silence import FLEET_SILENCE
 from wire.evidence import size_text
@@ -69,6 +77,8 @@ _NEXT_OF_FLEET = {
     "withdraw the new one; another text in its file is tried anew.",
     DOMAIN: "Next: no node is taken out for it, and it ends when the nodes are well again. `fleetmend abort {id}` has "
     "each node answered by itself.",
+    BENCH_SHIFT_CLASS: "Next: while it lasts no node fails by these numbers. It ends when the fleet is back, or when a "
+    "person has the baselines learnt anew; `fleetmend abort {id}` ends it at once.",
     SLOW_NETWORK: "Next: no node is taken out for it, and it ends when a later sweep finds its nodes well. `fleetmend "
     "abort {id}` ends it at once.",
     SWEEP_STOPPED: "Next: no node is condemned, and it ends when a later sweep comes to its end. `fleetmend abort "

@@ -16,6 +16,7 @@ from aiohttp import web
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
 from controller.benching.desk import BenchDesk
+from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
 from controller.comparison import Comparison
@@ -90,6 +91,7 @@ class Controller:
     power_watch: PowerWatch
     peer_watch: PeerWatch
     bench: BenchDesk
+    planner: Planner
     sweeps: SweepDesk
     counter: Counter = field(default_factory=Counter)
     url: str = ""
@@ -184,6 +186,7 @@ class Controller:
             group.create_task(self.comparison.run(), name="comparison")
             group.create_task(self.power_watch.run(), name="power-watch")
             group.create_task(self.peer_watch.run(), name="peer-watch")
+            group.create_task(self.planner.run(), name="bench-planner")
             group.create_task(self.desk.keep_sending(), name="orders")
             group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()

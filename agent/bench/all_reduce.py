@@ -59,7 +59,15 @@ class Table:
         Raises:
             Broken: one of them failed, or is not by the deadline.
         """
-        (watch or self._watch).until(self._is_settled, what)
+        (watch or self._watch).until(self.is_settled, what)
+
+    def is_settled(self) -> bool:
+        """Return whether every communicator is at rest.
+
+        Raises:
+            NcclFailed: one of them is broken.
+        """
+        return all([party.clique.is_settled() for party in self._parties])  # noqa: C419  each of them is to be asked
 
     def timed(self, size_bytes: int, lot: Lot) -> list[list[float]]:
         """Return the seconds of each all-reduce of this size, one list for each party.
@@ -125,10 +133,7 @@ class Table:
         Raises:
             NcclFailed: one of them is broken, so that the work will never be done.
         """
-        self._is_settled()
-
-    def _is_settled(self) -> bool:
-        return all([party.clique.is_settled() for party in self._parties])  # noqa: C419  each of them is to be asked
+        self.is_settled()
 
     def _by_party(self, each: Sequence[Sequence[float]]) -> list[list[float]]:
         """Return, for each party, how long its slowest GPU took each time."""

@@ -17,7 +17,7 @@ import structlog
 from agent.bench import counters
 from agent.bench.child import Progress, Rendezvous
 from agent.bench.counters import Counted, NotCounted
-from agent.bench.gate import Gate, Terms
+from agent.bench.gate import IDLE_S, Gate, Terms
 from agent.bench.idleness import Idleness
 from agent.bench.lock import NotLocked, locked
 from agent.bench.modes import Modes, NotTold
@@ -36,6 +36,9 @@ PROVING_LOOK_S: Final = 0.5
 RUNNING_LOOK_S: Final = 0.25
 """Between the beginnings of two looks at the GPUs. Source: the reference of active benchmarks, 250 to 500 ms."""
 
+LEAST_IDLE_S: Final = 0.5
+"""A simulated node, whose time flies, is watched so long in any case. Source: our choice, two looks."""
+
 PROVING_LIMIT_S: Final = 10.0
 RUNNING_LIMIT_S: Final = 2.0
 """For one look: a driver that initialises its GPUs takes seconds, one that runs has to answer at once. Source: our
@@ -52,7 +55,8 @@ def course_of(wish: BenchWish, benches: Benches) -> Course:
     """Return the run of a wish, with nothing begun."""
     now = benches.clock.monotonic()
     lease_ends_s = now + wish.lease_ends_at - benches.clock.wall()
-    terms = Terms(wish.lease, wish.idle_by, lease_ends_s, wish.limit_s)
+    idle_s = max(LEAST_IDLE_S, IDLE_S / benches.place.speedup)
+    terms = Terms(wish.lease, wish.idle_by, lease_ends_s, wish.limit_s, idle_s)
     return Course(wish, benches, Gate(terms, now))
 
 

@@ -145,7 +145,8 @@ class MatrixProduct:
     """One product of two square matrices on one GPU, ready to be queued again and again.
 
     Attributes:
-        first, second, result: addresses of the matrices on the GPU; `size`: rows and columns of each.
+        first, second, result: addresses of the matrices on the GPU.
+        size: rows and columns of each; `matrix_bytes` of the first two, `result_bytes` of the result.
     """
 
     def __init__(self, library: CublasLt, context: Context, size: int, taken: ExitStack) -> None:
@@ -155,8 +156,9 @@ class MatrixProduct:
             Broken: there is too little memory, or the library has no way to multiply these.
         """
         self._library, self._context, self.size = library, context, size
-        self.first, self.second = (context.allocate(BFLOAT16_BYTES * size * size) for _ in range(2))
-        self.result = context.allocate(FLOAT32_BYTES * size * size)
+        self.matrix_bytes, self.result_bytes = BFLOAT16_BYTES * size * size, FLOAT32_BYTES * size * size
+        self.first, self.second = context.allocate(self.matrix_bytes), context.allocate(self.matrix_bytes)
+        self.result = context.allocate(self.result_bytes)
         self._workspace = context.allocate(WORKSPACE_BYTES)
         context.make_current()
         self._handle = library.made("", taken)

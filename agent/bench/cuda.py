@@ -250,6 +250,14 @@ class Context:
         self._free_later("cuMemFreeHost", c_void_p(address.value))
         return int(address.value or 0)
 
+    @contextmanager
+    def host_memory(self, size_bytes: int) -> Iterator[int]:
+        """Give the address of memory as of `allocate_host`, which is freed at the end, if nothing failed meanwhile."""
+        address = c_void_p()
+        self.call("cuMemHostAlloc", byref(address), size_bytes, PORTABLE)
+        yield int(address.value or 0)
+        self._free("cuMemFreeHost", address)
+
     def stream(self) -> Stream:
         """Return a new queue of work, which is destroyed with the context."""
         handle = c_void_p()

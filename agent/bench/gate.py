@@ -78,12 +78,14 @@ class Terms:
         idle_by: who says that the node has no work, empty when nobody does.
         lease_ends_s: monotonic.
         limit_s: of the run itself.
+        idle_s: for so long nobody must be on the GPUs before it.
     """
 
     lease: str
     idle_by: str
     lease_ends_s: float
     limit_s: float
+    idle_s: float = IDLE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Gate:
         """Whether the benchmark may be started now."""
         if self.stage is not Stage.PROVING or self.idle_since_s is None:
             return False
-        return self.looked_s - self.idle_since_s >= IDLE_S
+        return self.looked_s - self.idle_since_s >= self.terms.idle_s
 
     @property
     def is_shut(self) -> bool:
@@ -137,9 +139,11 @@ class Gate:
         """Return the gate after a look at the GPUs that came back at `now_s`."""
         if self.stage not in (Stage.PROVING, Stage.RUNNING):
             return self
-        because = self._why_over(now_s) or why_not_told(sight) or why_foreign(sight)
+        because = self._why_over(now_s) or why_not_told(sight)
         if because:
             return self.ended(because)
+        if foreign := why_foreign(sight):
+            return self.ended(foreign, Outcome.SKIP)
         if self.stage is Stage.RUNNING:
             return replace(self, looked_s=sight.at_s)
         return self._proved(sight, now_s)
@@ -161,12 +165,16 @@ class Gate:
         because = self._why_over(now_s) if self.stage is not Stage.ENDED else ""
         return self.ended(because) if because else self
 
-    def ended(self, because: str) -> Gate:
-        """Return the gate shut for good. What ran came to no end of its own, which is an error of the test."""
+    def ended(self, because: str, outcome: Outcome | None = None) -> Gate:
+        """Return the gate shut for good. What ran came to no end of its own, which is an error of the test.
+
+        Args:
+            outcome: another one than that; a job that arrives is what the node is for, and no error.
+        """
         if self.stage is Stage.ENDED:
             return self
-        outcome = Outcome.ERROR if self.stage is Stage.RUNNING else Outcome.SKIP
-        return replace(self, stage=Stage.ENDED, outcome=outcome, because=because)
+        usual = Outcome.ERROR if self.stage is Stage.RUNNING else Outcome.SKIP
+        return replace(self, stage=Stage.ENDED, outcome=outcome or usual, because=because)
 
     def _proved(self, sight: Sight, now_s: float) -> Gate:
         used = why_used(sight)

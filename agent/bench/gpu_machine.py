@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.bench.cuda import Cuda, Gpu
-from agent.bench.nvidia_files import nvidia_driver
+from agent.bench.nvidia_files import kind_of, nvidia_driver
 from checks.bench_limits import shipped_limits
 from checks.bench_nvls import uses_nvls
 from checks.bench_result import BenchMachine
@@ -23,17 +23,12 @@ def machine_of(cuda: Cuda, gpus: Sequence[Gpu], *, nccl: str = "", root: Path = 
         root: where `sys` is.
     """
     return BenchMachine(
-        sku=sku_of(sorted({gpu.model for gpu in gpus})),
+        sku=kind_of(gpu.model for gpu in gpus),
         driver=nvidia_driver(root) or "CUDA {}.{}".format(*cuda.version),
         nccl=nccl,
         topology=_topology(cuda, gpus),
         gpus=len(gpus),
     )
-
-
-def sku_of(models: Sequence[str]) -> str:
-    """Return the kinds of GPUs with these models' names; one that has no limits goes by its name."""
-    return " + ".join(shipped_limits().sku_of(model) or model for model in models)
 
 
 def expects_nvls(gpus: Sequence[Gpu]) -> bool:

@@ -36,7 +36,7 @@ def fill(product: MatrixProduct, stream: Stream, host: int, host_bytes: int) -> 
     Args:
         host: address of the pattern in the host's memory, and its length.
     """
-    whole = BFLOAT16_BYTES * product.size * product.size
+    whole = product.matrix_bytes
     for matrix, shift in ((product.first, 0), (product.second, BFLOAT16_BYTES * (host_bytes // 4))):
         done = 0
         while done < whole:

@@ -20,7 +20,7 @@ from agent.bench.watch import Overdue, Watch
 from checks.bench_result import BenchNumber
 from wire.bench import Rank
 
-ARRIVAL_SHARE: Final = 0.4
+ARRIVAL_SHARE: Final = 0.6
 ARRIVAL_MOST_S: Final = 120.0
 """How much of the time the other ranks have to arrive. Source: our choice; an order reaches a node within seconds, and
 the node's gate watches for ten seconds that it is idle."""
@@ -72,7 +72,8 @@ class Group:
         rank = self._rank
         if rank.number != 0:
             call = call_from(rank.unique_id)
-            answer_roll(call, rank.number, rank.nodes, arrival.later(LATER_S), gpus=self._gpus)
+            watch = self._rig.watch.within(arrival.left_s + LATER_S)
+            answer_roll(call, rank.number, rank.nodes, watch, gpus=self._gpus)
             return call.unique_id
         roll = Roll(self._nccl.unique_id(), self._gpus)
         self._say(Rendezvous(roll.call.to_text()))
@@ -86,7 +87,7 @@ class Group:
             RankMissing: it has not; of two nodes the other one is missing.
         """
         try:
-            table.settle("bringing the ranks together", arrival.later(SETTLE_S))
+            table.settle("bringing the ranks together", self._rig.watch.within(arrival.left_s + SETTLE_S))
         except Overdue as overdue:
             others = tuple(node for number, node in enumerate(self._rank.nodes) if number != self._rank.number)
             who = f"the rank of {others[0]}" if len(others) == 1 else f"a rank of {', '.join(others)}"
@@ -113,8 +114,10 @@ class Group:
         cliques = world.clique.lanes()
         lanes = [Party(clique, (seat,), self._rank.number) for clique, seat in zip(cliques, world.seats, strict=True)]
         with self._at(*lanes) as table:
-            Table(self._nccl, [world], self._rig.watch).settle("splitting the group", self._rig.watch.within(SETTLE_S))
-            table.settle("splitting the group into rails", self._rig.watch.within(SETTLE_S))
+            # What goes wrong while the rails are made is said by the communicator that they are made of.
+            self._rig.watch.within(SETTLE_S).until(
+                lambda: world.clique.is_settled() and table.is_settled(), "splitting the group into rails"
+            )
             each = table.timed(size, Lot(plan.repetitions, plan.budget_s, vote.least))
             found.numbers += [
                 _number(LANE, str(number), bus_bandwidth(LANE, size, times, nodes)) for number, times in enumerate(each)

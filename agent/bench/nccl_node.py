@@ -120,7 +120,7 @@ def wrong_results(wrong: Sequence[tuple[Seat, WrongSum]], gpus: int, size_bytes:
 
 
 def _number(way: Way, size_bytes: int, times_s: Sequence[float], ranks: int) -> BenchNumber:
-    return msgspec.structs.replace(bus_bandwidth(way.metric, size_bytes, times_s, ranks), way=way.name)
+    return msgspec.structs.replace(bus_bandwidth(way.metric_of(ranks), size_bytes, times_s, ranks), way=way.name)
 
 
 def _one_rank(rig: Rig, table: Table, plan: Plan, found: Found, say: Say) -> float:

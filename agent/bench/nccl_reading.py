@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from agent.bench.nccl_ways import AUTO, RING, Way
 from checks.bench_limits import BenchLimits
@@ -12,9 +12,6 @@ from checks.bench_outcome import Outcome, worst
 from checks.bench_result import BenchFault, Benchmark, BenchNumber, BenchResult
 
 T = TypeVar("T")
-
-LEAST_BYTES_OF_FLOORS: Final = 8 << 30
-"""From which size on the limits of all-reduces hold. Source: their summary in the limits of benchmarks."""
 
 
 def together(results: Mapping[str, BenchResult], limits: BenchLimits) -> BenchResult:
@@ -54,8 +51,8 @@ def _faults(results: Mapping[str, BenchResult], limits: BenchLimits) -> tuple[Be
             auto.value,
             ring.value,
             offered=all(fault.code != NVLS_OFF for fault in found),
-            auto_floor=limits.floor(AUTO.metric, sku) if auto.size_bytes >= LEAST_BYTES_OF_FLOORS else None,
-            ring_floor=limits.floor(RING.metric, sku) if ring.size_bytes >= LEAST_BYTES_OF_FLOORS else None,
+            auto_floor=limits.floor(auto.metric, sku, auto.size_bytes),
+            ring_floor=limits.floor(ring.metric, sku, ring.size_bytes),
         )
     )
     others = [fault for fault in found if read is None or fault.code != read.code]
@@ -64,7 +61,7 @@ def _faults(results: Mapping[str, BenchResult], limits: BenchLimits) -> tuple[Be
 
 def _largest(result: BenchResult | None, way: Way) -> BenchNumber | None:
     """Return the number of the largest size that a way was measured at."""
-    numbers = [number for number in result.numbers if number.metric == way.metric] if result is not None else []
+    numbers = [n for n in result.numbers if n.way == way.name and n.size_bytes] if result is not None else []
     return max(numbers, key=lambda number: number.size_bytes, default=None)
 
 

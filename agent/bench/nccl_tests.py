@@ -19,9 +19,8 @@ import msgspec
 
 from agent.bench.all_reduce_plan import PLANS, Plan
 from agent.bench.child import Broken, NotHere, Progress, Say
-from agent.bench.gpu_machine import sku_of
 from agent.bench.nccl_ways import OF_THE_SITE, Way, environment_of
-from agent.bench.nvidia_files import nvidia_driver, nvidia_gpus
+from agent.bench.nvidia_files import kind_of, nvidia_driver, nvidia_gpus
 from agent.bench.passes import ending
 from agent.bench.programs import run_program
 from agent.bench.watch import Watch
@@ -36,6 +35,9 @@ GIVEN: Final = frozenset(
 """What the program gets of the environment, beside what leads the way."""
 
 FOLDER: Final = "fleetmend-nccl-tests-"
+SCRATCH: Final = Path("/dev/shm")  # noqa: S108  the folder in it has a name that nobody can guess
+"""In memory, and writable though systemd makes the rest of the file systems read-only to the agent."""
+
 MOST_BYTES: Final = 16 << 20
 MICROSECOND: Final = 1e-6
 WRONG_RESULT: Final = "wrong_result"
@@ -97,11 +99,12 @@ def parse_report(text: bytes, way: Way) -> BenchResult:
         report = _report.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Broken(f"the report of {PROGRAM}: {error}") from error
-    numbers = tuple(number for row in report.results if (number := _number(row, way)) is not None)
+    machine = _machine(report)
+    metric = way.metric_of(machine.gpus)
+    numbers = tuple(number for row in report.results if (number := _number(row, metric, way)) is not None)
     faults = tuple(fault for row in report.results for fault in _faults(row))
     if not numbers:
         raise Broken(f"the report of {PROGRAM} has no result{_errors(report)}")
-    machine = _machine(report)
     because = f"{PROGRAM} measured all-reduces over {machine.gpus} GPUs, and all sums are right."
     return BenchResult(
         Benchmark.NCCL_ALL_REDUCE,
@@ -116,9 +119,11 @@ def parse_report(text: bytes, way: Way) -> BenchResult:
 class NcclTests:
     """The back end."""
 
-    def __init__(self, program: str, environment: Mapping[str, str], *, root: Path = Path("/")) -> None:
-        """`environment`: of this process; `root`: where `proc` and `sys` are."""
-        self._program, self._environment, self._root = program, environment, root
+    def __init__(
+        self, program: str, environment: Mapping[str, str], *, root: Path = Path("/"), scratch: Path = SCRATCH
+    ) -> None:
+        """`environment`: of this process; `root`: where `proc` and `sys` are; `scratch`: where reports are written."""
+        self._program, self._environment, self._root, self._scratch = program, environment, root, scratch
 
     def measured(self, way: Way, wish: BenchWish, *, say: Say, watch: Watch) -> BenchResult:
         """Return what one way came back with.
@@ -139,14 +144,14 @@ class NcclTests:
 
     def _reported(self, way: Way, arguments: Sequence[str], watch: Watch) -> bytes:
         """Return the report. A version that does not time single repetitions refuses, and is asked without that."""
-        forget_old_reports()
+        forget_old_reports(self._scratch)
         environment = {
             name: value
             for name, value in environment_of(way, self._environment).items()
             if name in GIVEN or name in way.environment
         }
         said = ""
-        with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as folder:
+        with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-", dir=self._scratch) as folder:
             for number, extra in enumerate((("-I", "1"), ())):
                 path = Path(folder) / f"{number}.json"
                 command = (self._program, *arguments, *extra, "-J", str(path))
@@ -162,9 +167,9 @@ def find_nccl_tests(environment: Mapping[str, str]) -> str | None:
     return shutil.which(PROGRAM, path=environment.get("PATH"))
 
 
-def forget_old_reports(folder: Path | None = None) -> None:
+def forget_old_reports(folder: Path) -> None:
     """Remove what processes left behind that were killed in the middle."""
-    for old in (folder or Path(tempfile.gettempdir())).glob(f"{FOLDER}*"):
+    for old in folder.glob(f"{FOLDER}*"):
         owner = old.name.removeprefix(FOLDER).partition("-")[0]
         if owner.isascii() and owner.isdigit() and not Path(f"/proc/{owner}").exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -177,13 +182,13 @@ def _arguments(gpus: int, plan: Plan) -> tuple[str, ...]:
     return ("-b", first, "-e", last, "-f", "2", "-g", str(gpus), "-d", "int32", "-n", repetitions, "-w", "2", "-c", "1")
 
 
-def _number(row: _Row, way: Way) -> BenchNumber | None:
+def _number(row: _Row, metric: str, way: Way) -> BenchNumber | None:
     half, each = row.out_of_place or row.in_place, row.out_of_place_per_iter or _Each()
     bandwidth = _positive(half.bus_bw) if half is not None else None
     if half is None or bandwidth is None or row.size <= 0:
         return None
     return BenchNumber(
-        way.metric,
+        metric,
         bandwidth,
         size_bytes=row.size,
         way=way.name,
@@ -204,9 +209,8 @@ def _faults(row: _Row) -> list[BenchFault]:
 
 def _machine(report: _Report) -> BenchMachine:
     version, config = report.nccl_version, report.config
-    models = sorted({device.device_info for device in config.devices if device.device_info})
     return BenchMachine(
-        sku=sku_of(models),
+        sku=kind_of(device.device_info for device in config.devices if device.device_info),
         nccl=f"{version // 10_000}.{version % 10_000 // 100}.{version % 100}" if version > 0 else "",
         gpus=config.ngpus * config.nthreads,
     )

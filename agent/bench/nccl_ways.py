@@ -10,25 +10,37 @@ WAY: Final = "way"
 """The option that names one of them to the process that measures it."""
 
 
+WHOLE_NODE: Final = 8
+"""GPUs of the nodes for which limits of all-reduces are known. Source: ml-engineering 744d01e, network/README.md: H200
+reaches 363, 414, 436, 460 and 482 GB/s with 4 to 8 GPUs, so a limit of one number fits no other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """One way.
 
     Attributes:
         name: as a number's `way` says it; empty for NCCL's own choice.
-        metric: of its numbers on one node.
+        metric: of its numbers on a node with eight GPUs.
+        other_metric: on nodes with any other number of GPUs.
         environment: what leads it.
     """
 
     name: str
     metric: str
+    other_metric: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def metric_of(self, gpus: int) -> str:
+        """Return the metric of a node with so many GPUs."""
+        return self.metric if gpus == WHOLE_NODE else self.other_metric
 
-AUTO: Final = Way("", "node_all_reduce")
-RING: Final = Way("ring", "node_all_reduce_ring", {"NCCL_NVLS_ENABLE": "0"})
+
+AUTO: Final = Way("", "node_all_reduce", "small_node_all_reduce")
+RING: Final = Way("ring", "node_all_reduce_ring", "small_node_all_reduce_ring", {"NCCL_NVLS_ENABLE": "0"})
 LOOPBACK: Final = Way(
     "loopback",
+    "adapter_loopback",
     "adapter_loopback",
     {
         "NCCL_NVLS_ENABLE": "0",

@@ -1,7 +1,8 @@
 """Programs that a benchmark's process starts: each ends with its deadline, with its parent, and with the whole group.
 
-They stay in the group of the benchmark's process. What they print goes into memory and not into a pipe, so that one
-that leaves a process of its own behind keeps nobody waiting.
+They stay in the group of the benchmark's process, but for one that must not be killed before it was asked to end; all
+are in its session. What they print goes into memory and not into a pipe, so that one that leaves a process of its own
+behind keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -60,11 +61,14 @@ class Program:
         *,
         pass_files: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
+        apart: bool = False,
     ) -> None:
         """Start it, in the C locale and with nothing to read.
 
         Args:
             environment: all that it gets of one, in place of this process's own.
+            apart: in a group of its own, so that whoever kills that of the benchmark's process does not kill it: the
+                death of its parent asks it to end.
 
         Raises:
             NotHere: it is not installed.
@@ -80,6 +84,7 @@ class Program:
                 stderr=self._errors,
                 env={**(os.environ if environment is None else environment), "LC_ALL": "C"},
                 pass_fds=tuple(pass_files),
+                process_group=0 if apart else None,
                 preexec_fn=_die_with_parent(os.getpid()),
             )
         except FileNotFoundError as error:
@@ -150,19 +155,21 @@ def run_program(
     limit_s: float,
     pass_files: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
+    apart: bool = False,
     meanwhile: Callable[[float], None] = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Ended:
     """Return how a program ended.
 
     Args:
+        pass_files, apart: as of `Program`.
         meanwhile: called every now and then with the seconds that it has run.
 
     Raises:
         NotHere: it is not installed.
         Broken: it cannot be started, prints without end, or does not end in time, after which it is gone.
     """
-    with Program(command, pass_files=pass_files, environment=environment) as program:
+    with Program(command, pass_files=pass_files, environment=environment, apart=apart) as program:
         began_s = monotonic()
         while (code := program.wait(LOOK_S)) is None:
             ran_s = monotonic() - began_s

@@ -44,10 +44,6 @@ class Watch:
         left_s = self.left_s
         return self.within(left_s - min(LAST_WORD_S, LAST_WORD_SHARE * left_s))
 
-    def later(self, by_s: float) -> Watch:
-        """Return the same with a deadline so much later."""
-        return Watch(self.ends_at_s + by_s, self.monotonic, self.sleep)
-
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Return when it is so.
 

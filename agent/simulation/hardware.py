@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from agent.simulation.faults import FAULTS, DrillFault, Effect, Target
+from agent.simulation.drill_fault import DrillFault, Effect, Target
+from agent.simulation.faults import FAULTS
 from agent.simulation.states import ActiveFault, MachineState, draw, draw_uuid
 
 GPU_BUSES: Final = ("1b", "43", "52", "61", "9d", "c3", "d1", "df")
@@ -40,7 +41,13 @@ BY_NAME: Final = {fault.name: fault for fault in FAULTS}
 
 @dataclass(frozen=True, slots=True)
 class SimulatedGpu:
-    """One GPU. `returns`: what every NVML call about it returns, 0 for success."""
+    """One GPU.
+
+    Attributes:
+        returns: what every NVML call about it returns, 0 for success.
+        link_share, compute_share, memory_share: what a benchmark finds of its NVLinks, its speed and its memory.
+        computes_wrong: its sums and products are not what they should be.
+    """
 
     index: int
     uuid: str
@@ -55,11 +62,20 @@ class SimulatedGpu:
     broken_links: tuple[int, ...] = ()
     returns: int = 0
     is_listed: bool = True
+    link_share: float = 1.0
+    compute_share: float = 1.0
+    memory_share: float = 1.0
+    computes_wrong: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPort:
-    """One adapter with its one port. `is_flapping`: it goes down and up between any two looks."""
+    """One adapter with its one port.
+
+    Attributes:
+        is_flapping: it goes down and up between any two looks.
+        share: what a benchmark finds of its rate.
+    """
 
     number: int
     pci: str
@@ -71,6 +87,7 @@ class SimulatedPort:
     carrier_changes: int = BOOT_CARRIER_CHANGES
     is_flapping: bool = False
     is_listed: bool = True
+    share: float = 1.0
 
     @property
     def name(self) -> str:
@@ -88,6 +105,9 @@ class SimulatedHost:
         used_percent, is_read_only: of the root file system.
         hung_mount: the mount point of a file system that never answers, empty for none.
         failed_service: the unit that has failed, empty for none.
+        multicast_share: what a benchmark finds of the NVSwitches' multicast, 0 where NCCL cannot use it.
+        scratch_share: the same of reading the scratch file system.
+        job_bytes: of each GPU's memory that a job holds, 0 while there is none.
     """
 
     driver_returns: int = 0
@@ -96,6 +116,9 @@ class SimulatedHost:
     is_read_only: bool = False
     hung_mount: str = ""
     failed_service: str = ""
+    multicast_share: float = 1.0
+    scratch_share: float = 1.0
+    job_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

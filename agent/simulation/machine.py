@@ -20,7 +20,8 @@ from typing import Final, Self
 from agent.hold_flag import FOLDER
 from agent.machine import ActionFailed, ActionRefused, Done
 from agent.simulation import repairs, states
-from agent.simulation.faults import AGENT_KILLED, FAULTS, GPU_IS_LOST, DrillFault, Repair, Target, find_fault
+from agent.simulation.drill_fault import DrillFault, Repair, Target
+from agent.simulation.faults import AGENT_KILLED, FAULTS, GPU_IS_LOST, find_fault
 from agent.simulation.hardware import DRIVER_VERSION, Hardware, SimulatedGpu, derive, effect_of, kind_of
 from agent.simulation.kernel_log import INFORMATION, KernelLogFiles
 from agent.simulation.naming import find_part, values_of
@@ -196,15 +197,17 @@ class SimulatedMachine:
         with states.locked(self.directory):
             self._log.append(tuple(lines), severity=severity, booted_at=self.state().booted_at)
 
-    def flap(self) -> None:
-        """Let every port that flaps go down and up once."""
-        ports = [port.name for port in self.hardware().ports if port.is_flapping]
-        if ports:
+    def pass_time(self) -> None:
+        """Let every port that flaps go down and up once, and let what is over by itself be over."""
+        if self._passed(state := self.state()) != state:
             with states.locked(self.directory):
-                state = self.state()
-                for port in ports:
-                    state = repairs.flap(state, port)
-                self._write(state)
+                self._write(self._passed(self.state()))
+
+    def _passed(self, state: MachineState) -> MachineState:
+        for port in derive(state).ports:
+            if port.is_flapping:
+                state = repairs.flap(state, port.name)
+        return repairs.pass_time(state, self._seams.wall())
 
     def power_cycle(self) -> None:
         """Switch off and on again. The supervisor does this, and ends and starts the agent itself."""
@@ -236,7 +239,7 @@ class SimulatedMachine:
         part, name = find_part(state, kind, device)
         if any(fault.name == kind.name and fault.part == part for fault in state.faults):
             raise ActionRefused(f"{name} has the fault {kind.name} already")
-        broken = repairs.inject(state, kind, part, repair)
+        broken = repairs.inject(state, kind, part, repair, now=self._seams.wall())
         self._write(replace(broken, faults=state.faults) if kind.is_momentary else broken)
         self._log_faults(broken, broken.faults[-1:])
         return Done(f"{kind.name} was injected into {name}: {kind.what_happens}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agent.machine import ActionRefused
-from agent.simulation.faults import DrillFault, Repair, Target
+from agent.simulation.drill_fault import DrillFault, Repair, Target
 from agent.simulation.hardware import derive
 from agent.simulation.states import MachineState, draw
 

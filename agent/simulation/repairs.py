@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from agent.simulation.faults import DrillFault, Repair, Target
+from agent.simulation.drill_fault import DrillFault, Repair, Target
 from agent.simulation.hardware import effect_of, kind_of
 from agent.simulation.states import ActiveFault, MachineState, draw
 
@@ -14,9 +14,15 @@ RESTART_FIXES: Final = 0.85
 """Probability that restarting a dead service mends it. Source: fault model, class F15."""
 
 
-def inject(state: MachineState, kind: DrillFault, part: str, repair: Repair) -> MachineState:
-    """Return the state with one more fault, the last of its faults."""
-    fault = ActiveFault(kind.name, part, state.faults_so_far + 1, repair)
+LEAST_S: Final = 5.0
+"""What is over by itself stays so long in any case, however fast the simulation runs. Source: our choice, so that who
+looks twice a second sees it."""
+
+
+def inject(state: MachineState, kind: DrillFault, part: str, repair: Repair, *, now: float = 0.0) -> MachineState:
+    """Return the state with one more fault, the last of its faults. `now`: Unix time."""
+    ends_at = now + max(LEAST_S, kind.lasts_s / state.speedup) if kind.lasts_s else 0.0
+    fault = ActiveFault(kind.name, part, state.faults_so_far + 1, repair, ends_at=ends_at)
     return _flapped(replace(state, faults_so_far=fault.number, faults=(*state.faults, fault)), fault)
 
 
@@ -57,6 +63,11 @@ def after_boot(state: MachineState, action: str, *, boot_id: str, booted_at: flo
     for fault in faults:
         state = _flapped(state, fault)
     return state
+
+
+def pass_time(state: MachineState, now: float) -> MachineState:
+    """Return the state without what is over by itself by now, in Unix time."""
+    return replace(state, faults=tuple(fault for fault in state.faults if not 0.0 < fault.ends_at <= now))
 
 
 def flap(state: MachineState, port: str) -> MachineState:

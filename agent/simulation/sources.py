@@ -28,6 +28,7 @@ from checks.errors import CannotObserve
 from checks.readings import HostReading, RdmaReading
 
 LIBRARY: Final = "agent.simulation.nvml_library"
+BENCH: Final = "agent.simulation.bench"
 HANG: Final = ("sh", "-c", "exec sleep infinity", "--")
 
 AGE_S: Final = 86_400.0
@@ -52,8 +53,14 @@ def bench_place(machine: SimulatedMachine, folder: Path) -> BenchPlace:
     Args:
         folder: of the agent's state.
     """
-    nvml_command = (sys.executable, "-m", LIBRARY, str(machine.directory / NVML), "bench")
-    return BenchPlace(folder, machine.boot_id, lambda: True, nvml_command)
+    return BenchPlace(
+        folder,
+        machine.boot_id,
+        lambda: True,
+        nvml_command=(sys.executable, "-m", LIBRARY, str(machine.directory / NVML), "bench"),
+        command_of=lambda _: (sys.executable, "-m", BENCH, str(machine.directory)),
+        speedup=machine.state().speedup,
+    )
 
 
 def make_sources(
@@ -61,7 +68,7 @@ def make_sources(
 ) -> tuple[PolledSource, ...]:
     """Return each source that has a timing; where a plain file cannot stand for the machine, one of ours."""
     others: dict[str, registry.Make] = {
-        "rdma": partial(_FlappingRdmaSource, machine),
+        "rdma": partial(_PassingRdmaSource, machine),
         "host": partial(_host_source, machine),
         "mounts": partial(_mounts_source, machine),
     }
@@ -132,14 +139,17 @@ def kernel_log_source(machine: SimulatedMachine, *, after_sequence: int = -1) ->
     return KernelLogSource(lambda: PipeReader(files.history, files.pipe), after_sequence=after_sequence)
 
 
-class _FlappingRdmaSource(RdmaSource):
-    """Between any two readings, a port that flaps goes down and up: no reading sees it down, its counters tell."""
+class _PassingRdmaSource(RdmaSource):
+    """Between any two readings the machine's time passes: a port that flaps goes down and up, a job comes to its end.
+
+    No reading sees such a port down, its counters tell.
+    """
 
     def __init__(self, machine: SimulatedMachine, surroundings: Surroundings, timing: Timing) -> None:
         super().__init__(surroundings, timing)
         self._machine = machine
 
     async def read(self) -> RdmaReading:
-        """Let the ports flap, and return one reading."""
-        self._machine.flap()
+        """Let the time pass, and return one reading."""
+        self._machine.pass_time()
         return await super().read()

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from agent.simulation.faults import Repair
+from agent.simulation.drill_fault import Repair
 
 FILE: Final = "machine.json"
 LOCK: Final = "lock"
@@ -40,6 +40,7 @@ class ActiveFault:
         number: how many faults this machine had up to and including this one.
         attempts: repairs tried so far.
         is_after_boot: whether a boot has not mended it.
+        ends_at: Unix time at which it is over by itself, 0 for never.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ActiveFault:
     repair: Repair = Repair.CHANCE
     attempts: int = 0
     is_after_boot: bool = False
+    ends_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,6 @@ IDLE_GPU: Final = (
     "margin 52",
     "reasons 1",
     "pstate 0",
-    "utilization 0 0",
     "power 70280 700000 700000",
     "clocks 345 2619 1980 2619 1980 2619",
     "pcie 5 16 5 16",
@@ -98,9 +97,7 @@ IDLE_GPU: Final = (
     "gsp_mode 1 1",
     "histogram 2559 1 0 0 0",
     "sram 0 0 0 0",
-    "processes ",
     "graphics ",
-    "memory 4718592",
     "compute_mode 0",
     "unrepairable 0",
     *(f"field {number} 0" for number in (74, 94, 95, 161, 162, 163, 169, *range(173, 184), 196, 269, 270, 271)),
@@ -109,6 +106,12 @@ IDLE_GPU: Final = (
     f"fabric 3 0 {'0' * 32} 0 1aa 1",
 )
 """What NVML says of a GPU that does nothing. Source: nvidia-smi -q of an H100 SXM, as published."""
+
+JOB_PID: Final = 40_211
+JOB_UTILIZATION: Final = "97 61"
+DRIVER_BYTES: Final = 4_718_592
+"""Of a job on a GPU: its process, and how busy processors and memory are; and what is in use without any. Source: our
+choice."""
 
 SWITCHES: Final = tuple(f"0000:{bus}:00" for bus in SWITCH_BUSES)
 
@@ -186,7 +189,7 @@ def nvml_text(hardware: Hardware) -> str:
     if hardware.host.hangs:
         lines.append("hang *")
     for index, gpu in enumerate(listed):
-        lines += [f"gpu {index} {fact}" for fact in _gpu_facts(gpu)]
+        lines += [f"gpu {index} {fact}" for fact in (*_gpu_facts(gpu), *_use(hardware.host.job_bytes))]
     return "\n".join(lines) + "\n"
 
 
@@ -203,6 +206,13 @@ def _gpu_facts(gpu: SimulatedGpu) -> Iterator[str]:
     yield from IDLE_GPU
     yield f"dram 0 {gpu.ecc_uncorrected}"
     yield f"return {gpu.returns}"
+
+
+def _use(job_bytes: int) -> Iterator[str]:
+    """Yield what NVML says of who uses a GPU."""
+    yield f"processes {JOB_PID}:{job_bytes}" if job_bytes else "processes "
+    yield f"memory {DRIVER_BYTES + job_bytes}"
+    yield f"utilization {JOB_UTILIZATION if job_bytes else '0 0'}"
 
 
 def _sysfs(node: str, hardware: Hardware) -> Iterator[tuple[str, str]]:

@@ -12,12 +12,16 @@ from cli.commands.acts import because_option, json_option
 from cli.commands.bench_baseline import baseline
 from cli.commands.bench_results import results
 from cli.commands.bench_run import run
+from cli.commands.bench_sweep import sweep, sweeps
 from cli.commands.names import open_run_ids
 from cli.printing import cell, console, moment, plain, print_json, state, table
 from controller.api.moments import duration
 
 NAMED = 3
 """Nodes of a run that are named in a list; the rest is counted."""
+
+SWEEP = "sweep-"
+"""How the names of sweeps begin."""
 
 
 @click.group()
@@ -28,6 +32,8 @@ def bench() -> None:
 bench.add_command(run)
 bench.add_command(results)
 bench.add_command(baseline)
+bench.add_command(sweep)
+bench.add_command(sweeps)
 
 
 @bench.command(name="list")
@@ -80,11 +86,12 @@ def some(nodes: list[str]) -> str:
 
 
 @bench.command()
-@click.argument("run_id", metavar="RUN", shell_complete=open_run_ids)
+@click.argument("name", metavar="RUN|SWEEP", shell_complete=open_run_ids)
 @because_option
 @json_option
 @with_client
-def stop(client: Client, run_id: str, because: str, as_json: bool) -> None:
-    """End a run: nothing more of it begins, and what is under way is given up."""
-    answer = client.post("bench", "runs", run_id, "stop", because=because)
+def stop(client: Client, name: str, because: str, as_json: bool) -> None:
+    """End a run or a sweep: nothing more of it begins, and what is under way is given up."""
+    kind = "sweeps" if name.startswith(SWEEP) else "runs"
+    answer = client.post("bench", kind, name, "stop", because=because)
     print_json(answer) if as_json else click.echo(plain(answer["text"]))

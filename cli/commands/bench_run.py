@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.table import Table
@@ -10,13 +10,10 @@ from rich.table import Table
 from checks.bench_result import Benchmark
 from cli.client import Client, Failed, with_client
 from cli.commands.acts import Span, because_option, json_option
-from cli.commands.bench_following import RunFollowing
+from cli.commands.bench_following import following_run
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, plain, print_json, state, table
-
-CODES: Final = (("fail", ExitCode.NO), ("error", ExitCode.UNREAD), ("skip", ExitCode.REFUSED_NOW))
-"""The worst of what a run came to decides."""
 
 
 @click.command()
@@ -52,15 +49,14 @@ CODES: Final = (("fail", ExitCode.NO), ("error", ExitCode.UNREAD), ("skip", Exit
 def run(client: Client, nodes: tuple[str, ...], as_json: bool, wait: bool, limit_s: float | None, **wish: Any) -> None:
     """Measure nodes that are idle or cordoned.
 
-    Exits with 0 when every benchmark was measured and none failed; with 1 when one failed, 3 when one broke off, 75
-    when a node was not measured, e.g. because it has work.
+    Exits with 0 when every benchmark was measured and none failed; with 1 when one failed, 3 when one broke off or the
+    run was stopped, 75 when a node was not measured, e.g. because it has work.
     """
     answer = client.post("bench", "runs", nodes=list(nodes), **_body(**wish))
     if not wait:
         print_json(answer) if as_json else click.echo(f"{plain(answer['run_id'])} is asked for. {_how(answer)}")
         return
-    following = RunFollowing(client, answer["run_id"], to_stderr=as_json)
-    ended = following.until_over(limit_s)
+    ended = following_run(client, answer["run_id"], to_stderr=as_json).until_over(limit_s)
     print_json(ended) if as_json else _tell(ended)
     _judge(ended)
 
@@ -70,8 +66,17 @@ def _body(*, benchmarks: tuple[str, ...], tier: int, extra: tuple[str, ...], wai
     if unknown:
         known = ", ".join(Benchmark)
         raise click.BadParameter(f"no benchmark is called {unknown[0]!r}; there are {known}.", param_hint="--benchmark")
-    options = dict(map(_option, extra))
-    return {"benchmarks": list(benchmarks), "tier": tier, "options": options, "wait_s": wait_s, "because": because}
+    wish = {"benchmarks": list(benchmarks), "tier": tier, "options": as_options(extra)}
+    return {**wish, "wait_s": wait_s, "because": because}
+
+
+def as_options(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return options of a benchmark from NAME=VALUE.
+
+    Raises:
+        click.BadParameter: one of them is something else.
+    """
+    return dict(map(_option, texts))
 
 
 def _option(text: str) -> tuple[str, str]:
@@ -106,8 +111,11 @@ def _judge(ended: dict[str, Any]) -> None:
     run_id, states = ended["run_id"], {turn["state"] for turn in ended["turns"]}
     if not ended["outcome"]:
         raise Failed(f"{run_id} is still under way; `fleetmend bench list` shows it", ExitCode.REFUSED_NOW)
-    for word, code in CODES:
-        if word in states:
-            raise click.exceptions.Exit(code)
+    if "fail" in states:
+        raise click.exceptions.Exit(ExitCode.NO)
     if ended["outcome"] == "stopped":
         raise Failed(f"{run_id} was stopped: {ended['ended_because']}", ExitCode.UNREAD)
+    if "error" in states:
+        raise click.exceptions.Exit(ExitCode.UNREAD)
+    if "skip" in states:
+        raise click.exceptions.Exit(ExitCode.REFUSED_NOW)

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from agent.simulation.faults import FAULTS, DrillFault, Repair, find_fault
+from agent.simulation.drill_fault import DrillFault, Repair
+from agent.simulation.faults import FAULTS, find_fault
 from cli.client import Client, Failed, with_client
 from cli.commands.following import Following, returned
 from cli.commands.names import node_names

@@ -26,6 +26,11 @@ def open_run_ids(context: click.Context, _parameter: click.Parameter, incomplete
     return [name for name in _asked(context, ("bench", "runs"), "run_id") if name.startswith(incomplete)]
 
 
+def sweep_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the sweeps whose ids begin so."""
+    return [name for name in _asked(context, ("bench", "sweeps"), "id") if name.startswith(incomplete)]
+
+
 def _asked(context: click.Context, path: tuple[str, ...], key: str, **query: str) -> list[str]:
     try:
         client = replace(client_of(context, context.params.get("url")), timeout_s=COMPLETION_TIMEOUT_S)

@@ -17,8 +17,9 @@ from controller.api.moments import iso
 from controller.api.problems import Problem
 from controller.bench_events import BaselineForgotten, BaselineLearnt, BenchAsked, BenchStopped
 from controller.events import Event
+from controller.policy.benching.learning import healthy_peers
 
-DEFAULT = (Benchmark.NCCL_ALL_REDUCE, Benchmark.GPU_BANDWIDTH)
+DEFAULT = (Benchmark.GPU_BANDWIDTH, Benchmark.NCCL_ALL_REDUCE)
 """Source: our choice; together they look at every GPU and every NVLink, and need nothing but CUDA's driver and NCCL."""
 
 
@@ -72,13 +73,12 @@ async def baselines_learn(call: Call) -> shapes.Acted:
     Raises:
         Problem: 404, nothing was measured that is so called; 409, of too few peers; 422, nothing narrows it.
     """
-    bench = call.cell.belief.bench
-    chosen = _chosen(call, bench.samples)
-    fresh = [
-        (baseline, list(bench.samples[name])) for name in chosen if (baseline := learnt(name, bench.samples[name]))
-    ]
+    belief = call.cell.belief
+    chosen = _chosen(call, belief.bench.samples)
+    peers = {name: healthy_peers(belief, name) for name in chosen}
+    fresh = [(baseline, list(peers[name])) for name in chosen if (baseline := learnt(name, peers[name]))]
     if not fresh:
-        most = max(len(bench.samples[name]) for name in chosen)
+        most = max(map(len, peers.values()))
         raise refused(
             f"too few healthy peers: {most} have such results, and {LEAST_PEERS} are needed", "measure more nodes first"
         )

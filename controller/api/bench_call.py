@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from checks.bench_result import Benchmark
 from controller.api.call import Call, known_node
-from controller.api.problems import Problem, nearest
+from controller.api.problems import Problem, nearest, unknown
 from controller.policy.benching.book import BenchRun
 
 
@@ -53,7 +53,5 @@ def known_run(call: Call) -> BenchRun:
     name, runs = call.path["id"], call.cell.belief.bench.runs
     found = runs.get(name)
     if found is None:
-        near = nearest(name, reversed(runs))
-        right = f"did you mean {' or '.join(near)}?" if near else "`fleetmend bench list` lists the runs of late"
-        raise Problem(404, f"no run is called {name[:80]!r}", right)
+        raise unknown("run", name, reversed(runs))
     return found

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from controller.api import bench_rows
 from controller.api.bench_call import known_benchmark, known_run
-from controller.api.bench_shapes import BaselineShown, BenchmarkShown, ResultDetail, ResultRow, RunDetail, RunRow
+from controller.api.bench_shapes import (
+    BaselineShown,
+    BenchmarkShown,
+    LeaseShown,
+    ResultDetail,
+    ResultRow,
+    RunDetail,
+    RunRow,
+)
 from controller.api.call import Call, known_node
 from controller.api.cell_view import CellView
 from controller.api.rows import natural
@@ -36,6 +44,11 @@ async def bench_run(call: Call) -> RunDetail:
         Problem: 404, no such run.
     """
     return bench_rows.run_detail(known_run(call), call.cell.belief.bench, call.cell.bench_progress())
+
+
+async def bench_leases(call: Call) -> list[LeaseShown]:
+    """Return the leases that are open, oldest first."""
+    return [bench_rows.lease_row(lease) for lease in call.cell.belief.bench.leases.values()]
 
 
 async def bench_results(call: Call) -> list[ResultRow]:
@@ -72,9 +85,8 @@ async def results_of(cell: CellView, node: str, *, benchmark: str = "") -> list[
         if benchmark in {"", name}:
             entry = await cell.entry(kept.event_id)
             judged = entry.event if entry is not None and isinstance(entry.event, BenchJudged) else None
-            passed_at = bench.passed.get(node, {}).get(name, 0.0)
             row = bench_rows.result_row(node, name, kept, limits)
-            found.append(bench_rows.result_detail(row, judged, passed_at, limits))
+            found.append(bench_rows.result_detail(row, judged, bench, limits))
     return found
 
 

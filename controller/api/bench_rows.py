@@ -14,8 +14,10 @@ from controller.api.bench_charts import Measured
 from controller.api.bench_shapes import (
     BaselineShown,
     BenchmarkShown,
+    EarlierResult,
     FaultShown,
     HeadlineShown,
+    LeaseShown,
     MachineShown,
     NumberShown,
     ResultDetail,
@@ -27,7 +29,7 @@ from controller.api.bench_shapes import (
 from controller.api.moments import iso, iso_or_none
 from controller.bench_events import BenchJudged, JudgedNumber
 from controller.policy.benching.bench_rules import BenchRules
-from controller.policy.benching.book import BenchBook, BenchRun, Kept, Origin
+from controller.policy.benching.book import BenchBook, BenchRun, Kept, Lease, Origin, Turn
 from wire.messages import BenchProgress
 
 Progress = Mapping[str, Mapping[str, BenchProgress]]
@@ -73,16 +75,16 @@ def _turns(run: BenchRun) -> Iterator[tuple[str, str]]:
 
 
 def _turn(run: BenchRun, book: BenchBook, progress: Progress, node: str, benchmark: str) -> TurnShown:
-    outcome = run.outcomes.get(node, {}).get(benchmark, "")
-    if outcome:
-        return TurnShown(node, benchmark, outcome, run.sentences.get(node, {}).get(benchmark, ""), 1.0, "")
     lease = next((book.leases[each] for each in run.leases if _is_for(book, each, node, benchmark)), None)
-    if lease is None:
-        state = "abandoned" if run.ended_at or run.stopped else "planned"
-        return TurnShown(node, benchmark, state, run.stopped or run.waiting, 0.0, "")
-    said = progress.get(lease.lease_id, {}).get(node)
-    share = min(1.0, max(0.0, said.share)) if said is not None else 0.0
-    return TurnShown(node, benchmark, "running", "", share, said.text if said is not None else "")
+    because = run.sentences.get(node, {}).get(benchmark, "")
+    if lease is not None and node not in lease.judged:
+        said = progress.get(lease.lease_id, {}).get(node)
+        share = min(1.0, max(0.0, said.share)) if said is not None else 0.0
+        return TurnShown(node, benchmark, "running", because, share, said.text if said is not None else "")
+    if Turn(run.nodes if run.together else (node,), benchmark) in run.left:
+        return TurnShown(node, benchmark, "planned", because, 0.0, "")
+    outcome = run.outcomes.get(node, {}).get(benchmark, "")
+    return TurnShown(node, benchmark, outcome or "abandoned", because or run.stopped, 1.0, "")
 
 
 def _is_for(book: BenchBook, lease_id: str, node: str, benchmark: str) -> bool:
@@ -97,8 +99,24 @@ def result_row(node: str, benchmark: str, kept: Kept, limits: BenchLimits) -> Re
     )
 
 
-def result_detail(row: ResultRow, judged: BenchJudged | None, passed_at: float, limits: BenchLimits) -> ResultDetail:
+def lease_row(lease: Lease) -> LeaseShown:
+    """Return a lease for a list."""
+    return LeaseShown(
+        lease.lease_id,
+        lease.run_id,
+        list(lease.nodes),
+        lease.benchmark,
+        lease.tier,
+        iso(lease.granted_at),
+        iso(lease.expires_at),
+        [node for node in lease.nodes if node in lease.results or node in lease.judged],
+    )
+
+
+def result_detail(row: ResultRow, judged: BenchJudged | None, book: BenchBook, limits: BenchLimits) -> ResultDetail:
     """Return a result with everything that the log has of it; `judged` is `None` when it has it no longer."""
+    passed_at = book.passed.get(row.node, {}).get(row.benchmark, 0.0)
+    earlier = book.history.get(row.node, {}).get(row.benchmark, [])
     said = judged or BenchJudged(row.node, "", row.run_id, row.benchmark, row.outcome, row.because)
     return ResultDetail(
         row.node,
@@ -114,6 +132,7 @@ def result_detail(row: ResultRow, judged: BenchJudged | None, passed_at: float, 
         [_number(number, limits) for number in said.numbers],
         [FaultShown(fault.code, fault.because, fault.device, fault.severity) for fault in said.faults],
         list(said.notes),
+        [EarlierResult(iso(past.at), past.outcome) for past in earlier],
     )
 
 

@@ -101,6 +101,13 @@ class ResultRow(msgspec.Struct, frozen=True):
     headline: list[HeadlineShown]
 
 
+class EarlierResult(msgspec.Struct, frozen=True):
+    """What a benchmark came to before on the same node."""
+
+    at: str
+    outcome: str
+
+
 class ResultDetail(msgspec.Struct, frozen=True):
     """A result with all of its numbers.
 
@@ -108,6 +115,7 @@ class ResultDetail(msgspec.Struct, frozen=True):
         passed_at: when this benchmark last passed on the node, null when it never did.
         complete: false when the log no longer has the numbers, and only the headline is known.
         notes: what people should know beside it, e.g. that one GPU tests no link.
+        earlier: what it came to before, oldest first, at most eight.
     """
 
     node: str
@@ -123,14 +131,28 @@ class ResultDetail(msgspec.Struct, frozen=True):
     numbers: list[NumberShown]
     faults: list[FaultShown]
     notes: list[str]
+    earlier: list[EarlierResult] = []
+
+
+class LeaseShown(msgspec.Struct, frozen=True):
+    """What may run now, and until when. `nodes`: one, or those of a group; `heard`: those that have come back."""
+
+    lease_id: str
+    run_id: str
+    nodes: list[str]
+    benchmark: str
+    tier: int
+    granted_at: str
+    expires_at: str
+    heard: list[str]
 
 
 class TurnShown(msgspec.Struct, frozen=True):
     """One benchmark of a run on one node.
 
     Attributes:
-        state: planned, running, measured (of a group, which is judged as a whole), abandoned (the run ended before), or
-            the outcome: pass, warn, fail, error, skip.
+        state: planned, running, abandoned (the run ended before), or the outcome: pass, warn, fail, error, skip.
+        because: why that outcome; of one that is planned or running: what an earlier try came to, empty for the first.
         share: how far it is, from 0 to 1; `doing`: what it says of that.
     """
 

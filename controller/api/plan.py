@@ -16,7 +16,17 @@ from controller.policy.approvals import question
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident, Phase, position_after
 from controller.policy.opening import OPERATOR_CORDON
-from controller.policy.playbook import BREAKER_CLASS, DOMAIN, HAND_OVER, ROLLOUT, Step, Verb
+from controller.policy.playbook import (
+    BENCH_SHIFT_CLASS,
+    BREAKER_CLASS,
+    DOMAIN,
+    HAND_OVER,
+    ROLLOUT,
+    SLOW_NETWORK,
+    SWEEP_STOPPED,
+    Step,
+    Verb,
+)
 from controller.policy.silence import FLEET_SILENCE
 from controller.policy.verb_effects import attempts_of
 
@@ -170,6 +180,10 @@ def _at_rest(incident: Incident) -> str:
         return "Half open: the next node that asks goes on as a canary; how that ends decides."
     if incident.playbook.name == DOMAIN:
         return f"No node is taken out for it; it ends when the nodes of {incident.device} are well again."
+    if incident.playbook.name == BENCH_SHIFT_CLASS:
+        return "No node fails by these numbers until the fleet is back, or a person has the baselines learnt anew."
+    if incident.playbook.name in {SLOW_NETWORK, SWEEP_STOPPED}:
+        return "No node is taken out for it; it ends when a later sweep finds the nodes well."
     if not incident.node:
         return "Nothing is acted on until agents are heard again."
     if incident.playbook.name == OPERATOR_CORDON.name:
@@ -198,6 +212,10 @@ def why_not_approve(incident: Incident) -> str:
         return f"{incident.id} is about a playbook; `fleetmend playbook rollout` promotes or withdraws its new text"
     if incident.playbook.name == DOMAIN:
         return f"{incident.id} ends by itself as soon as the nodes of {incident.device} are well again"
+    if incident.playbook.name == BENCH_SHIFT_CLASS:
+        return f"{incident.id} ends by itself as soon as the fleet is back, or its baselines are learnt anew"
+    if incident.playbook.name in {SLOW_NETWORK, SWEEP_STOPPED}:
+        return f"{incident.id} ends by itself as soon as a later sweep finds the nodes well"
     if not incident.node:
         return f"{incident.id} ends by itself as soon as agents are heard again"
     if incident.outcome or waits_for_approval(incident):

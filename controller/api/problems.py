@@ -9,6 +9,9 @@ from itertools import islice
 MAX_COMPARED = 5_000
 """Names compared for a suggestion: comparing every name of a large fleet would stop the controller for seconds."""
 
+_LISTED_BY = {"run": ("bench list", "bench/runs"), "sweep": ("bench sweeps", "bench/sweeps")}
+"""Kind → command and address, where they are not its plural."""
+
 
 class Problem(Exception):
     """Ends a request with this HTTP status."""
@@ -25,13 +28,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Problem:
     """Return the 404 for a thing that does not exist, with the nearest names that do.
 
     Args:
-        kind: `node` or `incident`, as people read it.
+        kind: `node`, `incident`, `run` or `sweep`, as people read it.
     """
     near = nearest(name, known)
+    command, address = _LISTED_BY.get(kind, (f"{kind}s", f"{kind}s"))
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near
-        else f"`fleetmend {kind}s` (GET /api/v1/{kind}s) lists every {kind}"
+        else f"`fleetmend {command}` (GET /api/v1/{address}) lists every {kind}"
     )
     return Problem(404, f"no {kind} is called {name[:80]!r}", hint)
 

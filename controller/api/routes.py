@@ -216,6 +216,13 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        f"{ROOT}/bench/leases",
+        bench_reading.bench_leases,
+        "What may run now, and until when.",
+        list[bench_shapes.LeaseShown],
+    ),
+    Route(
+        "GET",
         f"{ROOT}/bench/results",
         bench_reading.bench_results,
         "The newest result of every benchmark on every node, failures first.",

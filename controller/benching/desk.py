@@ -31,8 +31,9 @@ from wire.orders import Order, OrderAction
 log = structlog.get_logger()
 
 LOOKS_MISSED = 3
-"""After so many intervals without an answer of the scheduler, what it said proves nothing. Source: our choice, as a
-node counts as silent after three levels."""
+FRESH_S = 60.0
+"""After so many intervals without an answer of the scheduler, and so long at least, what it said proves nothing.
+Source: our choice, as a node counts as silent after three levels; one look may last until its deadline."""
 
 STOP_LIMIT_S = 120.0
 """How long a node may take to hear that a lease is taken back; by itself the run ends with its lease."""
@@ -159,7 +160,7 @@ class BenchDesk:
         if self.watch.error:
             return f"the scheduler ({name}) cannot be asked whether it is idle: {self.watch.error}"
         silent_s = self.clock() - self.watch.seen_at
-        if silent_s > LOOKS_MISSED * self.watch.interval_s:
+        if silent_s > max(FRESH_S, LOOKS_MISSED * self.watch.interval_s):
             return f"the scheduler ({name}) has not said for {silent_s:.0f} s whether it is idle"
         view = self.watch.seen.get(node)
         if view is None:
@@ -195,7 +196,8 @@ class BenchDesk:
         bench, rules = self.cell.belief.bench, self.cell.rules.bench
         facts = self.cell.belief.nodes[node].facts
         options = dict(bench.runs[lease.run_id].options)
-        golden = handed_out(bench, sku=facts.gpu_model, driver=facts.driver_version)
+        sku = rules.limits.sku_of(facts.gpu_model) or facts.gpu_model
+        golden = handed_out(bench, sku=sku, driver=facts.driver_version)
         if lease.benchmark == Benchmark.GEMM and golden:
             options["golden"] = golden
         return BenchWish(

@@ -59,6 +59,7 @@ def flaws(playbook: Playbook) -> list[Flaw]:
         *_acts_on_silence(playbook),
         *_clears_by_person(playbook),
         *_goes_back(playbook),
+        *_measures_nothing(playbook),
     ]
     return sorted(named) or sorted(set(_walk_all(playbook)))
 
@@ -123,6 +124,14 @@ def _goes_back(playbook: Playbook) -> Iterator[Flaw]:
         yield Flaw("on_return", "no repair is tried here that could fail to last", "leave it out, or add a repair")
 
 
+def _measures_nothing(playbook: Playbook) -> Iterator[Flaw]:
+    for index, step in enumerate(playbook.steps):
+        idle = sorted({"tier", "unmeasured"} & step.parameters.keys())
+        if idle and "benchmarks" not in step.parameters:
+            wrong = f"`{idle[0]}` is about benchmarks, and there are none"
+            yield Flaw(f"steps[{index}].{step.verb}.{idle[0]}", wrong, "leave it out, or say which `benchmarks`")
+
+
 def _walk_all(playbook: Playbook) -> Iterator[Flaw]:
     todo = [(0, Walk())]
     seen = set(todo)
@@ -155,6 +164,9 @@ def _at_a_step(playbook: Playbook, position: int, walk: Walk) -> Iterator[Flaw]:
         yield Flaw(path, f"`{step.name}` can be reached with jobs on the node", right)
     if step.verb is Verb.DRAIN and not walk.cordoned:
         yield Flaw(path, f"`{step.name}` can be reached without a cordon", "cordon first, or new jobs keep coming")
+    if "benchmarks" in step.parameters and not (walk.cordoned and walk.drained):
+        right = "cordon and drain the node before, and let the failure of either hand over"
+        yield Flaw(path, f"`{step.name}` would run benchmarks on a node that may have jobs", right)
     if step.verb is Verb.UNCORDON and not walk.verified:
         right = "every path to an uncordon needs a verify that succeeded after the last repair (I6)"
         yield Flaw(path, f"`{step.name}` can be reached without a verify", right)

@@ -214,7 +214,10 @@ def _built(verb: Verb, table: Mapping[str, Any]) -> Step:
     shape = VERBS[verb]
     own = {name: table[name] for name in shape.own_keys if table[name] is not None}
     lasts_s = own.pop("for", None)
-    parameters = {**own, **({"for_s": f"{lasts_s:.15g}"} if lasts_s is not None else {})}
+    parameters = {
+        **{name: _parameter(value) for name, value in own.items()},
+        **({"for_s": f"{lasts_s:.15g}"} if lasts_s is not None else {}),
+    }
     return Step(
         name=table["name"] or verb.value,
         verb=verb,
@@ -225,6 +228,10 @@ def _built(verb: Verb, table: Mapping[str, Any]) -> Step:
         parameters=parameters,
         retry=_retry(verb, table),
     )
+
+
+def _parameter(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _retry(verb: Verb, table: Mapping[str, Any]) -> Retry | None:

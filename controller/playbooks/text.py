@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from controller.policy.playbook import (
     DEVICE,
@@ -15,6 +15,7 @@ from controller.policy.playbook import (
     Playbook,
     Retry,
     Step,
+    Unmeasured,
     Verb,
 )
 from controller.policy.verb_effects import attempts_of
@@ -82,7 +83,17 @@ def say_step(step: Step) -> str:
         "where": ", those of the sick GPU alone" if given.get("scope") == DEVICE else "",
         "for": say_span(float(given.get("for_s", 0.0))),
     }
-    return _SAYS[step.verb].format_map(words) + _REBOOTERS.get(given.get("by", ""), "")
+    return _SAYS[step.verb].format_map(words) + _REBOOTERS.get(given.get("by", ""), "") + _say_benchmarks(given)
+
+
+def _say_benchmarks(given: Mapping[str, str]) -> str:
+    """Return what a verification measures besides, and what follows when it cannot."""
+    names = given.get("benchmarks", "").replace(",", ", ")
+    if not names:
+        return ""
+    strict = given.get("unmeasured") == Unmeasured.HAND_OVER
+    cannot = "people get it when they cannot be run" if strict else "go on without those that cannot be run here"
+    return f", then by the benchmarks {names} of tier {given.get('tier', '1')}; {cannot}"
 
 
 _SAYS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, one_of
-from controller.policy.playbook import BY_NODE, BY_SCHEDULER, DEVICE, HAND_OVER, Verb
+from checks.bench_result import Benchmark
+from controller.playbooks.kinds import LIMIT, SERVICE, TEXT, WORD, Key, Keys, count, list_of, one_of
+from controller.policy.playbook import BY_NODE, BY_SCHEDULER, DEVICE, HAND_OVER, TIERS, Unmeasured, Verb
 
 SEVERITIES = ("info", "warning", "critical")
 JOBS = ("wait", "requeue", "cancel")
@@ -129,7 +130,24 @@ VERBS: Mapping[Verb, VerbShape] = {
         own_keys={"question": Key(TEXT, "what the person is asked", required=True)},
     ),
     Verb.VERIFY: VerbShape(
-        "run the checks that condemned the node on fresh readings; all must pass", 300.0, attempts=3
+        "run the checks that condemned the node on fresh readings, then the benchmarks; all must pass",
+        300.0,
+        attempts=3,
+        own_keys={
+            "benchmarks": Key(
+                list_of(one_of(list(map(str, Benchmark))), f"write a list out of {', '.join(Benchmark)}"),
+                "what is measured once the checks pass; those that condemned the node are measured in any case",
+            ),
+            "tier": Key(
+                count(min(TIERS), max(TIERS)),
+                "of the benchmarks: 1 takes at most 30 s each, 2 at most 5 minutes, 3 longer; 1 when absent",
+            ),
+            "unmeasured": Key(
+                one_of(list(map(str, Unmeasured))),
+                "when a benchmark cannot be run here, or there is nothing to judge its numbers by: `go_on` says so and "
+                "lets the node return, `hand_over` leaves it to people; `go_on` when absent",
+            ),
+        },
     ),
     Verb.PROBATION: VerbShape("watch the idle node; a fault that comes back ends it", 0.0, own_keys=_FOR),
     Verb.UNCORDON: VerbShape("give the node back to the scheduler", 120.0, attempts=3),

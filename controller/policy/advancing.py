@@ -12,6 +12,7 @@ from controller import events
 from controller.events import Reason
 from controller.policy.approvals import unapproved
 from controller.policy.belief import Belief
+from controller.policy.benching.verifying import asks, disproved
 from controller.policy.breakers import stopped_by_breaker, tripped
 from controller.policy.budget import over_budget
 from controller.policy.concluding import conclude
@@ -21,6 +22,7 @@ from controller.policy.ladder import climb, hand_over, needs_person, replaced
 from controller.policy.opening import OPERATOR_CORDON, speedup, standing
 from controller.policy.pauses import paused
 from controller.policy.playbook import (
+    ADMISSION_CLASS,
     BENCH_SHIFT_CLASS,
     BREAKER_CLASS,
     DOMAIN,
@@ -42,6 +44,9 @@ from controller.policy.undoing import given_back, undo
 from controller.policy.verb_effects import attempts_of, delay_s, retry_of
 
 DISRUPTIVE = frozenset({Verb.CORDON, Verb.DRAIN}) | REPAIRS
+NEVER_TRIPS = frozenset({OPERATOR_CORDON.fault_class, ADMISSION_CLASS})
+"""Classes of incidents for which no breaker opens: a person's own wish, and nodes that never were in service."""
+
 RESTING = frozenset(
     {
         OPERATOR_CORDON.name,
@@ -62,7 +67,7 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
     if incident.stop_asked and incident.phase is not Phase.RELEASING:
         return _stop(incident)
     if incident.intent is not None:
-        return conclude(belief, incident, now)
+        return conclude(belief, incident, now) or asks(belief, rules, incident, now)
     if incident.return_asked and incident.phase is not Phase.RELEASING:
         reason = Reason("A person says that it is mended: verifying before the node returns.")
         return events.IncidentReturning(incident.id, reason)
@@ -187,7 +192,7 @@ def _unanswered(incident: Incident, rules: Rules, now: float) -> events.Event | 
 
 
 def _tripped(belief: Belief, rules: Rules, incident: Incident, step: Step, now: float) -> events.Event | None:
-    if step.verb is not Verb.CORDON or incident.playbook.name == OPERATOR_CORDON.name:
+    if step.verb is not Verb.CORDON or incident.fault_class in NEVER_TRIPS:
         return None
     return tripped(belief, rules, incident, now)
 
@@ -198,7 +203,8 @@ def _needless(belief: Belief, incident: Incident, step: Step) -> str:
         return f"Shadow mode: {step.verb} would have been done now."
     if incident.phase is Phase.HAND_OVER and step.name in incident.told:
         return f"People have the {step.verb} of this incident already; why it did not return stands here."
-    if step.verb in REPAIRS and incident.phase is Phase.AUTOMATIC and not standing(belief, incident):
+    over = not standing(belief, incident) and not disproved(belief, incident)
+    if step.verb in REPAIRS and incident.phase is Phase.AUTOMATIC and over:
         return "Nothing is left to mend: every finding of this incident has cleared."
     if step.verb is Verb.UNCORDON:
         others = _other_holders(belief, incident)

@@ -13,10 +13,11 @@ from checks.finding import Finding
 from controller import events
 from controller.policy.approvals import approval_for, asked
 from controller.policy.belief import Belief
+from controller.policy.benching.verifying import Ending, late, measured
 from controller.policy.incident import Incident
 from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import recurred, standing
-from controller.policy.playbook import OWN_CHECKS, Verb
+from controller.policy.playbook import BENCH_CHECKS, MEASURED_CHECKS, OWN_CHECKS, Verb
 from controller.policy.rebooting import restarted, same_boot
 
 
@@ -30,11 +31,23 @@ def conclude(belief: Belief, incident: Incident, now: float) -> events.StepEnded
         verdict = _late(belief, incident, now)
     if verdict is None:
         return None
-    outcome, because = verdict
-    return events.StepEnded(incident.id, intent.step, intent.attempt, outcome, because, intent.key)
+    ending = Ending(*verdict)
+    return events.StepEnded(
+        incident.id,
+        intent.step,
+        intent.attempt,
+        ending.outcome,
+        ending.because,
+        intent.key,
+        permanent=ending.permanent,
+        hands_over=ending.hands_over,
+    )
 
 
-def _late(belief: Belief, incident: Incident, now: float) -> tuple[str, str]:
+def _late(belief: Belief, incident: Incident, now: float) -> Ending | tuple[str, str]:
+    unmeasured = late(belief, incident)
+    if unmeasured is not None:
+        return unmeasured
     progress = incident.progress
     if progress is not None and progress.state == "in_doubt":
         return "in_doubt", f"{progress.because} The node did not show it within the step's time."
@@ -57,7 +70,7 @@ def _why_late(belief: Belief, incident: Incident, now: float) -> str:
     ).rstrip()
 
 
-Verdict = tuple[str, str] | None
+Verdict = Ending | tuple[str, str] | None
 
 
 def _never(_belief: Belief, _incident: Incident, _now: float) -> Verdict:
@@ -81,14 +94,17 @@ def _verify(belief: Belief, incident: Incident, _now: float) -> Verdict:
         return None
     if order.outcome != "done":
         return order.outcome, order.because
-    still = standing(belief, incident)
+    still = [finding for finding in standing(belief, incident) if finding.check not in MEASURED_CHECKS]
     if still:
         return "failed", f"Still found on fresh readings: {still[0].because}"
     blind = _blind_checks(belief.nodes[incident.node], order, list(incident.condemned_by.values()))
     if blind:
         return "failed", f"Not proven healthy: {', '.join(blind)} could not be judged on fresh readings."
-    names = ", ".join(sorted({key.check for key in incident.condemned_by})) or "every check"
-    return "done", f"Fresh readings pass: {names}."
+    names = ", ".join(sorted({key.check for key in incident.condemned_by} - MEASURED_CHECKS)) or "every check"
+    ending = measured(belief, incident, f"Fresh readings pass: {names}.")
+    is_proven = ending is not None and ending.outcome == "done"
+    left = [finding for finding in standing(belief, incident) if finding.check in BENCH_CHECKS]
+    return ("failed", f"Its benchmarks passed, and still: {left[0].because}") if is_proven and left else ending
 
 
 def _blind_checks(node: NodeBelief, order: events.OrderEnded, condemned_by: list[Finding]) -> list[str]:

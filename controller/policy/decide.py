@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from controller import events
 from controller.policy.advancing import advance, by_priority
 from controller.policy.belief import Belief
+from controller.policy.benching.admitting import admissions
+from controller.policy.benching.scheduling import withdrawn
 from controller.policy.benching.settling import benchmarks
+from controller.policy.benching.verifying import abandoned
 from controller.policy.breakers import settle_breakers
 from controller.policy.condemned import condemned
 from controller.policy.domains import shared_causes
@@ -40,6 +43,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     yield from operator_cordons(belief)
     yield from offenders(belief, now)
     yield from condemned(belief, now)
+    yield from admissions(belief, rules, now)
     yield from sweeping(belief, rules, now)
     yield from benchmarks(belief, rules, now)
     yield from shared_causes(belief, rules, now)
@@ -50,6 +54,8 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
         if len(belief.held) < held:
             return
         held = len(belief.held)
+    yield from abandoned(belief)
+    yield from withdrawn(belief, now)
 
 
 def _advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> Iterator[events.Event]:

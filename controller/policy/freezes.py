@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from controller.events import Reason
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident
 from controller.policy.rules import Freeze, Rules
 from controller.policy.scopes import Scope
+from controller.policy.week import MINUTES_A_DAY, MINUTES_A_WEEK, minute_now, zone_of
 
-MINUTES_A_DAY = 24 * 60
-MINUTES_A_WEEK = 7 * MINUTES_A_DAY
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WEEKLY = re.compile(rf"(?P<day>{'|'.join(_DAYS)}) (?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])", re.IGNORECASE)
 
@@ -35,7 +32,7 @@ def in_force(freeze: Freeze, now: float) -> bool:
     """Return whether a freeze holds at this moment; its beginning is in it, its end is not."""
     if freeze.ends:
         return freeze.begins <= now < freeze.ends
-    minute = _minute_of_week(now, freeze.zone)
+    minute = minute_now(now, freeze.zone)
     if freeze.weekly_begins <= freeze.weekly_ends:
         return freeze.weekly_begins <= minute < freeze.weekly_ends
     return minute >= freeze.weekly_begins or minute < freeze.weekly_ends
@@ -44,7 +41,7 @@ def in_force(freeze: Freeze, now: float) -> bool:
 def describe(freeze: Freeze) -> str:
     """Return when it holds, as people read it."""
     if freeze.ends:
-        until = datetime.fromtimestamp(freeze.ends, _zone(freeze.zone)).strftime("%Y-%m-%d %H:%M")
+        until = datetime.fromtimestamp(freeze.ends, zone_of(freeze.zone)).strftime("%Y-%m-%d %H:%M")
         return f"until {until} {freeze.zone}"
     return f"each week {_weekly(freeze.weekly_begins)} to {_weekly(freeze.weekly_ends)} {freeze.zone}"
 
@@ -63,19 +60,9 @@ def minute_of_week(text: str) -> int:
 
 def moment_in(time: datetime, zone: str) -> datetime:
     """Return a time with its zone; one that has none of its own is meant in this one."""
-    return time if time.tzinfo is not None else time.replace(tzinfo=_zone(zone))
+    return time if time.tzinfo is not None else time.replace(tzinfo=zone_of(zone))
 
 
 def _weekly(minute: int) -> str:
     day, rest = divmod(minute % MINUTES_A_WEEK, MINUTES_A_DAY)
     return f"{_DAYS[day]} {rest // 60:02d}:{rest % 60:02d}"
-
-
-def _minute_of_week(now: float, zone: str) -> int:
-    local = datetime.fromtimestamp(now, _zone(zone))
-    return local.weekday() * MINUTES_A_DAY + local.hour * 60 + local.minute
-
-
-@lru_cache(maxsize=64)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)

@@ -289,7 +289,7 @@ class Incident:
             self.retry_at = 0.0 if event.outcome == "in_doubt" and self.doubts == 1 else at
         elif self.phase is Phase.HAND_OVER:
             self._go_to("")
-        elif step.on_failure == HAND_OVER:
+        elif step.on_failure == HAND_OVER or event.hands_over:
             self.position, self.ended_by = len(self.steps()) + 1, step.verb
             self.gave_up_at = step.name
         else:

@@ -14,7 +14,7 @@ from checks.finding import Action, Finding, FindingKey, Verdict
 from controller.policy import gamma
 from controller.policy.history import DAY_S
 from controller.policy.incident import Incident
-from controller.policy.playbook import Mode, Verb
+from controller.policy.playbook import ADMISSION_CLASS, Mode, Verb
 
 LEMON_KEY = FindingKey("node.lemon", "node", "")
 
@@ -58,7 +58,7 @@ SHARED_CLASSES = frozenset({"rdma_link", "rdma_flap", "rdma_port", "storage_serv
 """Classes whose cause may be the far end of a cable, a server or the job: on a node whose job spans k nodes one such
 incident counts 1/k, for big jobs touch many nodes. Source: Meta, by the fault model."""
 
-NOT_FAILURES = frozenset({"operator", LEMON_KEY.check.replace(".", "_")})
+NOT_FAILURES = frozenset({"operator", LEMON_KEY.check.replace(".", "_"), ADMISSION_CLASS})
 """Incidents that people or this score itself began."""
 
 
@@ -144,14 +144,26 @@ class Score:
         return self.lemon >= WATCH_SCORE and self.failures >= WATCH_FAILURES and self.days >= LEAST_DAYS
 
 
+def ratio(failures: Failures, node: str, watched: Exposure, now: float) -> float:
+    """Return a node's expected rate as a multiple of the fleet's, without the cost of a whole score."""
+    weight = math.fsum(each.weight for each in failures.of(node, now))
+    shape, unit, _ = _posterior(failures, weight, watched)
+    return shape * unit
+
+
+def _posterior(failures: Failures, weight: float, watched: Exposure) -> tuple[float, float, float]:
+    """Return shape and scale of a node's rate over the fleet's, and the fleet's rate, to which it adds nothing."""
+    others = max(0.0, failures.weight - weight)
+    fleet_rate = (PUBLISHED_RATE * PUBLISHED_DAYS + others) / (PUBLISHED_DAYS + watched.fleet_days)
+    days = SHAPE / fleet_rate + watched.node_days
+    return SHAPE + weight, 1.0 / (days * fleet_rate), fleet_rate
+
+
 def score(failures: Failures, node: str, watched: Exposure, now: float) -> Score:
     """Return a node's score. The node's own failures are no part of the fleet's rate."""
     own = failures.of(node, now)
     weight = math.fsum(each.weight for each in own)
-    others = max(0.0, failures.weight - weight)
-    fleet_rate = (PUBLISHED_RATE * PUBLISHED_DAYS + others) / (PUBLISHED_DAYS + watched.fleet_days)
-    shape, days = SHAPE + weight, SHAPE / fleet_rate + watched.node_days
-    unit = 1.0 / (days * fleet_rate)
+    shape, unit, fleet_rate = _posterior(failures, weight, watched)
     tail = (1.0 - CREDIBLE) / 2.0
     return Score(
         lemon=1.0 - gamma.below(shape, TIMES / unit),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checks.bench_result import Benchmark
-from checks.finding import Finding, Verdict
+from checks.finding import Finding, FindingKey, Verdict
 from checks.readings.site import FAMILY
 
 
@@ -103,6 +103,18 @@ class Clears(StrEnum):
     """A green diagnostic proves nothing, as with silent data corruption: only a person, or another part, ends it."""
 
 
+class Unmeasured(StrEnum):
+    """What follows when a benchmark of a verification cannot be run, or nothing is there to judge its numbers by."""
+
+    GO_ON = "go_on"
+    """The step goes on and says so: a host without the means must not stay out for ever."""
+    HAND_OVER = "hand_over"
+    """People get the node."""
+
+
+TIERS = (1, 2, 3)
+"""Of benchmarks, by how long one may take, see wire/bench.py."""
+
 HAND_OVER = "hand_over"
 """The jump that ends the automatic part: the steps under `hand_over` follow, and the node stays out."""
 
@@ -130,7 +142,8 @@ class Step:
         parameters: verb-specific, checked by the loader: `drain` has `jobs` (`wait`, `requeue` or `cancel`) and may
             have `scope` (`node` or `device`), `restart_service` may have `service`, `reset_gpu` may have `neighbours`
             (`keep` or `reset`), `reboot` may have `by` (`node` or `scheduler`) and `force` (`never` or `when_stuck`),
-            `ticket` has `team`, `page` has `severity`, `wait` and `probation` have `for_s`, `approve` has `question`.
+            `ticket` has `team`, `page` has `severity`, `wait` and `probation` have `for_s`, `approve` has `question`,
+            `verify` may have `benchmarks` (comma-separated), `tier` and `unmeasured` (`go_on` or `hand_over`).
         retry: how long each next attempt waits; `None` leaves it to the verb.
     """
 
@@ -147,8 +160,25 @@ class Step:
 BENCH_CHECKS: Mapping[str, str] = {f"bench.{benchmark}": str(benchmark) for benchmark in Benchmark}
 """Check of what a benchmark finds → the benchmark. It is over when that benchmark passes, and no sooner."""
 
+ADMISSION = FindingKey("node.admission", "node", "")
+"""A node is new, or has other parts, and is kept out of service until its benchmarks passed."""
+
+ADMISSION_CLASS = "node_admission"
+"""Fault class of its incidents, which say nothing of the node: it never was in service."""
+
+MEASURED_CHECKS = frozenset({*BENCH_CHECKS, ADMISSION.check})
+"""What benchmarks show to be over, and no reading does."""
+
 OWN_CHECKS = frozenset(
-    {"agent.presence", "node.presence", "node.lemon", "part.condemned", "peer.outlier", "k8s.condition", *BENCH_CHECKS}
+    {
+        "agent.presence",
+        "node.presence",
+        "node.lemon",
+        "part.condemned",
+        "peer.outlier",
+        "k8s.condition",
+        *MEASURED_CHECKS,
+    }
 )
 """What the controller itself finds, or is told by others than the node: no node can be asked to look again."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from checks.finding import Finding
 from controller.policy.benching.bench_rules import BenchRules
+from controller.policy.benching.when import WhenRules
 from controller.policy.playbook import Mode, Playbook
 from controller.policy.scopes import CHECK_KIND, FLEET, Scope
 
@@ -200,6 +201,7 @@ class Rules:
         approval_valid_s: how long a person's yes is used, unless they say otherwise.
         answer_within_s: how long a node stays out for a question in mode `ask` that nobody answers.
         bench: how many benchmarks may run at once, and what is demanded of their results.
+        when: which of them begin by themselves, and for how much.
     """
 
     playbooks: tuple[Playbook, ...]
@@ -217,6 +219,7 @@ class Rules:
     approval_valid_s: float = 86_400.0
     answer_within_s: float = 86_400.0
     bench: BenchRules = field(default_factory=BenchRules)
+    when: WhenRules = field(default_factory=WhenRules)
     _others: dict[tuple[str, ...], Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What `with_playbooks` made before."""
     _answers: dict[tuple[str, str, str, str], Playbook | None] = field(

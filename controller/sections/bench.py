@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from checks.bench_limits import BenchBound, BenchFloor, BenchLimits, LimitsRefused, shipped_limits, with_site
 from controller.policy.benching.bench_rules import DEFAULT_AT_ONCE, BenchRules
 from controller.policy.scopes import CHECK_KIND, KINDS, NODE_KIND, PLAYBOOK_KIND
+from controller.sections.bench_when import WhenSection
 from controller.sections.section import Section
 
 BOUNDED = tuple(kind for kind in KINDS if kind not in {CHECK_KIND, NODE_KIND, PLAYBOOK_KIND})
@@ -63,6 +64,7 @@ class BenchSection(Section):
     )
     floors: list[FloorSection] = Field(default=[], description="the site's own demands")
     bounds: list[BoundSection] = Field(default=[], description="what is possible where fleetmend does not know it")
+    when: WhenSection = WhenSection()
 
     @field_validator("at_once")
     @classmethod

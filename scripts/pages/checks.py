@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import agent.settings
 from agent.watched import Watched
+from checks.bench_catalogue import CATALOGUE
+from checks.bench_result import Benchmark
 from checks.check import Check, LatchedCheck
 from checks.policy import Policy
 from checks.registry import CHECKS
 from cli.catalogue import Row, catalogue
 from controller import playbooks
+from controller.policy.playbook import BENCH_CHECKS, Playbook
 from scripts.pages.markdown import anchor, code, page, table
 
 
@@ -26,7 +29,34 @@ def checks_page() -> str:
     }
     rows = [(f"[`{check.id}`](#{anchor(check.id)})", check.summary) for check in CHECKS]
     parts = (_check(check, told[check.id]) for check in CHECKS)
-    return page("Checks", intro, table(("check", "what it looks for"), rows), *parts)
+    return page("Checks", intro, table(("check", "what it looks for"), rows), *parts, _benchmarks())
+
+
+def _benchmarks() -> str:
+    """Return the section about the checks of benchmarks, which no node makes by itself."""
+    intro = (
+        "What active benchmarks find, on idle or cordoned nodes alone. The code of a finding is the metric that was too"
+        " low, or the fault's name (`wrong_result`, `xid`, DCGM's own). Only a benchmark that failed raises one, and a "
+        "later pass of the same one clears it ([how they are judged](../explanation/judging-benchmarks.md))."
+    )
+    books = playbooks.load_default()
+    rows = [
+        (
+            code(check),
+            summary.measures,
+            summary.finds,
+            ", ".join(code(book.name) for book in books if _answers(book, check)),
+        )
+        for check, benchmark in BENCH_CHECKS.items()
+        for summary in (CATALOGUE[Benchmark(benchmark)],)
+    ]
+    return "\n\n".join(
+        ["## Benchmarks", intro, table(("check", "what it measures", "what it finds", "playbooks"), rows)]
+    )
+
+
+def _answers(book: Playbook, check: str) -> bool:
+    return any(line.names(check) for line in book.answers)
 
 
 def _check(check: Check, row: Row) -> str:

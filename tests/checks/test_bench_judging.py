@@ -117,7 +117,7 @@ def test_while_the_fleet_has_shifted_nothing_fails() -> None:
 def test_a_judgement_says_why_and_by_what() -> None:
     assert judge_result(REDUCE, 400.0, floor=H200, baseline=PEERS) == BenchJudgement(
         Outcome.FAIL,
-        "The bus bandwidth of an all-reduce over all GPUs of a node, 8 GiB or more, as NCCL chooses the way is 400 "
+        "The all-reduce over all GPUs of the node (bus bandwidth, 8 GiB or more) is 400 "
         "GB/s, the limit is 430 GB/s (azurehpc-health-checks 0e0a1ac (conf) 431 and oci-hpc b5285a68 440, with healthy "
         "machines at 482 (ml-engineering 744d01e)).",
         {"value": "400", "fail": "430", "warn": "460", "median": "480", "deviation": "2", "peers": "20"},
@@ -198,6 +198,15 @@ def test_the_shipped_limits_are_within_physics_and_none_is_too_low() -> None:
     named = [(row.sku, row.source) for row in LIMITS.bounds] + [(row.sku, row.source) for row in LIMITS.floors]
     assert [sku for sku, source in named if not source] == []
     assert {sku for sku, _ in named} == {sku.name for sku in LIMITS.skus}
+
+
+@pytest.mark.parametrize(("size_bytes", "has"), [(None, True), (8 << 30, True), (16 << 30, True), (1 << 30, False)])
+def test_a_floor_holds_from_its_metrics_size_on(size_bytes: int | None, has: bool) -> None:
+    assert (LIMITS.floor("node_all_reduce", "H100", size_bytes) is not None) is has
+
+
+def test_a_metric_without_a_size_has_its_floor_always() -> None:
+    assert LIMITS.floor("peer_copy", "H100", 1 << 20) == LIMITS.floor("peer_copy", "H100")
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
+from checks.bench_result import BenchMachine, BenchNumber, BenchResult
 from cli.exit_codes import ExitCode
-from controller.bench_events import BaselineLearnt, BenchJudged
 from tests.cli.conftest import Run, ServedCell, environment
 from tests.support import benching
-from wire.messages import BenchProgress
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07[red]bold[/red]"
 
@@ -36,7 +41,8 @@ def run_of(served: ServedCell, limit_s: float = 20.0) -> str:
 
 
 def begin(served: ServedCell, *arguments: str) -> subprocess.Popen[str]:
-    """Begin a command that waits."""
+    """Begin a command that waits, on a cell that knows whether its nodes are idle."""
+    served.do(served.cell.until_seen("n1", "n2"))
     return subprocess.Popen(
         [sys.executable, "-m", "cli.main", "bench", "run", *arguments],
         stdout=subprocess.PIPE,
@@ -46,24 +52,14 @@ def begin(served: ServedCell, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def followed(served: ServedCell, arguments: tuple[str, ...], *outcomes: BenchJudged, ends: str) -> tuple[int, str, str]:
-    """Return the code and the output of a run that came to these outcomes."""
+def followed(served: ServedCell, arguments: tuple[str, ...], *results: BenchResult) -> tuple[int, str, str]:
+    """Return the code and the output of a run in which n1 comes back with these results."""
     process = begin(served, *arguments)
-    run_id = run_of(served)
-    served.do(served.cell.tell(benching.granted("n1", "lease-000001", run_id=run_id, at=served.cell.clock.now)))
-    served.cell.front.progress = {
-        "lease-000001": {"n1": BenchProgress("lease-000001", "nccl_all_reduce", 0.42, "1 GiB", served.cell.clock.now)}
-    }
-    for outcome in outcomes:
-        served.do(served.cell.tell(_of(outcome, run_id)))
-    served.do(served.cell.tell(benching.run_ended(ends, "That is all.", run_id=run_id)))
+    run_of(served)
+    for result in results:
+        served.do(served.cell.nodes.come_back("n1", result))
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
-
-
-def _of(outcome: BenchJudged, run_id: str) -> BenchJudged:
-    fields = {name: getattr(outcome, name) for name in outcome.__struct_fields__}
-    return BenchJudged(**{**fields, "run_id": run_id})
 
 
 def rows_of(shown: str) -> list[list[str]]:
@@ -75,41 +71,72 @@ NCCL = ("--benchmark", "nccl_all_reduce")
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "ends", "code", "says"),
+    ("results", "code", "says"),
     [
-        ([benching.measured("n1", most=480.0)], "pass", ExitCode.DONE, "n1 nccl_all_reduce: pass: "),
-        ([benching.measured("n1")], "warn", ExitCode.DONE, "n1 nccl_all_reduce: warn: The bus bandwidth"),
-        ([benching.measured("n1", most=300.0)], "fail", ExitCode.NO, "n1 nccl_all_reduce: fail: The bus bandwidth"),
-        ([benching.broke("n1", "libnccl is not there.")], "error", ExitCode.UNREAD, "error: libnccl is not there."),
-        ([benching.skipped("n1", "n1: it has work: 17.")], "skip", ExitCode.REFUSED_NOW, "skip: n1: it has work: 17."),
-        ([], "stopped", ExitCode.UNREAD, "was stopped: That is all."),
+        ([benching.measured()], ExitCode.DONE, ["n1 nccl_all_reduce: pass: The largest all-reduce reached 460.87"]),
+        ([benching.measured(450.0)], ExitCode.DONE, ["n1 nccl_all_reduce: warn: The bus bandwidth"]),
+        (
+            [benching.measured(300.0), benching.measured(300.0)],
+            ExitCode.NO,
+            ["n1 nccl_all_reduce: fail: The bus bandwidth", "the limit is 430 GB/s"],
+        ),
+        ([benching.broke("libnccl is not there.")], ExitCode.UNREAD, ["error: libnccl is not there."]),
     ],
-    ids=["pass", "warn", "fail", "error", "skip", "stopped"],
+    ids=["pass", "warn", "fail", "error"],
 )
 def test_a_run_is_followed_and_its_outcome_is_the_exit_code(
-    served: ServedCell, outcomes: list[BenchJudged], ends: str, code: ExitCode, says: str
+    served: ServedCell, results: list[BenchResult], code: ExitCode, says: list[str]
 ) -> None:
-    returned, out, err = followed(served, ("n1", *NCCL), *outcomes, ends=ends)
-    assert returned == code
-    assert says in f"{out}{err}"
-    assert "Traceback" not in err
+    returned, out, err = followed(served, ("n1", *NCCL), *results)
+    assert (returned, err) == (code, "")
+    assert all(text in " ".join(out.split()) for text in says), out
 
 
 def test_one_node_that_was_not_measured_is_not_passed_over(served: ServedCell) -> None:
-    outcomes = benching.measured("n1", most=480.0), benching.skipped("n2", "n2: it has work: 17.")
-    returned, out, _ = followed(served, ("n1", "n2", *NCCL), *outcomes, ends="pass")
+    served.cell.scheduler.jobs["n2"] = ("17",)
+    served.do(served.cell.until_busy("n2"))
+    returned, out, _ = followed(served, ("n1", "n2", *NCCL), benching.measured())
     assert returned == ExitCode.REFUSED_NOW
-    table = [line.split() for line in out.splitlines() if line.startswith((" n1", " n2"))]
-    assert [row[:4] for row in table] == [
-        ["n1", "nccl_all_reduce", "●", "pass"],
-        ["n2", "nccl_all_reduce", "–", "skip"],
-    ]
+    assert rows_of(out)[-2:] == [["n1", "nccl_all_reduce", "●", "pass"], ["n2", "nccl_all_reduce", "–", "skip"]]
+    assert "n2 nccl_all_reduce: skip: n2: it has work: 17." in out
+
+
+def test_a_run_that_somebody_stops_says_nothing_of_the_nodes(served: ServedCell, run: Run) -> None:
+    process = begin(served, "n1", *NCCL)
+    assert run("bench", "stop", run_of(served), "--because", "wrong node").returncode == ExitCode.DONE
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.UNREAD
+    assert "n1: the run was stopped: wrong node." in out and "– skip" in out
+    assert err.startswith("fleetmend: run-") and err.endswith(" was stopped: wrong node\n")
 
 
 def test_json_is_the_run_and_its_progress_is_beside_it(served: ServedCell) -> None:
-    returned, out, err = followed(served, ("n1", *NCCL, "--json"), benching.measured("n1", most=300.0), ends="fail")
-    assert (returned, json.loads(out)["turns"][0]["state"]) == (ExitCode.NO, "fail")
-    assert "n1 nccl_all_reduce: fail: " in err
+    returned, out, err = followed(served, ("n1", *NCCL, "--json"), benching.broke("libnccl is not there."))
+    assert (returned, json.loads(out)["turns"][0]["state"]) == (ExitCode.UNREAD, "error")
+    assert "n1 nccl_all_reduce: error: libnccl is not there." in err
+
+
+def test_a_terminal_has_a_bar_with_what_the_node_says(served: ServedCell) -> None:
+    served.do(served.cell.until_seen("n1"))
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "bench", "run", "n1", *NCCL],
+        stdout=follower,
+        stderr=subprocess.DEVNULL,
+        env=environment(FLEETMEND_URL=served.url, TERM="xterm", COLUMNS="100"),
+    )
+    os.close(follower)
+    run_of(served)
+    served.do(served.cell.nodes.progress("n1", 0.42, "1 GiB of 8"))
+    shown = ""
+    while "42 % n1 nccl_all_reduce 1 GiB of 8" not in shown:
+        shown += os.read(leader, 65_536).decode()
+    served.do(served.cell.nodes.come_back("n1", benching.measured()))
+    with contextlib.suppress(OSError):
+        while part := os.read(leader, 65_536).decode():
+            shown += part
+    assert process.wait(timeout=20) == ExitCode.DONE
+    assert "n1 nccl_all_reduce: pass: " in shown
 
 
 def test_a_run_that_is_not_waited_for_says_how_it_goes_on(served: ServedCell, run: Run) -> None:
@@ -135,10 +162,9 @@ def test_a_run_that_takes_longer_than_waited_for_is_75(run: Run) -> None:
 def test_ctrl_c_leaves_the_run_and_says_how_to_end_it(served: ServedCell) -> None:
     process = begin(served, "n1", *NCCL)
     run_id = run_of(served)
-    served.do(served.cell.tell(benching.granted("n1", "lease-000001", run_id=run_id, at=served.cell.clock.now)))
     assert process.stdout is not None
     assert process.stdout.readline() == "n1 nccl_all_reduce begins\n"
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == ExitCode.INTERRUPTED
     assert out == f"{run_id} goes on; `fleetmend bench stop {run_id}` ends it.\n"
@@ -160,7 +186,7 @@ def test_ctrl_c_leaves_the_run_and_says_how_to_end_it(served: ServedCell) -> Non
         (("run",), ExitCode.USAGE, "Missing argument 'NODE...'"),
         (("results", "n11"), ExitCode.NO, "no node is called 'n11'"),
         (("results", "n1", "--benchmark", "nccl"), ExitCode.USAGE, "no benchmark is called 'nccl'"),
-        (("stop", "run-1"), ExitCode.NO, "no run is called 'run-1'; `fleetmend bench list` lists the runs of late"),
+        (("stop", "run-1"), ExitCode.NO, "no run is called 'run-1'; `fleetmend bench list` (GET /api/v1/bench/runs)"),
         (("baseline", "forget"), ExitCode.USAGE, "nothing says which baselines; a metric, a SKU or a driver"),
         (("baseline", "learn", "--metric", "peer_copy"), ExitCode.NO, "no baseline and no result is so called"),
     ],
@@ -180,42 +206,53 @@ def test_without_a_controller_it_is_69(run: Run, arguments: tuple[str, ...]) -> 
 
 def test_the_list_says_what_there_is_and_what_runs(served: ServedCell, run: Run) -> None:
     assert "No benchmark has been run yet." in run("bench", "list").stdout
-    served.do(served.cell.tell(benching.asked("n1", "n2", "n3", "n4", "n5")))
+    run_id = served.do(served.cell.ask_bench("n1", "n2", "n3", "n4", "n5"))
     shown = run("bench", "list").stdout
     assert "30 s at tier 1, 5 min at tier 2, 2 h 30 min at tier 3 at most" in " ".join(shown.split())
     assert "n1, n2, n3 and 2 more" in shown and "alice asked for it." in shown
     listed = read(run, "list")
-    assert (len(listed["benchmarks"]), [row["run_id"] for row in listed["runs"]]) == (6, ["run-0a1b2c3d"])
+    assert (len(listed["benchmarks"]), [row["run_id"] for row in listed["runs"]]) == (6, [run_id])
 
 
 def test_a_run_is_stopped(served: ServedCell, run: Run) -> None:
-    served.do(served.cell.tell(benching.asked("n1"), benching.granted("n1", "lease-1", at=served.cell.clock.now)))
-    stopped = run("bench", "stop", "run-0a1b2c3d", "--because", "wrong node")
-    assert stopped.stdout == "run-0a1b2c3d is being stopped; nothing more of it begins.\n"
-    assert served.cell.cell.belief.bench.runs["run-0a1b2c3d"].stopped == "wrong node"
+    run_id = served.do(served.cell.ask_bench("n1"))
+    stopped = run("bench", "stop", run_id, "--because", "wrong node")
+    assert stopped.stdout == f"{run_id} is being stopped; nothing more of it begins.\n"
+    assert served.cell.cell.belief.bench.runs[run_id].stopped == "wrong node"
+
+
+def measure(served: ServedCell, *results: BenchResult, node: str = "n1") -> None:
+    """Have a node measured that comes back with these results, beside peers that are known."""
+    for size in (8 * benching.GIB, 16 * benching.GIB):
+        served.do(served.cell.tell(benching.learnt(size)))
+    served.do(served.cell.ask_bench(node))
+    for result in results:
+        served.do(served.cell.nodes.come_back(node, result))
 
 
 def test_results_of_a_node_are_numbers_and_a_picture(served: ServedCell, run: Run) -> None:
     assert run("bench", "results", "n1").stdout == "n1 has never been measured. fleetmend bench run n1 does that.\n"
-    served.do(served.cell.tell(benching.asked("n1"), benching.measured("n1", notes=("One GPU tests no link.",))))
+    measure(served, benching.measured(notes=("One GPU tests no link.",)))
     shown = run("bench", "results", "n1").stdout
     lines = shown.splitlines()
     assert "▲ warn" in shown and "8 × NVIDIA H100 80GB HBM3, driver 580.65.06, NCCL 2.27.3" in shown
     assert "One GPU tests no link." in shown
     first = next(line for line in lines if line.startswith(" node_all_reduce "))
-    assert first.split()[:5] == ["node_all_reduce", "16", "GiB", "460.9", "GB/s"] and "474.8 (12)" in first
+    assert first.split()[:5] == ["node_all_reduce", "16", "GiB", "460.9", "GB/s"] and "474.8 (8)" in first
     assert "n1: bus bandwidth of an all-reduce" in shown
     assert "  ▬ NCCL's choice, fails below 430 GB/s from 8 GiB on" in shown
     assert shown.count("•") > 20 and shown.count("▪") > 20
     detail = read(run, "results", "n1")
     assert (len(detail), len(detail[0]["numbers"])) == (1, 30)
+    assert "before" not in shown
+    measure(served, benching.measured(480.0))
+    assert re.search(r"^before +warn \d{4}-\d\d-\d\d", run("bench", "results", "n1").stdout, re.MULTILINE)
 
 
 def test_results_of_all_nodes_are_failures_first(served: ServedCell, run: Run) -> None:
     assert run("bench", "results").stdout.startswith("No node has been measured yet.")
-    served.do(
-        served.cell.tell(benching.asked("n1", "n2"), benching.measured("n1"), benching.measured("n2", most=300.0))
-    )
+    measure(served, benching.measured())
+    measure(served, benching.measured(300.0), benching.measured(300.0), node="n2")
     rows = rows_of(run("bench", "results").stdout)
     assert rows == [["n2", "nccl_all_reduce", "■", "fail"], ["n1", "nccl_all_reduce", "▲", "warn"]]
     assert run("bench", "results", "--check").returncode == ExitCode.NO
@@ -224,11 +261,10 @@ def test_results_of_all_nodes_are_failures_first(served: ServedCell, run: Run) -
 
 def test_baselines_are_listed_with_their_peers_and_forgotten(served: ServedCell, run: Run) -> None:
     assert run("bench", "baseline", "list").stdout == "No baseline is known: eight healthy peers make one.\n"
-    peers = [f"n{number}" for number in range(1, 9)]
-    served.do(served.cell.tell(BaselineLearnt(benching.baseline(8 * benching.GIB), "fleetmend", "Eight.", peers)))
+    served.do(served.cell.tell(benching.learnt(8 * benching.GIB)))
     shown = " ".join(run("bench", "baseline", "list").stdout.split())
     assert "node_all_reduce" in shown and "8 GiB" in shown and "473.7 GB/s" in shown
-    assert "n1, n2, n3, n4, n5, n6, n7, n8" in shown
+    assert "8 peers: n1, n2, n3, n4, n5, n6, n7, n8" in shown
     forgotten = run("bench", "baseline", "forget", "--driver", "580.65.06", "--because", "new driver")
     assert forgotten.stdout == "1 baseline is forgotten.\n"
     assert read(run, "baseline", "list") == []
@@ -236,11 +272,12 @@ def test_baselines_are_listed_with_their_peers_and_forgotten(served: ServedCell,
 
 @pytest.mark.parametrize("arguments", [("list",), ("results",), ("results", "n1")])
 def test_what_a_node_says_cannot_steer_the_terminal(served: ServedCell, run: Run, arguments: tuple[str, ...]) -> None:
-    hostile = benching.measured("n1", notes=(ESCAPE,))
-    fields = {name: getattr(hostile, name) for name in hostile.__struct_fields__}
-    served.do(served.cell.tell(benching.asked("n1"), BenchJudged(**{**fields, "because": ESCAPE})))
+    odd = BenchNumber(ESCAPE, 3.0, device=ESCAPE, size_bytes=8, way=ESCAPE)
+    hostile = msgspec.structs.replace(
+        benching.measured(notes=(ESCAPE,)), because=ESCAPE, numbers=(odd,), machine=BenchMachine(ESCAPE, ESCAPE)
+    )
+    measure(served, hostile)
     result = run("bench", *arguments)
-    assert result.returncode == 0
+    assert (result.returncode, result.stderr) == (0, "")
     assert "\x1b" not in result.stdout and "\x07" not in result.stdout
-    if arguments[0] == "results":
-        assert "[red]bold[/red]" in result.stdout
+    assert arguments[0] == "list" or "[red]bold[/red]" in result.stdout

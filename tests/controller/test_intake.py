@@ -11,9 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from checks.bench_outcome import Outcome
+from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
 from checks.finding import Action, Finding, Verdict
+from controller import bench_events
 from controller.cell import Cell
 from controller.intake import Intake
+from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.rules import Budget, Rules
 from controller.receipts import Receipts
 from controller.store.log import Receipt
@@ -69,7 +73,8 @@ class Door:
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     log = SqliteLog(tmp_path / "events.sqlite")
-    cell = Cell(log, Rules((), Budget(nodes=1)), clock=lambda: NOW)
+    rules = Rules((), Budget(nodes=1), bench=BenchRules(idle_by="slurm"))
+    cell = Cell(log, rules, clock=lambda: NOW)
     link = Link()
     intake = Intake(cell, link, Receipts.recall(log), "main", 60.0, lambda: NOW)  # type: ignore[arg-type]
     thinking = asyncio.create_task(cell.run())
@@ -291,3 +296,105 @@ async def test_an_older_level_that_comes_late_changes_nothing_unless_the_clock_w
     assert await level(door, NOW, verdict="ok") == "ok"
     assert await level(door, NOW - 5.0, verdict="failed") == "ok"
     assert await level(door, NOW - 7_200.0, verdict="failed") == "failed"
+
+
+RESULT = BenchResult(Benchmark.GEMM, Outcome.PASS, "it ran", (BenchNumber("gemm_bf16", 700.0, "GPU-0"),))
+
+
+async def leased(door: Door) -> str:
+    """Let n1 be known and have a lease; return it."""
+    await door.event(messages.AgentStarted(False, "", "1", NOW), seq=100)
+    asked = bench_events.BenchAsked("run-1", ["n1"], ["gemm"], 1, "operator", "kim", "so")
+    await door.cell.submit([asked])
+    return next(iter(door.cell.belief.bench.leases))
+
+
+async def test_a_result_is_committed_before_it_is_acknowledged_and_judged_with_it(door: Door) -> None:
+    heard: list[bench_events.BenchEnded] = []
+    door.intake.on_bench_ended = heard.append
+    lease = await leased(door)
+    acknowledged = door.acknowledged
+    await door.event(messages.BenchEnded(lease, RESULT, NOW - 5.0, NOW), seq=101)
+    assert (heard, door.acknowledged) == ([], acknowledged)
+    await door.settle()
+    assert heard == [bench_events.BenchEnded("n1", lease, RESULT, NOW - 5.0, NOW)]
+    assert door.acknowledged == acknowledged + 1
+    kinds = [type(entry.event).__name__ for entry in door.cell.log.read()]
+    assert kinds[-4:] == ["BenchEnded", "BenchJudged", "LeaseEnded", "BenchRunEnded"]
+
+
+async def test_a_result_that_comes_again_is_judged_once(door: Door) -> None:
+    lease = await leased(door)
+    for seq in (101, 101, 102):
+        await door.event(messages.BenchEnded(lease, RESULT, NOW, NOW), seq=seq)
+        await door.settle()
+    judged = [entry for entry in door.cell.log.read() if isinstance(entry.event, bench_events.BenchJudged)]
+    assert len(judged) == 1
+
+
+async def test_a_result_under_the_lease_of_another_node_proves_nothing(door: Door) -> None:
+    lease = await leased(door)
+    await door.event(messages.BenchEnded(lease, RESULT, NOW, NOW), seq=1, node="n2")
+    await door.settle()
+    assert door.cell.belief.bench.newest == {}
+    assert list(door.cell.belief.bench.leases) == [lease]
+
+
+async def test_a_meeting_is_passed_on_and_kept_nowhere(door: Door) -> None:
+    heard: list[tuple[str, messages.BenchRendezvous]] = []
+    door.intake.on_rendezvous = lambda node, said: heard.append((node, said))
+    said = messages.BenchRendezvous("lease-000001", "00ff", NOW)
+    for _ in range(2):
+        await door.event(said, seq=7)
+        await door.settle()
+    assert heard == [("n1", said)]
+    assert Receipts.recall(door.cell.log).committed(Receipt("n1", "boot-1", 7))
+    assert "00ff" not in repr([entry.event for entry in door.cell.log.read()])
+
+
+async def test_progress_is_heard_on_the_status_channel_and_is_no_event(door: Door) -> None:
+    heard: list[messages.BenchProgress] = []
+    door.intake.on_progress = lambda _node, said: heard.append(said)
+    said = messages.BenchProgress("lease-000001", "gemm", 0.5, "halfway", NOW)
+    envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, said)
+    await door.hand_in(Address("main", "n1", Channel.STATUS).topic, messages.encode(envelope))
+    await door.hand_in(Address("main", "n1", Channel.EVENT).topic, messages.encode(envelope))
+    await door.settle()
+    assert (heard, door.intake.rejected["misplaced"]) == ([said], 1)
+    assert list(door.cell.log.read()) == []
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    numbers=st.lists(
+        st.builds(
+            BenchNumber,
+            metric=st.sampled_from(["gemm_bf16", "memory_read", "", "\x00", "x" * 500]),
+            value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+            device=st.sampled_from(["", "GPU-0", "GPU-0>GPU-1", ">", "a>b>c"]),
+            size_bytes=st.integers(-1, 2**60),
+        ),
+        max_size=5,
+    ),
+    outcome=st.sampled_from(Outcome),
+    fault=st.none() | st.builds(BenchFault, st.text(max_size=20), st.text(max_size=20), st.text(max_size=20)),
+    sku=st.sampled_from(["", "NVIDIA H100 80GB HBM3", "\n"]),
+)
+async def test_whatever_a_node_says_it_measured_the_cell_goes_on(
+    door: Door, numbers: list[BenchNumber], outcome: Outcome, fault: BenchFault | None, sku: str
+) -> None:
+    run = f"run-{door.cell.belief.last_event_id}"
+    await door.event(messages.AgentStarted(False, "", "1", NOW), seq=door.cell.belief.last_event_id + 1)
+    await door.cell.submit([bench_events.BenchAsked(run, ["n1"], ["gemm"], 1, "operator", "kim", "so")])
+    lease = next(iter(door.cell.belief.bench.leases))
+    stood = set(door.cell.belief.nodes["n1"].findings)
+    machine = BenchMachine(sku, "550", gpus=8)
+    faults = () if fault is None else (fault,)
+    result = BenchResult(Benchmark.GEMM, outcome, "so", tuple(numbers), faults, machine)
+    await door.event(messages.BenchEnded(lease, result, NOW, NOW), seq=door.cell.belief.last_event_id + 10_000)
+    await door.settle()
+    await door.cell.submit([bench_events.BenchStopped(run, "kim", "so")])
+    assert door.cell.belief.bench.leases == {}
+    assert door.cell.belief.bench.runs[run].ended_at == NOW
+    if outcome in {Outcome.SKIP, Outcome.ERROR} and not faults:
+        assert set(door.cell.belief.nodes["n1"].findings) == stood

@@ -49,6 +49,15 @@ RETURNED = quick(
 HANDED_OVER = playbook("gpu_lost", Verb.CORDON, Verb.POWER_CYCLE, Verb.VERIFY, Verb.UNCORDON)
 
 
+MEASURED = replace(
+    RETURNED,
+    steps=tuple(
+        replace(step, parameters={"benchmarks": "gpu_bandwidth"}) if step.verb is Verb.VERIFY else step
+        for step in RETURNED.steps
+    ),
+)
+
+
 def rules(book: Playbook) -> Rules:
     return Rules((book,), Budget(nodes=1))
 
@@ -69,6 +78,7 @@ def new_world() -> World:
 async def whole_story(store: Store, book: Playbook, burns_at: int) -> tuple[World, str, bool]:
     """Run to the end, dying once; return the world, the outcome, and whether it died at all."""
     world, fuse = new_world(), Fuse(burns_at)
+    world.measures = book is MEASURED
     try:
         outcome = await one_life(store, world, book, fuse)
     except Died:
@@ -84,8 +94,9 @@ async def whole_story(store: Store, book: Playbook, burns_at: int) -> tuple[Worl
     [
         (RETURNED, "returned", ["cordon", "collect", "reboot", "run_checks", "uncordon"]),
         (HANDED_OVER, "handed_over", ["cordon", "ticket", "page"]),
+        (MEASURED, "returned", ["cordon", "collect", "reboot", "run_checks", "bench", "uncordon"]),
     ],
-    ids=["returned", "handed-over"],
+    ids=["returned", "handed-over", "measured"],
 )
 async def test_i4_killed_at_every_boundary(new_store: NewStore, book: Playbook, end: str, expected: list[str]) -> None:
     world, outcome, _ = await whole_story(new_store(), book, NO_FUSE)

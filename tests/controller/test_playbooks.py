@@ -290,6 +290,23 @@ PATHS = {
         "mode: ask\nclears: person",
         ["21: steps[6]: `uncordon` would return the node, and only a person may; end with hand_over"],
     ),
+    "a tier of no benchmarks": (
+        "verify: {limit: 300}",
+        "verify: {tier: 2}",
+        ["18: steps[4].verify.tier: `tier` is about benchmarks, and there are none; leave it out, or say which `be"],
+    ),
+    "benchmarks beside jobs on other devices": (
+        "drain: {jobs: requeue, limit: 10m}\n  - collect: {limit: 1m}\n  - reboot: {limit: 0.5h, attempts: 2}\n"
+        "  - verify: {limit: 300}",
+        "drain: {jobs: requeue, scope: device}\n  - reset_gpu: {}\n  - verify: {benchmarks: [gemm]}",
+        ["17: steps[3]: `verify` would run benchmarks on a node that may have jobs; cordon and drain the node before"],
+    ),
+    "benchmarks although the drain failed": (
+        "drain: {jobs: requeue, limit: 10m}\n  - collect: {limit: 1m}\n  - reboot: {limit: 0.5h, attempts: 2}\n"
+        "  - verify: {limit: 300}",
+        "drain: {jobs: wait, on_failure: verify}\n  - verify: {benchmarks: [gemm]}",
+        ["16: steps[2]: `verify` would run benchmarks on a node that may have jobs; cordon and drain the node before"],
+    ),
     "fleetmend's own name": (
         "playbook: gpu_lost",
         "playbook: fleet_silence",
@@ -312,6 +329,35 @@ def test_a_reset_of_one_gpu_needs_no_more_than_that_gpu_drained() -> None:
 
     assert playbook.steps[1].parameters == {"jobs": "requeue", "scope": "device"}
     assert "put the running jobs back into the queue, those of the sick GPU alone" in render(playbook)
+
+
+def test_benchmarks_of_a_verification_are_read_and_told() -> None:
+    text = changed(
+        "verify: {limit: 300}",
+        "verify: {benchmarks: [gpu_bandwidth, nccl_all_reduce], tier: 2, unmeasured: hand_over}",
+    )
+    playbook = parse(text.encode(), file="f")
+    expected = {"benchmarks": "gpu_bandwidth,nccl_all_reduce", "tier": "2", "unmeasured": "hand_over"}
+    assert expected == playbook.steps[4].parameters
+    assert (
+        "fault is gone, then by the benchmarks gpu_bandwidth, nccl_all_reduce of tier 2; people get it when they "
+        "cannot be run" in render(playbook)
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("benchmarks: [nccl]", "18: steps[4].verify.benchmarks: it is a list; write a list out of nccl_all_reduce, "),
+        ("benchmarks: []", "18: steps[4].verify.benchmarks: it is a list; write a list out of nccl_all_reduce, "),
+        ("benchmarks: [gemm, gemm]", "18: steps[4].verify.benchmarks: it is a list; write a list out of nccl_all_"),
+        ("benchmarks: gemm", "18: steps[4].verify.benchmarks: 'gemm' is text; write a list out of nccl_all_reduce, "),
+        ("benchmarks: [gemm], tier: 4", "18: steps[4].verify.tier: '4' is a number; write a whole number from 1 to"),
+        ("benchmarks: [gemm], unmeasured: pass", "18: steps[4].verify.unmeasured: 'pass' is text; write one of go_on"),
+    ],
+)
+def test_benchmarks_that_are_none(written: str, expected: str) -> None:
+    assert [expected] == starts(problems(changed("verify: {limit: 300}", f"verify: {{{written}}}")), [expected])
 
 
 def test_what_only_a_person_clears_must_not_stay_in_service() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from checks.bench_result import Benchmark
 from controller.assembly import rules_of
+from controller.policy.benching.when import Admission, WhenRules, Window
 from controller.policy.rules import (
     DEFAULT_BREAKERS,
     DEFAULT_DOMAINS,
@@ -144,6 +146,22 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ),
         ('[power]\naddress = "https://{node}"', r"controller\.toml: power: kind is missing: 'redfish' or 'ipmi'"),
         ('[broker]\nurl = "http://a"', r"controller\.toml: broker\.url: .*'http://a' is not mqtt://host:port"),
+        ('[bench.when]\nadmission = "yes"', r"bench\.when\.admission: Input should be 'off', 'measure' or 'hold'"),
+        ("[bench.when]\nbenchmarks = []", r"bench\.when\.benchmarks: List should have at least 1 item"),
+        ('[bench.when]\nbenchmarks = ["gemm", "gemm"]', "each benchmark may stand here once"),
+        ("[bench.when]\ngpu_minutes_per_hour = -1", r"bench\.when\.gpu_minutes_per_hour: .*greater than or equal to 0"),
+        ("[bench.when]\ngpu_minutes_per_day = inf", r"bench\.when\.gpu_minutes_per_day: .*finite number"),
+        (
+            '[[bench.when.windows]]\nbegins = "22:00"\nends = "Sat 06:00"',
+            r"bench\.when\.windows\.0: .*must both be like `22:00`, or both be like `Fri 18:00`",
+        ),
+        ('[[bench.when.windows]]\nbegins = "22:00"\nends = "24:00"', r"windows\.0: .*must both be like"),
+        ('[[bench.when.windows]]\nbegins = "late"\nends = "later"', "'late' is no time of the week, such as"),
+        ('[[bench.when.windows]]\nbegins = "22:00"\nends = "22:00"', "leave the window out for all of the time"),
+        (
+            '[[bench.when.windows]]\nbegins = "22:00"\nends = "06:00"\nzone = "Mars/Olympus"',
+            r"windows\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
+        ),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
     ],
 )
@@ -186,6 +204,34 @@ def test_limits_breakers_and_freezes_become_rules(tmp_path: Path) -> None:
         Freeze(Scope("pool", "train"), "holidays", begins=1798066800.0, ends=1798326000.0, zone="Europe/Berlin"),
         Freeze(FLEET, "nobody is there", weekly_begins=6840, weekly_ends=480),
     )
+
+
+def test_when_benchmarks_run_becomes_rules(tmp_path: Path) -> None:
+    text = """
+    [bench.when]
+    admission = "hold"
+    suspicion = false
+    benchmarks = ["gpu_bandwidth", "rdma"]
+    gpu_minutes_per_hour = 60
+    at_once = 2
+    [[bench.when.windows]]
+    begins = "22:00"
+    ends = "06:00"
+    zone = "Europe/Berlin"
+    [[bench.when.windows]]
+    begins = "Sat 00:00"
+    ends = "Mon 06:00"
+    """
+    loaded = load(written(tmp_path, f'state = "{tmp_path}"\n{text}')).bench.when.rules()
+    assert loaded == WhenRules(
+        admission=Admission.HOLD,
+        suspicion=False,
+        windows=(Window(22 * 60, 6 * 60, "Europe/Berlin", daily=True), Window(5 * 1440, 360)),
+        benchmarks=(Benchmark.GPU_BANDWIDTH, Benchmark.RDMA),
+        gpu_minutes_per_hour=60.0,
+        at_once=2,
+    )
+    assert load(written(tmp_path, f'state = "{tmp_path}"')).bench.when.rules() == WhenRules()
 
 
 def test_a_sites_own_domains_replace_the_defaults(tmp_path: Path) -> None:
@@ -277,3 +323,57 @@ def test_a_mode_for_a_playbook_that_is_not_there_is_refused(tmp_path: Path, text
     """A slip of the pen would leave the playbook acting."""
     with pytest.raises(SettingsError, match="modes: no playbook is called 'gpu_rest'; there are agent_lost, "):
         rules_of(load(written(tmp_path, f'state = "{tmp_path}"\n[modes]\n{text}')))
+
+
+def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
+    text = f"""
+    state = "{tmp_path}"
+    [scheduler]
+    kind = "node"
+    [bench]
+    at_once = {{rack = 1, pool = 4}}
+    again_after_s = 5
+    [[bench.floors]]
+    metric = "node_all_reduce"
+    sku = "H100"
+    fail = 440
+    because = "our contract"
+    [[bench.bounds]]
+    metric = "memory_read"
+    sku = "L40S"
+    most = 864
+    source = "data sheet"
+    [[bench.floors]]
+    metric = "memory_read"
+    sku = "L40S"
+    fail = 700
+    """
+    rules = rules_of(load(written(tmp_path, text))).bench
+    assert (rules.at_once["rack"], rules.at_once["pool"], rules.at_once["fleet"]) == (1, 4, 16)
+    assert (rules.again_after_s, rules.idle_by, rules.trust_nodes) == (5.0, "node", False)
+    floor, own = rules.limits.floor("node_all_reduce", "H100"), rules.limits.floor("memory_read", "L40S")
+    assert floor is not None and (floor.fail, floor.warn, floor.source) == (440.0, None, "our contract")
+    assert own is not None and own.fail == 700.0
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '[[bench.floors]]\nmetric = "node_all_reduce"\nsku = "H100"\nfail = 800',
+            "800 GB/s is above what is possible",
+        ),
+        ('[[bench.floors]]\nmetric = "moon_phase"\nsku = "H100"\nfail = 1', "there is no such metric"),
+        ('[[bench.floors]]\nmetric = "memory_read"\nsku = "L40S"\nfail = 700', "nothing is known of what is possible"),
+        ('[[bench.floors]]\nmetric = "memory_read"\nsku = "H100"\nfail = -1', "bench.floors.0.fail"),
+        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\nmost = 9e9\nsource = "me"', "cannot be changed"),
+        ("[bench]\nat_once = {galaxy = 1}", "'galaxy' is no kind of scope"),
+        ("[bench]\nat_once = {rack = -1}", "bench.at_once.rack"),
+    ],
+)
+def test_limits_beyond_physics_and_other_nonsense_are_refused(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, f'state = "{tmp_path}"\n{text}')
+    with pytest.raises(SettingsError) as refused:
+        load(path)
+    assert problem in str(refused.value)
+    assert str(refused.value).startswith(f"{path}: bench")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.simulation.faults import FAULTS, DrillFault
+from agent.simulation.drill_fault import DrillFault
+from agent.simulation.faults import FAULTS
 from checks.data import nvlink5_rows, sxid_catalogue, xid_catalogue
 from checks.finding import Action, Finding, Verdict
 from checks.judge import judge_lines
@@ -320,8 +321,28 @@ LEVELS = [
     ("site.sdc", "matmul", Verdict.DEGRADED, Action.NONE, ""),
     ("site.anything", "critical", Verdict.FAILED, Action.NONE, "site_check"),
     ("site.anything", "warning", Verdict.DEGRADED, Action.NONE, ""),
+    ("bench.gemm", "wrong_result", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
+    ("bench.nccl_all_reduce", "wrong_result", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
+    ("bench.gpu_bandwidth", "wrong_result", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
+    ("bench.gpu_bandwidth", "memory_read", Verdict.FAILED, Action.RESET_GPU, "bench_gpu"),
+    ("bench.gpu_bandwidth", "host_to_device", Verdict.FAILED, Action.REBOOT, "gpu_pcie"),
+    ("bench.gpu_bandwidth", "device_to_host", Verdict.FAILED, Action.REBOOT, "gpu_pcie"),
+    ("bench.gpu_bandwidth", "peer_copy", Verdict.FAILED, Action.RESET_GPU, "bench_nvlink"),
+    ("bench.gpu_bandwidth", "memory_read", Verdict.DEGRADED, Action.RESET_GPU, ""),
+    ("bench.gemm", "gemm_bf16", Verdict.FAILED, Action.RESET_GPU, "bench_gpu"),
+    ("bench.nccl_all_reduce", "node_all_reduce", Verdict.FAILED, Action.RESET_GPU, "bench_nvlink"),
+    ("bench.nccl_all_reduce", "adapter_loopback", Verdict.FAILED, Action.CHECK_CABLING, "bench_rdma"),
+    ("bench.nccl_all_reduce", "group_slow", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_group"),
+    ("bench.rdma", "rdma_write", Verdict.FAILED, Action.CHECK_CABLING, "bench_rdma"),
+    ("bench.storage", "storage_read", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_storage"),
+    ("bench.storage", "wrong_result", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_storage_wrong"),
+    ("bench.storage", "io_error", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_storage_wrong"),
+    ("bench.dcgm", "faulty_memory", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_dcgm"),
+    ("bench.dcgm", "pending_row_remap", Verdict.FAILED, Action.RESET_GPU, "bench_dcgm_reset"),
+    ("bench.dcgm", "low_bandwidth", Verdict.FAILED, Action.REBOOT, "bench_dcgm_triage"),
     ("part.condemned", "", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
     ("node.lemon", "", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "node_lemon"),
+    ("node.admission", "", Verdict.DEGRADED, Action.NONE, "node_admission"),
     (AGENT_LOST.check, AGENT_LOST.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
     (NODE_LOST.check, NODE_LOST.code, Verdict.FAILED, Action.POWER_CYCLE, "node_lost"),
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cli.client import Client
+from cli.client import Client, Failed
 from cli.ports import free_port
 
 T = TypeVar("T")
@@ -84,6 +84,18 @@ class EmbeddedCell:
         """Return what the API answers."""
         return Client(self.url).get(*path.strip("/").split("/"))
 
+    def post(self, path: str, **body: Any) -> Any:
+        """Have the API do something, and return what it answers."""
+        return Client(self.url).post(*path.strip("/").split("/"), **body)
+
+    def answers(self) -> bool:
+        """Return whether the controller answers now."""
+        try:
+            self.get("/status")
+        except Failed:
+            return False
+        return True
+
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the `fleetmend` command against this cell."""
         return subprocess.run(
@@ -94,9 +106,10 @@ class EmbeddedCell:
             check=False,
         )
 
-    def drill(self, fault: str, node: str, *, repair: str = "succeeds") -> None:
+    def drill(self, fault: str, node: str, *, repair: str = "succeeds", device: str = "") -> None:
         """Inject a fault as a user does."""
-        done = self.cli("drill", fault, "--node", node, "--repair", repair)
+        where = ("--device", device) if device else ()
+        done = self.cli("drill", fault, "--node", node, "--repair", repair, *where)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def incidents(self, node: str) -> list[dict[str, Any]]:

@@ -11,27 +11,32 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from checks.finding import Finding
 from controller.adapters import Hold, NodeSchedule, Notice, PowerSeen
+from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
 from controller.errors import InDoubt, Permanent, Retryable
-from controller.events import Logged, OperatorActed
+from controller.events import Logged, NodeSeen, OperatorActed, PresenceChanged
 from controller.intake import Intake
 from controller.policy import folding
 from controller.policy.approvals import asked, question
+from controller.policy.benching.fitness import NO_SCHEDULER
 from controller.policy.incident import Incident
 from controller.policy.playbook import ROLLOUT
 from controller.policy.rules import Rules
 from controller.power.none import NoPower
 from controller.receipts import Receipts
 from controller.store.log import EventLog, Receipt
+from controller.watch import ScheduleWatch
+from tests.support.bench_policy import result_like
 from wire import messages, topics
+from wire.bench import from_parameters
 from wire.orders import Order, OrderAction
 from wire.signatures import verify
 from wire.transport import Received
@@ -67,6 +72,7 @@ class World:
         unanswered: how often each outside thing must still fail, in a way that passes, before it works.
         half_done: a cordon happens, and the scheduler says that it failed.
         person: somebody answers every question with yes, as often as it is asked.
+        measures: the node runs benchmarks when it is ordered to, and all of them pass.
     """
 
     node: str
@@ -82,6 +88,7 @@ class World:
     half_done: bool = False
     person: bool = False
     has_bmc: bool = False
+    measures: bool = False
 
     def done(self, what: str, key: str) -> None:
         self.effects[f"{what} {key}"] += 1
@@ -115,6 +122,9 @@ class World:
             return
         now = time.time()
         self.done(order.action, order.order_id)
+        if order.action is OrderAction.BENCH:
+            wish = from_parameters(order.parameters)
+            self.put(messages.BenchEnded(wish.lease, result_like("pass", wish.benchmark), now, now))
         evidence = {finding.check: "ok"} if order.action is OrderAction.RUN_CHECKS else {}
         outcome = "accepted" if order.action is OrderAction.REBOOT else "done"
         self.orders_done[order.order_id] = messages.OrderEnded(order.order_id, outcome, "so", now, now, evidence)
@@ -274,7 +284,14 @@ async def live(
     )
     intake = Intake(cell, wire, Receipts.recall(real), "main", 60.0, time.time)  # type: ignore[arg-type]
     intake.on_order_ended = lambda event: desk.ended(event.order_id)
-    cell.act = effects.act
+    bench = BenchDesk(cell, desk, ScheduleWatch(cell, replace(scheduler, name=NO_SCHEDULER), time.time), time.time)
+    intake.on_bench_ended = bench.ended
+
+    def act(entry: Logged) -> None:
+        effects.act(entry)
+        bench.act(entry)
+
+    cell.act = act
     tasks = [
         asyncio.create_task(cell.run()),
         asyncio.create_task(intake.acknowledge_stored()),
@@ -283,10 +300,16 @@ async def live(
     ]
     try:
         cell.load_rules()
+        if world.measures:
+            facts = messages.NodeFacts(gpu_count=8, orders_allowed=["bench"])
+            seen = NodeSeen(world.node, f"boot-{world.boot}", facts)
+            cell.submit([seen, PresenceChanged(world.node, "online", "it connected")])
         effects.resume()
+        bench.resume()
         await _until_over(cell, fuse, tasks, until)
     finally:
         await effects.close()
+        await bench.close()
         for task in tasks:
             task.cancel()
         for task in tasks:

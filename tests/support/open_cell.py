@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -17,20 +17,24 @@ import msgspec
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from checks.bench_result import BenchResult
 from checks.finding import Action, Finding, Verdict
 from cli.ports import free_port
 from controller.adapters import Hold, NodeSchedule, Notice
 from controller.api.app import create_app
+from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
 from controller.errors import Refused
-from controller.events import CheckLevelsChanged, Event, NodeSeen, PresenceChanged
+from controller.events import CheckLevelsChanged, Event, Logged, NodeSeen, PresenceChanged
 from controller.evidence.desk import ControllerEvidence, Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
+from controller.policy.benching.bench_rules import BenchRules
+from controller.policy.benching.orders import lease_of_order
 from controller.policy.incident import Incident
 from controller.policy.playbook import Answers, Mode, Playbook, Step, Verb
 from controller.policy.rules import Budget, Rules
@@ -39,6 +43,7 @@ from controller.sections.evidence import EvidenceSection
 from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
 from wire import messages, topics
+from wire.bench import from_parameters, stopped_lease
 from wire.messages import CheckLevel, NodeFacts
 from wire.orders import Order, OrderAction
 from wire.signatures import verify
@@ -96,7 +101,8 @@ def disk_playbook() -> Playbook:
 
 def rules(*, nodes: int = 2) -> Rules:
     """Return both playbooks with a budget of so many nodes."""
-    return Rules((gpu_lost_playbook(), disk_playbook()), Budget(nodes=nodes))
+    bench = BenchRules(idle_by="memory", again_after_s=0.0)
+    return Rules((gpu_lost_playbook(), disk_playbook()), Budget(nodes=nodes), bench=bench)
 
 
 def off_the_bus(device: str = GPU) -> Finding:
@@ -187,6 +193,7 @@ class Nodes:
     Attributes:
         mends: whether a reboot clears what was found.
         deaf: nodes that never answer an order.
+        orders: every order that came; one to run a benchmark ends when a test says so.
     """
 
     key: Ed25519PrivateKey
@@ -233,8 +240,49 @@ class Nodes:
         finding = self.findings.pop(node)
         await self.say(node, messages.FindingCleared(finding.key, "Fresh readings are healthy.", self.clock.now))
 
+    async def progress(self, node: str, share: float, text: str) -> None:
+        """Have a node say how far its benchmark is."""
+        assert self.intake is not None
+        wish = from_parameters((await self._measuring(node)).parameters)
+        said = messages.BenchProgress(wish.lease, wish.benchmark, share, text, self.clock.now)
+        topic = topics.Address("main", node, topics.Channel.STATUS).topic
+        envelope = messages.Envelope(messages.VERSION, node, f"boot-{self._boots}", 0, self.clock.now, said)
+        await self.intake.take(Received(topic, messages.encode(envelope), False, lambda: None))
+
+    async def come_back(self, node: str, result: BenchResult) -> None:
+        """Have a node end the benchmark that it was asked for, with this result."""
+        order = await self._measuring(node)
+        now = self.clock.now
+        await self.say(node, messages.BenchEnded(from_parameters(order.parameters).lease, result, now, now))
+        await self.say(node, messages.OrderEnded(order.order_id, "done", "It was run.", now, now))
+        await self._until_judged(node, from_parameters(order.parameters).lease)
+
+    async def _until_judged(self, node: str, lease_id: str) -> None:
+        assert self.intake is not None
+        bench = self.intake.cell.belief.bench
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                lease = bench.leases.get(lease_id)
+                if lease is None or node in lease.judged:
+                    break
+                await asyncio.sleep(0.005)
+        await self.intake.cell.caught_up()
+
+    async def _measuring(self, node: str) -> Order:
+        """Return the order of the benchmark that a node runs under the lease that it has, once it is there."""
+        assert self.intake is not None
+        bench = self.intake.cell.belief.bench
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                for order in self.orders:
+                    if lease_of_order(order.order_id) == bench.leased.get(node) and order.node == node:
+                        return order
+                await asyncio.sleep(0.005)
+
     async def _obey(self, order: Order) -> None:
         self.orders.append(order)
+        if order.action is OrderAction.BENCH and not stopped_lease(order.parameters):
+            return
         outcome, because, evidence = self._answer(order)
         now = self.clock.now
         if order.action is OrderAction.REBOOT:
@@ -272,6 +320,7 @@ class OpenCell:
     nodes: Nodes
     tickets: Notices
     pages: Notices
+    bench: BenchDesk
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
@@ -293,6 +342,28 @@ class OpenCell:
     async def tell(self, *events: Event) -> None:
         """Put events into the log and let the policy decide."""
         await self.cell.submit(list(events))
+
+    async def ask_bench(self, *nodes: str, benchmark: str = "nccl_all_reduce", wait_s: float = 0.0) -> str:
+        """Have nodes measured as a person would; return the run's id."""
+        because = "alice asked for it."
+        await self.until_seen(*nodes)
+        return await self.bench.ask(
+            nodes, [benchmark], tier=2, purpose="operator", by="alice", because=because, wait_s=wait_s
+        )
+
+    async def until_seen(self, *nodes: str) -> None:
+        """Wait until the scheduler has said something of these nodes."""
+        await self.until_true(lambda: set(nodes) <= set(self.bench.watch.seen))
+
+    async def until_true(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(LIMIT_S):
+            while not is_so():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def until_busy(self, node: str) -> None:
+        """Wait until it is known that a node has work."""
+        await self.until_true(lambda: bool(self.cell.belief.nodes[node].jobs))
 
     async def until(self, node: str, state: str) -> Incident:
         """Wait until the newest incident of a node is in a state (`held` means confirmed), and return it."""
@@ -342,7 +413,15 @@ async def open_cell(
     effects = Effects(cell, scheduler, tickets, pages, desk, clock, "http://127.0.0.1", watch.look_now)
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main")
-    intake.on_order_ended, cell.act = front.order_ended, effects.act
+    bench = BenchDesk(cell, desk, watch, clock)
+    front.progress = bench.progress
+    intake.on_bench_ended, intake.on_progress = bench.ended, bench.heard
+
+    def act(entry: Logged) -> None:
+        effects.act(entry)
+        bench.act(entry)
+
+    intake.on_order_ended, cell.act = front.order_ended, act
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     uploads = _uploads(evidence, cell, key, clock, url, state) if evidence and not evidence.s3 else None
@@ -359,10 +438,11 @@ async def open_cell(
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, url, uploads, kept)
+        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, url, uploads, kept)
     finally:
         await runner.cleanup()
         await effects.close()
+        await bench.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

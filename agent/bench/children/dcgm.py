@@ -1,7 +1,8 @@
 """`bench.dcgm`: NVIDIA's own diagnosis, `dcgmi diag`, where it is installed, read by DCGM's severities.
 
-The tests run in DCGM's host engine and not below this process. TERM makes dcgmi stop them; what does not stop with it
-is ended here, so that a job that arrives finds its GPUs free.
+The tests run in DCGM's host engine and not below this process. TERM makes dcgmi stop them, and KILL leaves them
+running, so dcgmi is in a group of its own and is asked to end when this process is killed. What does not stop with it
+is ended here.
 """
 
 from __future__ import annotations
@@ -71,9 +72,8 @@ def _diagnose(level: int, limit_s: float, say: Say, monotonic: Callable[[], floa
         say(Progress(min(0.95, ran_s / TAKES_S[level]), f"level {level} of DCGM's diagnosis"))
 
     try:
-        return run_program(
-            (DCGMI, "diag", "-r", str(level), "-j"), limit_s=limit_s, meanwhile=tell, monotonic=monotonic
-        )
+        command = (DCGMI, "diag", "-r", str(level), "-j")
+        return run_program(command, limit_s=limit_s, apart=True, meanwhile=tell, monotonic=monotonic)
     except BaseException:
         _end_testers(began)
         raise

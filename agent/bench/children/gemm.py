@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from ctypes import c_void_p
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from agent.bench.child import Progress, Say, carry_out
-from agent.bench.cublaslt import FLOAT32_BYTES, CublasLt, MatrixProduct, load_cublaslt
+from agent.bench.cublaslt import CublasLt, MatrixProduct, load_cublaslt
 from agent.bench.cuda import Context, Gpu, Stream
 from agent.bench.golden import agreed, screen
 from agent.bench.gpu_machine import machine_of
 from agent.bench.laps import Laps, at_once
 from agent.bench.matrices import PATTERN_BYTES, SEED, digest_of, fill, pattern
+from agent.bench.nearness import near
 from agent.bench.rig import Found, Rig, measured
 from agent.bench.samples import number_of
 from agent.bench.watch import Watch, watch_of
@@ -50,11 +53,12 @@ HANG_S: Final = 30.0
 
 @dataclass(slots=True)
 class _Seat:
-    """One GPU at work. `copied`: the mark behind a copy."""
+    """One GPU at work. `host`: address of the host's memory for its result; `copied`: the mark behind a copy."""
 
     context: Context
     stream: Stream
     product: MatrixProduct
+    host: int
     copied: c_void_p
     times_s: list[float] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
@@ -67,7 +71,7 @@ class _Seat:
 def run(wish: BenchWish, say: Say, *, size: int = SIZE, watch: Watch | None = None) -> BenchResult:
     """Multiply on every GPU.
 
-    Options: `golden`, `<version of cuBLASLt>:<digest>` as an earlier result says it in `golden`; `seconds`.
+    Options: `golden`, `<version of cuBLASLt>:<digest>` as an earlier result says it in `digest`; `seconds`.
 
     Raises:
         NotHere: there is no GPU, or no cuBLASLt.
@@ -95,37 +99,55 @@ def run(wish: BenchWish, say: Say, *, size: int = SIZE, watch: Watch | None = No
 
     result = measured(Benchmark.GEMM, measure, watch or watch_of(wish.limit_s))
     alike = "".join(digests)
-    return msgspec.structs.replace(result, golden=f"{library.version}:{alike}" if alike else "")
+    return msgspec.structs.replace(result, digest=f"{library.version}:{alike}" if alike else "")
 
 
 def _seat(library: CublasLt, context: Context, size: int, taken: ExitStack) -> _Seat:
-    return _Seat(context, context.stream(), MatrixProduct(library, context, size, taken), context.event())
+    product = MatrixProduct(library, context, size, taken)
+    with near(context.gpu.pci):
+        host = context.allocate_host(max(product.result_bytes, PATTERN_BYTES))
+    return _Seat(context, context.stream(), product, host, context.event())
 
 
 def _multiply(seats: Sequence[_Seat], seconds: float, watch: Watch, say: Say) -> None:
-    """Multiply in chunks of at most a second, and look at the results after each."""
-    host = seats[0].context.allocate_host(max(_result_bytes(seats[0]), PATTERN_BYTES))
-    _fill(seats, host, watch)
+    """Multiply in chunks of at most a second, and look at the results of each while the GPUs go on with the next."""
+    _fill(seats, watch)
     laps = Laps([seat.stream for seat in seats])
     count = at_once(max(times[-1] for times in _timed(seats, laps, WARM_UP, watch)))
-    ends_s, looks = watch.monotonic() + seconds, 0
-    while looks < LEAST_LOOKS or watch.monotonic() < ends_s:
-        for seat, times in zip(seats, _timed(seats, laps, count, watch), strict=True):
-            seat.times_s.extend(times)
-        for seat in seats:
-            seat.digests.append(_looked_at(seat, host, watch))
-        looks += 1
-        done = 1.0 - (ends_s - watch.monotonic()) / seconds
-        say(Progress(min(1.0, max(0.0, done)), f"matrix products on {len(seats)} GPUs"))
+    began_s, took_s, looks = watch.monotonic(), 0.0, list[Future[str]]()
+    with ThreadPoolExecutor(len(seats)) as lookers:
+        while _goes_on(
+            len(seats[0].digests) + bool(looks), seconds - watch.monotonic() + began_s, watch.left_s, took_s
+        ):
+            started_s = watch.monotonic()
+            timed = _timed(seats, laps, count, watch)
+            for seat, times in zip(seats, timed, strict=True):
+                seat.times_s.extend(times)
+            _keep(seats, looks)
+            _copy_out(seats, watch)
+            looks = [lookers.submit(digest_of, seat.host, seat.product.result_bytes) for seat in seats]
+            took_s = watch.monotonic() - started_s
+            share = min(1.0, (watch.monotonic() - began_s) / seconds)
+            say(Progress(share, f"matrix products on {len(seats)} GPUs"))
+        _keep(seats, looks)
 
 
-def _fill(seats: Sequence[_Seat], host: int, watch: Watch) -> None:
+def _goes_on(looks: int, wanted_s: float, left_s: float, chunk_s: float) -> bool:
+    """Return whether there is another chunk: until there are enough looks, then for as long as is wanted and left."""
+    return looks < LEAST_LOOKS or (wanted_s > 0.0 and left_s > 2 * chunk_s)
+
+
+def _keep(seats: Sequence[_Seat], looks: Sequence[Future[str]]) -> None:
+    for seat, look in zip(seats, looks, strict=False):
+        seat.digests.append(look.result())
+
+
+def _fill(seats: Sequence[_Seat], watch: Watch) -> None:
     values = pattern(SEED, PATTERN_BYTES)
-    ctypes.memmove(host, values, len(values))
     for seat in seats:
-        fill(seat.product, seat.stream, host, len(values))
-    for seat in seats:
-        _await_copies(seat, watch)
+        ctypes.memmove(seat.host, values, len(values))
+        fill(seat.product, seat.stream, seat.host, len(values))
+    _await_copies(seats, watch)
 
 
 def _timed(seats: Sequence[_Seat], laps: Laps, count: int, watch: Watch) -> list[list[float]]:
@@ -136,20 +158,17 @@ def _timed(seats: Sequence[_Seat], laps: Laps, count: int, watch: Watch) -> list
     return laps.timed(queue, count, watch.within(HANG_S), what="the multiplication of matrices")
 
 
-def _looked_at(seat: _Seat, host: int, watch: Watch) -> str:
-    """Return the digest of the result that the GPU has now."""
-    seat.stream.copy_out(host, seat.product.result, _result_bytes(seat))
-    _await_copies(seat, watch)
-    return digest_of(host, _result_bytes(seat))
+def _copy_out(seats: Sequence[_Seat], watch: Watch) -> None:
+    for seat in seats:
+        seat.stream.copy_out(seat.host, seat.product.result, seat.product.result_bytes)
+    _await_copies(seats, watch)
 
 
-def _await_copies(seat: _Seat, watch: Watch) -> None:
-    seat.stream.mark(seat.copied)
-    watch.within(HANG_S).until(lambda: seat.context.is_reached(seat.copied), f"a copy of GPU {seat.gpu.uuid}")
-
-
-def _result_bytes(seat: _Seat) -> int:
-    return FLOAT32_BYTES * seat.product.size**2
+def _await_copies(seats: Sequence[_Seat], watch: Watch) -> None:
+    for seat in seats:
+        seat.stream.mark(seat.copied)
+    for seat in seats:
+        watch.within(HANG_S).until(partial(seat.context.is_reached, seat.copied), f"a copy of GPU {seat.gpu.uuid}")
 
 
 def _note(seats: Sequence[_Seat], golden: str, found: Found) -> str:

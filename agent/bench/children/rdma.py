@@ -42,6 +42,9 @@ MICROSECOND: Final = 1e-6
 
 LEAST_SECONDS: Final = 2 * MARGIN_S + 1
 MOST_SECONDS: Final = 10
+LEAST_RUN_S: Final = 1.0
+"""What a run takes with its start, at the least. Source: our choice."""
+
 REPEATS: Final = {1: 1}
 MOST_REPEATS: Final = 3
 """Runs of each route, of which the median counts: one where seconds matter. Source: our choice, as one shot must not
@@ -72,7 +75,8 @@ def run(
     """Measure every active port.
 
     Options: `mode`, `loopback` or `pairs`; `memory`, `host`, `gpu`, or `auto` for the GPUs' where perftest was built
-    for them; `adapters`, a list with commas; `line_rate_gbits`, in place of the rate that the port has now.
+    for them; `adapters`, a list with commas; `seconds` of a run; `line_rate_gbits`, in place of the rate that the port
+    has now.
 
     Raises:
         NotHere: there is no adapter, no perftest, or no two ports of one fabric to pair.
@@ -140,7 +144,8 @@ def _neighbours(ports: Sequence[RdmaPortAtHand]) -> Iterator[tuple[RdmaPortAtHan
 
 
 def _plan(wish: BenchWish, routes: tuple[Route, ...], ends_s: float) -> _Plan:
-    seconds = int(number_option(wish, "seconds", LEAST_SECONDS, least=LEAST_SECONDS, most=MOST_SECONDS))
+    usual = 0 if wish.tier in REPEATS else LEAST_SECONDS
+    seconds = int(number_option(wish, "seconds", usual, least=LEAST_SECONDS, most=MOST_SECONDS))
     rate = number_option(wish, "line_rate_gbits", 0.0, least=0.0, most=10_000.0)
     return _Plan(routes, REPEATS.get(wish.tier, MOST_REPEATS), seconds, rate or None, ends_s)
 
@@ -164,7 +169,7 @@ def _bandwidth(route: Route, plan: _Plan, monotonic: Callable[[], float]) -> Ben
     rates: list[float] = []
     for _ in range(plan.repeats):
         left_s = min(RUN_LIMIT_S, plan.ends_s - monotonic())
-        if left_s < plan.seconds:
+        if left_s < max(plan.seconds, LEAST_RUN_S):
             break
         rates.append(write_bandwidth(route, plan.seconds, left_s))
     if not rates:

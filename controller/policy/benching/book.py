@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from checks.bench_baseline import Baseline, Fingerprint, FleetShift
 from checks.finding import FindingKey
 from controller.bench_events import BenchEnded
+from controller.policy.benching.outlay import Outlay
 
 RUNS_KEPT = 500
 """Ended runs that stay in memory, for people. Source: our choice; some 1 kB each for a run of one node."""
@@ -132,6 +133,23 @@ class Origin:
     nodes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier result; the log has the rest of it."""
+
+    at: float
+    outcome: str
+
+
+@dataclass(slots=True)
+class Due:
+    """A node that is to be measured before others. `admitted`: what spoke for it since, empty while nothing does."""
+
+    because: str
+    since: float
+    admitted: str = ""
+
+
 @dataclass(slots=True)
 class BenchBook:
     """All of it.
@@ -150,6 +168,9 @@ class BenchBook:
         shifts: fingerprints by which the fleet has moved.
         golden: kind → digest that peers agree on; `votes`: kind → node → the digest it computed, until they agree.
         asked, granted: how many there ever were, for names.
+        outlay: what runs that began by themselves cost.
+        due: nodes that are new, or have other parts, and were not measured since.
+        departed: serial number of a part that a node named before → the node, so that it is no new one when it is back.
     """
 
     runs: dict[str, BenchRun] = field(default_factory=dict)
@@ -160,7 +181,7 @@ class BenchBook:
     unjudged: dict[tuple[str, str], None] = field(default_factory=dict)
     newest: dict[str, dict[str, Kept]] = field(default_factory=dict)
     passed: dict[str, dict[str, float]] = field(default_factory=dict)
-    history: dict[str, dict[str, list[Kept]]] = field(default_factory=dict)
+    history: dict[str, dict[str, list[Past]]] = field(default_factory=dict)
     samples: dict[Fingerprint, dict[str, list[float]]] = field(default_factory=dict)
     peers: dict[Fingerprint, dict[str, None]] = field(default_factory=dict)
     baselines: dict[Fingerprint, Baseline] = field(default_factory=dict)
@@ -170,6 +191,9 @@ class BenchBook:
     votes: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: int = 0
     granted: int = 0
+    outlay: Outlay = field(default_factory=Outlay)
+    due: dict[str, Due] = field(default_factory=dict)
+    departed: dict[str, str] = field(default_factory=dict)
 
     def next_run_id(self) -> str:
         """Return the name of the next run that the policy asks for: counted, so that a replay gives the same."""

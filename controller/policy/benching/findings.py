@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from checks.bench_nvls import EXPLAINED, EXPLAINING
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, Benchmark
 from checks.finding import Action, Finding, FindingKey, Verdict
@@ -115,6 +116,8 @@ def finding_of(key: FindingKey, judged: BenchJudged, node: NodeBelief) -> Findin
     evidence = {TIER: str(judged.tier), "run": judged.run_id, "lease": judged.lease_id}
     for each in numbers[:1]:
         evidence |= {**each.inputs, **_samples(each)}
+    if key.code in EXPLAINED:
+        evidence |= {fault.code: fault.because for fault in judged.faults if fault.code in EXPLAINING}
     seat = next((seat for seat in seats(node.facts) if key.device in {seat.device, seat.place}), None)
     return Finding(
         key.check,

@@ -24,7 +24,7 @@ def unfit(belief: Belief, rules: Rules, run: BenchRun, turn: Turn) -> str:
         node = belief.nodes.get(name)
         if node is None:
             return f"{name}: no such node is known."
-        because = _away(node) or taken_by(node) or _unknown(node, rules) or _busy(belief, node, run) or _deep(node, run)
+        because = _away(node) or taken_by(node) or unknown(node, rules) or _busy(belief, node, run) or _deep(node, run)
         if because:
             return f"{name}: {because}."
     return ""
@@ -47,9 +47,12 @@ def _away(node: NodeBelief) -> str:
     return ""
 
 
-def _unknown(node: NodeBelief, rules: Rules) -> str:
+def unknown(node: NodeBelief, rules: Rules) -> str:
+    """Return why nobody can say that the node has no work, empty when somebody can."""
     if node.jobs_unknown:
         return f"nobody can tell whether it is idle: {node.jobs_unknown}"
+    if node.responding is False:
+        return "the scheduler's daemon on it does not answer, so nobody can tell whether it is idle"
     if node.hold_id:
         return ""
     if not node.schedulable:

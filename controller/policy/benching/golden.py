@@ -1,6 +1,6 @@
 """What a matrix product must give, bit by bit: what peers of one kind agree on, so that whoever differs is found. Pure.
 
-A GPU's answer is a text `what decides the bits:digest`, e.g. the library's version and the shape before the colon.
+A node's answer is `version of its library:digest`, as `gemm` says it when all GPUs of the node computed the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from checks.bench_baseline import LEAST_PEERS
 from checks.bench_result import BenchMachine
 from controller.bench_events import GoldenAgreed
-from controller.policy.benching.book import BenchBook
+from controller.policy.benching.book import PEERS_KEPT, BenchBook
 
 MOST_DISSENT = 0.2
 """When more than this share of the peers computed something else, nobody knows who is right. Source: our choice, the
@@ -19,13 +19,28 @@ share from which a change is the fleet's and not the nodes'."""
 KINDS_KEPT = 256
 """Source: our choice; kinds of GPUs × drivers × versions of a library that are in use at once are some tens."""
 
-HANDED_OUT = 8
-"""So many are told to a node, which takes the one that its own library decides."""
 
-
-def golden_kind(machine: BenchMachine, golden: str) -> str:
+def golden_kind(machine: BenchMachine, digest: str) -> str:
     """Return what all who must compute the same have in common."""
-    return f"{machine.sku} {machine.driver} {golden.partition(':')[0]}"
+    return f"{_of(machine.sku, machine.driver)}{digest.partition(':')[0]}"
+
+
+def _of(sku: str, driver: str) -> str:
+    return f"{sku} {driver} "
+
+
+def vote(book: BenchBook, node: str, machine: BenchMachine, digest: str) -> None:
+    """Note what a healthy node computed; the kinds, and the nodes of each, that were heard last are kept."""
+    kind = golden_kind(machine, digest)
+    if kind in book.golden:
+        return
+    votes = book.votes.pop(kind, {})
+    votes.pop(node, None)
+    book.votes[kind] = {**votes, node: digest}
+    for old in list(book.votes[kind])[:-PEERS_KEPT]:
+        del book.votes[kind][old]
+    for old in list(book.votes)[:-KINDS_KEPT]:
+        del book.votes[old]
 
 
 def agreement(book: BenchBook, kind: str) -> GoldenAgreed | None:
@@ -42,6 +57,9 @@ def agreement(book: BenchBook, kind: str) -> GoldenAgreed | None:
 
 
 def handed_out(book: BenchBook, *, sku: str, driver: str) -> str:
-    """Return what a node of this kind must compute, as comma-separated answers; empty while nothing is known."""
-    kinds = [kind for kind in book.golden if kind.startswith(f"{sku} {driver} ")]
-    return ",".join(book.golden[kind] for kind in kinds[-HANDED_OUT:])
+    """Return what a node of this kind must compute, empty while nothing is known.
+
+    Where nodes of one kind have libraries of several versions, that is the one agreed on last; a node with another
+    version says that it did not use it.
+    """
+    return next((book.golden[kind] for kind in reversed(book.golden) if kind.startswith(_of(sku, driver))), "")

@@ -47,7 +47,7 @@ def judge_number(number: BenchNumber, machine: BenchMachine, limits: BenchLimits
     if metric is None:
         return JudgedNumber(number, "", f"Nobody knows a metric {number.metric[:60]!r}; it is kept and not judged.")
     fingerprint = fingerprint_of(number, machine)
-    floor = limits.floor(metric.name, sku_of(machine, limits))
+    floor = limits.floor(metric.name, sku_of(machine, limits), number.size_bytes or None)
     baseline = book.baselines.get(fingerprint) if fingerprint is not None else None
     shift = _excuse(metric, book.shifts.get(fingerprint)) if fingerprint is not None else None
     judgement = judge_result(metric, number.value, floor=floor, baseline=baseline, shift=shift)

@@ -18,12 +18,9 @@ from controller.policy.benching import findings, golden, judging, learning, shif
 from controller.policy.benching.book import BenchRun, Lease, Turn
 from controller.policy.benching.fitness import taken_by
 from controller.policy.benching.leasing import hand_out
+from controller.policy.benching.tries import MOST_TRIES, TRIES_THAT_CONDEMN
 from controller.policy.opening import speedup
 from controller.policy.rules import Rules
-
-MOST_TRIES = 3
-TRIES_THAT_CONDEMN = 2
-"""A number must fail twice out of three times. Source: the reference of active benchmarks, 2 of 3 with a cool-down."""
 
 
 def benchmarks(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
@@ -32,6 +29,7 @@ def benchmarks(belief: Belief, rules: Rules, now: float) -> Iterator[events.Even
         lease = belief.bench.lease(lease_id)
         if lease is not None:
             yield from _judge(_Case(belief, rules, lease, node, now))
+    yield from shifting.settled(belief)
     for lease in list(belief.bench.leases.values()):
         yield from _end_lease(belief, lease, now)
     for run in belief.bench.open():
@@ -99,8 +97,8 @@ def _held_against(case: _Case, ended: BenchEnded) -> Iterator[events.Event]:
     yield judged
     yield from _findings(case, judged, confirmed)
     yield from learning.first_baselines(belief, values)
-    if judged.golden:
-        agreed = golden.agreement(book, golden.golden_kind(judged.machine, judged.golden))
+    if judged.digest:
+        agreed = golden.agreement(book, golden.golden_kind(judged.machine, judged.digest))
         if agreed is not None:
             yield agreed
 
@@ -112,7 +110,7 @@ def _full(case: _Case, ended: BenchEnded, outcome: Outcome, because: str, number
         case.judged(outcome, because),
         numbers=numbers,
         is_peer=well,
-        golden=result.golden,
+        digest=result.digest,
         machine=result.machine,
         faults=list(result.faults),
         notes=list(result.notes),
@@ -123,9 +121,11 @@ def _full(case: _Case, ended: BenchEnded, outcome: Outcome, because: str, number
 def _confirmed(case: _Case, judged: BenchJudged) -> tuple[list[FindingKey], BenchJudged]:
     """Return what condemns now, and the result with what failed in it and when it is measured again.
 
-    What needs no limit to be seen condemns at once. A number that is too low must be so twice of three times.
+    What needs no limit to be seen condemns at once. A number that is too low must be so twice of three times. What
+    broke or was not run is no try.
     """
-    if judged.outcome != Outcome.FAIL and not _tries(case):
+    measured = Outcome(judged.outcome).is_measured
+    if not measured or (judged.outcome != Outcome.FAIL and not _tries(case)):
         return [], judged
     at_once = set(findings.failing(judged.benchmark, (), _condemning(judged)))
     if judged.outcome == Outcome.FAIL and not at_once and all(n.outcome != Outcome.FAIL for n in judged.numbers):

@@ -8,11 +8,10 @@ from checks.bench_outcome import Outcome
 from controller import bench_events as events
 from controller.events import OrderEnded
 from controller.policy.belief import Belief
-from controller.policy.benching import book
-from controller.policy.benching.golden import golden_kind
+from controller.policy.benching import book, golden
 from controller.policy.benching.judging import values_by_fingerprint
 from controller.policy.benching.orders import lease_of_order
-from controller.policy.folds import steps
+from controller.policy.folds import admissions, steps
 
 
 def asked(belief: Belief, event: events.BenchAsked, at: float) -> None:
@@ -39,6 +38,8 @@ def asked(belief: Belief, event: events.BenchAsked, at: float) -> None:
     run.left = {book.Turn(nodes, benchmark): 0.0 for nodes in groups for benchmark in run.benchmarks}
     bench.runs[run.run_id] = run
     bench.open_runs[run.run_id] = None
+    if event.gpu_minutes > 0.0:
+        bench.outlay.reserve(run.run_id, event.gpu_minutes)
 
 
 def waiting(belief: Belief, event: events.BenchWaiting, _at: float) -> None:
@@ -70,11 +71,13 @@ def granted(belief: Belief, event: events.LeaseGranted, at: float) -> None:
         run.waiting_for = run.waiting = ""
 
 
-def lease_ended(belief: Belief, event: events.LeaseEnded, _at: float) -> None:
+def lease_ended(belief: Belief, event: events.LeaseEnded, at: float) -> None:
     """The nodes of a lease are free of it."""
     lease = belief.bench.leases.pop(event.lease_id, None)
     if lease is None:
         return
+    gpus = sum(belief.nodes[node].facts.gpu_count for node in lease.nodes if node in belief.nodes)
+    belief.bench.outlay.use(lease.run_id, gpus * (at - lease.granted_at) / 60.0)
     for node in lease.nodes:
         belief.bench.leased.pop(node, None)
     if event.outcome == "expired":
@@ -118,8 +121,8 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     if run is not None:
         _note_turn(run, event)
     _note_samples(bench, event)
-    if event.golden and event.is_peer:
-        bench.votes.setdefault(golden_kind(event.machine, event.golden), {})[event.node] = event.golden
+    if event.digest and event.is_peer:
+        golden.vote(bench, event.node, event.machine, event.digest)
     if event.outcome == Outcome.SKIP or (run is not None and run.together):
         return
     kept = book.Kept(
@@ -135,7 +138,7 @@ def judged(belief: Belief, event: events.BenchJudged, at: float) -> None:
     before = bench.newest.setdefault(event.node, {}).get(event.benchmark)
     if before is not None:
         history = bench.history.setdefault(event.node, {}).setdefault(event.benchmark, [])
-        history.append(before)
+        history.append(book.Past(before.at, before.outcome))
         del history[: -book.HISTORY_KEPT]
     bench.newest[event.node][event.benchmark] = kept
     if event.outcome == Outcome.PASS:
@@ -196,6 +199,7 @@ def run_ended(belief: Belief, event: events.BenchRunEnded, at: float) -> None:
     bench, run = belief.bench, belief.bench.runs[event.run_id]
     run.ended_at, run.outcome, run.ended_because = at, event.outcome, event.because
     bench.open_runs.pop(event.run_id, None)
+    admissions.run_ended(belief, run, at)
     over = len(bench.runs) - len(bench.open_runs) - book.RUNS_KEPT
     if over > 0:
         for run_id in [each for each, one in bench.runs.items() if one.ended_at][:over]:
@@ -229,5 +233,6 @@ def settled(belief: Belief, event: events.FleetSettled, _at: float) -> None:
 
 def agreed(belief: Belief, event: events.GoldenAgreed, _at: float) -> None:
     """Peers agree on what comes out."""
+    belief.bench.golden.pop(event.kind, None)
     belief.bench.golden[event.kind] = event.golden
     belief.bench.votes.pop(event.kind, None)

@@ -10,6 +10,7 @@ from controller.policy.belief import Belief
 from controller.policy.folds import nodes, questions
 from controller.policy.lemon import LEMON_KEY
 from controller.policy.node_belief import Raised, judged_otherwise
+from controller.policy.playbook import ADMISSION
 from controller.policy.presence import OURS
 
 
@@ -49,6 +50,8 @@ def cleared(belief: Belief, event: events.FindingCleared, _at: float) -> None:
         nodes.count_silence(belief, event.node)
     elif event.key == LEMON_KEY:
         belief.lemons.discard(event.node)
+    elif event.key == ADMISSION:
+        belief.bench.due.pop(event.node, None)
     questions.forget(belief, event.node, event.key)
 
 

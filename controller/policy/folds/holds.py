@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident
-from controller.policy.playbook import BREAKER_CLASS
+from controller.policy.playbook import ADMISSION_CLASS, BREAKER_CLASS
 from controller.policy.scopes import parse
 
 
 def take_out(belief: Belief, incident: Incident, at: float) -> None:
     """Count a node as taken out, as the canary of each breaker that is half open."""
     scopes = belief.scopes_of(incident.node, [incident])
-    belief.ledger.take(scopes, at)
+    if incident.fault_class != ADMISSION_CLASS:
+        belief.ledger.take(scopes, at)
     for breaker in belief.open_on(""):
         half_open = breaker.fault_class == BREAKER_CLASS and breaker.step() is None and not breaker.canary
         if half_open and parse(breaker.device) in scopes:

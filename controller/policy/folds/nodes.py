@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from controller import events
 from controller.policy import places
 from controller.policy.belief import Belief
-from controller.policy.folds import holds
+from controller.policy.folds import admissions, holds
 from controller.policy.node_belief import NodeBelief
 from controller.policy.parts import seats
 from controller.policy.playbook import Verb
@@ -18,9 +18,10 @@ PAST_BOOTS_KEPT = 4
 """Source: our choice; a start that comes later than the fourth after it is healed by the next level alone."""
 
 
-def seen(belief: Belief, event: events.NodeSeen, _at: float) -> None:
+def seen(belief: Belief, event: events.NodeSeen, at: float) -> None:
     """Take in what a node is."""
     node = belief.node(event.node)
+    admissions.seen(belief, node, event, at)
     with _moving(belief, node):
         node.boot_id, node.facts = event.boot_id, event.facts
         _claim(node, places.ITSELF, event.facts.places)

@@ -32,6 +32,9 @@ LEAST_GROUPS = 2
 PEERS = frozenset({Purpose.SCREEN, Purpose.CONTROL})
 """Groups that were not chosen because something in them is suspected."""
 
+PAIR, GROUP = "two_node_all_reduce", "group_all_reduce"
+"""Metrics of groups of two nodes, and of more."""
+
 RAIL = "_rail"
 """What is put behind a metric's name when it is measured on one rail."""
 
@@ -93,8 +96,8 @@ class References:
         if len(same) >= LEAST_PEERS or (fingerprint.nodes, fingerprint.crosses) in self.controlled:
             return _better_half(fingerprint, list(same.values()), "groups of its size")
         for crosses in (fingerprint.crosses, not fingerprint.crosses):
-            alike = msgspec.structs.replace(fingerprint, nodes=0, crosses=crosses)
-            others = (groups for each, groups in self.peers.items() if msgspec.structs.replace(each, nodes=0) == alike)
+            alike = _of_any_size(msgspec.structs.replace(fingerprint, crosses=crosses))
+            others = (groups for each, groups in self.peers.items() if _of_any_size(each) == alike)
             values = [values for groups in others for values in groups.values()]
             found = _better_half(fingerprint, values, "groups of any size")
             if found is not None:
@@ -173,6 +176,12 @@ def _fingerprint(group: Group, ended: SweepGroupEnded | None, number: BenchNumbe
     machine = ended.machine
     size, nodes = number.size_bytes, len(group.nodes)
     return Fingerprint(metric, machine.sku, machine.driver, machine.nccl, "", size, nodes, crosses, number.way)
+
+
+def _of_any_size(fingerprint: Fingerprint) -> Fingerprint:
+    """Return what groups of any size have in common with those of this fingerprint; pairs have an own metric."""
+    metric = GROUP if fingerprint.metric == PAIR else fingerprint.metric
+    return msgspec.structs.replace(fingerprint, metric=metric, nodes=0)
 
 
 def _peers(lanes: Iterable[Lane]) -> Peers:

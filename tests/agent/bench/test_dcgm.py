@@ -284,15 +284,16 @@ async def test_a_diagnosis_that_hangs_is_ended_with_what_it_started(
     await eventually("the tester is gone", lambda: not has_life(int(pid.read_text())))
 
 
-async def test_a_jobs_arrival_lets_dcgmi_stop_its_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TERM reaches the whole group; dcgmi takes a moment to tell the host engine, and is given it."""
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+async def test_whatever_ends_the_group_dcgmi_stops_its_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: signal.Signals
+) -> None:
+    """A job's arrival ends it by TERM, the agent's own death by KILL. dcgmi takes a moment to tell the host engine."""
     stopped, ready = tmp_path / "stopped", tmp_path / "ready"
-    install(
-        tmp_path,
-        monkeypatch,
-        f"trap 'sleep 0.3; touch {stopped}; exit 1' TERM; touch {ready}; while :; do sleep 0.1; done",
-    )
+    stop = f"sleep 0.3; touch {stopped}; exit 1"
+    install(tmp_path, monkeypatch, f"trap '{stop}' TERM; touch {ready}; while :; do sleep 0.1; done")
     with BenchProcess(wish_for(Benchmark.DCGM, limit_s=600.0)) as process:
         await eventually("the diagnosis runs", ready.exists)
-        assert process.end_group(signal.SIGTERM) == 128 + signal.SIGTERM
-        assert stopped.exists()
+        assert process.end_group(ending) == (128 + ending if ending is signal.SIGTERM else -ending)
+        assert stopped.exists() or ending is signal.SIGKILL
+        await eventually("the tests are stopped", stopped.exists)

@@ -134,30 +134,23 @@ def test_sizes_make_a_curve_where_there_is_time(host: CudaHost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "code", "outcome"),
+    ("state", "code"),
     [
-        ("nvls 366", "nvls_off", Outcome.FAIL),
-        ("nvls 300", "multicast_fault", Outcome.FAIL),
-        ("nvls 420", "multicast_fault", Outcome.FAIL),
-        ("multicast 0", "nvls_off", Outcome.PASS),
-        ("ring 250", "link_fault", Outcome.PASS),
+        (["nvls 366"], "nvls_off"),
+        (["nvls 300"], "multicast_fault"),
+        (["multicast 0"], "nvls_off"),
+        (["nvls 350", "ring 260"], "link_fault"),
     ],
 )
-def test_two_ways_tell_what_is_ill(host: CudaHost, state: str, code: str, outcome: Outcome) -> None:
-    host.say(state)
+def test_two_ways_tell_what_is_ill_and_leave_the_judgement_to_the_numbers(
+    host: CudaHost, state: list[str], code: str
+) -> None:
+    host.say(*state)
 
     result = run(host)
 
-    assert ([fault.code for fault in result.faults], result.outcome) == ([code], outcome)
-
-
-def test_slow_both_ways_is_a_link(host: CudaHost) -> None:
-    host.say("nvls 350", "ring 260")
-
-    result = run(host)
-
-    assert [fault.code for fault in result.faults] == ["link_fault"]
-    assert result.outcome is Outcome.FAIL
+    assert [(fault.code, fault.severity) for fault in result.faults] == [(code, Outcome.WARN)]
+    assert result.outcome is Outcome.PASS
 
 
 def test_four_gpus_use_no_nvls_and_nothing_is_said_of_it(host: CudaHost) -> None:
@@ -166,7 +159,7 @@ def test_four_gpus_use_no_nvls_and_nothing_is_said_of_it(host: CudaHost) -> None
     result = run(host)
 
     assert (result.outcome, result.faults) == (Outcome.PASS, ())
-    assert [n.metric for n in result.numbers] == ["node_all_reduce"]
+    assert [n.metric for n in result.numbers] == ["small_node_all_reduce"]
     assert result.notes == ("NCCL uses no NVLS on 4 GPUs of this kind, so there is nothing to switch off.",)
 
 
@@ -263,7 +256,7 @@ def test_an_error_that_speaks_of_the_gpu_is_a_failure(host: CudaHost) -> None:
 def test_a_hung_all_reduce_is_aborted_and_an_error(host: CudaHost) -> None:
     host.say("hang 5")
 
-    result = run(host, limit_s=4.0)
+    result = run(host, limit_s=12.0)
 
     assert result.outcome is Outcome.ERROR
     assert "it hangs, and was aborted" in result.because
@@ -277,7 +270,7 @@ def test_what_hangs_inside_the_library_is_killed(host: CudaHost) -> None:
     result = run(host, limit_s=3.0)
 
     assert result.outcome is Outcome.ERROR
-    assert result.because.startswith("the process that measures did not end in time: it is in state S")
+    assert result.because.startswith("the process that measures did not end in time: it is in state ")
 
 
 def test_what_crashes_inside_the_library_is_an_error(host: CudaHost) -> None:
@@ -315,6 +308,21 @@ def test_a_host_without_nccl_is_an_error(host: CudaHost, tmp_path: Path) -> None
 
     assert result.outcome is Outcome.ERROR
     assert result.because.startswith("NCCL cannot be loaded: libnccl.so.2")
+
+
+def test_where_nccl_cannot_be_loaded_nvidias_own_program_is_asked(host: CudaHost, tmp_path: Path) -> None:
+    """It is not asked for anything here, since the kernel of this host lists no GPU."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(host.doubles / "libcuda.so.1", bare)
+    (bare / "all_reduce_perf").write_text("#!/bin/sh\n")
+    (bare / "all_reduce_perf").chmod(0o755)
+    environment = {**CudaHost(host.root, bare).environment, "PATH": f"{bare}:{os.environ['PATH']}"}
+
+    with BenchProcess(wish_for(Benchmark.NCCL_ALL_REDUCE), environment=environment) as process:
+        result = process.result()
+
+    assert (result.outcome, result.because) == (Outcome.SKIP, "the driver lists no GPU")
 
 
 def test_a_host_without_a_driver_is_skipped(host: CudaHost, tmp_path: Path) -> None:

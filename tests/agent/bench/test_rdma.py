@@ -78,10 +78,18 @@ def test_each_adapter_is_measured_as_a_share_of_its_line_rate(host: Path, progra
     assert result.notes[0].startswith("each adapter wrote to itself")
 
 
-def test_several_runs_decide_where_there_is_time(host: Path, programs: Path) -> None:
+def test_several_timed_runs_decide_where_there_is_time(host: Path, programs: Path) -> None:
     install_perftest(programs)
     result = measure(host, {"adapters": "mlx5_0"}, tier=2)
     assert [number.samples for number in result.numbers] == [3, 5000]
+    assert all(" -D 3 -f 1 " in line for line in asked(programs) if line.startswith("ib_write_bw"))
+
+
+def test_one_short_run_decides_in_the_first_tier(host: Path, programs: Path) -> None:
+    """Eight adapters and their starts have 30 s."""
+    install_perftest(programs)
+    assert [number.samples for number in measure(host, {"adapters": "mlx5_0"}).numbers] == [1, 5000]
+    assert all(" -n 20000 " in line for line in asked(programs) if line.startswith("ib_write_bw"))
 
 
 def test_pairs_go_out_of_one_adapter_and_into_the_next(host: Path, programs: Path) -> None:
@@ -241,7 +249,7 @@ def test_a_host_where_nothing_could_be_measured_is_an_error(host: Path, programs
 def test_what_there_is_no_time_for_has_no_number(host: Path, programs: Path) -> None:
     install_perftest(programs)
     seconds = itertools.count(step=0.6)
-    wish = wish_for(Benchmark.RDMA, tier=1, limit_s=5.0)
+    wish = wish_for(Benchmark.RDMA, {"seconds": "3"}, tier=1, limit_s=5.0)
     result = run(wish, Said(), root=host, monotonic=lambda: next(seconds))
     assert shares(result)["mlx5_0"] is not None
     assert shares(result)["mlx5_1"] is None
@@ -282,30 +290,22 @@ def perftests(group: int) -> list[int]:
 
 
 @pytest.mark.skipif(shutil.which("ib_write_bw") is None, reason="perftest is not installed")
-def test_the_installed_perftest_knows_every_option(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("ib_write_bw", "--report_gbits -s 1048576 -q 4 -D 3 -f 1"),
+        ("ib_write_bw", "--report_gbits -s 1048576 -q 4 -n 20000"),
+        ("ib_write_lat", "-n 5000"),
+    ],
+)
+def test_the_installed_perftest_knows_every_option(tmp_path: Path, program: str, arguments: str) -> None:
     """Without an adapter it gets no further than its options, and that is as far as it is asked here."""
-    for name in ("ib_write_bw", "ib_write_lat"):
-        arguments = [
-            "-d",
-            "none",
-            "-i",
-            "1",
-            "-F",
-            "-x",
-            "3",
-            "-p",
-            "18515",
-            "--out_json",
-            f"--out_json_file={tmp_path}/r",
-        ]
-        timed = (
-            ["--report_gbits", "-s", "1048576", "-q", "4", "-D", "3", "-f", "1"]
-            if name == "ib_write_bw"
-            else ["-n", "5000"]
-        )
-        ended = subprocess.run([name, *arguments, *timed], capture_output=True, text=True, check=False, timeout=30)
-        assert "unrecognized" not in ended.stderr + ended.stdout and "invalid" not in ended.stderr.lower()
-        assert "device" in (ended.stderr + ended.stdout).lower()
+    common = f"-d none -i 1 -F -x 3 -p 18515 --out_json --out_json_file={tmp_path}/report"
+    command = [program, *common.split(), *arguments.split()]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    said = (ended.stdout + ended.stderr).lower()
+    assert "unrecognized" not in said and "invalid" not in said
+    assert "device" in said
 
 
 # --- parsers ---------------------------------------------------------------------------------------------------------

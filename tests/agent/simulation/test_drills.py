@@ -14,6 +14,7 @@ import pytest
 from agent.manifest_file import Approved
 from agent.simulation import sources
 from agent.simulation.faults import FAULTS, find_fault
+from agent.simulation.hidden_faults import HIDDEN_FAULTS
 from agent.simulation.machine import Seams, SimulatedMachine
 from agent.sources.mounts import MountsSource
 from agent.sources.nvml import NvmlSource
@@ -144,6 +145,7 @@ LEVELS: dict[str, Seen] = {
     "memory-uncorrected": set(),
     "hung-task": set(),
     "agent-killed": set(),
+    **{fault.name: set() for fault in HIDDEN_FAULTS},
 }
 """Fault → what the level checks say of it. NVML's own failures are told one by one below."""
 
@@ -225,7 +227,7 @@ def test_every_fault_is_tried_here() -> None:
     assert tried == {fault.name for fault in FAULTS}
 
 
-@pytest.mark.parametrize("fault", [fault.name for fault in FAULTS if fault.reset_fixes])
+@pytest.mark.parametrize("fault", [fault.name for fault in FAULTS if fault.reset_fixes and fault not in HIDDEN_FAULTS])
 async def test_a_reset_that_succeeds_really_mends(watcher: Watcher, fault: str) -> None:
     await watcher.machine.inject_fault(fault, device="5", parameters={"repair": "succeeds"})
     assert set() != await watcher.look()
@@ -274,3 +276,22 @@ async def test_a_contained_error_comes_as_one_burst(watcher: Watcher) -> None:
                 break
     assert records[-1].at_s - records[0].at_s < 0.01
     assert find_fault("xid94") is find_fault("ecc-contained")
+
+
+async def test_a_job_is_seen_by_nvml_until_it_ends(tmp_path: Path) -> None:
+    now = [1_000.0]
+    seams = Seams(wall=lambda: now[0], sleep=no_wait)
+    machine = SimulatedMachine.create(tmp_path / "n1", name="n1", seed=7, speedup=360.0, seams=seams)
+    store = MemoryStore()
+    (source,) = sources.make_sources(machine, lambda _: store, {"nvml": deadline(10.0)}, approved=Approved())
+    assert isinstance(source, NvmlSource)
+    await machine.inject_fault("job-arrives", device="", parameters={})
+    for seconds, busy in ((0.0, True), (9.9, True), (0.2, False)):
+        now[0] += seconds
+        machine.pass_time()
+        await source.close()
+        gpus = (await source.read()).gpus
+        assert {bool(gpu.details.processes) for gpu in gpus} == {busy}
+        assert {gpu.utilization_percent for gpu in gpus} == {97 if busy else 0}
+    await source.close()
+    assert machine.state().faults == ()

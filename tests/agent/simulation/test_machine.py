@@ -12,7 +12,8 @@ import pytest
 
 from agent.machine import ActionFailed, ActionRefused, Machine
 from agent.simulation import repairs
-from agent.simulation.faults import FAULTS, DrillFault, Repair, Target, find_fault
+from agent.simulation.drill_fault import DrillFault, Repair, Target
+from agent.simulation.faults import FAULTS, find_fault
 from agent.simulation.hardware import derive, port_name
 from agent.simulation.machine import EX_REBOOTING, REBOOT_S, RESET_S, Seams, SimulatedMachine
 from agent.simulation.states import FILE, MachineBroken, MachineState, draw_duration_s

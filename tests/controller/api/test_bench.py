@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
-from controller.bench_events import BaselineLearnt, BenchAsked
+from checks.bench_result import BenchNumber
+from controller.bench_events import BenchAsked
 from tests.support import benching
 from tests.support.open_cell import OpenCell
-from wire.messages import BenchProgress
 
-RUN = "run-0a1b2c3d"
 BENCH = "/api/v1/bench"
 
 
@@ -82,74 +83,100 @@ async def test_a_benchmark_that_is_nearly_right_is_named(http: aiohttp.ClientSes
 
 
 async def test_a_run_is_followed_from_its_begin_to_its_end(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    await cell.tell(benching.asked("n1", "n2", "n3"), benching.granted("n1", "lease-000001", at=cell.clock.now))
-    said = BenchProgress("lease-000001", "nccl_all_reduce", 0.42, "1 GiB", cell.clock.now)
-    cell.front.progress = {"lease-000001": {"n1": said}}
-    await cell.tell(benching.skipped("n2", "n2: it has work: 17."))
-    run = await get(http, f"runs/{RUN}")
+    cell.scheduler.jobs["n2"] = ("17",)
+    await cell.until_busy("n2")
+    run_id = await cell.ask_bench("n1", "n2", "n3")
+    await cell.nodes.progress("n1", 0.42, "1 GiB")
+    run = await get(http, f"runs/{run_id}")
     assert [(t["node"], t["state"], t["because"], t["share"], t["doing"]) for t in run["turns"]] == [
         ("n1", "running", "", 0.42, "1 GiB"),
         ("n2", "skip", "n2: it has work: 17.", 1.0, ""),
-        ("n3", "planned", "", 0.0, ""),
+        ("n3", "running", "", 0.0, ""),
     ]
     assert (run["outcome"], run["ended_at"]) == ("", None)
-    await cell.tell(benching.measured("n1", lease_id="lease-000001"), benching.broke("n3", "libnccl is not there."))
-    await cell.tell(benching.run_ended("error", "n3: libnccl is not there."))
-    run = await get(http, f"runs/{RUN}")
-    assert [turn["state"] for turn in run["turns"]] == ["warn", "skip", "error"]
-    assert (run["outcome"], run["ended_because"]) == ("error", "n3: libnccl is not there.")
-    assert [row["run_id"] for row in await get(http, "runs?node=n2")] == [RUN]
+    await cell.nodes.come_back("n1", benching.measured())
+    await cell.nodes.come_back("n3", benching.broke("libnccl is not there."))
+    run = await get(http, f"runs/{run_id}")
+    assert [turn["state"] for turn in run["turns"]] == ["pass", "skip", "error"]
+    assert run["turns"][2]["because"] == "libnccl is not there."
+    assert (run["outcome"], run["ended_because"]) == ("error", "1 error, 1 pass, 1 skip.")
+    assert [row["run_id"] for row in await get(http, "runs?node=n2")] == [run_id]
     assert await get(http, "runs?node=n4") == []
 
 
-@pytest.mark.parametrize("share", [-1.0, 7.0, float("nan")])
+async def test_what_failed_once_says_that_it_is_measured_again(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    run_id = await cell.ask_bench("n1")
+    await cell.nodes.come_back("n1", benching.measured(300.0))
+    (turn,) = (await get(http, f"runs/{run_id}"))["turns"]
+    assert turn["state"] in {"planned", "running"} and turn["because"].endswith("again before that counts.")
+    await cell.nodes.come_back("n1", benching.measured(300.0))
+    (turn,) = (await get(http, f"runs/{run_id}"))["turns"]
+    assert turn["state"] == "fail" and "the limit is 430 GB/s" in turn["because"]
+
+
+async def test_a_run_says_what_it_waits_for(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.scheduler.jobs["n2"] = ("17",)
+    await cell.until_busy("n2")
+    run_id = await cell.ask_bench("n2", wait_s=600.0)
+    run = await get(http, f"runs/{run_id}")
+    assert (run["waiting"], run["turns"][0]["state"]) == ("Waiting: n2: it has work: 17.", "planned")
+
+
+@pytest.mark.parametrize("share", [-1.0, 7.0])
 async def test_a_share_that_is_none_is_shown_within_its_bounds(
     cell: OpenCell, http: aiohttp.ClientSession, share: float
 ) -> None:
-    await cell.tell(benching.asked("n1"), benching.granted("n1", "lease-000001", at=cell.clock.now))
-    cell.front.progress = {"lease-000001": {"n1": BenchProgress("lease-000001", "nccl_all_reduce", share, "", 0.0)}}
-    (turn,) = (await get(http, f"runs/{RUN}"))["turns"]
-    assert 0.0 <= turn["share"] <= 1.0
+    run_id = await cell.ask_bench("n1")
+    await cell.nodes.progress("n1", share, "")
+    (turn,) = (await get(http, f"runs/{run_id}"))["turns"]
+    assert turn["share"] == (0.0 if share < 0.0 else 1.0)
 
 
 async def test_a_run_is_stopped_once(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    await cell.tell(benching.asked("n1", "n2"), benching.granted("n1", "lease-000001", at=cell.clock.now))
-    answer = await post(http, f"runs/{RUN}/stop", because="wrong nodes")
-    assert answer["event_id"] and answer["text"] == f"{RUN} is being stopped; nothing more of it begins."
-    assert cell.cell.belief.bench.runs[RUN].stopped == "wrong nodes"
-    run = await get(http, f"runs/{RUN}")
-    assert [(turn["node"], turn["state"]) for turn in run["turns"]] == [("n1", "running"), ("n2", "abandoned")]
-    again = await post(http, f"runs/{RUN}/stop")
-    assert (again["event_id"], again["text"]) == (None, f"{RUN} is being stopped already: wrong nodes")
-    nowhere = await post(http, "runs/run-0a1b2c3e/stop", status=404)
-    assert nowhere["hint"] == f"did you mean {RUN}?"
+    cell.scheduler.jobs["n2"] = ("17",)
+    await cell.until_busy("n2")
+    run_id = await cell.ask_bench("n1", "n2", wait_s=600.0)
+    answer = await post(http, f"runs/{run_id}/stop", because="wrong nodes")
+    assert answer["event_id"] and answer["text"] == f"{run_id} is being stopped; nothing more of it begins."
+    run = await get(http, f"runs/{run_id}")
+    assert [(turn["node"], turn["state"]) for turn in run["turns"]] == [("n1", "skip"), ("n2", "abandoned")]
+    assert run["turns"][0]["because"] == "n1: the run was stopped: wrong nodes."
+    again = await post(http, f"runs/{run_id}/stop")
+    assert (again["event_id"], again["text"]) == (None, f"{run_id} is over already: wrong nodes")
+    nowhere = await post(http, "runs/nothing/stop", status=404)
+    assert nowhere["hint"] == "`fleetmend bench list` (GET /api/v1/bench/runs) lists every run"
+    nearly = await post(http, f"runs/{run_id[:-1]}/stop", status=404)
+    assert nearly["hint"] == f"did you mean {run_id}?"
 
 
 async def test_results_have_their_numbers_with_what_they_were_held_against(
     cell: OpenCell, http: aiohttp.ClientSession
 ) -> None:
-    await cell.tell(benching.asked("n1", "n2"))
-    await cell.tell(benching.measured("n1"), benching.measured("n2", most=300.0))
+    await cell.tell(benching.learnt(8 * benching.GIB), benching.learnt(16 * benching.GIB))
+    await cell.ask_bench("n1", "n2")
+    await cell.nodes.come_back("n1", benching.measured())
+    for _ in range(2):
+        await cell.nodes.come_back("n2", benching.measured(300.0))
     rows = await get(http, "results")
     assert [(row["node"], row["outcome"]) for row in rows] == [("n2", "fail"), ("n1", "warn")]
-    assert {each["metric"]: each["unit"] for each in rows[0]["headline"]} == {
-        "node_all_reduce": "GB/s",
-        "node_all_reduce_ring": "GB/s",
+    assert {each["metric"]: (each["value"], each["unit"]) for each in rows[0]["headline"]} == {
+        "node_all_reduce": (299.27, "GB/s"),
+        "node_all_reduce_ring": (361.12, "GB/s"),
     }
     (result,) = await get(http, "results/n2")
     assert (result["complete"], result["passed_at"], result["machine"]["gpus"]) == (True, None, 8)
-    largest = next(
-        n for n in result["numbers"] if n["metric"] == "node_all_reduce" and n["size_bytes"] == 16 * benching.GIB
-    )
+    curve = [number for number in result["numbers"] if number["metric"] == "node_all_reduce"]
+    largest = max(curve, key=lambda number: number["size_bytes"])
     assert {name: largest[name] for name in ("fail", "warn", "median", "peers", "outcome", "unit")} == {
         "fail": 430.0,
         "warn": 455.0,
         "median": 474.84,
-        "peers": 12,
+        "peers": 8,
         "outcome": "fail",
         "unit": "GB/s",
     }
     assert largest["because"].startswith("The bus bandwidth of an all-reduce") and "430" in largest["because"]
+    assert [number["outcome"] for number in curve if number["size_bytes"] < 8 * benching.GIB] == [""] * 13
     assert await get(http, "results/n2?benchmark=gemm") == []
     assert await get(http, "results/n3") == []
 
@@ -171,28 +198,31 @@ async def test_what_does_not_exist_is_said(http: aiohttp.ClientSession, path: st
 
 
 async def test_a_metric_that_nobody_knows_is_shown_without_a_unit(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    judged = benching.measured("n1")
-    number = judged.numbers[0].number
-    odd = type(judged.numbers[0])(type(number)("<b>odd</b>", 3.0, size_bytes=8), "", "Nobody knows it.")
-    await cell.tell(benching.asked("n1"), type(judged)(**{**_fields(judged), "numbers": [odd]}))
+    await cell.ask_bench("n1")
+    odd = BenchNumber("<b>odd</b>", 3.0, size_bytes=8)
+    await cell.nodes.come_back("n1", msgspec.structs.replace(benching.measured(), numbers=(odd,)))
     (result,) = await get(http, "results/n1")
     assert [(n["metric"], n["unit"], n["value"]) for n in result["numbers"]] == [("<b>odd</b>", "", 3.0)]
 
 
-def _fields(event: Any) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__struct_fields__}
+async def test_a_result_that_the_log_has_deleted_is_short(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.ask_bench("n1")
+    await cell.nodes.come_back("n1", benching.measured())
+    kept = cell.cell.belief.bench.newest["n1"]["nccl_all_reduce"]
+    cell.cell.log.delete_events(through=kept.event_id, before=math.inf, keep_incidents=frozenset(), limit=1_000)
+    (result,) = await get(http, "results/n1")
+    assert (result["complete"], result["numbers"], result["outcome"]) == (False, [], "pass")
+    assert {each["metric"] for each in result["headline"]} == {"node_all_reduce", "node_all_reduce_ring"}
 
 
 async def test_baselines_say_from_whom_and_when_and_are_forgotten(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    peers = [f"n{number}" for number in range(1, 9)]
-    for size in (benching.GIB, 8 * benching.GIB):
-        await cell.tell(BaselineLearnt(benching.baseline(size), "fleetmend", "Eight peers agree.", peers))
+    await cell.tell(benching.learnt(benching.GIB), benching.learnt(8 * benching.GIB))
     rows = await get(http, "baselines?metric=node_all_reduce")
     assert [(row["size_bytes"], row["median"], row["learnt_by"]) for row in rows] == [
         (benching.GIB, 458.11, "fleetmend"),
         (8 * benching.GIB, 473.69, "fleetmend"),
     ]
-    assert rows[0]["learnt_from"] == peers and rows[0]["learnt_at"].startswith("2026-")
+    assert rows[0]["learnt_from"] == benching.PEERS and rows[0]["learnt_at"].startswith("2026-")
     assert await get(http, "baselines?sku=NVIDIA%20B200") == []
     answer = await post(http, "baselines/forget", metric="node_all_reduce", because="new driver")
     assert answer["text"] == "2 baselines are forgotten."
@@ -202,28 +232,54 @@ async def test_baselines_say_from_whom_and_when_and_are_forgotten(cell: OpenCell
 
 
 async def test_nothing_is_forgotten_by_an_oversight(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    await cell.tell(BaselineLearnt(benching.baseline(benching.GIB), "fleetmend", "Eight peers agree."))
+    await cell.tell(benching.learnt(benching.GIB))
     for act in ("forget", "learn"):
         assert (await post(http, f"baselines/{act}", status=422))["error"] == "nothing says which baselines"
     assert len(cell.cell.belief.bench.baselines) == 1
     assert (await post(http, "baselines/forget", every=True))["text"] == "1 baseline is forgotten."
 
 
-async def test_baselines_are_learnt_anew_from_eight_peers(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    few, enough = benching.fingerprint(benching.GIB), benching.fingerprint(8 * benching.GIB)
-    samples = cell.cell.belief.bench.samples
-    samples[few] = {f"n{number}": [450.0] for number in range(1, 8)}
+async def test_baselines_are_learnt_anew_from_eight_healthy_peers(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    nodes = [f"n{number}" for number in range(1, 9)]
+    await cell.ask_bench(*nodes)
+    for number, node in enumerate(nodes[:-1]):
+        await cell.nodes.come_back(node, benching.measured(470.0 + number))
     refusal = await post(http, "baselines/learn", status=409, metric="node_all_reduce")
     assert refusal["error"] == "too few healthy peers: 7 have such results, and 8 are needed"
-    samples[enough] = {f"n{number}": [470.0 + number] for number in range(1, 9)}
+    await cell.nodes.come_back(nodes[-1], benching.measured(477.0))
+    assert (await post(http, "baselines/forget", metric="node_all_reduce_ring"))[
+        "text"
+    ] == "15 baselines are forgotten."
     answer = await post(http, "baselines/learn", metric="node_all_reduce", because="cables were changed")
-    assert answer["text"] == "1 baseline is learnt anew; 1 have too few peers."
-    (row,) = await get(http, "baselines")
-    assert (row["median"], row["peers"], row["learnt_by"]) == (474.5, 8, "alice")
-    assert row["learnt_from"] == sorted(samples[enough])
+    assert answer["text"] == "15 baselines are learnt anew."
+    row = (await get(http, "baselines"))[-1]
+    assert (row["size_bytes"], row["peers"], row["learnt_by"]) == (16 * benching.GIB, 8, "alice")
+    assert (row["median"], row["learnt_from"]) == (pytest.approx(benching.reached(16 * benching.GIB, 473.5)), nodes)
 
 
-async def test_a_node_that_was_never_asked_for_is_in_no_run(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+async def test_a_run_that_nobody_asked_for_says_who_did(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     await cell.tell(BenchAsked("run-1", ["n1"], ["gemm"], 1, "idle", "fleetmend", "An idle window."))
     (row,) = await get(http, "runs")
     assert (row["purpose"], row["by"], row["incident_id"]) == ("idle", "fleetmend", None)
+
+
+async def test_leases_that_are_open_are_shown(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    run_id = await cell.ask_bench("n1")
+    (lease,) = await get(http, "leases")
+    assert (lease["run_id"], lease["nodes"], lease["benchmark"], lease["heard"]) == (
+        run_id,
+        ["n1"],
+        "nccl_all_reduce",
+        [],
+    )
+    assert lease["expires_at"] > lease["granted_at"]
+    await cell.nodes.come_back("n1", benching.measured())
+    assert await get(http, "leases") == []
+
+
+async def test_a_result_names_those_before_it(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    for result in (benching.broke("no libnccl"), benching.measured()):
+        await cell.ask_bench("n1")
+        await cell.nodes.come_back("n1", result)
+    (result,) = await get(http, "results/n1")
+    assert [each["outcome"] for each in result["earlier"]] == ["error"]

@@ -11,7 +11,6 @@ import pytest
 from tests.support import benching
 from tests.support.browser import CHROMIUM, browse
 from tests.support.open_cell import OpenCell
-from wire.messages import BenchProgress
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium on this machine: apt-get install chromium"
@@ -36,9 +35,16 @@ CONTRAST = """
 """Least contrast of lines and of words. Source of the formula: WCAG 2.2."""
 
 
+async def measure(cell: OpenCell) -> None:
+    """Have n1 measured, and its peers known."""
+    await cell.tell(benching.learnt(8 * benching.GIB), benching.learnt(16 * benching.GIB))
+    await cell.ask_bench("n1")
+    await cell.nodes.come_back("n1", benching.measured())
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_picture_can_be_read_in_both_schemes(cell: OpenCell, tmp_path: Path, scheme: str) -> None:
-    await cell.tell(benching.asked("n1"), benching.measured("n1"))
+    await measure(cell)
     async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
         await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         lines, words = await page.evaluate(CONTRAST)
@@ -47,7 +53,7 @@ async def test_the_picture_can_be_read_in_both_schemes(cell: OpenCell, tmp_path:
 
 
 async def test_every_line_is_drawn_within_the_frame_and_said_in_words(cell: OpenCell, tmp_path: Path) -> None:
-    await cell.tell(benching.asked("n1"), benching.measured("n1"))
+    await measure(cell)
     async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
         drawn = await page.evaluate(
             "[...document.querySelectorAll('#plot-node_all_reduce polyline')].map((e) => {"
@@ -69,7 +75,7 @@ async def test_every_line_is_drawn_within_the_frame_and_said_in_words(cell: Open
 async def test_on_a_narrow_screen_the_words_of_the_picture_can_be_read_and_do_not_meet(
     cell: OpenCell, tmp_path: Path
 ) -> None:
-    await cell.tell(benching.asked("n1"), benching.measured("n1"))
+    await measure(cell)
     async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
         await page.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
         assert await page.evaluate("document.documentElement.scrollWidth <= 360")
@@ -87,9 +93,8 @@ def _overlap(one: list[float], other: list[float]) -> bool:
 
 
 async def test_a_result_appears_and_what_runs_can_be_stopped(cell: OpenCell, tmp_path: Path) -> None:
-    await cell.tell(benching.asked("n1", "n2"), benching.granted("n1", "lease-000001", at=cell.clock.now))
-    said = BenchProgress("lease-000001", "nccl_all_reduce", 0.42, "1 GiB", cell.clock.now)
-    cell.front.progress = {"lease-000001": {"n1": said}}
+    run_id = await cell.ask_bench("n1")
+    await cell.nodes.progress("n1", 0.42, "1 GiB")
     async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
         now = await page.evaluate("document.querySelector('#bench-now').textContent")
         assert "nccl_all_reduce is under way: 1 GiB 42 %" in " ".join(now.split())
@@ -97,7 +102,9 @@ async def test_a_result_appears_and_what_runs_can_be_stopped(cell: OpenCell, tmp
         await page.until("document.querySelector('#act').open")
         await page.evaluate("document.querySelector('#act-do').click(); 1")
         await page.until("!document.querySelector('#act').open")
-        assert cell.cell.belief.bench.runs["run-0a1b2c3d"].stopped
-        await cell.tell(benching.measured("n1", lease_id="lease-000001"))
+        assert cell.cell.belief.bench.runs[run_id].outcome == "stopped"
+        await page.until("!document.querySelector('#bench-now')")
+        await cell.ask_bench("n1")
+        await cell.nodes.come_back("n1", benching.measured())
         await page.until("document.querySelector('#plot-node_all_reduce')")
         assert page.complaints == []

@@ -10,12 +10,9 @@ import aiohttp
 import pytest
 
 from controller.api.routes import ROUTES, Route
-from controller.bench_events import BaselineLearnt
 from controller.sweep_events import SweepAsked
 from tests.support import benching
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
-
-RUN = "run-0a1b2c3d"
 
 KINDS: dict[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -113,15 +110,15 @@ async def test_what_is_answered_is_what_the_document_says(
     await cell.until_step("n2", "drain")
     await cell.nodes.find("n3", disk_full())
     await cell.until("n3", "waiting")
+    run_id = await cell.ask_bench("n4")
+    await cell.nodes.come_back("n4", benching.measured())
+    await cell.tell(benching.learnt(benching.GIB))
+    is_bench = "/bench/" in route.path
     await cell.tell(SweepAsked(["n8", "n9", "n10"], "alice", "jobs are slow"))
-    await cell.tell(benching.asked("n2", run_id=RUN), benching.granted("n2", "lease-000001", run_id=RUN))
-    await cell.tell(benching.measured("n2", run_id=RUN, lease_id="lease-000001"))
-    peers = [f"n{number}" for number in range(1, 9)]
-    await cell.tell(BaselineLearnt(benching.baseline(benching.GIB), "fleetmend", "Eight peers agree.", peers))
-    named = RUN if "/bench/" in route.path else "inc-000001"
-    async with http.get(route.path.format(name="n2", id=named, sweep="sweep-000001")) as answer:
+    named = {"name": "n4", "id": run_id} if is_bench else {"name": "n2", "id": "inc-000001"}
+    async with http.get(route.path.format(**named, sweep="sweep-000001")) as answer:
         content = await answer.json()
-    assert content or "/bench/" not in route.path
+    assert content or not is_bench
     schema = document["paths"][route.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert conforms(content, schema, document), content
 

@@ -222,7 +222,7 @@ void double_block(void *where, int (*done)(void *), void *argument) {
 }
 
 static void spend(stream *where, const char *key, uint64_t bytes, double otherwise) {
-    where->clock += 5e-6 + bytes / (double_number(key, where->gpu, otherwise) * GB);
+    where->clock += double_number("overhead_us", -1, 5) / 1e6 + bytes / (double_number(key, where->gpu, otherwise) * GB);
 }
 
 int cuMemsetD32Async(uint64_t target, unsigned value, size_t words, stream *where) {
@@ -271,7 +271,7 @@ int cuMemcpyPeerAsync(uint64_t target, context *to, uint64_t source, context *fr
     ENTER("cuMemcpyPeerAsync %d %d %zu", from->gpu, to->gpu, bytes);
     copy(target, source, bytes);
     double other = double_number("peer", to->gpu, 380), own = double_number("peer", from->gpu, 380);
-    where->clock += 5e-6 + bytes / ((own < other ? own : other) * GB);
+    where->clock += double_number("overhead_us", -1, 5) / 1e6 + bytes / ((own < other ? own : other) * GB);
     return SUCCESS;
 }
 

@@ -38,7 +38,7 @@ typedef struct {
     int done;
 } operation;
 
-typedef struct { comm *parent; int color, key; comm **made; } splitting;
+typedef struct { comm *parent; int color; comm **made; } splitting;
 
 static operation *queued[OPERATIONS];
 static splitting splits[OPERATIONS];
@@ -155,7 +155,7 @@ static void spend(operation *one) {
     double bytes = one->words * 4.0, factor = ranks > 1 ? 2.0 * (ranks - 1) / ranks : 1;
     double speed = ranks > 1 ? bus_bandwidth(one->comm) : double_number("one_rank", one->comm->gpu, 1400);
     double jitter = double_number("jitter", -1, 0) * (one->number % 5 == 0);
-    double_spend(one->stream, 20e-6 + factor * bytes / (speed * GB) * (1 + jitter));
+    double_spend(one->stream, double_number("latency_us", -1, 20) / 1e6 + factor * bytes / (speed * GB) * (1 + jitter));
 }
 
 static void carry_out_here(operation **all, int count) {
@@ -205,7 +205,7 @@ static comm *new_comm(int rank, int ranks, int gpu) {
 static void try_splits(comm *parent) {
     for (int i = 0; i < splitting_count; i++) {
         splitting *one = &splits[i];
-        if (one->parent != parent || *one->made || !all_there(parent, "split", 0)) continue;
+        if (one->parent != parent || !one->made || !all_there(parent, "split", 0)) continue;
         int rank = 0, ranks = 0;
         for (int other = 0; other < parent->ranks; other++) {
             char path[2 * PATH];
@@ -224,6 +224,7 @@ static void try_splits(comm *parent) {
         snprintf(name, sizeof name, "here-0-%d", rank);
         touch(made->world, name, "", 0);
         *one->made = made;
+        one->made = NULL;
     }
 }
 
@@ -283,10 +284,10 @@ int ncclCommInitRankConfig(comm **made, int ranks, uniqueId id, int rank, config
 
 #ifndef WITHOUT_SPLIT /* as before NCCL 2.18 */
 int ncclCommSplit(comm *parent, int color, int key, comm **made, void *wanted) {
-    (void)wanted;
+    (void)wanted, (void)key;
     ENTER(parent->gpu, "ncclCommSplit %d color %d", parent->rank, color);
     *made = NULL;
-    splits[splitting_count++] = (splitting){parent, color, key, made};
+    splits[splitting_count++] = (splitting){parent, color, made};
     char name[PATH];
     snprintf(name, sizeof name, "split-0-%d", parent->rank);
     touch(parent->world, name, &color, sizeof color);

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from checks.bench_baseline import Baseline
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber
 from controller import events
+from controller.api.plan import next_of, why_not_approve
 from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
+from controller.notices import notice_for
 from controller.policy.playbook import BENCH_SHIFT_CLASS
+from controller.store.snapshot import belief_of, pieces
 from tests.support.bench_policy import GPU, H100, BenchRun, memory_read, result_of
 
 PEERS = [f"n{number}" for number in range(1, 25)]
@@ -73,12 +77,46 @@ def test_two_of_three_decide(third: float, condemned: bool) -> None:
     assert cell.run.belief.bench.runs[last.run_id].ended_at > 0.0
 
 
+@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.SKIP])
+def test_what_broke_is_no_second_try_and_is_not_tried_for_ever(outcome: Outcome) -> None:
+    cell = fleet(1)
+    cell.measure("n1", result_of(memory_read(1_000.0)))
+    last = cell.again("n1", result_of(outcome=outcome))
+    assert (last.again_at, cell.findings("n1")) == (0.0, {})
+    assert cell.run.belief.bench.runs[last.run_id].ended_at > 0.0
+
+
 def test_a_wrong_sum_condemns_at_once() -> None:
     cell = fleet(1)
     fault = BenchFault("wrong_result", "GPU 0 summed 1 + 1 to 3.", GPU)
     judged = cell.measure("n1", result_of(memory_read(2_600.0), faults=(fault,), outcome=Outcome.FAIL))
     assert judged.outcome == "fail" and judged.again_at == 0.0
     assert cell.findings("n1") == {(GPU, "wrong_result"): "bench.gpu_bandwidth"}
+
+
+def test_a_small_message_is_held_against_no_limit() -> None:
+    cell = fleet(1)
+    slow, small = (
+        BenchNumber("node_all_reduce", 300.0, size_bytes=8 << 30),
+        BenchNumber("node_all_reduce", 20.0, size_bytes=1 << 20),
+    )
+
+    judged = cell.measure("n1", result_of(small, slow, benchmark=Benchmark.NCCL_ALL_REDUCE))
+
+    assert [number.outcome for number in judged.numbers] == ["", "fail"]
+
+
+def test_what_two_ways_of_an_all_reduce_say_stands_beside_the_number_that_fails() -> None:
+    cell = fleet(1)
+    slow = BenchNumber("node_all_reduce", 366.0, size_bytes=8 << 30)
+    why = BenchFault("nvls_off", "The all-reduce is no faster with multicast.", severity=Outcome.WARN)
+    for measure in (cell.measure, cell.again):
+        measure("n1", result_of(slow, faults=(why,), benchmark=Benchmark.NCCL_ALL_REDUCE))
+
+    assert cell.findings("n1") == {("node", "node_all_reduce"): "bench.nccl_all_reduce"}
+    raised = said(cell, events.FindingRaised)[0]
+    assert isinstance(raised, events.FindingRaised)
+    assert raised.finding.evidence["nvls_off"] == why.because
 
 
 def test_i6_a_pass_of_the_same_benchmark_clears_what_it_measured_alone() -> None:
@@ -184,7 +222,12 @@ def test_a_fleet_that_moved_is_one_event_and_one_page_and_no_bad_node() -> None:
     assert len(said(cell, FleetShifted)) == 1
     opened = [e for e in said(cell, events.IncidentOpened) if isinstance(e, events.IncidentOpened)]
     assert [(e.node, e.fault_class) for e in opened] == [("", BENCH_SHIFT_CLASS)]
-    assert [intent.verb for intent in cell.run.under_way()] == ["page"]
+    (page,) = cell.run.under_way()
+    notice = notice_for(cell.run.incident(), page, at=cell.run.now, page_url="http://test")
+    assert "memory_read" in notice.body and "no node fails by these numbers" in notice.body
+    assert "ends by itself as soon as the fleet is back" in why_not_approve(cell.run.incident())
+    cell.run.end(page)
+    assert next_of(cell.run.incident(), cell.run.now).startswith("No node fails by these numbers")
 
 
 def test_a_fleet_that_is_back_ends_the_incident() -> None:
@@ -196,6 +239,20 @@ def test_a_fleet_that_is_back_ends_the_incident() -> None:
         cell.measure(node, result_of(memory_read(2_600.0)))
     assert len(said(cell, FleetSettled)) == 1
     assert cell.run.incident().outcome == "recovered"
+
+
+def test_a_baseline_that_a_person_has_learnt_anew_ends_it_too() -> None:
+    cell = with_baseline(12)
+    for node in PEERS:
+        if node in cell.run.belief.nodes:
+            cell.measure(node, result_of(memory_read(2_300.0)))
+    (page,) = cell.run.under_way()
+    (fingerprint,) = cell.run.belief.bench.shifts
+    cell.run.say(BaselineLearnt(Baseline(fingerprint, 2_300.0, 1.0, 12), "kim", "the new driver"))
+    assert cell.run.incident().outcome == ""
+    cell.run.end(page)
+    assert cell.run.incident().outcome == "recovered"
+    assert cell.measure("n1", result_of(memory_read(2_300.0))).outcome == "pass"
 
 
 def test_a_fleet_that_became_faster_excuses_no_slow_node() -> None:
@@ -210,10 +267,25 @@ def test_peers_agree_on_what_a_product_gives() -> None:
     cell = fleet()
     number = BenchNumber("gemm_bf16", 700.0, GPU)
     for node in PEERS[:7]:
-        cell.measure(node, result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:abc"))
-    cell.measure("n8", result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:bad"))
+        cell.measure(node, result_of(number, benchmark=Benchmark.GEMM, digest="12.4.5:abc"))
+    cell.measure("n8", result_of(number, benchmark=Benchmark.GEMM, digest="12.4.5:bad"))
     assert said(cell, GoldenAgreed) == []
-    cell.measure("n9", result_of(number, benchmark=Benchmark.GEMM, golden="12.4 8192:abc"))
+    cell.measure("n9", result_of(number, benchmark=Benchmark.GEMM, digest="12.4.5:abc"))
     agreed = said(cell, GoldenAgreed)
     assert len(agreed) == 1
-    assert cell.run.belief.bench.golden == {f"{H100.sku} {H100.driver} 12.4 8192": "12.4 8192:abc"}
+    assert cell.run.belief.bench.golden == {f"{H100.sku} {H100.driver} 12.4.5": "12.4.5:abc"}
+
+
+def test_i7_a_snapshot_holds_all_that_is_believed_of_benchmarks() -> None:
+    cell = with_baseline(24)
+    for node in PEERS[:5]:
+        cell.measure(node, result_of(memory_read(2_300.0)))
+    cell.measure("n12", result_of(memory_read(1_000.0)))
+    cell.ask(*PEERS[12:], run_id="open", benchmarks=("gemm", "gpu_bandwidth"))
+    cell.ask("n20", "n21", run_id="late", together=True)
+    cell.come_back("n13", result_of(BenchNumber("gemm_bf16", 700.0, GPU), benchmark=Benchmark.GEMM, digest="12:abc"))
+    cell.run.wait(100.0)
+    book = cell.run.belief.bench
+    assert all((book.runs, book.late, book.newest, book.passed, book.history, book.samples, book.peers))
+    assert all((book.baselines, book.shifts, book.votes, book.open_runs, book.leases))
+    assert belief_of(pieces(cell.run.belief)) == cell.run.belief

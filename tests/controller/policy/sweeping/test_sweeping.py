@@ -12,7 +12,7 @@ from benchmarks.localise import is_named
 from benchmarks.simulated_fabric import RAILS, Fault, Network, Noise
 from benchmarks.simulated_fabric import network as simulated
 from checks.bench_outcome import Outcome
-from controller.bench_events import BaselineLearnt, BenchAsked, BenchEnded, BenchStopped, LeaseGranted
+from controller.bench_events import BaselineLearnt, BenchAsked, BenchEnded, BenchStopped, LeaseEnded, LeaseGranted
 from controller.events import (
     FindingRaised,
     IncidentOpened,
@@ -26,7 +26,7 @@ from controller.events import (
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.benching.bench_rules import BenchRules
-from controller.policy.benching.findings import GROUP_SLOW
+from controller.policy.benching.findings import GROUP_SLOW, WRONG_RESULT
 from controller.policy.benching.orders import order_id
 from controller.policy.localising.verdicts import Kind, Verdict
 from controller.policy.playbook import SLOW_NETWORK, SWEEP_STOPPED
@@ -326,6 +326,37 @@ def test_a_node_that_has_work_before_its_turn_is_never_asked() -> None:
     assert not {"n3", "n12"} & {node for asked in cell.said(BenchAsked) for node in asked.nodes}
 
 
+def test_a_job_that_comes_while_a_group_runs_takes_its_lease_and_its_node_away() -> None:
+    cell = swept(Fault("node", 0.5, node="n5"))
+    cell.ask()
+    lease = next(each for each in cell.said(LeaseGranted) if "n4" in each.nodes)
+    cell.run.say(ScheduleObserved("n4", True, "", "", ["4711"], cell.run.now))
+    assert lease.lease_id not in cell.run.belief.bench.leases
+    assert [ended.outcome for ended in cell.said(LeaseEnded) if ended.lease_id == lease.lease_id] == ["revoked"]
+    assert lease.run_id not in cell.run.belief.sweeps.groups
+    ended = cell.finish()
+    assert [v.parts for v in ended.verdicts] == [["n5"]]
+    assert ended.untested == {"n4": "it has work: 4711"}
+
+
+def test_a_node_whose_agent_is_lost_while_its_group_runs_ends_that_group() -> None:
+    cell = swept(Fault("node", 0.5, node="n5"))
+    cell.ask()
+    cell.run.say(PresenceChanged("n4", "lost", "no word"))
+    ended = cell.finish()
+    assert [v.parts for v in ended.verdicts] == [["n5"]]
+    assert ended.untested == {"n4": "its agent is lost"}
+
+
+def test_a_group_whose_run_somebody_stops_has_no_result_and_is_asked_once_more() -> None:
+    cell = swept(size=16)
+    cell.ask()
+    cell.run.say(BenchStopped("sweep-000001-0", "bob", "not this one"))
+    (group,) = cell.said(SweepGroupEnded)
+    assert (group.outcome, group.because) == ("skip", "not this one")
+    assert len(cell.finish().cleared) == 16
+
+
 def test_an_order_that_a_node_does_not_take_leaves_it_out() -> None:
     cell = swept()
     cell.ask()
@@ -342,6 +373,9 @@ def test_wrong_sums_in_a_group_are_a_failure_whose_node_is_found() -> None:
     cell.ask()
     ended = cell.finish()
     assert [(v.kind, v.parts) for v in ended.verdicts] == [("node", ["n17"])]
+    (raised,) = cell.said(FindingRaised)
+    assert (raised.node, raised.finding.code) == ("n17", WRONG_RESULT)
+    assert "7 of 268435456 sums are wrong" in raised.finding.because
 
 
 def test_a_sweep_over_one_group_without_a_baseline_passes_nobody() -> None:
@@ -407,7 +441,7 @@ def test_killed_at_every_commit_it_goes_on_and_names_the_same(loses: bool) -> No
     whole.finish()
     cuts = whole.commits
     assert len(cuts) > 60
-    for cut in cuts[len(cuts) // 3 % 3 :: 3] if loses else cuts[1::3]:
+    for cut in cuts[int(loses) :: 2]:
         cell = swept(Fault("node", 0.5, node="n5"), size=16)
         cell.take_over(whole.run.log[:cut], answers=not loses)
         ended = cell.finish()
