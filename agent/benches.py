@@ -263,9 +263,7 @@ class Benches:
             for problem in problems:
                 log.error("bench.unfinished", because=problem)
             if not problems:
-                log.warning(
-                    "bench.restored", because="the GPUs are set as they were before a benchmark that was cut off"
-                )
+                log.warning("bench.restored", because="a benchmark was cut off; the GPUs are set as before it")
         self._tell_cut_off()
 
     def _tell_cut_off(self) -> None:
