@@ -175,7 +175,7 @@ async def test_results_have_their_numbers_with_what_they_were_held_against(
         "outcome": "fail",
         "unit": "GB/s",
     }
-    assert largest["because"].startswith("The bus bandwidth of an all-reduce") and "430" in largest["because"]
+    assert largest["because"].startswith("The all-reduce over all GPUs") and "430" in largest["because"]
     assert [number["outcome"] for number in curve if number["size_bytes"] < 8 * benching.GIB] == [""] * 13
     assert await get(http, "results/n2?benchmark=gemm") == []
     assert await get(http, "results/n3") == []
