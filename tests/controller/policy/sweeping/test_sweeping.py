@@ -33,7 +33,7 @@ from controller.policy.playbook import SLOW_NETWORK, SWEEP_STOPPED
 from controller.policy.rules import Budget, Rules
 from controller.policy.sweeping.book import Sweep
 from controller.policy.sweeping.concluding import CHECK
-from controller.policy.sweeping.judging import RAIL
+from controller.policy.sweeping.judging import OF_ALL, OF_RAIL
 from controller.policy.sweeping.planning import LIMIT_S
 from controller.policy.sweeping.taking_over import interrupted
 from controller.store.snapshot import belief_of, pieces
@@ -48,7 +48,7 @@ from controller.sweep_events import (
     SweepVerdict,
 )
 from tests.support.policy import PolicyRun
-from tests.support.swept_nodes import METRIC, SweptNodes
+from tests.support.swept_nodes import SweptNodes
 from wire.messages import NodeFacts
 
 Kept = TypeVar("Kept")
@@ -254,10 +254,8 @@ def test_what_groups_reach_is_learnt_once_and_shows_a_spine_that_slows_all_that_
     healthy.ask()
     assert healthy.finish().reason.because == "nothing is slow: 128 cleared, in 48 groups and 2 rounds."
     learnt = [each.baseline.fingerprint for each in healthy.said(BaselineLearnt)]
-    assert {each.crosses for each in learnt} == {False, True} and {each.metric for each in learnt} == {
-        METRIC,
-        METRIC + RAIL,
-    }
+    assert {each.crosses for each in learnt} == {False, True}
+    assert {each.metric for each in learnt} == {OF_ALL, OF_RAIL}
     healthy.nodes.network.faults = spines
     healthy.ask()
     assert [(v.kind, v.parts) for v in healthy.finish().verdicts] == [("switch", ["the spines"])]
@@ -282,11 +280,15 @@ def test_a_group_of_which_no_rank_speaks_ends_with_its_lease_and_is_asked_once_m
     assert cell.run.belief.bench.leases == {} and cell.run.belief.bench.open_runs == {}
 
 
-def test_a_rank_that_never_arrives_is_left_out_and_the_rest_is_found_all_the_same() -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not-named"])
+def test_a_rank_that_never_arrives_is_left_out_and_the_rest_is_found_all_the_same(named: bool) -> None:
+    """Where the others name it, nobody waits for the end of the lease."""
     cell = swept(Fault("node", 0.5, node="n5"))
-    cell.nodes.absent = {"n1", "n9"}
+    cell.nodes.absent, cell.nodes.names_missing = {"n1", "n9"}, named
     cell.ask()
     ended = cell.finish()
+    expired = [lease for lease in cell.said(LeaseEnded) if lease.outcome == "expired"]
+    assert bool(expired) is not named
     assert [v.parts for v in ended.verdicts] == [["n5"]]
     assert ended.untested == dict.fromkeys(("n1", "n9"), "its rank never arrived")
 
