@@ -87,11 +87,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         topology_errors=topology.errors,
     )
     counter = _counter(settings, cell, desk, front)
-    bench = BenchDesk(cell, desk, watch, time.time)
-    front.progress = bench.progress
-    sweeps = SweepDesk(cell, bench)
-    bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
-    intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
+    bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
     peer_watch = PeerWatch(cell, desk, time.time)
@@ -208,6 +204,18 @@ def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: F
         clock=time.time,
         check_leading=front.check_leading,
     )
+
+
+def _bench_desks(
+    cell: Cell, desk: OrderDesk, watch: ScheduleWatch, intake: Intake, front: FrontDesk
+) -> tuple[BenchDesk, SweepDesk]:
+    """Return who orders benchmarks and who hands out the ranks of groups, each hearing what it has to."""
+    bench = BenchDesk(cell, desk, watch, time.time)
+    front.progress = bench.progress
+    sweeps = SweepDesk(cell, bench)
+    bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
+    intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
+    return bench, sweeps
 
 
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:

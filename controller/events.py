@@ -43,7 +43,7 @@ class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
     """A fault began or changed.
 
     `origin`: `edge` as it happened, `level` healed from a status, `controller` our own, `scheduler` what others say of
-    the node there.
+    the node there, `bench` what a benchmark found, over which the node's own word has no say.
     """
 
     node: str

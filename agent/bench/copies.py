@@ -11,7 +11,7 @@ import msgspec
 from agent.bench.cuda import Context
 from agent.bench.laps import Laps, repeated
 from agent.bench.samples import number_of
-from agent.bench.sums import WORD_BYTES, fill, first_wrong, poison
+from agent.bench.sums import WORD_BYTES, WRONG_RESULT, fill, first_wrong, poison
 from agent.bench.watch import Watch
 from checks.bench_result import BenchFault, BenchNumber
 
@@ -25,7 +25,6 @@ MOST_BYTES: Final = 512 * MIB
 """Source: nvbandwidth 0.8, whose buffers have 512 MiB; many times the GPU's caches."""
 
 SHARE_OF_MEMORY: Final = 1 / 8
-WRONG_RESULT: Final = "wrong_result"
 
 
 @dataclass(frozen=True, slots=True)

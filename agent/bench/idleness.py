@@ -13,12 +13,15 @@ import msgspec
 from agent.bench.gate import GpuUse, Sight
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Stuck
 from agent.sources.gpu_processes import unit_of
+from agent.sources.procfs import text
 
 PROCFS: Final = Path("/proc")
 """Of this host also where the machine is a simulated one: what a benchmark starts is real."""
 
 DIAGNOSTICS: Final = "nvidia-dcgm.service"
-"""Whose processes carry out what `dcgmi diag` asks for. Source: DCGM's packages."""
+TESTER: Final = "nvvs"
+"""The service whose processes carry out what `dcgmi diag` asks for, and the name of the one that tests, for a host
+engine that runs in a container. Source: DCGM's packages; DCGM, nvvs/."""
 
 
 class _Gpu(msgspec.Struct, frozen=True):
@@ -66,7 +69,7 @@ class Idleness:
             return Sight(at_s, unknown="the agent does not see the processes of the host, but those of its container")
         try:
             answer = msgspec.json.decode(await self.child.ask(b"look", deadline_s=limit_s), type=_Answer)
-        except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError) as error:
+        except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             return Sight(at_s, unknown=f"NVML cannot be asked: {error}")
         if answer.failure:
             return Sight(at_s, unknown=f"NVML does not answer: {answer.detail or answer.failure}")
@@ -96,7 +99,7 @@ class Idleness:
             return pid not in gone_before
         if session == self.session:
             return True
-        return self.is_diagnostics and unit_of(pid, PROCFS) == DIAGNOSTICS
+        return self.is_diagnostics and (unit_of(pid, PROCFS) == DIAGNOSTICS or _name_of(pid) == TESTER)
 
 
 def session_of(pid: int) -> int | None:
@@ -118,8 +121,9 @@ def _use_of(gpu: _Gpu, foreign: tuple[str, ...]) -> GpuUse:
 
 
 def _said(pid: int) -> str:
-    try:
-        name = (PROCFS / str(pid) / "comm").read_text(errors="replace").strip()
-    except OSError:
-        name = ""
+    name = _name_of(pid)
     return f"process {pid}{f' ({name})' if name else ''}"
+
+
+def _name_of(pid: int) -> str:
+    return text(PROCFS / str(pid) / "comm").strip()

@@ -104,7 +104,7 @@ class Modes:
     async def _ask(self, question: bytes) -> _Answer:
         try:
             answer = msgspec.json.decode(await self.child.ask(question, deadline_s=LIMIT_S), type=_Answer)
-        except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError) as error:
+        except (DeadlineMissed, Stuck, ChildEnded, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise NotTold(f"NVML cannot be asked: {error}") from error
         if answer.failure:
             raise NotTold(f"NVML does not answer: {answer.detail or answer.failure}")

@@ -23,6 +23,7 @@ from agent.bench.nccl_ways import OF_THE_SITE, Way, environment_of
 from agent.bench.nvidia_files import kind_of, nvidia_driver, nvidia_gpus
 from agent.bench.passes import ending
 from agent.bench.programs import run_program
+from agent.bench.sums import WRONG_RESULT
 from agent.bench.watch import Watch
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
@@ -35,9 +36,11 @@ GIVEN: Final = frozenset(
 """What the program gets of the environment, beside what leads the way."""
 
 FOLDER: Final = "fleetmend-nccl-tests-"
+SCRATCH: Final = Path("/dev/shm")  # noqa: S108  the folder in it has a name that nobody can guess
+"""In memory, and writable though systemd makes the rest of the file systems read-only to the agent."""
+
 MOST_BYTES: Final = 16 << 20
 MICROSECOND: Final = 1e-6
-WRONG_RESULT: Final = "wrong_result"
 
 
 class _Half(msgspec.Struct, frozen=True):
@@ -116,9 +119,11 @@ def parse_report(text: bytes, way: Way) -> BenchResult:
 class NcclTests:
     """The back end."""
 
-    def __init__(self, program: str, environment: Mapping[str, str], *, root: Path = Path("/")) -> None:
-        """`environment`: of this process; `root`: where `proc` and `sys` are."""
-        self._program, self._environment, self._root = program, environment, root
+    def __init__(
+        self, program: str, environment: Mapping[str, str], *, root: Path = Path("/"), scratch: Path = SCRATCH
+    ) -> None:
+        """`environment`: of this process; `root`: where `proc` and `sys` are; `scratch`: where reports are written."""
+        self._program, self._environment, self._root, self._scratch = program, environment, root, scratch
 
     def measured(self, way: Way, wish: BenchWish, *, say: Say, watch: Watch) -> BenchResult:
         """Return what one way came back with.
@@ -139,14 +144,14 @@ class NcclTests:
 
     def _reported(self, way: Way, arguments: Sequence[str], watch: Watch) -> bytes:
         """Return the report. A version that does not time single repetitions refuses, and is asked without that."""
-        forget_old_reports()
+        forget_old_reports(self._scratch)
         environment = {
             name: value
             for name, value in environment_of(way, self._environment).items()
             if name in GIVEN or name in way.environment
         }
         said = ""
-        with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as folder:
+        with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-", dir=self._scratch) as folder:
             for number, extra in enumerate((("-I", "1"), ())):
                 path = Path(folder) / f"{number}.json"
                 command = (self._program, *arguments, *extra, "-J", str(path))
@@ -162,9 +167,9 @@ def find_nccl_tests(environment: Mapping[str, str]) -> str | None:
     return shutil.which(PROGRAM, path=environment.get("PATH"))
 
 
-def forget_old_reports(folder: Path | None = None) -> None:
+def forget_old_reports(folder: Path) -> None:
     """Remove what processes left behind that were killed in the middle."""
-    for old in (folder or Path(tempfile.gettempdir())).glob(f"{FOLDER}*"):
+    for old in folder.glob(f"{FOLDER}*"):
         owner = old.name.removeprefix(FOLDER).partition("-")[0]
         if owner.isascii() and owner.isdigit() and not Path(f"/proc/{owner}").exists():
             shutil.rmtree(old, ignore_errors=True)

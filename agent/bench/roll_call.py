@@ -189,12 +189,17 @@ def _listening_at(address: str | None) -> socket.socket | None:
 
 
 def _connected(address: str, port: int, watch: Watch) -> socket.socket | None:
-    """Return a connection to rank 0, `None` when there was none by the deadline."""
+    """Return a connection to rank 0, `None` when it refuses, or there was none by the deadline.
+
+    It listens before anybody learns where, so a refusal will not become anything else.
+    """
     made: list[socket.socket] = []
 
     def try_it() -> bool:
         try:
             made.append(socket.create_connection((address, port), timeout=min(LOOK_S, watch.left_s) or LOOK_S))
+        except ConnectionRefusedError:
+            return True
         except OSError:
             return False
         return True

@@ -85,6 +85,7 @@ def _summary(row: dict[str, Any]) -> Table:
             "why": row["because"],
             "measured": f"{moment(row['at'])} UTC, {row['run_id']}",
             "on": _machine(row["machine"]),
+            "before": ", ".join(f"{past['outcome']} {moment(past['at'])}" for past in row["earlier"]),
             "found": "; ".join(f"{fault['code']} {fault['because']}" for fault in row["faults"]),
             "note": "; ".join(row["notes"]),
         }

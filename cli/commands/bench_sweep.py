@@ -97,7 +97,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    rails = f" on rails {', '.join(fault['rails'])}" if fault["rails"] else ""
+    named = any(" rail " in part for part in fault["parts"])
+    rails = f" on rails {', '.join(fault['rails'])}" if fault["rails"] and not named else ""
     return f"{fault['kind']} {' or '.join(fault['parts'])}{rails}"
 
 

@@ -19,7 +19,7 @@ from controller.bench_events import BaselineForgotten, BaselineLearnt, BenchAske
 from controller.events import Event
 from controller.policy.benching.learning import healthy_peers
 
-DEFAULT = (Benchmark.NCCL_ALL_REDUCE, Benchmark.GPU_BANDWIDTH)
+DEFAULT = (Benchmark.GPU_BANDWIDTH, Benchmark.NCCL_ALL_REDUCE)
 """Source: our choice; together they look at every GPU and every NVLink, and need nothing but CUDA's driver and NCCL."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from controller.api import shapes, sweep_shapes
 from controller.api.acting import plain
@@ -40,13 +41,14 @@ async def sweep_begin(call: Call) -> sweep_shapes.SweepStarted:
 
 
 def _wanted(call: Call, said: sweep_shapes.SweepWanted) -> tuple[str, ...]:
+    """Return the nodes that are named, or those of a place that have GPUs: others there have nothing to sweep."""
     if bool(said.nodes) == bool(said.scope):
         raise Problem(422, "neither nodes nor a scope are named, or both", "name one of them", field="nodes")
     if said.nodes:
         return in_order({known_node(call.cell, name).name for name in said.nodes})
     scope, belief = parse(said.scope), call.cell.belief
     if scope == FLEET:
-        return in_order(belief.nodes)
+        return _with_gpus(belief, belief.nodes)
     if scope.kind == NODE_KIND:
         return (known_node(call.cell, scope.name).name,)
     found = belief.residents.get((scope.kind, scope.name))
@@ -54,7 +56,11 @@ def _wanted(call: Call, said: sweep_shapes.SweepWanted) -> tuple[str, ...]:
         raise Problem(
             404, f"no node stands in {said.scope[:80]}", "fleet, or kind=name, e.g. leaf=leaf-3", field="scope"
         )
-    return in_order(found)
+    return _with_gpus(belief, found)
+
+
+def _with_gpus(belief: Belief, nodes: Iterable[str]) -> tuple[str, ...]:
+    return in_order(name for name in nodes if belief.nodes[name].facts.gpu_model)
 
 
 def _check_nodes(belief: Belief, nodes: tuple[str, ...]) -> None:

@@ -14,6 +14,9 @@ from controller.policy.opening import standing
 from controller.policy.parts import successor
 from controller.policy.playbook import HAND_OVER, REPAIRS, Clears, Mode, OnReturn, Step, Verb
 
+WHOLE_NODE = frozenset({"", "node"})
+"""Devices of findings that name no part of the node."""
+
 
 def climb(belief: Belief, incident: Incident, step: Step) -> events.Event | None:
     """Return where an incident goes instead of its next step because of its part's history, `None` when it takes it.
@@ -25,6 +28,9 @@ def climb(belief: Belief, incident: Incident, step: Step) -> events.Event | None
         return None
     if step.verb is Verb.UNCORDON and needs_person(incident):
         return hand_over(incident)
+    if step.verb is Verb.RESET_GPU and incident.device in WHOLE_NODE and step.on_failure != HAND_OVER:
+        because = "No single GPU is to blame, so that none is reset."
+        return events.StepSkipped(incident.id, step.name, step.verb, because, go_to=step.on_failure)
     before = incident.recurrence
     if step.verb not in REPAIRS:
         return None

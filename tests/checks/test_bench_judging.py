@@ -117,7 +117,7 @@ def test_while_the_fleet_has_shifted_nothing_fails() -> None:
 def test_a_judgement_says_why_and_by_what() -> None:
     assert judge_result(REDUCE, 400.0, floor=H200, baseline=PEERS) == BenchJudgement(
         Outcome.FAIL,
-        "The bus bandwidth of an all-reduce over all GPUs of a node, 8 GiB or more, as NCCL chooses the way is 400 "
+        "The all-reduce over all GPUs of the node (bus bandwidth, 8 GiB or more) is 400 "
         "GB/s, the limit is 430 GB/s (azurehpc-health-checks 0e0a1ac (conf) 431 and oci-hpc b5285a68 440, with healthy "
         "machines at 482 (ml-engineering 744d01e)).",
         {"value": "400", "fail": "430", "warn": "460", "median": "480", "deviation": "2", "peers": "20"},

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -243,6 +244,9 @@ def test_results_of_a_node_are_numbers_and_a_picture(served: ServedCell, run: Ru
     assert shown.count("•") > 20 and shown.count("▪") > 20
     detail = read(run, "results", "n1")
     assert (len(detail), len(detail[0]["numbers"])) == (1, 30)
+    assert "before" not in shown
+    measure(served, benching.measured(480.0))
+    assert re.search(r"^before +warn \d{4}-\d\d-\d\d", run("bench", "results", "n1").stdout, re.MULTILINE)
 
 
 def test_results_of_all_nodes_are_failures_first(served: ServedCell, run: Run) -> None:

@@ -332,6 +332,7 @@ LEVELS = [
     ("bench.gemm", "gemm_bf16", Verdict.FAILED, Action.RESET_GPU, "bench_gpu"),
     ("bench.nccl_all_reduce", "node_all_reduce", Verdict.FAILED, Action.RESET_GPU, "bench_nvlink"),
     ("bench.nccl_all_reduce", "adapter_loopback", Verdict.FAILED, Action.CHECK_CABLING, "bench_rdma"),
+    ("bench.nccl_all_reduce", "group_slow", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_group"),
     ("bench.rdma", "rdma_write", Verdict.FAILED, Action.CHECK_CABLING, "bench_rdma"),
     ("bench.storage", "storage_read", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_storage"),
     ("bench.storage", "wrong_result", Verdict.FAILED, Action.CONTACT_SUPPORT, "bench_storage_wrong"),

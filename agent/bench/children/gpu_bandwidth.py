@@ -52,8 +52,8 @@ def _measure(rig: Rig, tier: int, found: Found, say: Say) -> str:
 def _copies(copiers: Sequence[Copier], pairs: Sequence[tuple[Copier, Copier]], stage: int) -> Iterator[Copied]:
     for copier in copiers:
         yield copier.within(stage)
-        with near(copier.context.gpu.pci):
-            yield copier.to_host(copier.context.allocate_host(copier.size_bytes), stage)
+        with near(copier.context.gpu.pci), copier.context.host_memory(copier.size_bytes) as host:
+            yield copier.to_host(host, stage)
     for one, other in pairs:
         yield one.to_peer(other, stage)
 

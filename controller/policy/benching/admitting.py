@@ -25,6 +25,8 @@ def admissions(belief: Belief, rules: Rules, now: float) -> Iterator[events.Even
     """Yield which new nodes wait for their benchmarks, and which do no more. Costs the nodes that are due."""
     for name, due in list(belief.bench.due.items()):
         node = belief.nodes[name]
+        if node.edges.get(ADMISSION, 0.0) > now:
+            continue  # The clock was set back: an older edge would change nothing, and be decided for ever.
         raised = node.findings.get(ADMISSION)
         if raised is None:
             if rules.when.admission is Admission.HOLD and node.presence == "online":

@@ -51,6 +51,8 @@ def unknown(node: NodeBelief, rules: Rules) -> str:
     """Return why nobody can say that the node has no work, empty when somebody can."""
     if node.jobs_unknown:
         return f"nobody can tell whether it is idle: {node.jobs_unknown}"
+    if node.responding is False:
+        return "the scheduler's daemon on it does not answer, so nobody can tell whether it is idle"
     if node.hold_id:
         return ""
     if not node.schedulable:

@@ -6,6 +6,7 @@ for ever. Pauses and freezes hold back all but the verification of a repair, for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
@@ -124,6 +125,13 @@ def hand_out(belief: Belief, rules: Rules, now: float) -> Iterator[LeaseGranted 
         yield from _next_of(belief, rules, run, now, running)
 
 
+def _is_full(belief: Belief, rules: Rules, turn: Turn, running: Mapping[Scope, int]) -> bool:
+    """Return what `over_bounds` has a sentence for, at a cost that a thousand turns may have."""
+    most = rules.bench.at_once
+    known = (belief.nodes[node] for node in turn.nodes if node in belief.nodes)
+    return any(running.get(scope, 0) >= most.get(scope.kind, math.inf) for node in known for scope in node.scopes)
+
+
 def _urgency(run: BenchRun) -> int:
     return PURPOSES.index(run.purpose) if run.purpose in PURPOSES else len(PURPOSES)
 
@@ -140,6 +148,8 @@ def _next_of(
     for turn, not_before in list(islice(run.left.items(), TURNS_LOOKED_AT)):
         if now < not_before or any(node in belief.bench.leased for node in turn.nodes):
             continue
+        if waiting is not None and _is_full(belief, rules, turn, running):
+            continue
         decision = _decided(belief, rules, run, turn, now, running)
         if isinstance(decision, str):
             yield from skipped(run, turn, decision)
@@ -149,7 +159,7 @@ def _next_of(
                 running[scope] = running.get(scope, 0) + 1
         else:
             waiting = waiting or decision
-            if decision.for_what == _FLEET_FULL:
+            if decision.for_what in _FOR_ALL:
                 break
     if waiting is not None and waiting.for_what != run.waiting_for:
         yield waiting
@@ -165,7 +175,8 @@ def _decided(
     return because or grant(belief, rules, run, turn, now, running)
 
 
-_FLEET_FULL = f"bounds of {FLEET.words}"
+_FOR_ALL = frozenset({"freeze", *(f"{kind} of {FLEET.words}" for kind in ("bounds", "pause", "freeze window"))})
+"""What every other turn of the run would have to wait for as well."""
 
 
 def skipped(run: BenchRun, turn: Turn, because: str) -> Iterator[BenchJudged]:

@@ -29,6 +29,7 @@ def benchmarks(belief: Belief, rules: Rules, now: float) -> Iterator[events.Even
         lease = belief.bench.lease(lease_id)
         if lease is not None:
             yield from _judge(_Case(belief, rules, lease, node, now))
+    yield from shifting.settled(belief)
     for lease in list(belief.bench.leases.values()):
         yield from _end_lease(belief, lease, now)
     for run in belief.bench.open():

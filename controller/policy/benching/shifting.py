@@ -43,7 +43,6 @@ def shifts(belief: Belief, node: str, values: dict[Fingerprint, float], now: flo
         elif shift is None and fingerprint in belief.bench.shifts:
             because = f"{len(newest)} peers were measured last, and are where they were when the baseline was learnt."
             yield FleetSettled(baseline, because)
-    yield from _settled(belief)
 
 
 def newest_of(belief: Belief, fingerprint: Fingerprint) -> dict[str, float]:
@@ -87,7 +86,8 @@ def _blamed(belief: Belief, newest: dict[str, float], metric: str) -> list[tuple
     ]
 
 
-def _settled(belief: Belief) -> Iterator[events.Event]:
+def settled(belief: Belief) -> Iterator[events.Event]:
+    """Yield the end of the incident of a fleet that moved, once it is back everywhere, or has other baselines."""
     for incident in belief.open_on(""):
         if incident.fault_class == BENCH_SHIFT_CLASS and not belief.bench.shifts and incident.step() is None:
             yield events.IncidentClosed(

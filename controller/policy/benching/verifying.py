@@ -82,7 +82,7 @@ def asks(belief: Belief, rules: Rules, incident: Incident, now: float) -> BenchA
         return None
     if run is None:
         return _asked(incident, names)
-    if incident.progress is not None or run.ended_at:
+    if run.ended_at or (incident.progress is not None and incident.progress.until):
         return None
     until = now + WAIT_S + len(names) * _longest_s(rules, run.tier)
     because = f"Fresh readings pass; {', '.join(names)} must pass as well, as {run.run_id}."

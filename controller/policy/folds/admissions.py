@@ -9,7 +9,7 @@ from controller.policy.benching.book import BenchRun, Due
 from controller.policy.benching.outlay import Tried
 from controller.policy.node_belief import NodeBelief
 from controller.policy.parts import seats
-from controller.policy.playbook import ADMISSION
+from controller.policy.playbook import ADMISSION, ADMISSION_CLASS
 from wire.messages import NodeFacts
 from wire.orders import OrderAction
 
@@ -64,12 +64,19 @@ def run_ended(belief: Belief, run: BenchRun, at: float) -> None:
     for node in run.nodes:
         outcomes = set(run.outcomes.get(node, {}).values())
         passed = Outcome.PASS in outcomes and outcomes.isdisjoint(SPEAKS_AGAINST)
-        if passed:
+        if passed and _is_for_admission(belief, run):
             _admit(belief, node, run)
+        if passed:
             belief.bench.outlay.tried.pop(node, None)
         elif counts:
             before = belief.bench.outlay.tried.get(node)
             belief.bench.outlay.tried[node] = Tried(at, (before.vain if before is not None else 0) + 1)
+
+
+def _is_for_admission(belief: Belief, run: BenchRun) -> bool:
+    """Return whether a run has all that a new node is measured with: others may have asked for less."""
+    incident = belief.incidents.get(run.incident_id)
+    return run.purpose == "admission" or (incident is not None and incident.fault_class == ADMISSION_CLASS)
 
 
 def _admit(belief: Belief, node: str, run: BenchRun) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark
 from checks.finding import Action, Finding, FindingKey, Verdict
 from controller.bench_events import BaselineLearnt, BenchStopped
 from controller.events import Event, FindingCleared, FindingRaised, IncidentClosed, Reason
 from controller.policy.belief import Belief
-from controller.policy.benching.findings import GROUP_SLOW, ORIGIN, WHOLE_NODE, check_of
+from controller.policy.benching.findings import GROUP_SLOW, ORIGIN, WHOLE_NODE, WRONG_RESULT, check_of
 from controller.policy.fleet_incident import opened
 from controller.policy.incident import Incident
 from controller.policy.localising.verdicts import Diagnosis, Kind
@@ -39,7 +40,7 @@ NETWORK = Playbook(
     steps=(_TICKET,),
     hand_over=(),
     drain_needed=False,
-    runbook="docs/how-to/respond/slow_network.md",
+    runbook="docs/how-to/find-what-is-slow.md",
 )
 """What a slow link or switch gets: a ticket for the people of the network, and no step against any node."""
 
@@ -53,7 +54,7 @@ STOPPED = Playbook(
     steps=(_PAGE,),
     hand_over=(),
     drain_needed=False,
-    runbook="docs/how-to/respond/sweep_stopped.md",
+    runbook="docs/how-to/find-what-is-slow.md",
 )
 """What a sweep with too many suspects gets: one page, and no step against any node."""
 
@@ -116,11 +117,21 @@ def _said(belief: Belief, fault: Fault) -> SweepVerdict:
 
 def _raised(belief: Belief, sweep: Sweep, fault: Fault, now: float) -> FindingRaised:
     node = belief.node(fault.nodes[0])
+    code, because = GROUP_SLOW, fault.reason.because
+    wrong = _wrong(sweep, fault)
+    if wrong:
+        code, because = WRONG_RESULT, f"{node.name} was in every group whose sums were wrong: {wrong}."
     evidence = {**fault.reason.inputs, "sweep": sweep.sweep_id}
-    finding = Finding(
-        CHECK, WHOLE_NODE, GROUP_SLOW, Verdict.FAILED, Action.CONTACT_SUPPORT, fault.reason.because, evidence=evidence
-    )
+    finding = Finding(CHECK, WHOLE_NODE, code, Verdict.FAILED, Action.CONTACT_SUPPORT, because, evidence=evidence)
     return FindingRaised(node.name, node.boot_id, finding, now, ORIGIN)
+
+
+def _wrong(sweep: Sweep, fault: Fault) -> str:
+    """Return what the ranks saw themselves in most of the groups that condemn the node, empty when nothing."""
+    numbers = [int(number) for number in fault.reason.inputs["groups"].split(", ")]
+    seen = [sweep.measured[number] for number in numbers if number in sweep.measured]
+    wrong = [ended.because for ended in seen if ended.outcome == Outcome.FAIL]
+    return wrong[0] if 2 * len(wrong) > len(numbers) else ""
 
 
 def _cleared(belief: Belief, sweep: Sweep, found: Diagnosis, now: float) -> Iterator[FindingCleared]:

@@ -11,6 +11,7 @@ import pytest
 
 from agent.bench.lock import FILE
 from agent.benches import MODES, UNDER_WAY
+from agent.machine import ActionRefused
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark
 from tests.support.bench_site import LEASE, BenchSite, is_alive
@@ -284,6 +285,19 @@ async def test_a_repair_that_is_refused_ends_nothing(site: BenchSite) -> None:
     await eventually("the reboot is refused", lambda: ("o2", "refused") in site.answers)
     assert all(map(is_alive, processes))
     await site.orders.close()
+
+
+async def test_on_the_way_to_a_reboot_nothing_is_begun_and_after_one_that_is_refused_it_is(site: BenchSite) -> None:
+    site.machine.failure = ActionRefused("a reboot is under way already")
+    await site.give({}, "o0", OrderAction.REBOOT)
+    await site.orders.idle()
+    site.machine.failure = None
+    assert (await site.run()).outcome is Outcome.PASS
+    await site.give({}, "o2", OrderAction.REBOOT)
+    await site.orders.idle()
+    await site.give(to_parameters(site.wish(lease="lease-2")), "o3")
+    await site.orders.idle()
+    assert site.results[-1].because == "nothing is run now: the agent stops"
 
 
 async def test_a_node_that_runs_none_refuses(site: BenchSite) -> None:

@@ -137,7 +137,7 @@ def test_a_rank_that_never_arrives_is_named_to_all_who_came(hosts: list[CudaHost
 
 
 def test_several_ranks_that_never_arrive_are_named(hosts: list[CudaHost]) -> None:
-    (result,) = run(hosts, absent=[1, 2], limit_s=4.0)
+    (result,) = run(hosts, absent=[1, 2], limit_s=8.0)
 
     assert result.missing == ("node-b", "node-c")
     assert result.because == "the ranks of node-b, node-c never arrived"
@@ -147,7 +147,7 @@ def test_a_rank_0_that_is_gone_is_named(hosts: list[CudaHost]) -> None:
     nodes = ("node-a", "node-b")
     with started(hosts[0], Rank(0, nodes), 20.0) as first:
         unique_id = unique_id_of(first)
-    with started(hosts[1], Rank(1, nodes, unique_id), 4.0) as second:
+    with started(hosts[1], Rank(1, nodes, unique_id), 20.0) as second:
         result = second.result()
 
     assert (result.outcome, result.missing) == (Outcome.ERROR, ("node-a",))
@@ -165,7 +165,7 @@ def test_nodes_with_different_numbers_of_gpus_do_not_begin(hosts: list[CudaHost]
 def test_without_a_roll_call_nccl_itself_waits_and_the_other_of_two_is_named(hosts: list[CudaHost]) -> None:
     hosts[0].say(*SMALL, "hidden_address 1")
 
-    (result,) = run(hosts[:2], absent=[1], limit_s=5.0)
+    (result,) = run(hosts[:2], absent=[1], limit_s=8.0)
 
     assert (result.outcome, result.missing) == (Outcome.ERROR, ("node-b",))
     assert result.because.endswith(GONE)
@@ -175,7 +175,7 @@ def test_without_a_roll_call_nccl_itself_waits_and_the_other_of_two_is_named(hos
 def test_without_a_roll_call_nobody_knows_who_of_several_is_missing(hosts: list[CudaHost]) -> None:
     hosts[0].say(*SMALL, "hidden_address 1")
 
-    for result in run(hosts, absent=[2], limit_s=5.0):
+    for result in run(hosts, absent=[2], limit_s=8.0):
         assert (result.outcome, result.missing) == (Outcome.ERROR, ())
         assert "a rank of " in result.because
 
@@ -220,14 +220,14 @@ def test_a_library_that_cannot_split_measures_no_rails_and_says_so(tmp_path: Pat
 
 @pytest.mark.parametrize(("text", "says"), [("zz", "it is not hexadecimal"), ("00", "it has 1 bytes, and not 128")])
 def test_what_is_no_unique_id_is_an_error(hosts: list[CudaHost], text: str, says: str) -> None:
-    with started(hosts[1], Rank(1, ("node-a", "node-b"), text), 5.0) as process:
+    with started(hosts[1], Rank(1, ("node-a", "node-b"), text), 20.0) as process:
         result = process.result()
 
     assert (result.outcome, result.because) == (Outcome.ERROR, f"unique id: {says}")
 
 
 def test_the_unique_id_says_where_the_ranks_meet(hosts: list[CudaHost]) -> None:
-    with started(hosts[0], Rank(0, ("node-a", "node-b")), 5.0) as process:
+    with started(hosts[0], Rank(0, ("node-a", "node-b")), 20.0) as process:
         call = call_from(unique_id_of(process))
 
     assert len(call.unique_id) == 128

@@ -172,13 +172,12 @@ class Host:
         program = find_nccl_tests(self.environment)
         assert program is not None
         wish = wish_for(Benchmark.NCCL_ALL_REDUCE, tier=tier, limit_s=limit_s)
-        back_end = NcclTests(program, self.environment, root=self.root)
+        back_end = NcclTests(program, self.environment, root=self.root, scratch=self.root.parent)
         return back_end.measured(RING, wish, say=Said(), watch=watch_of(limit_s))
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def installed(tmp_path: Path) -> Host:
     made = Host(tmp_path / "host")
     made.answer(report(row()))
     return made

@@ -238,6 +238,14 @@ def test_a_rung_that_could_not_be_taken_is_not_spent() -> None:
     assert said.spent == ()
 
 
+def test_no_gpu_is_reset_for_a_fault_that_names_the_node_alone() -> None:
+    run = new_run()
+    ended = mend(run, "n1", replace(memory(), device="node", serial=""))
+    assert verbs_of(run, ended)[:4] == ["cordon", "drain", "reboot", "verify"]
+    (skipped,) = [e.event for e in run.log if isinstance(e.event, events.StepSkipped) and e.event.verb == "reset_gpu"]
+    assert skipped.because == "No single GPU is to blame, so that none is reset."
+
+
 def test_in_shadow_a_second_strike_is_only_recorded() -> None:
     run = new_run()
     mend(run, "n1", lost())

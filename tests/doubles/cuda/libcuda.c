@@ -368,15 +368,21 @@ int cuDeviceGetName(char *name, int size, int device) {
     return SUCCESS;
 }
 
-int cuDeviceGetUuid(char *uuid, int device) {
+static void write_uuid(char *uuid, int device) {
     memset(uuid, 0, 16);
     uuid[15] = (char)device;
+}
+
+#ifndef WITHOUT_UUID /* as a driver may be after CUDA 13 */
+int cuDeviceGetUuid(char *uuid, int device) {
+    write_uuid(uuid, device);
     return SUCCESS;
 }
+#endif
 
 #ifndef WITHOUT_UUID_V2 /* as before CUDA 11.4 */
 int cuDeviceGetUuid_v2(char *uuid, int device) {
-    cuDeviceGetUuid(uuid, device);
+    write_uuid(uuid, device);
     if (double_number("mig", device, 0)) uuid[0] = 1;
     return SUCCESS;
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller import events
-from controller.bench_events import BenchEnded
+from controller.bench_events import BenchAsked, BenchEnded
 from controller.playbooks import load_default
 from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.scheduling import scheduled
@@ -113,6 +113,14 @@ def test_measured_first_when_it_is_idle() -> None:
     assert due(run) == {}
 
 
+def test_what_others_ask_for_admits_nobody() -> None:
+    run = a_fleet(Admission.MEASURE)
+    come(run, "n1", facts("C"))
+    run.say(BenchAsked("run-1", ["n1"], ["storage"], 1, "operator", "kim", "to see"))
+    end_run(run, "pass")
+    assert due(run) == {"n1": "n1 was never seen before."}
+
+
 @pytest.mark.parametrize("outcome", ["skip", "error", "fail"])
 def test_what_was_not_measured_is_still_due(outcome: str) -> None:
     run = a_fleet(Admission.MEASURE)
@@ -166,6 +174,16 @@ def test_a_node_without_the_means_is_let_in_and_not_held_again() -> None:
     run.end(run.under_way("n1")[0])
     assert run.incident().outcome == "returned"
     assert (due(run), ADMISSION in run.belief.nodes["n1"].findings, len(run.belief.incidents)) == ({}, False, 1)
+
+
+def test_a_clock_that_is_set_back_lets_the_policy_rest() -> None:
+    run = a_fleet()
+    held(run)
+    run.now -= 1_000.0
+    end_run(run, "pass")
+    assert ADMISSION in run.belief.nodes["n1"].findings
+    run.wait(1_001.0)
+    assert ADMISSION not in run.belief.nodes["n1"].findings
 
 
 def test_i5_a_person_who_lets_it_in_is_not_contradicted() -> None:

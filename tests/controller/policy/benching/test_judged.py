@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from checks.bench_baseline import Baseline
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber
 from controller import events
@@ -238,6 +239,20 @@ def test_a_fleet_that_is_back_ends_the_incident() -> None:
         cell.measure(node, result_of(memory_read(2_600.0)))
     assert len(said(cell, FleetSettled)) == 1
     assert cell.run.incident().outcome == "recovered"
+
+
+def test_a_baseline_that_a_person_has_learnt_anew_ends_it_too() -> None:
+    cell = with_baseline(12)
+    for node in PEERS:
+        if node in cell.run.belief.nodes:
+            cell.measure(node, result_of(memory_read(2_300.0)))
+    (page,) = cell.run.under_way()
+    (fingerprint,) = cell.run.belief.bench.shifts
+    cell.run.say(BaselineLearnt(Baseline(fingerprint, 2_300.0, 1.0, 12), "kim", "the new driver"))
+    assert cell.run.incident().outcome == ""
+    cell.run.end(page)
+    assert cell.run.incident().outcome == "recovered"
+    assert cell.measure("n1", result_of(memory_read(2_300.0))).outcome == "pass"
 
 
 def test_a_fleet_that_became_faster_excuses_no_slow_node() -> None:

@@ -148,6 +148,7 @@ def test_what_has_no_lease_of_its_own_proves_nothing(lease_id: str) -> None:
         (working("n1", "4711"), "it has work: 4711"),
         (working("n1", unknown="its jobs cannot be read"), "nobody can tell whether it is idle: its jobs cannot be"),
         (working("n1", free=False), "the scheduler keeps it out"),
+        (events.ScheduleObserved("n1", True, "", "", [], 0.0, False), "the scheduler's daemon on it does not answer"),
         (events.ScheduleObserved("n1", False, "", "memory test by hand", [], 0.0), "somebody else holds it (memory"),
         (events.PresenceChanged("n1", "lost", "its connection broke"), "its agent is lost"),
     ],

@@ -124,6 +124,15 @@ def test_i6_a_node_returns_when_all_pass() -> None:
     assert run.under_way()[0].verb == "uncordon"
 
 
+def test_benchmarks_have_their_time_after_an_order_that_was_sent_late() -> None:
+    run = mended(book(verify()))
+    intent = run.under_way()[0]
+    where = (intent.incident_id, intent.step, intent.attempt, intent.key)
+    run.say(events.StepProgressed(*where, "delayed", "the broker is away", failures=1, retry_at=run.now))
+    looked(run)
+    assert run.incident().ends_by == run.now + WAIT_S + 2 * 3 * (90.0 + 60.0)
+
+
 def test_no_benchmark_is_asked_for_while_the_fault_stands() -> None:
     run = mended(book(verify()), clears=False)
     looked(run)

@@ -12,7 +12,7 @@ from benchmarks.localise import is_named
 from benchmarks.simulated_fabric import RAILS, Fault, Network, Noise
 from benchmarks.simulated_fabric import network as simulated
 from checks.bench_outcome import Outcome
-from controller.bench_events import BaselineLearnt, BenchAsked, BenchEnded, BenchStopped, LeaseGranted
+from controller.bench_events import BaselineLearnt, BenchAsked, BenchEnded, BenchStopped, LeaseEnded, LeaseGranted
 from controller.events import (
     FindingRaised,
     IncidentOpened,
@@ -26,14 +26,14 @@ from controller.events import (
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.benching.bench_rules import BenchRules
-from controller.policy.benching.findings import GROUP_SLOW
+from controller.policy.benching.findings import GROUP_SLOW, WRONG_RESULT
 from controller.policy.benching.orders import order_id
 from controller.policy.localising.verdicts import Kind, Verdict
 from controller.policy.playbook import SLOW_NETWORK, SWEEP_STOPPED
 from controller.policy.rules import Budget, Rules
 from controller.policy.sweeping.book import Sweep
 from controller.policy.sweeping.concluding import CHECK
-from controller.policy.sweeping.judging import RAIL
+from controller.policy.sweeping.judging import OF_ALL, OF_RAIL
 from controller.policy.sweeping.planning import LIMIT_S
 from controller.policy.sweeping.taking_over import interrupted
 from controller.store.snapshot import belief_of, pieces
@@ -48,7 +48,7 @@ from controller.sweep_events import (
     SweepVerdict,
 )
 from tests.support.policy import PolicyRun
-from tests.support.swept_nodes import METRIC, SweptNodes
+from tests.support.swept_nodes import SweptNodes
 from wire.messages import NodeFacts
 
 Kept = TypeVar("Kept")
@@ -254,10 +254,8 @@ def test_what_groups_reach_is_learnt_once_and_shows_a_spine_that_slows_all_that_
     healthy.ask()
     assert healthy.finish().reason.because == "nothing is slow: 128 cleared, in 48 groups and 2 rounds."
     learnt = [each.baseline.fingerprint for each in healthy.said(BaselineLearnt)]
-    assert {each.crosses for each in learnt} == {False, True} and {each.metric for each in learnt} == {
-        METRIC,
-        METRIC + RAIL,
-    }
+    assert {each.crosses for each in learnt} == {False, True}
+    assert {each.metric for each in learnt} == {OF_ALL, OF_RAIL}
     healthy.nodes.network.faults = spines
     healthy.ask()
     assert [(v.kind, v.parts) for v in healthy.finish().verdicts] == [("switch", ["the spines"])]
@@ -282,11 +280,15 @@ def test_a_group_of_which_no_rank_speaks_ends_with_its_lease_and_is_asked_once_m
     assert cell.run.belief.bench.leases == {} and cell.run.belief.bench.open_runs == {}
 
 
-def test_a_rank_that_never_arrives_is_left_out_and_the_rest_is_found_all_the_same() -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not-named"])
+def test_a_rank_that_never_arrives_is_left_out_and_the_rest_is_found_all_the_same(named: bool) -> None:
+    """Where the others name it, nobody waits for the end of the lease."""
     cell = swept(Fault("node", 0.5, node="n5"))
-    cell.nodes.absent = {"n1", "n9"}
+    cell.nodes.absent, cell.nodes.names_missing = {"n1", "n9"}, named
     cell.ask()
     ended = cell.finish()
+    expired = [lease for lease in cell.said(LeaseEnded) if lease.outcome == "expired"]
+    assert bool(expired) is not named
     assert [v.parts for v in ended.verdicts] == [["n5"]]
     assert ended.untested == dict.fromkeys(("n1", "n9"), "its rank never arrived")
 
@@ -326,6 +328,37 @@ def test_a_node_that_has_work_before_its_turn_is_never_asked() -> None:
     assert not {"n3", "n12"} & {node for asked in cell.said(BenchAsked) for node in asked.nodes}
 
 
+def test_a_job_that_comes_while_a_group_runs_takes_its_lease_and_its_node_away() -> None:
+    cell = swept(Fault("node", 0.5, node="n5"))
+    cell.ask()
+    lease = next(each for each in cell.said(LeaseGranted) if "n4" in each.nodes)
+    cell.run.say(ScheduleObserved("n4", True, "", "", ["4711"], cell.run.now))
+    assert lease.lease_id not in cell.run.belief.bench.leases
+    assert [ended.outcome for ended in cell.said(LeaseEnded) if ended.lease_id == lease.lease_id] == ["revoked"]
+    assert lease.run_id not in cell.run.belief.sweeps.groups
+    ended = cell.finish()
+    assert [v.parts for v in ended.verdicts] == [["n5"]]
+    assert ended.untested == {"n4": "it has work: 4711"}
+
+
+def test_a_node_whose_agent_is_lost_while_its_group_runs_ends_that_group() -> None:
+    cell = swept(Fault("node", 0.5, node="n5"))
+    cell.ask()
+    cell.run.say(PresenceChanged("n4", "lost", "no word"))
+    ended = cell.finish()
+    assert [v.parts for v in ended.verdicts] == [["n5"]]
+    assert ended.untested == {"n4": "its agent is lost"}
+
+
+def test_a_group_whose_run_somebody_stops_has_no_result_and_is_asked_once_more() -> None:
+    cell = swept(size=16)
+    cell.ask()
+    cell.run.say(BenchStopped("sweep-000001-0", "bob", "not this one"))
+    (group,) = cell.said(SweepGroupEnded)
+    assert (group.outcome, group.because) == ("skip", "not this one")
+    assert len(cell.finish().cleared) == 16
+
+
 def test_an_order_that_a_node_does_not_take_leaves_it_out() -> None:
     cell = swept()
     cell.ask()
@@ -342,6 +375,9 @@ def test_wrong_sums_in_a_group_are_a_failure_whose_node_is_found() -> None:
     cell.ask()
     ended = cell.finish()
     assert [(v.kind, v.parts) for v in ended.verdicts] == [("node", ["n17"])]
+    (raised,) = cell.said(FindingRaised)
+    assert (raised.node, raised.finding.code) == ("n17", WRONG_RESULT)
+    assert "7 of 268435456 sums are wrong" in raised.finding.because
 
 
 def test_a_sweep_over_one_group_without_a_baseline_passes_nobody() -> None:
