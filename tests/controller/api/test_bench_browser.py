@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.bench_events import BenchAsked
 from tests.support import benching
 from tests.support.browser import CHROMIUM, browse
 from tests.support.open_cell import OpenCell
@@ -70,6 +71,15 @@ async def test_every_line_is_drawn_within_the_frame_and_said_in_words(cell: Open
         await page.until(f"document.querySelector('#freshness').textContent !== {shown!r}")
         assert await page.evaluate("document.querySelector('#numbers-node_all_reduce').open")
         assert page.complaints == []
+
+
+async def test_no_line_of_the_timeline_is_wider_than_a_narrow_screen(cell: OpenCell, tmp_path: Path) -> None:
+    run_id = f"run-{'0123456789abcdef' * 6}"
+    await cell.tell(BenchAsked(run_id, ["n1"], ["gemm"], 1, "operator", "kim", "to see"))
+    async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
+        await page.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
+        assert run_id in await page.evaluate("document.querySelector('.timeline').textContent")
+        assert await page.evaluate("document.documentElement.scrollWidth <= 360")
 
 
 async def test_on_a_narrow_screen_the_words_of_the_picture_can_be_read_and_do_not_meet(
