@@ -277,8 +277,15 @@ def _concluded(evidence: Evidence) -> Diagnosis:
         if node not in well and node in behind:
             untested[node] = f"all its ways lead over {behind[node]}, which is to be mended first"
         elif node not in well:
-            doubts[node] = "every group that it was in was slow, or nearly"
+            doubts[node] = _passed_nowhere(evidence, node)
     return Diagnosis(verdicts, cleared, untested, doubts, stopped, evidence.state.tests, evidence.state.round)
+
+
+def _passed_nowhere(evidence: Evidence, node: str) -> str:
+    """Return the sentence about a node no group of which passed, with what the last of them said."""
+    said = [seen.trial.result.because for seen in evidence.seen if node in seen.nodes]
+    because = next((each for each in reversed(said) if each), "")
+    return f"no group that it was in passed{': ' * bool(because)}{because}"
 
 
 def _without_key(said: dict[str, str], nodes: Set[str]) -> dict[str, str]:

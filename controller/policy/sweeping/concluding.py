@@ -194,7 +194,9 @@ def _ended(
 
 
 def _summary(found: Diagnosis, across: float | None) -> str:
-    faults = "; ".join(f"{fault.kind} {' and '.join(fault.parts)}" for fault in found.verdicts) or "nothing is slow"
+    nothing = "nothing is slow" if found.cleared else "nothing can be told"
+    parts = "; ".join(" or ".join(fault.parts) for fault in found.verdicts)
+    faults = f"at fault ({parts})" if parts else nothing
     rest = [
         f"{len(nodes)} {what}"
         for what, nodes in (("cleared", found.cleared), ("untested", found.untested), ("in doubt", found.doubts))

@@ -220,11 +220,11 @@ def test_a_warning_condemns_nobody_and_clears_nobody() -> None:
     """Those who met it in both rounds of the screen passed nowhere."""
 
     def warned(group: Group) -> Result:
-        return Result(group.number, Outcome.WARN if "n3" in group.nodes else Outcome.PASS)
+        return Result(group.number, Outcome.WARN if "n3" in group.nodes else Outcome.PASS, because="as it was told")
 
     _, said = run(begin(fabric([16, 16]), seed="s"), warned)
     assert said.verdicts == ()
-    assert said.doubts["n3"] == "every group that it was in was slow, or nearly"
+    assert said.doubts["n3"] == "no group that it was in passed: as it was told"
     assert len(said.doubts) == 4
 
 
