@@ -61,7 +61,8 @@ def _baseline_table(rows: list[dict[str, Any]]) -> Table:
 def _machines(row: dict[str, Any]) -> str:
     group = f"{row['nodes']} nodes{', over spines' if row['crosses'] else ''}" if row["nodes"] > 1 else ""
     versions = [f"{name} {said}" for name, said in (("driver", row["driver"]), ("NCCL", row["nccl"])) if said]
-    return ", ".join(part for part in (group, row["sku"], *versions) if part)
+    place = row["topology"] if not row["driver"] else ""
+    return ", ".join(part for part in (group, row["sku"], *versions, place) if part)
 
 
 def _peers(row: dict[str, Any]) -> str:

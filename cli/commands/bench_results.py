@@ -98,8 +98,9 @@ def _summary(row: dict[str, Any]) -> Table:
 
 def _machine(machine: dict[str, Any]) -> str:
     gpus = f"{machine['gpus']} × {machine['sku']}" if machine["gpus"] else machine["sku"]
-    versions = {"driver": machine["driver"], "NCCL": machine["nccl"], "topology": machine["topology"]}
-    return ", ".join([part for part in (gpus, *(f"{name} {said}" for name, said in versions.items() if said)) if part])
+    versions = {"driver": machine["driver"], "NCCL": machine["nccl"], "topology" if machine["gpus"] else "": machine["topology"]}
+    told = (f"{name} {said}".strip() for name, said in versions.items() if said)
+    return ", ".join([part for part in (gpus, *told) if part])
 
 
 def _number_table(numbers: list[dict[str, Any]]) -> Table:

@@ -75,7 +75,7 @@ def run(
     seconds = number_option(wish, "seconds", DEFAULT_SECONDS, least=1.0, most=MOST_SECONDS)
     seconds = min(seconds, SHARE_OF_LIMIT * wish.limit_s)
     filesystem = _filesystem_of(folder, root / MOUNTS)
-    machine = BenchMachine(kind_of(gpu.model for gpu in nvidia_gpus(root)), topology=filesystem.kind)
+    machine = BenchMachine(kind_of(gpu.model for gpu in nvidia_gpus(root)), topology=_place(filesystem))
     _refuse_without_room(folder, size_bytes)
     paced = at_most_every(1.0, say, monotonic)
     with make_file(folder) as file:
@@ -115,6 +115,11 @@ def _filesystem_of(folder: Path, mounts: Path) -> FilesystemReading:
     if found.kind in IN_MEMORY:
         raise NotHere(f"{folder} is kept in memory ({found.kind}): there is no disk to read")
     return found
+
+
+def _place(filesystem: FilesystemReading) -> str:
+    """Return what makes it comparable with those of other nodes, empty where its kind cannot be told."""
+    return f"{filesystem.kind} at {filesystem.mount}" if filesystem.kind else ""
 
 
 def _refuse_without_room(folder: Path, size_bytes: int) -> None:

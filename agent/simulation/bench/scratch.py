@@ -7,7 +7,7 @@ from typing import Final
 
 from agent.bench.child import NotHere
 from agent.simulation.bench.speeds import SCRATCH_READ
-from agent.simulation.bench.subject import Subject
+from agent.simulation.bench.subject import SKU, Subject
 from agent.simulation.faults import SCRATCH
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchMachine, Benchmark, BenchResult
@@ -37,4 +37,5 @@ def run(subject: Subject) -> BenchResult:
     subject.spend(TAKES_S, f"reading a file of {SCRATCH}")
     number = subject.number(METRIC, SCRATCH_READ * host.scratch_share, device=SCRATCH, amount=BLOCK_GB)
     because = f"A file of {SCRATCH} was read, and is as it was written."
-    return BenchResult(Benchmark.STORAGE, Outcome.PASS, because, (number,), machine=BenchMachine(topology=FILESYSTEM))
+    machine = BenchMachine(SKU, topology=f"{FILESYSTEM} at {SCRATCH}")
+    return BenchResult(Benchmark.STORAGE, Outcome.PASS, because, (number,), machine=machine)

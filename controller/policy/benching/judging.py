@@ -17,6 +17,9 @@ from controller.policy.benching.book import BenchBook
 WITHOUT_NUMBERS = frozenset({Benchmark.DCGM})
 """Benchmarks that say what is wrong in words alone. Any other one that passes without a number has measured nothing."""
 
+OF_FILE_SYSTEMS = frozenset({"storage_read"})
+"""Metrics that no GPU takes part in."""
+
 REASONS_NAMED = 3
 """So many of the things that are wrong are told in the sentence of a result; its numbers say the rest."""
 
@@ -27,8 +30,12 @@ def sku_of(machine: BenchMachine, limits: BenchLimits) -> str:
 
 
 def fingerprint_of(number: BenchNumber, machine: BenchMachine) -> Fingerprint | None:
-    """Return what makes a number of a node by itself comparable, `None` when the node does not say what it is."""
-    if not machine.sku or not machine.driver:
+    """Return what makes a number of a node by itself comparable, `None` when the node does not say what it is.
+
+    A file system is known by its kind and place: no driver of a GPU is between it and who reads it.
+    """
+    is_known = machine.topology if number.metric in OF_FILE_SYSTEMS else machine.sku and machine.driver
+    if not is_known:
         return None
     return Fingerprint(
         number.metric,

@@ -47,7 +47,7 @@ def test_a_file_system_is_read_and_nothing_is_left_of_it(tmp_path: Path) -> None
     assert (number.metric, number.device, number.samples) == ("storage_read", str(tmp_path), 4)
     assert number.value is not None and number.value == pytest.approx(BLOCK_BYTES / 1e9 / number.p50_s)
     assert number.p50_s <= number.p99_s
-    assert (result.machine.sku, result.machine.topology) == ("H200", "ext4")
+    assert (result.machine.sku, result.machine.topology) == ("H200", "ext4 at /")
     assert list(tmp_path.iterdir()) == []
     assert shipped_limits().metric(number.metric).unit == "GB/s"
 

@@ -6,7 +6,7 @@ import pytest
 
 from checks.bench_baseline import Baseline
 from checks.bench_outcome import Outcome
-from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber
+from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
 from controller import events
 from controller.api.plan import next_of, why_not_approve
 from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
@@ -30,6 +30,11 @@ def with_baseline(count: int = 12) -> BenchRun:
         cell.measure(node, result_of(memory_read(2_600.0 + number)))
     assert len(cell.run.belief.bench.baselines) == 1
     return cell
+
+
+def scratch(value: float, *, place: str = "nfs4 at /scratch") -> BenchResult:
+    number, machine = BenchNumber("storage_read", value, "/scratch"), BenchMachine("NVIDIA H100", topology=place)
+    return result_of(number, benchmark=Benchmark.STORAGE, machine=machine)
 
 
 def said(cell: BenchRun, kind: type) -> list[object]:
@@ -189,6 +194,15 @@ def test_a_baseline_stands_after_the_eighth_healthy_peer_and_never_moves() -> No
     for node in PEERS[:12]:
         cell.measure(node, result_of(memory_read(2_700.0)))
     assert cell.run.belief.bench.baselines == before
+
+
+def test_a_file_system_needs_no_driver_to_have_peers_of_its_kind_and_place() -> None:
+    cell = fleet(9)
+    for number, node in enumerate(PEERS[:8]):
+        cell.measure(node, scratch(12.5 + number / 100))
+    assert len(said(cell, BaselineLearnt)) == 1
+    assert cell.measure("n9", scratch(2.5, place="ext4 at /")).outcome == "warn", "it is another file system"
+    assert cell.measure("n9", scratch(2.5)).outcome == "fail"
 
 
 def test_no_baseline_is_learnt_from_nodes_that_something_speaks_against() -> None:
