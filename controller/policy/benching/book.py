@@ -217,6 +217,12 @@ class BenchBook:
         """Return a lease that is open, or that expired lately."""
         return self.leases.get(lease_id) or self.late.get(lease_id)
 
+    def forget_unwell(self, node: str) -> None:
+        """Forget what a node reached while it was no peer: it was mended since, and is not what moves a fleet."""
+        for fingerprint, nodes in self.samples.items():
+            if node not in self.peers.get(fingerprint, {}):
+                nodes.pop(node, None)
+
     def lease_of(self, node: str) -> Lease | None:
         """Return the lease that a node has now."""
         return self.leases.get(self.leased.get(node, ""))

@@ -150,6 +150,8 @@ def closed(belief: Belief, event: events.IncidentClosed, at: float) -> None:
     holds.drop_intent(belief, incident)
     holds.free_if_unheld(belief, incident.node)
     belief.history.remember(incident, at)
+    if incident.outcome == "returned":
+        belief.bench.forget_unwell(incident.node)
 
 
 def _free_members(belief: Belief, domain: Incident) -> None:

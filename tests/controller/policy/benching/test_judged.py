@@ -11,9 +11,10 @@ from controller import events
 from controller.api.plan import next_of, why_not_approve
 from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
 from controller.notices import notice_for
-from controller.policy.playbook import BENCH_SHIFT_CLASS
+from controller.policy.playbook import BENCH_SHIFT_CLASS, Verb
 from controller.store.snapshot import belief_of, pieces
 from tests.support.bench_policy import GPU, H100, BenchRun, memory_read, result_of
+from tests.support.policy import playbook
 
 PEERS = [f"n{number}" for number in range(1, 25)]
 OTHER = BenchMachine("NVIDIA Unheard-of", "550.90.07", "", "1 GPU", 1)
@@ -242,6 +243,19 @@ def test_a_fleet_that_moved_is_one_event_and_one_page_and_no_bad_node() -> None:
     assert "ends by itself as soon as the fleet is back" in why_not_approve(cell.run.incident())
     cell.run.end(page)
     assert next_of(cell.run.incident(), cell.run.now).startswith("No node fails by these numbers")
+
+
+def test_a_node_that_was_mended_since_does_not_move_the_fleet() -> None:
+    """Two slow ones of nine would be a change of the fleet, and the second one would stay in service."""
+    cell = with_baseline(9)
+    slow, why = result_of(memory_read(2_300.0)), events.Reason("so")
+    for measure in (cell.measure, cell.again):
+        measure("n1", slow)
+    cell.run.believe(events.IncidentOpened("inc-1", "n1", GPU, "slow", playbook("slow", Verb.REBOOT), [], why))
+    cell.run.believe(events.IncidentClosed("inc-1", "returned", why))
+
+    assert cell.measure("n2", slow).outcome == "fail"
+    assert said(cell, FleetShifted) == []
 
 
 def test_a_fleet_that_is_back_ends_the_incident() -> None:
