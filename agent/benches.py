@@ -243,7 +243,8 @@ class Benches:
     def _tell(self, wish: BenchWish, result: BenchResult, started_at: float) -> Done:
         self.telling.tell(BenchEnded(wish.lease, result, started_at, self.clock.wall()))
         log.info("bench.ended", lease=wish.lease, benchmark=wish.benchmark, outcome=result.outcome)
-        return Done(f"{wish.benchmark}: {result.outcome}: {result.because}")
+        outcome = "measured" if result.outcome is Outcome.PASS else result.outcome
+        return Done(f"{wish.benchmark}: {outcome}: {result.because}")
 
     async def _stop(self, lease: str) -> Done:
         self._stopped.append(lease)

@@ -215,7 +215,7 @@ class Orders:
     async def _do(self, order: Order, started_at: float) -> Done:
         if order.action in BESIDE_A_BENCHMARK:
             return await self._deeds.do(order, started_at)
-        async with self._deeds.bench.kept_away(f"{order.action} was ordered"):
+        async with self._deeds.bench.kept_away(f"the order `{order.action}` came, and goes first"):
             if order.action is OrderAction.REBOOT:
                 await self._announce_reboot(order, started_at)
             done = await self._deeds.do(order, started_at)

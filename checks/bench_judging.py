@@ -23,6 +23,10 @@ DEVIATIONS = 3.5
 """Robust deviations below the median from which a node stands out. Source: Iglewicz and Hoaglin (1993)."""
 
 
+MOST_ROUNDED = 10_000.0
+"""Four digits are written of what is less: no benchmark repeats itself more exactly. Source: our choice."""
+
+
 @dataclass(frozen=True, slots=True)
 class BenchJudgement:
     """An outcome and why. `inputs`: the number and everything that it was held against."""
@@ -97,7 +101,7 @@ def _failed(metric: BenchMetric, value: float, floor: BenchFloor | None, baselin
     if share >= FAIL_SHARE or deviations > -DEVIATIONS:
         return ""
     return (
-        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median {baseline.median:g} of "
+        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median {_said(metric, baseline.median)} of "
         f"{baseline.peers} peers, and {-deviations:.1f} robust deviations from it."
     )
 
@@ -115,7 +119,7 @@ def _warned(metric: BenchMetric, value: float, floor: BenchFloor | None, baselin
     if share >= WARN_SHARE and deviations > -DEVIATIONS:
         return ""
     return (
-        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median {baseline.median:g} of "
+        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median {_said(metric, baseline.median)} of "
         f"{baseline.peers} peers."
     )
 
@@ -133,7 +137,11 @@ def _is_worse(metric: BenchMetric, value: float, limit: float) -> bool:
 
 
 def _said(metric: BenchMetric, value: float) -> str:
-    return f"{value:g} {metric.unit}"
+    return f"{_rounded(value)} {metric.unit}"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.4g}" if value < MOST_ROUNDED else f"{value:.0f}"
 
 
 def _inputs(value: float, floor: BenchFloor | None, baseline: Baseline | None) -> dict[str, str]:

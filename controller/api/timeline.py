@@ -292,7 +292,8 @@ def _(event: bench_events.LeaseEnded) -> str:
 
 @headline.register
 def _(event: bench_events.BenchEnded) -> str:
-    return f"{event.node} came back from {event.result.benchmark}: {event.result.outcome}"
+    outcome = "measured, to be judged" if event.result.outcome is Outcome.PASS else event.result.outcome
+    return f"{event.node} came back from {event.result.benchmark}: {outcome}"
 
 
 @headline.register

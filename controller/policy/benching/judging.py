@@ -115,10 +115,28 @@ def _reasons(outcome: Outcome, result: BenchResult, numbers: list[JudgedNumber])
     if result.outcome is outcome:
         yield result.because
     judged = [each for each in numbers if each.outcome == outcome]
-    unjudged = [each for each in numbers if not each.outcome] if outcome is Outcome.WARN and not judged else []
-    for each in judged or unjudged:
-        device = f"{each.number.device}: " if each.number.device else ""
-        yield f"{device}{each.because}"
+    yield from map(_told, judged)
+    if outcome is Outcome.WARN and not judged:
+        yield from _unjudged([each for each in numbers if not each.outcome])
+
+
+def _told(each: JudgedNumber) -> str:
+    device = f"{each.number.device}: " if each.number.device else ""
+    return f"{device}{each.because}"
+
+
+def _unjudged(numbers: list[JudgedNumber]) -> Iterator[str]:
+    """Yield one sentence for each metric: eight GPUs without a limit are one thing to know, and not eight."""
+    alike: dict[str, list[JudgedNumber]] = {}
+    for each in numbers:
+        alike.setdefault(each.number.metric, []).append(each)
+    for metric, group in alike.items():
+        values = [each.number.value for each in group if each.inputs and each.number.value is not None]
+        if len(values) < len(group) or len(group) == 1:
+            yield from map(_told, group)
+        else:
+            reached = f"{len(values)} numbers from {min(values):.4g} to {max(values):.4g}"
+            yield f"{metric}: {reached}, without a limit or enough peers to judge them by."
 
 
 def values_by_fingerprint(numbers: list[JudgedNumber]) -> dict[Fingerprint, float]:

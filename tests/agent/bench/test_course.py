@@ -45,7 +45,7 @@ async def test_an_order_becomes_a_result_and_then_ends(site: BenchSite) -> None:
     assert isinstance(ended, BenchEnded)
     assert isinstance(answered, OrderEnded)
     assert (ended.lease, answered.outcome) == (LEASE, "done")
-    assert answered.because == "gpu_bandwidth: pass: measured"
+    assert answered.because == "gpu_bandwidth: measured: measured"
     assert ended.observed_at - ended.started_at >= 10.0
 
 
@@ -269,10 +269,10 @@ async def test_a_repair_ends_it_first_and_nothing_is_run_meanwhile(site: BenchSi
     await site.give({"service": "slurmd"}, "o2", action)
     await eventually("the repair is under way", lambda: len(site.machine.did) > 1)
     assert not any(map(is_alive, processes))
-    assert site.results[0].because == f"{action} was ordered"
+    assert site.results[0].because == f"the order `{action}` came, and goes first"
     await site.give(to_parameters(site.wish(lease="lease-2")), "o3")
     await eventually("the next is answered", lambda: ("o3", "done") in site.answers)
-    assert site.results[1].because == f"nothing is run now: {action} was ordered"
+    assert site.results[1].because == f"nothing is run now: the order `{action}` came, and goes first"
     site.machine.gate.set()
     await site.orders.idle()
 

@@ -177,6 +177,12 @@ def test_without_limit_and_peers_nothing_passes_and_nothing_fails() -> None:
     assert (judged.outcome, judged.numbers[0].outcome) == ("warn", "")
 
 
+def test_what_nothing_judges_is_one_sentence_for_all_devices() -> None:
+    numbers = [memory_read(2_600.0 + number, device=f"GPU-{number}") for number in range(8)]
+    because = fleet(1).measure("n1", result_of(*numbers, machine=OTHER)).because
+    assert because == "memory_read: 8 numbers from 2600 to 2607, without a limit or enough peers to judge them by."
+
+
 def test_a_metric_that_nobody_knows_is_kept_and_not_judged() -> None:
     judged = fleet(1).measure("n1", result_of(memory_read(2_600.0), BenchNumber("moon_phase", 3.0)))
     assert [each.outcome for each in judged.numbers] == ["pass", ""]
