@@ -87,7 +87,6 @@ def assemble(settings: ControllerSettings) -> Controller:
         topology_errors=topology.errors,
     )
     counter = _counter(settings, cell, desk, front)
-    bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison = Comparison(cell, time.time)
     peer_watch = PeerWatch(cell, desk, time.time)
@@ -97,7 +96,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
     power_watch = _listening(cell, effects, topology, settings)
-    cell.act = _each(cell.act, bench.act, sweeps.act)
+    bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
         cell,
@@ -209,12 +208,13 @@ def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: F
 def _bench_desks(
     cell: Cell, desk: OrderDesk, watch: ScheduleWatch, intake: Intake, front: FrontDesk
 ) -> tuple[BenchDesk, SweepDesk]:
-    """Return who orders benchmarks and who hands out the ranks of groups, each hearing what it has to."""
+    """Return who orders benchmarks and who hands out the ranks of groups; both hear what the cell commits after others."""
     bench = BenchDesk(cell, desk, watch, time.time)
     front.progress = bench.progress
     sweeps = SweepDesk(cell, bench)
     bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
+    cell.act = _each(cell.act, bench.act, sweeps.act)
     return bench, sweeps
 
 
