@@ -208,7 +208,7 @@ def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: F
 def _bench_desks(
     cell: Cell, desk: OrderDesk, watch: ScheduleWatch, intake: Intake, front: FrontDesk
 ) -> tuple[BenchDesk, SweepDesk]:
-    """Return who orders benchmarks and who hands out the ranks of groups; both hear what the cell commits after others."""
+    """Return who orders benchmarks and who hands out the ranks of groups; each hears what it has to, the cell too."""
     bench = BenchDesk(cell, desk, watch, time.time)
     front.progress = bench.progress
     sweeps = SweepDesk(cell, bench)
