@@ -40,9 +40,9 @@ async def test_every_benchmark_says_what_it_measures_and_costs(http: aiohttp.Cli
 
 async def test_a_run_is_asked_for_once_a_node(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     answer = await post(http, "runs", nodes=["n2", "n1", "n2"], because="new cables")
-    assert answer["text"] == "nccl_all_reduce, gpu_bandwidth on 2 nodes, tier 1."
+    assert answer["text"] == "gpu_bandwidth, nccl_all_reduce on 2 nodes, tier 1."
     run = cell.cell.belief.bench.runs[answer["run_id"]]
-    assert (run.nodes, run.benchmarks, run.tier) == (("n2", "n1"), ("nccl_all_reduce", "gpu_bandwidth"), 1)
+    assert (run.nodes, run.benchmarks, run.tier) == (("n2", "n1"), ("gpu_bandwidth", "nccl_all_reduce"), 1)
     assert (run.purpose, run.by, run.because) == ("operator", "alice", "new cables")
 
 
