@@ -87,6 +87,14 @@ def test_a_process_that_talks_without_end_is_killed() -> None:
         result("import os\nwhile True: os.write(1, b'x' * 65536)", Said())
 
 
+def test_a_process_whose_parent_is_gone_already_does_nothing() -> None:
+    init = 1
+
+    assert (
+        run_to_end((sys.executable, "-m", "agent.bench.nccl_pass", str(init), "0.0"), os.environ, watch_of(20.0)) == 1
+    )
+
+
 def test_a_program_that_is_not_there_is_an_error() -> None:
     with pytest.raises(Broken, match="no-such-program cannot be started"):
         run_to_end(("no-such-program",), os.environ, watch_of(3.0))

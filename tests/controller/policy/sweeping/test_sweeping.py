@@ -23,6 +23,7 @@ from controller.events import (
     PresenceChanged,
     ScheduleObserved,
 )
+from controller.notices import notice_for
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.benching.bench_rules import BenchRules
@@ -194,6 +195,9 @@ def test_i11_what_the_network_is_to_blame_for_is_an_incident_of_its_own_and_no_n
     assert opened.incident_id == ended.verdicts[0].answered_by
     assert [intent.parameters["team"] for intent in cell.run.under_way()] == ["network"]
     assert cell.said(FindingRaised) == [] and cell.run.belief.held == {}.keys()
+    notice = notice_for(cell.run.incident(), cell.run.under_way()[0], at=cell.run.now, page_url="http://cell")
+    assert (notice.kind, notice.team) == ("ticket", "network") and parts[0] in notice.title
+    assert "Next: no node is taken out for it" in notice.body
     cell.run.end(cell.run.under_way()[0])
     assert cell.run.incident().state == "running", "it stays open until it is mended"
 
@@ -208,6 +212,8 @@ def test_what_is_slow_in_too_many_places_is_no_list_of_faults_and_pages_once() -
         assert ended.asks == "inc-000001"
     assert [opened.playbook.name for opened in cell.said(IncidentOpened)] == [SWEEP_STOPPED]
     assert [intent.verb for intent in cell.run.under_way()] == ["page"]
+    notice = notice_for(cell.run.incident(), cell.run.under_way()[0], at=cell.run.now, page_url="http://cell")
+    assert "Next: no node is condemned" in notice.body and "Nothing is condemned." in notice.body
     assert cell.said(FindingRaised) == []
 
 
