@@ -15,6 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.bench.running import THREADS_FIELD
 from agent.benches import Benches, BenchPlace
 from agent.clock import Clock
 from agent.deeds import Deeds
@@ -153,8 +154,9 @@ class BenchSite:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether there is such a process, and it has not ended."""
+    """Return whether there is such a process, and any thread of it has not ended: what it held is free after that."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return False
+    return words[0] not in "ZX" or int(words[THREADS_FIELD]) > 1
