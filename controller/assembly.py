@@ -88,8 +88,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
-    comparison = Comparison(cell, time.time)
-    peer_watch = PeerWatch(cell, desk, time.time)
+    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
     intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
     intake.on_level = comparison.heard
     if isinstance(scheduler, NodeScheduler):
