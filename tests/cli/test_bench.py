@@ -150,7 +150,7 @@ def test_a_run_that_is_not_waited_for_says_how_it_goes_on(served: ServedCell, ru
     )
     asked = served.cell.cell.belief.bench.runs[run_id]
     assert (asked.nodes, asked.tier, asked.wait_s, asked.options) == (("n1", "n2"), 2, 600.0, {"path": "/scratch"})
-    assert (asked.by, asked.benchmarks) == ("alice", ("nccl_all_reduce", "gpu_bandwidth"))
+    assert (asked.by, asked.benchmarks) == ("alice", ("gpu_bandwidth", "nccl_all_reduce"))
 
 
 def test_a_run_that_takes_longer_than_waited_for_is_75(run: Run) -> None:

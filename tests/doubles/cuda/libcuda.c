@@ -239,6 +239,8 @@ int cuMemcpyHtoDAsync_v2(uint64_t target, const void *host, size_t bytes, stream
         double_write(target + from * 4, (to - from) * 4, words[from]);
     }
     spend(where, "h2d", bytes, 55);
+    static int copies;
+    if (copies++ < (int)double_number("asleep", -1, 0)) where->clock += 1;
     return SUCCESS;
 }
 

@@ -69,7 +69,7 @@ def test_a_healthy_machine_passes_with_every_seed_and_no_number_is_beyond_physic
     tmp_path: Path, benchmark: Benchmark
 ) -> None:
     bounds = {bound.metric: bound.most for bound in shipped_limits().bounds if bound.sku == "H100"}
-    for seed in range(40):
+    for seed in range(12):
         result = Bench(tmp_path / str(seed), seed=seed).run(benchmark, tier=1 + seed % 2, lease=f"lease-{seed}")
         assert result.outcome is Outcome.PASS
         assert {judged(number) for number in result.numbers} <= {Outcome.PASS}
