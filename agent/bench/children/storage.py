@@ -122,6 +122,11 @@ def _place(filesystem: FilesystemReading) -> str:
     return f"{filesystem.kind} at {filesystem.mount}" if filesystem.kind else ""
 
 
+def _is_served(machine: BenchMachine) -> bool:
+    kind, _, _ = machine.topology.partition(" at ")
+    return kind in NETWORK_KINDS
+
+
 def _refuse_without_room(folder: Path, size_bytes: int) -> None:
     space = os.statvfs(folder)
     free_bytes, total_bytes = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
@@ -168,7 +173,7 @@ def _failed(folder: Path, machine: BenchMachine, error: OSError) -> BenchResult:
         Broken: it says nothing of this machine.
     """
     because = f"The scratch file in {folder} cannot be written and read: {error.strerror}."
-    if error.errno != errno.EIO or machine.topology in NETWORK_KINDS:
+    if error.errno != errno.EIO or _is_served(machine):
         raise Broken(because) from error
     fault = BenchFault("io_error", because, str(folder))
     return BenchResult(Benchmark.STORAGE, Outcome.FAIL, because, faults=(fault,), machine=machine)
@@ -181,7 +186,7 @@ def _result(folder: Path, machine: BenchMachine, readings: _Readings, *, is_dire
     if readings.wrong:
         because = f"{len(readings.wrong)} of {count} blocks of {folder} came back other than they were written"
         because = f"{because}, the first at {readings.wrong[0] * BLOCK_BYTES} bytes."
-        outcome = Outcome.WARN if machine.topology in NETWORK_KINDS else Outcome.FAIL
+        outcome = Outcome.WARN if _is_served(machine) else Outcome.FAIL
         fault = BenchFault("wrong_result", because, str(folder), outcome)
         return BenchResult(Benchmark.STORAGE, outcome, because, (number,), (fault,), machine, notes=notes)
     because = f"{count * BLOCK_BYTES / GIGABYTE:.2f} GB of {folder} were read and are as they were written."
