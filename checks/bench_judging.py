@@ -101,8 +101,8 @@ def _failed(metric: BenchMetric, value: float, floor: BenchFloor | None, baselin
     if share >= FAIL_SHARE or deviations > -DEVIATIONS:
         return ""
     return (
-        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median {_said(metric, baseline.median)} of "
-        f"{baseline.peers} peers, and {-deviations:.1f} robust deviations from it."
+        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median "
+        f"{_rounded(baseline.median)} of {baseline.peers} peers, and {-deviations:.1f} robust deviations from it."
     )
 
 
@@ -119,8 +119,8 @@ def _warned(metric: BenchMetric, value: float, floor: BenchFloor | None, baselin
     if share >= WARN_SHARE and deviations > -DEVIATIONS:
         return ""
     return (
-        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median {_said(metric, baseline.median)} of "
-        f"{baseline.peers} peers."
+        f"The {metric.summary} is {_said(metric, value)}, {1 - share:.1%} worse than the median "
+        f"{_rounded(baseline.median)} of {baseline.peers} peers."
     )
 
 

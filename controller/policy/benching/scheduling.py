@@ -206,7 +206,8 @@ def _suspects(since: float, record: Record, when: WhenRules) -> bool:
 def _age(record: Record) -> str:
     if not record.passed:
         return "It is idle, and no benchmark of it passed yet."
-    return f"It is idle, and fails {record.ratio:.2g} times as often as the fleet."
+    times = f"{record.ratio:.2g}"
+    return f"It is idle, and fails {'' if times == '1' else f'{times} times '}as often as the fleet."
 
 
 def choose(belief: Belief, rules: Rules, found: Iterable[Candidate], now: float) -> list[BenchAsked]:

@@ -138,19 +138,21 @@ def _named(evidence: Evidence, cause: Cause) -> tuple[Kind, tuple[str, ...], tup
 
 
 _SENTENCES = {
-    CauseKind.NODE: "{parts} was slow in {fails} pairs with nodes that are well ({partners}), and not slow in "
-    "{passes}.",
-    CauseKind.PORT: "{on}{parts} was slow in {fails} pairs with nodes that are well ({partners}), and not slow in "
-    "{passes}; its other rails are well, so it is the adapter, the cable or the port of the switch.",
-    CauseKind.LEAF: "{on}all that goes through {leaves} was slow, whichever nodes took part: {fails} groups, and "
-    "{passes} were not.",
-    CauseKind.UPLINK: "{on}it was slow from below {leaves} towards several other units in {fails} groups, and not slow "
-    "in {passes}; it is well below the leaf and among the others, so it is the leaf's uplinks.",
-    CauseKind.BOUNDARY: "{on}it was slow between the nodes below {leaves} in {fails} groups, and not slow in {passes}; "
-    "it is well below each. Nothing tells the uplinks of the two and the spines between them apart.",
-    CauseKind.SPINE: "{on}it was slow between most units, whichever one is left out: {fails} groups, and {passes} were "
-    "not. Each unit is well inside.",
+    CauseKind.NODE: "{parts} was slow in {fails} of {pairs} with nodes that are well ({partners}).",
+    CauseKind.PORT: "{on}{parts} was slow in {fails} of {pairs} with nodes that are well ({partners}); its "
+    "other rails are well, so it is the adapter, the cable or the port of the switch.",
+    CauseKind.LEAF: "{on}all that goes through {leaves} was slow, whichever nodes took part, in {fails} of {groups}.",
+    CauseKind.UPLINK: "{on}it was slow from below {leaves} towards several other units in {fails} of {groups}; it "
+    "is well below the leaf and among the others, so it is the leaf's uplinks.",
+    CauseKind.BOUNDARY: "{on}it was slow between the nodes below {leaves} in {fails} of {groups}; it is "
+    "well below each. Nothing tells the uplinks of the two and the spines between them apart.",
+    CauseKind.SPINE: "{on}it was slow between most units, whichever one is left out, in {fails} of {groups}. "
+    "Each unit is well inside.",
 }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _reason(evidence: Evidence, cause: Cause, kind: Kind, parts: tuple[str, ...], rails: tuple[str, ...]) -> Reason:
@@ -161,7 +163,8 @@ def _reason(evidence: Evidence, cause: Cause, kind: Kind, parts: tuple[str, ...]
         leaves=" and ".join(evidence.fabric.units[number].leaf_of(lane) for number in cause.units),
         on=f"On rail {', '.join(rails)} " if rails else "",
         fails=len(cause.fails),
-        passes=cause.passes,
+        pairs=_counted(len(cause.fails) + cause.passes, "pair"),
+        groups=_counted(len(cause.fails) + cause.passes, "group"),
         partners=", ".join(cause.partners),
     )
     least = str(evidence.state.limits.fails_ahead if cause.is_own else LEAST_SHARED)

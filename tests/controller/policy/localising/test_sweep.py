@@ -61,7 +61,7 @@ def test_a_slow_node_is_named_with_its_reason_and_all_others_are_cleared() -> No
     state, said = run(begin(fabric([16, 16]), seed="s"), slow_with("n5"))
     (verdict,) = said.verdicts
     assert (verdict.kind, verdict.parts, verdict.nodes) == (Kind.NODE, ("n5",), ("n5",))
-    assert verdict.reason.because.startswith("n5 was slow in 3 pairs with nodes that are well (n")
+    assert verdict.reason.because.startswith("n5 was slow in 3 of 3 pairs with nodes that are well (n")
     assert verdict.reason.inputs["fails"] == "3"
     assert verdict.reason.inputs["verdict"] == "node"
     assert verdict.reason.unless == "it had not failed 3 times more often than it passed"
@@ -78,7 +78,7 @@ def test_a_slow_node_is_named_with_its_reason_and_all_others_are_cleared() -> No
             Fault("port", 0.5, node="n3", rail=2),
             Kind.LINK,
             ("n3 rail 2",),
-            "On rail 2 n3 was slow in 3 pairs with nodes that are well (n13, n14, n8), and not slow in 0; its other "
+            "On rail 2 n3 was slow in 3 of 3 pairs with nodes that are well (n13, n14, n8); its other "
             "rails are well, so it is the adapter, the cable or the port of the switch.",
         ),
         (
@@ -86,14 +86,14 @@ def test_a_slow_node_is_named_with_its_reason_and_all_others_are_cleared() -> No
             Fault("leaf", 0.5, unit=1, rail=2),
             Kind.SWITCH,
             ("leaf-10",),
-            "On rail 2 all that goes through leaf-10 was slow, whichever nodes took part: 8 groups, and 0 were not.",
+            "On rail 2 all that goes through leaf-10 was slow, whichever nodes took part, in 8 of 8 groups.",
         ),
         (
             4,
             Fault("uplink", 0.5, unit=1, rail=2),
             Kind.LINK,
             ("uplinks of leaf-10",),
-            "On rail 2 it was slow from below leaf-10 towards several other units in 3 groups, and not slow in 0; it "
+            "On rail 2 it was slow from below leaf-10 towards several other units in 3 of 3 groups; it "
             "is well below the leaf and among the others, so it is the leaf's uplinks.",
         ),
         (
@@ -101,15 +101,14 @@ def test_a_slow_node_is_named_with_its_reason_and_all_others_are_cleared() -> No
             Fault("spine", 0.5),
             Kind.SWITCH,
             ("the spines",),
-            "It was slow between most units, whichever one is left out: 4 groups, and 0 were not. Each unit is well "
-            "inside.",
+            "It was slow between most units, whichever one is left out, in 4 of 4 groups. Each unit is well inside.",
         ),
         (
             2,
             Fault("uplink", 0.5, unit=1, rail=2),
             Kind.LINK,
             ("uplinks of leaf-2", "uplinks of leaf-10"),
-            "On rail 2 it was slow between the nodes below leaf-2 and leaf-10 in 3 groups, and not slow in 0; it is "
+            "On rail 2 it was slow between the nodes below leaf-2 and leaf-10 in 3 of 3 groups; it is "
             "well below each. Nothing tells the uplinks of the two and the spines between them apart.",
         ),
     ],

@@ -170,7 +170,7 @@ def test_a_slow_node_gets_a_finding_and_every_other_node_is_cleared() -> None:
     assert set(ended.cleared) == set(cell.names) - {"n5"}
     (raised,) = cell.said(FindingRaised)
     assert (raised.node, raised.finding.check, raised.finding.code, raised.origin) == ("n5", CHECK, GROUP_SLOW, "bench")
-    assert raised.finding.because.startswith("n5 was slow in 3 pairs with nodes that are well (n")
+    assert raised.finding.because.startswith("n5 was slow in 3 of 3 pairs with nodes that are well (n")
     assert raised.finding.evidence["sweep"] == "sweep-000001"
 
 
