@@ -39,7 +39,13 @@ def list_baselines(client: Client, as_json: bool, **chosen: str) -> None:
     if as_json:
         print_json(rows)
     else:
-        console().print(_baseline_table(rows) if rows else "No baseline is known: eight healthy peers make one.")
+        console().print(_baseline_table(rows) if rows else _none(chosen))
+
+
+def _none(chosen: dict[str, str]) -> str:
+    if any(chosen.values()):
+        return "No baseline is so called. fleetmend bench baseline list shows every one."
+    return "No baseline is known: eight healthy peers make one."
 
 
 def _baseline_table(rows: list[dict[str, Any]]) -> Table:
@@ -82,6 +88,7 @@ every_option = click.option("--all", "every", is_flag=True, help="All of them, w
 @with_client
 def learn(client: Client, because: str, as_json: bool, **chosen: Any) -> None:
     """Learn baselines anew from what healthy peers reached of late; the old ones stand until then."""
+    _require_a_choice(chosen)
     _tell(client.post("bench", "baselines", "learn", because=because, **chosen), as_json=as_json)
 
 
@@ -93,7 +100,13 @@ def learn(client: Client, because: str, as_json: bool, **chosen: Any) -> None:
 @with_client
 def forget(client: Client, because: str, as_json: bool, **chosen: Any) -> None:
     """Drop baselines, e.g. after a new driver; the next ones are learnt from what is measured from here on."""
+    _require_a_choice(chosen)
     _tell(client.post("bench", "baselines", "forget", because=because, **chosen), as_json=as_json)
+
+
+def _require_a_choice(chosen: dict[str, Any]) -> None:
+    if not any(chosen.values()):
+        raise click.UsageError("name at least one of --metric, --sku and --driver, or give --all for every baseline.")
 
 
 def _tell(answer: dict[str, Any], *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from cli.client import Client, Failed
 from cli.exit_codes import ExitCode
-from cli.printing import console, plain
+from cli.printing import console, counted, plain
 
 INTERVAL_S = 0.5
 OPEN = frozenset({"planned", "running"})
@@ -160,7 +160,9 @@ def _show_sweep(following: Following, answer: Answer) -> None:
     sweep, groups = answer["sweep"], answer["groups"]
     if sweep["state"] == "running":
         purposes = ", ".join(sorted({group["purpose"] for group in groups}))
-        following.once("round", f"round {sweep['round']}: {len(groups)} groups ({purposes})" if groups else "")
+        following.once(
+            "round", f"round {sweep['round']}: {counted(len(groups), 'group')} ({purposes})" if groups else ""
+        )
     for node, because in answer["left"].items():
         following.once(node, f"{node} takes part no more: {because}")
     ended = [group for group in groups if group["state"] not in {"waiting", "meeting", "running"}]

@@ -40,7 +40,7 @@ def results(client: Client, node: str | None, benchmark: str, check: bool, as_js
     if as_json:
         print_json(answer)
     elif not rows:
-        console().print(_none(node))
+        console().print(_none(node, benchmark))
     elif node:
         _show_node(rows)
     else:
@@ -49,10 +49,10 @@ def results(client: Client, node: str | None, benchmark: str, check: bool, as_js
         raise click.exceptions.Exit(ExitCode.NO)
 
 
-def _none(node: str | None) -> str:
-    where = f"{plain(node)} has" if node else "No node has"
-    ever = "never been measured" if node else "been measured yet"
-    return f"{where} {ever}. fleetmend bench run {plain(node or 'NODE')} does that."
+def _none(node: str | None, benchmark: str) -> str:
+    where = f"{plain(node)} has never been measured" if node else "No node has been measured yet"
+    by, option = (f" by {plain(benchmark)}", f" --benchmark {plain(benchmark)}") if benchmark else ("", "")
+    return f"{where}{by}. fleetmend bench run {plain(node or 'NODE')}{option} does that."
 
 
 def _result_table(rows: list[dict[str, Any]]) -> Table:
@@ -98,9 +98,10 @@ def _summary(row: dict[str, Any]) -> Table:
 
 def _machine(machine: dict[str, Any]) -> str:
     gpus = f"{machine['gpus']} × {machine['sku']}" if machine["gpus"] else machine["sku"]
-    versions = {"driver": machine["driver"], "NCCL": machine["nccl"], "topology" if machine["gpus"] else "": machine["topology"]}
-    told = (f"{name} {said}".strip() for name, said in versions.items() if said)
-    return ", ".join([part for part in (gpus, *told) if part])
+    topology = f"topology {machine['topology']}" if machine["gpus"] and machine["topology"] else machine["topology"]
+    versions = {"driver": machine["driver"], "NCCL": machine["nccl"]}
+    told = [f"{name} {said}" for name, said in versions.items() if said]
+    return ", ".join([part for part in (gpus, *told, topology) if part])
 
 
 def _number_table(numbers: list[dict[str, Any]]) -> Table:

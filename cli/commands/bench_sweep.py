@@ -30,8 +30,8 @@ from cli.printing import cell, console, moment, pairs, plain, print_json, state,
 def sweep(client: Client, wait: bool, limit_s: float | None, because: str, as_json: bool, **wish: Any) -> None:
     """Find out which node, link or switch is slow, by all-reduces over groups of idle nodes.
 
-    Exits with 0 when nothing is slow, with 1 when something is, or too much to be single faults, and with 3 when the
-    sweep was stopped or ran out of time.
+    Exits with 0 when nothing is slow, with 1 when something is, or too much to be single faults, and with 3 when
+    nothing can be told: the sweep was stopped, ran out of time, or cleared no node.
     """
     extra = wish.pop("extra")
     body = {**_whom(**wish), "options": as_options(extra), "because": because}
@@ -52,6 +52,8 @@ def _whom(*, nodes: tuple[str, ...], rack: str, place: str, every: bool) -> dict
     scopes = [scope for scope in (f"rack={rack}" if rack else "", place, "fleet" if every else "") if scope]
     if len(scopes) + bool(nodes) != 1:
         raise click.UsageError("name nodes, or one of --rack NAME, --in KIND=NAME and --all.")
+    if place and "=" not in place:
+        raise click.BadParameter(f"{place!r} is not KIND=NAME, e.g. leaf=leaf-3.", param_hint="--in")
     return {"nodes": list(nodes)} if nodes else {"scope": scopes[0]}
 
 
@@ -59,10 +61,10 @@ def _judge(ended: dict[str, Any]) -> None:
     row = ended["sweep"]
     if row["state"] == "running":
         raise Failed(f"{row['id']} is still under way; `fleetmend bench sweeps {row['id']}`", ExitCode.REFUSED_NOW)
-    if row["state"] in {"stopped", "timed_out"}:
-        raise click.exceptions.Exit(ExitCode.UNREAD)
     if row["faults"] or row["state"] == "too_many":
         raise click.exceptions.Exit(ExitCode.NO)
+    if row["state"] != "done" or not ended["cleared"]:
+        raise click.exceptions.Exit(ExitCode.UNREAD)
 
 
 @click.command()

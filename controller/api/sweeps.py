@@ -36,7 +36,8 @@ async def sweep_begin(call: Call) -> sweep_shapes.SweepStarted:
     logged = await call.cell.submit(SweepAsked(list(nodes), call.by, because, options))
     known = reversed(call.cell.belief.sweeps.sweeps.values())
     begun = next(sweep for sweep in known if sweep.asked == logged.event_id)
-    text = f"{begun.sweep_id} over {len(nodes)} nodes begins with {len(begun.state.waiting)} groups."
+    groups = len(begun.state.waiting)
+    text = f"{begun.sweep_id} over {len(nodes)} nodes begins with {groups} group{'s' * (groups != 1)}."
     return sweep_shapes.SweepStarted(logged.event_id, iso(logged.at), text, begun.sweep_id)
 
 
@@ -54,7 +55,10 @@ def _wanted(call: Call, said: sweep_shapes.SweepWanted) -> tuple[str, ...]:
     found = belief.residents.get((scope.kind, scope.name))
     if not found:
         raise Problem(
-            404, f"no node stands in {said.scope[:80]}", "fleet, or kind=name, e.g. leaf=leaf-3", field="scope"
+            404,
+            f"no node stands in {said.scope[:80]}",
+            "name a place, e.g. leaf=leaf-3, or the fleet",
+            field="scope",
         )
     return _with_gpus(belief, found)
 

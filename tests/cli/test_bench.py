@@ -187,7 +187,7 @@ def test_ctrl_c_leaves_the_run_and_says_how_to_end_it(served: ServedCell) -> Non
         (("results", "n11"), ExitCode.NO, "no node is called 'n11'"),
         (("results", "n1", "--benchmark", "nccl"), ExitCode.USAGE, "no benchmark is called 'nccl'"),
         (("stop", "run-1"), ExitCode.NO, "no run is called 'run-1'; `fleetmend bench list` (GET /api/v1/bench/runs)"),
-        (("baseline", "forget"), ExitCode.USAGE, "nothing says which baselines; a metric, a SKU or a driver"),
+        (("baseline", "forget"), ExitCode.USAGE, "name at least one of --metric, --sku and --driver, or give --all"),
         (("baseline", "learn", "--metric", "peer_copy"), ExitCode.NO, "no baseline and no result is so called"),
     ],
 )

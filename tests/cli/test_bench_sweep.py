@@ -75,7 +75,8 @@ def test_a_node_that_leaves_is_told_and_json_is_alone_on_standard_output(served:
     served.do(served.cell.tell(SweepEnded(SWEEP, "done", CLEAR)))
     out, err = process.communicate(timeout=60)
     answer = json.loads(out)
-    assert (process.returncode, answer["sweep"]["state"], answer["left"]) == (0, "done", {"n3": "it has work: 17"})
+    assert (answer["sweep"]["state"], answer["left"]) == ("done", {"n3": "it has work: 17"})
+    assert process.returncode == ExitCode.UNREAD, "it cleared nobody"
     assert "n3 takes part no more: it has work: 17" in err
 
 
@@ -99,6 +100,7 @@ def test_a_sweep_that_is_not_waited_for_is_listed_shown_and_stopped(served: Serv
         (("sweep",), ExitCode.USAGE, "name nodes, or one of --rack NAME, --in KIND=NAME and --all."),
         (("sweep", "n1", "--all"), ExitCode.USAGE, "name nodes, or one of --rack NAME"),
         (("sweep", "--rack", "r1", "--all"), ExitCode.USAGE, "name nodes, or one of --rack NAME"),
+        (("sweep", "--in", "leaf"), ExitCode.USAGE, "'leaf' is not KIND=NAME, e.g. leaf=leaf-3."),
         (("sweep", "--rack", "r99"), ExitCode.NO, "no node stands in rack=r99"),
         (("sweep", "n1"), ExitCode.USAGE, "1 node cannot be swept"),
         (("sweep", "n1", "n11"), ExitCode.NO, "no node is called 'n11'"),

@@ -46,7 +46,7 @@ async def get(http: aiohttp.ClientSession, path: str = "", *, status: int = 200)
 async def test_a_sweep_is_asked_for_shown_and_stopped(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     answer = await post(http, "", scope="leaf=leaf-1", because="jobs are slow", options={"way": "ring"})
     assert answer["sweep_id"] == "sweep-000001"
-    assert answer["text"] == "sweep-000001 over 6 nodes begins with 1 groups."
+    assert answer["text"] == "sweep-000001 over 6 nodes begins with 1 group."
     (row,) = await get(http)
     assert (row["state"], row["by"], row["nodes"], row["running"]) == ("running", "alice", 6, 1)
     assert row["text"] == "Round 1: 0 of 1 groups have ended."
