@@ -25,6 +25,7 @@ from agent.bench.running import Malformed, Running
 from agent.benches import Benches
 from agent.plain_text import plain
 from agent.sources.child import Child, Slot, whereabouts
+from checks.bench_bounds import MOST_FAULTS, bounded
 from checks.bench_outcome import Outcome, worst
 from checks.bench_result import BenchFault, Benchmark, BenchResult
 from wire.bench import BenchWish
@@ -184,7 +185,7 @@ class Course:
 
     def _of_this(self, result: BenchResult) -> BenchResult:
         if result.benchmark is self.wish.benchmark:
-            return result
+            return bounded(result)
         return self._error(f"its process gave a result of {result.benchmark}")
 
     def _error(self, because: str) -> BenchResult:
@@ -238,7 +239,8 @@ def with_faults(result: BenchResult, faults: Sequence[BenchFault]) -> BenchResul
         return result
     outcome = worst((result.outcome, *(fault.severity for fault in faults)))
     because = result.because if outcome is result.outcome else _first_of(faults, outcome)
-    return msgspec.structs.replace(result, outcome=outcome, because=because, faults=(*result.faults, *faults))
+    kept = result.faults[: MOST_FAULTS - len(faults)]
+    return msgspec.structs.replace(result, outcome=outcome, because=because, faults=(*kept, *faults))
 
 
 def _first_of(faults: Iterable[BenchFault], outcome: Outcome) -> str:
