@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -25,7 +25,7 @@ from agent.telling import Telling
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark, BenchResult
 from wire.bench import BenchWish, from_parameters, stopped_lease
-from wire.messages import BenchEnded, BenchProgress, Refused
+from wire.messages import BenchEnded, BenchProgress, CheckLevel, Refused
 from wire.orders import Order
 
 log = structlog.get_logger()
@@ -130,11 +130,11 @@ class Looks(Protocol):
         ...
 
     @property
-    def last_readings(self) -> Any:
+    def last_readings(self) -> Mapping[str, Any]:
         """The newest reading of each source."""
         ...
 
-    async def run_checks(self, ids: tuple[str, ...]) -> Any:
+    async def run_checks(self, ids: tuple[str, ...]) -> dict[str, CheckLevel]:
         """Judge these checks on fresh readings."""
         ...
 
@@ -259,8 +259,11 @@ class Benches:
 
     async def _recover(self) -> None:
         if self.telling.journal.load(MODES):
-            said = await import_module(COURSE).restore(self)
-            log.warning("bench.restored", because=said)
+            problems = await import_module(COURSE).restore(self)
+            for problem in problems:
+                log.error("bench.unfinished", because=problem)
+            if not problems:
+                log.warning("bench.restored", because="a benchmark was cut off; the GPUs are set as before it")
         self._tell_cut_off()
 
     def _tell_cut_off(self) -> None:

@@ -218,8 +218,10 @@ class Orders:
         async with self._deeds.bench.kept_away(f"{order.action} was ordered"):
             if order.action is OrderAction.REBOOT:
                 await self._announce_reboot(order, started_at)
-                await self._deeds.bench.close()
-            return await self._deeds.do(order, started_at)
+            done = await self._deeds.do(order, started_at)
+            if order.action is OrderAction.REBOOT:
+                await self._deeds.bench.close()  # the host goes down: nothing is begun on the way
+            return done
 
     async def _announce_reboot(self, order: Order, started_at: float) -> None:
         """Say that the node goes down. The order stays open: the next boot ends it."""

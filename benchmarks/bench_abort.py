@@ -2,8 +2,8 @@
 
 Real processes over the C double of NVML: a job arrives when its process appears on a GPU there. Three benchmarks are
 ended: one that SIGTERM ends at once, one that heeds it between pieces of work of one second, which is the most that is
-agreed on, and one that does not heed it, nor does the tool that it started. Ten idle seconds come before each run; by
-the agent's clock alone, which then goes on as fast as any other.
+agreed on, and one that does not heed it, nor does the tool that it started. Half an idle second comes before each run,
+in place of ten.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ import os
 import random
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
-from agent.clock import Clock
 from benchmarks.report import Row, publish, spread
 from tests.support.bench_site import BenchSite, is_alive
 from tests.support.nvml_double import Library, build_double
@@ -31,42 +29,17 @@ MANNERS = {
     "stubborn": "ended by SIGKILL, with its tool",
 }
 AIM = "≤ 3"
-FASTER = 20.0
 LONGEST_WAIT_S = 1.0
 LOOK_S = 0.002
 SEED = 7
 
 
-@dataclass(slots=True)
-class Geared:
-    """Time that goes faster until it is told not to."""
-
-    rate: float = FASTER
-    _at_s: float = 0.0
-    _since_s: float = field(default_factory=time.monotonic)
-
-    def now_s(self) -> float:
-        """Return the time."""
-        return self._at_s + (time.monotonic() - self._since_s) * self.rate
-
-    def slow_down(self) -> None:
-        """Go on as fast as any other clock."""
-        self._at_s, self._since_s, self.rate = self.now_s(), time.monotonic(), 1.0
-
-    @property
-    def clock(self) -> Clock:
-        """The clock to give to an agent."""
-        return Clock(self.now_s, self.now_s, lambda seconds: asyncio.sleep(seconds / self.rate))
-
-
 async def abort_s(root: Path, library: Library, manner: str, wait_s: float) -> float:
     """Return how long one benchmark took to be gone, for a job that comes so long after its start."""
     library.say()
-    time_of_agent = Geared()
-    site = BenchSite(root, library, manner, clock=time_of_agent.clock)
+    site = BenchSite(root, library, manner)
     site.written.unlink(missing_ok=True)
     processes = await site.begin()
-    time_of_agent.slow_down()
     await asyncio.sleep(wait_s)
     library.say(f"gpu 0 processes {os.getpid()}:0")
     began = time.monotonic()

@@ -47,8 +47,7 @@ def _drawn(chart: Chart, marked: list[tuple[Line, Mark]], width: int) -> Text:
     figure.theme("colorless").plot_size(width, HEIGHT)
     _rulers(figure, chart)
     for line, (glyph, _) in reversed(marked):
-        sizes, values = [math.log2(size) for size, _ in line.points], [value for _, value in line.points]
-        figure.draw(figure.signal(sizes, values, marker=glyph).lines())
+        figure.draw(figure.signal(*zip(*line.powers, strict=True), marker=glyph).lines())
     return Text("\n".join(row.rstrip() for row in plotext.uncolorize(str(figure.build())).splitlines()))
 
 
@@ -58,6 +57,7 @@ def _rulers(figure: Any, chart: Chart) -> None:
     across, up = size_ticks(smallest, largest), value_ticks(chart.most)
     figure.ruler("x").ticks([math.log2(size) for size in across], [size_words(size) for size in across])
     figure.ruler("y").ticks(up, [f"{value:g}" for value in up])
+    figure.ruler("x").lim(math.log2(smallest), math.log2(largest))
     figure.ruler("y").lim(0, chart.most)
 
 

@@ -87,17 +87,15 @@ def assemble(settings: ControllerSettings) -> Controller:
         topology_errors=topology.errors,
     )
     counter = _counter(settings, cell, desk, front)
-    bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
-    comparison = Comparison(cell, time.time)
-    peer_watch = PeerWatch(cell, desk, time.time)
+    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
     intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
     intake.on_level = comparison.heard
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
     power_watch = _listening(cell, effects, topology, settings)
-    cell.act = _each(cell.act, bench.act, sweeps.act)
+    bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
         cell,
@@ -209,12 +207,13 @@ def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: F
 def _bench_desks(
     cell: Cell, desk: OrderDesk, watch: ScheduleWatch, intake: Intake, front: FrontDesk
 ) -> tuple[BenchDesk, SweepDesk]:
-    """Return who orders benchmarks and who hands out the ranks of groups, each hearing what it has to."""
+    """Return who orders benchmarks and who hands out the ranks of groups; each hears what it has to, the cell too."""
     bench = BenchDesk(cell, desk, watch, time.time)
     front.progress = bench.progress
     sweeps = SweepDesk(cell, bench)
     bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
+    cell.act = _each(cell.act, bench.act, sweeps.act)
     return bench, sweeps
 
 

@@ -11,12 +11,15 @@ import msgspec
 from agent.bench.cuda import Context
 from agent.bench.laps import Laps, repeated
 from agent.bench.samples import number_of
-from agent.bench.sums import WORD_BYTES, fill, first_wrong, poison
+from agent.bench.sums import WORD_BYTES, WRONG_RESULT, fill, first_wrong, poison
 from agent.bench.watch import Watch
 from checks.bench_result import BenchFault, BenchNumber
 
 GIGABYTE: Final = 1e9
 MIB: Final = 1 << 20
+
+WARM_UP: Final = 3
+"""Copies that do not count: an idle GPU lets its clocks and its PCI Express link sleep. Source: our choice."""
 
 COPY_S: Final = 20.0
 """After which a copy hangs. Source: our choice; a chunk of copies takes one second."""
@@ -25,7 +28,6 @@ MOST_BYTES: Final = 512 * MIB
 """Source: nvbandwidth 0.8, whose buffers have 512 MiB; many times the GPU's caches."""
 
 SHARE_OF_MEMORY: Final = 1 / 8
-WRONG_RESULT: Final = "wrong_result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +130,12 @@ class Copier:
             Broken: it failed, or hangs.
         """
         device, watch = device or self.device, self._watch
-        (times,) = repeated(
-            lambda count: self._laps.timed(copy, count, watch.within(COPY_S), what=f"{metric} on {device}"),
-            self._copying.repetitions,
-            budget_s=self._copying.budget_s,
-        )
+
+        def timed(count: int) -> list[list[float]]:
+            return self._laps.timed(copy, count, watch.within(COPY_S), what=f"{metric} on {device}")
+
+        timed(WARM_UP)
+        (times,) = repeated(timed, self._copying.repetitions, budget_s=self._copying.budget_s)
         number = number_of(metric, self.size_bytes / GIGABYTE, times, device=device)
         return msgspec.structs.replace(number, size_bytes=self.size_bytes)
 

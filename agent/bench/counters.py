@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
+from agent.benches import Looks
 from agent.sources.child import Child, ChildEnded, DeadlineMissed, Stuck
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault
@@ -69,24 +70,6 @@ MOST_FAULTS: Final = 64
 
 class NotCounted(Exception):
     """The counters cannot be read; the text says why."""
-
-
-class Looks(Protocol):
-    """What this needs of the runner."""
-
-    @property
-    def believed_lines(self) -> tuple[str, ...]:
-        """The last lines of the kernel log that the kernel itself wrote, oldest first."""
-        ...
-
-    @property
-    def last_readings(self) -> Mapping[str, Any]:
-        """The newest reading of each source."""
-        ...
-
-    async def run_checks(self, ids: tuple[str, ...]) -> Any:
-        """Judge these checks on fresh readings."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

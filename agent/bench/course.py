@@ -61,14 +61,14 @@ def course_of(wish: BenchWish, benches: Benches) -> Course:
     return Course(wish, benches, Gate(terms, now))
 
 
-async def restore(benches: Benches) -> str:
-    """Set the GPUs as they were before a benchmark that the agent did not survive; return a sentence."""
+async def restore(benches: Benches) -> tuple[str, ...]:
+    """Set the GPUs as they were before a benchmark that the agent did not survive; return what could not be, as
+    sentences."""
     child = Child(benches.place.nvml_command, Slot())
     try:
-        problems = await Modes(child, benches.telling.journal, benches.place.boot_id()).restore()
+        return await Modes(child, benches.telling.journal, benches.place.boot_id()).restore()
     finally:
         await child.close()
-    return "; ".join(problems) or "the GPUs are set as they were before the benchmark that the agent did not survive"
 
 
 @dataclass(slots=True)

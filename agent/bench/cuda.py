@@ -25,6 +25,7 @@ from agent.bench.cuda_calls import (
     MULTICAST,
     NON_BLOCKING_STREAM,
     NOT_READY,
+    OF_THE_WHOLE_GPU,
     OUT_OF_MEMORY,
     PEER_ACCESS_ALREADY_ENABLED,
     PERFORMANCE_RANK,
@@ -92,6 +93,8 @@ class Cuda:
             try:
                 function = getattr(library, name)
             except AttributeError as error:
+                if name == OF_THE_WHOLE_GPU:
+                    continue
                 raise Broken(f"the driver's {LIBRARY} has no {name}: it is older than CUDA 11.4") from error
             function.argtypes, function.restype = arguments, c_int
         self.call("cuInit", 0)
@@ -150,9 +153,10 @@ class Cuda:
 
     def _gpu(self, index: int) -> Gpu:
         handle = self._number("cuDeviceGet", index)
-        uuid = self._bytes("cuDeviceGetUuid", 16, handle)
-        if uuid != self._bytes("cuDeviceGetUuid_v2", 16, handle):
-            raise NotHere(f"GPU {_uuid(uuid)} is partitioned (MIG), and a part of it has no links to measure")
+        uuid = self._bytes("cuDeviceGetUuid_v2", 16, handle)
+        whole = self._bytes(OF_THE_WHOLE_GPU, 16, handle) if hasattr(self._library, OF_THE_WHOLE_GPU) else uuid
+        if uuid != whole:
+            raise NotHere(f"GPU {_uuid(whole)} is partitioned (MIG), and a part of it has no links to measure")
         total = c_size_t()
         self.call("cuDeviceTotalMem_v2", byref(total), handle)
         return Gpu(

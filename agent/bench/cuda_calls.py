@@ -30,6 +30,10 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR, MULTICAST = 75, 76, 132
 PERFORMANCE_RANK: Final = 1
 """Source: cuda.h of CUDA 13.0, enums CUdevice_attribute and CUdevice_P2PAttribute."""
 
+OF_THE_WHOLE_GPU: Final = "cuDeviceGetUuid"
+"""Answers with the GPU where `cuDeviceGetUuid_v2` answers with the part of it that MIG made. It may go: CUDA 13
+declares it no more, though its drivers have it. Source: cuda.h of CUDA 12 and 13, cudaTypedefs.h."""
+
 NON_BLOCKING_STREAM: Final = 1
 PORTABLE: Final = 1
 

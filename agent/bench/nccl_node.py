@@ -16,11 +16,10 @@ from agent.bench.nccl import Clique, Nccl, NcclFailed, Seat
 from agent.bench.nccl_ways import Way
 from agent.bench.rig import Found, Rig
 from agent.bench.samples import number_of
-from agent.bench.sums import WrongSum
+from agent.bench.sums import WRONG_RESULT, WrongSum
 from checks.bench_result import BenchFault, BenchNumber
 
 GIGABYTE: Final = 1e9
-WRONG_RESULT: Final = "wrong_result"
 
 
 def measure_node(rig: Rig, nccl: Nccl, way: Way, plan: Plan, found: Found, say: Say) -> None:

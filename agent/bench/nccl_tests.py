@@ -23,6 +23,7 @@ from agent.bench.nccl_ways import OF_THE_SITE, Way, environment_of
 from agent.bench.nvidia_files import kind_of, nvidia_driver, nvidia_gpus
 from agent.bench.passes import ending
 from agent.bench.programs import run_program
+from agent.bench.sums import WRONG_RESULT
 from agent.bench.watch import Watch
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
@@ -40,7 +41,6 @@ SCRATCH: Final = Path("/dev/shm")  # noqa: S108  the folder in it has a name tha
 
 MOST_BYTES: Final = 16 << 20
 MICROSECOND: Final = 1e-6
-WRONG_RESULT: Final = "wrong_result"
 
 
 class _Half(msgspec.Struct, frozen=True):

@@ -24,6 +24,9 @@ STEP: Final = 65_537
 POISON: Final = 0x5A5A5A5A
 """What a buffer holds before the sums are written to it, so that none of an earlier run is taken for them."""
 
+WRONG_RESULT: Final = "wrong_result"
+"""Code of the fault that wrong words are."""
+
 WORD_BYTES: Final = 4
 STAGE_BYTES: Final = 32 << 20
 EDGE_BYTES: Final = 256 << 10

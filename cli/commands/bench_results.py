@@ -18,8 +18,12 @@ from controller.api.bench_charts import charts, size_words
 from controller.api.bench_rows import measured
 from controller.api.bench_shapes import NumberShown
 
-NUMBERS = 24
-"""Numbers of one result in the table; --json has all of them."""
+NUMBERS = 40
+"""Rows of one result's table; --json has every number."""
+
+UNWELL = ("fail", "error", "warn")
+TIMES = frozenset({"µs"})
+"""Units of which more is worse."""
 
 
 @click.command()
@@ -100,10 +104,11 @@ def _machine(machine: dict[str, Any]) -> str:
 
 def _number_table(numbers: list[dict[str, Any]]) -> Table:
     shown = table("metric", "device", "size", "way", "reached", "p99", "varies", "limit", "median of peers", "outcome")
-    for number in worst_first(numbers)[:NUMBERS]:
+    rows = [row for group in _groups(numbers) for row in _told(group)]
+    for number, device in rows[:NUMBERS]:
         shown.add_row(
             cell(number["metric"]),
-            cell(number["device"]),
+            cell(device),
             size_words(number["size_bytes"]) if number["size_bytes"] else "",
             cell(number["way"]),
             _value(number["value"], number["unit"]),
@@ -113,8 +118,8 @@ def _number_table(numbers: list[dict[str, Any]]) -> Table:
             f"{number['median']:.4g} ({number['peers']})" if number["median"] is not None else "",
             state(number["outcome"]),
         )
-    if len(numbers) > NUMBERS:
-        shown.caption = f"and {len(numbers) - NUMBERS} more that are no worse: --json"
+    if len(rows) > NUMBERS:
+        shown.caption = f"and {len(rows) - NUMBERS} more that are no worse: --json"
     return shown
 
 
@@ -122,7 +127,28 @@ def _value(value: float | None, unit: str) -> str:
     return "" if value is None else f"{value:.4g} {unit}".strip()
 
 
-def worst_first(numbers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what failed first, and the largest messages before small ones."""
-    rank = {"fail": 0, "error": 1, "warn": 2}
-    return sorted(numbers, key=lambda n: (rank.get(n["outcome"], 3), n["metric"], n["way"], -n["size_bytes"]))
+def _groups(numbers: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the numbers of each metric, way and size together, what failed first and large messages before small."""
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for number in numbers:
+        groups.setdefault((number["metric"], number["way"], -number["size_bytes"]), []).append(number)
+    return sorted((groups[key] for key in sorted(groups)), key=lambda group: min(map(_rank, group)))
+
+
+def _rank(number: dict[str, Any]) -> int:
+    return UNWELL.index(number["outcome"]) if number["outcome"] in UNWELL else len(UNWELL)
+
+
+def _told(group: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
+    """Return what is told of numbers that belong together: each that is not well, and of the rest the slowest."""
+    unwell = [(number, number["device"]) for number in sorted(group, key=_rank) if number["outcome"] in UNWELL]
+    well = [number for number in group if number["outcome"] not in UNWELL]
+    if not well:
+        return unwell
+    slowest = min(well, key=_speed)
+    return [*unwell, (slowest, slowest["device"] if len(well) == 1 else f"slowest of {len(well)}")]
+
+
+def _speed(number: dict[str, Any]) -> float:
+    value = number["value"] if number["value"] is not None else 0.0
+    return float(-value if number["unit"] in TIMES else value)

@@ -27,6 +27,9 @@ MOST_TICKS: Final = 6
 KIB: Final = 1024
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
+HALF_STEP: Final = 0.5
+"""A limit that was applied at one size alone is drawn so far to either side of it, in powers of two."""
+
 MEASURED: Final = "measured"
 PEERS: Final = "peers"
 FLOOR: Final = "floor"
@@ -66,6 +69,15 @@ class Line:
     def last(self) -> tuple[int, float]:
         """Its largest size and the value there."""
         return self.points[-1]
+
+    @property
+    def powers(self) -> list[tuple[float, float]]:
+        """Its points by the logarithm of their size; a limit of one point becomes a short stroke, to be seen."""
+        points = [(math.log2(size), value) for size, value in self.points]
+        if self.kind != FLOOR or len(points) > 1:
+            return points
+        ((power, value),) = points
+        return [(power - HALF_STEP, value), (power + HALF_STEP, value)]
 
     def said(self, unit: str) -> str:
         """Return its name and, unless it is a limit, where it ends."""

@@ -196,8 +196,8 @@ class BenchDesk:
         bench, rules = self.cell.belief.bench, self.cell.rules.bench
         facts = self.cell.belief.nodes[node].facts
         options = dict(bench.runs[lease.run_id].options)
-        sku = rules.limits.sku_of(facts.gpu_model) or facts.gpu_model
-        golden = handed_out(bench, sku=sku, driver=facts.driver_version)
+        skus = {facts.gpu_model, rules.limits.sku_of(facts.gpu_model)} - {""}
+        golden = handed_out(bench, skus=skus, driver=facts.driver_version)
         if lease.benchmark == Benchmark.GEMM and golden:
             options["golden"] = golden
         return BenchWish(

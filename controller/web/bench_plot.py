@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from controller.api.bench_charts import FLOOR, MEASURED, PEERS, Chart, Line, size_ticks, size_words, value_ticks
+from controller.api.bench_charts import FLOOR, MEASURED, PEERS, Chart, size_ticks, size_words, value_ticks
 from controller.api.phrases import sentence_case
 
 WIDTH: Final = 720
@@ -20,9 +20,6 @@ LEFT: Final = 60
 RIGHT: Final = WIDTH - 12
 TOP: Final = 44
 BOTTOM: Final = HEIGHT - 34
-
-HALF_STEP: Final = 0.5
-"""A limit that was applied at one size alone is drawn so far to either side of it, in powers of two, to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +97,10 @@ def _strokes(chart: Chart, x: Callable[[float], float], y: Callable[[float], flo
     numbers = {kind: count(1) for kind in (MEASURED, PEERS, FLOOR)}
     strokes = []
     for line in chart.lines:
-        points = [(x(power), y(value)) for power, value in _powers(line)]
+        points = [(x(power), y(value)) for power, value in line.powers]
         drawn = " ".join(f"{across},{up}" for across, up in points)
         strokes.append(Stroke(f"{line.kind}-{next(numbers[line.kind])}", line.said(chart.unit), drawn, points[-1]))
     return strokes
-
-
-def _powers(line: Line) -> list[tuple[float, float]]:
-    """Return the points by the logarithm of their size; a limit of one point becomes a short stroke."""
-    points = [(math.log2(size), value) for size, value in line.points]
-    if line.kind == FLOOR and len(points) == 1:
-        ((power, value),) = points
-        return [(power - HALF_STEP, value), (power + HALF_STEP, value)]
-    return points
 
 
 def _rows(chart: Chart) -> tuple[Row, ...]:

@@ -74,11 +74,11 @@ NCCL = ("--benchmark", "nccl_all_reduce")
     ("results", "code", "says"),
     [
         ([benching.measured()], ExitCode.DONE, ["n1 nccl_all_reduce: pass: The largest all-reduce reached 460.87"]),
-        ([benching.measured(450.0)], ExitCode.DONE, ["n1 nccl_all_reduce: warn: The bus bandwidth"]),
+        ([benching.measured(450.0)], ExitCode.DONE, ["n1 nccl_all_reduce: warn: The all-reduce over"]),
         (
             [benching.measured(300.0), benching.measured(300.0)],
             ExitCode.NO,
-            ["n1 nccl_all_reduce: fail: The bus bandwidth", "the limit is 430 GB/s"],
+            ["n1 nccl_all_reduce: fail: The all-reduce over", "the limit is 430 GB/s"],
         ),
         ([benching.broke("libnccl is not there.")], ExitCode.UNREAD, ["error: libnccl is not there."]),
     ],
@@ -150,7 +150,7 @@ def test_a_run_that_is_not_waited_for_says_how_it_goes_on(served: ServedCell, ru
     )
     asked = served.cell.cell.belief.bench.runs[run_id]
     assert (asked.nodes, asked.tier, asked.wait_s, asked.options) == (("n1", "n2"), 2, 600.0, {"path": "/scratch"})
-    assert (asked.by, asked.benchmarks) == ("alice", ("nccl_all_reduce", "gpu_bandwidth"))
+    assert (asked.by, asked.benchmarks) == ("alice", ("gpu_bandwidth", "nccl_all_reduce"))
 
 
 def test_a_run_that_takes_longer_than_waited_for_is_75(run: Run) -> None:
@@ -239,7 +239,7 @@ def test_results_of_a_node_are_numbers_and_a_picture(served: ServedCell, run: Ru
     assert "One GPU tests no link." in shown
     first = next(line for line in lines if line.startswith(" node_all_reduce "))
     assert first.split()[:5] == ["node_all_reduce", "16", "GiB", "460.9", "GB/s"] and "474.8 (8)" in first
-    assert "n1: bus bandwidth of an all-reduce" in shown
+    assert "n1: all-reduce over all GPUs of the node" in shown
     assert "  ▬ NCCL's choice, fails below 430 GB/s from 8 GiB on" in shown
     assert shown.count("•") > 20 and shown.count("▪") > 20
     detail = read(run, "results", "n1")
@@ -247,6 +247,20 @@ def test_results_of_a_node_are_numbers_and_a_picture(served: ServedCell, run: Ru
     assert "before" not in shown
     measure(served, benching.measured(480.0))
     assert re.search(r"^before +warn \d{4}-\d\d-\d\d", run("bench", "results", "n1").stdout, re.MULTILINE)
+
+
+def test_of_many_devices_the_slowest_stands_for_those_that_are_well(served: ServedCell, run: Run) -> None:
+    def copy(number: int, value: float) -> BenchNumber:
+        return BenchNumber("host_to_device", value, f"GPU-{number}", samples=9)
+
+    copies = (copy(0, 54.0), copy(1, 31.0), copy(2, 53.5), copy(3, 55.0))
+    slow = msgspec.structs.replace(benching.measured(), numbers=copies)
+    measure(served, slow, slow)
+    rows = [line.split() for line in run("bench", "results", "n1").stdout.splitlines() if " host_to_device " in line]
+    assert [row[1:] for row in rows] == [
+        ["GPU-1", "31", "GB/s", "0.0%", "48", "■", "fail"],
+        ["slowest", "of", "3", "53.5", "GB/s", "0.0%", "48", "●", "pass"],
+    ]
 
 
 def test_results_of_all_nodes_are_failures_first(served: ServedCell, run: Run) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from agent.bench.nccl_ways import AUTO, RING
+from agent.bench.child import Broken
+from agent.bench.nccl_reading import together
+from agent.bench.nccl_ways import AUTO, LOOPBACK, RING, WAYS, Way
 from agent.simulation.bench.group import Brought, Missing, joined
-from agent.simulation.bench.speeds import ALL_REDUCE, RAIL, TWO_NODES, WITHOUT_NVLS, at_size
+from agent.simulation.bench.speeds import ADAPTER_LOOPBACK, ALL_REDUCE, RAIL, TWO_NODES, WITHOUT_NVLS, at_size
 from agent.simulation.bench.subject import Subject
 from agent.simulation.hardware import ACTIVE, GPU_BUSES, NVLINKS, Hardware, SimulatedGpu
 from agent.simulation.neighbours import leaf_of
+from checks.bench_limits import shipped_limits
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, Benchmark, BenchNumber, BenchResult
 from wire.bench import Rank
@@ -28,6 +31,8 @@ LANE: Final = "lane_all_reduce"
 GROUP_METRICS: Final = {2: "two_node_all_reduce"}
 LARGER_GROUP: Final = "group_all_reduce"
 ALL_LANES: Final = "all"
+OPTION, BOTH = "ways", "auto,ring"
+"""As agent/bench/children/nccl_all_reduce.py has them."""
 
 WITHOUT_A_GPU: Final = 0.046
 """What one GPU fewer costs. Source: ml-engineering 744d01e: 482 GB/s over 8 GPUs, 460 over 7, 436 over 6."""
@@ -52,14 +57,27 @@ def links_of(gpus: Sequence[SimulatedGpu]) -> float:
 
 
 def _alone(subject: Subject) -> BenchResult:
-    gpus = subject.gpus()
+    """Measure each way that is wished, and read them beside each other as the real benchmark does."""
+    gpus, ways = subject.gpus(), _ways(subject)
     tier = subject.wish.tier
-    sizes = CURVE if tier > 1 else (FULL_SIZE,)
     subject.spend(TAKES_S.get(tier, TAKES_S[max(TAKES_S)]), f"all-reduce over {len(gpus)} GPUs")
     peaks = _peaks(subject.hardware(), gpus)
-    numbers = tuple(_numbers(subject, peaks, sizes, len(gpus)))
+    return together({way.name: _one_way(subject, way, gpus, peaks[way.name]) for way in ways}, shipped_limits())
+
+
+def _ways(subject: Subject) -> list[Way]:
+    names = subject.wish.options.get(OPTION, BOTH).split(",")
+    if unknown := [name for name in names if name not in WAYS]:
+        raise Broken(f"option {OPTION}: some of {', '.join(WAYS)} are wanted, and not {unknown[0]!r}")
+    return [WAYS[name] for name in dict.fromkeys(names)]
+
+
+def _one_way(subject: Subject, way: Way, gpus: Sequence[SimulatedGpu], peak: float) -> BenchResult:
+    """Return what one way comes back with. `peak`: its bandwidth at the largest size."""
+    sizes = CURVE if subject.wish.tier > 1 else (FULL_SIZE,)
+    numbers = tuple(_numbers(subject, way, peak, sizes, len(gpus)))
     faults = (_wrong_sums(),) if any(gpu.computes_wrong for gpu in gpus) else ()
-    because = f"{len(numbers)} bandwidths were measured over {len(gpus)} GPUs, with NVLS and without."
+    because = f"All-reduces over {len(gpus)} GPUs were measured, and all sums are right."
     return BenchResult(
         Benchmark.NCCL_ALL_REDUCE,
         Outcome.FAIL if faults else Outcome.PASS,
@@ -71,18 +89,21 @@ def _alone(subject: Subject) -> BenchResult:
 
 
 def _peaks(hardware: Hardware, gpus: Sequence[SimulatedGpu]) -> dict[str, float]:
-    """Return way → bandwidth at a size without end."""
+    """Return way → bandwidth at the largest size."""
     left = links_of(gpus) * (1.0 - WITHOUT_A_GPU * (len(GPU_BUSES) - len(gpus)))
     multicast = hardware.host.multicast_share
-    return {AUTO.name: left * (ALL_REDUCE * multicast if multicast else WITHOUT_NVLS), RING.name: left * WITHOUT_NVLS}
+    return {
+        AUTO.name: left * (ALL_REDUCE * multicast if multicast else WITHOUT_NVLS),
+        RING.name: left * WITHOUT_NVLS,
+        LOOPBACK.name: ADAPTER_LOOPBACK * min(_rails(hardware, gpus)),
+    }
 
 
-def _numbers(subject: Subject, peaks: dict[str, float], sizes: Sequence[int], gpus: int) -> Iterator[BenchNumber]:
-    for way in (AUTO, RING):
-        for size in sizes:
-            value = at_size(peaks[way.name], size) / at_size(1.0, FULL_SIZE)
-            metric = way.metric_of(gpus)
-            yield subject.number(metric, value, size_bytes=size, way=way.name, amount=_amount(size, gpus))
+def _numbers(subject: Subject, way: Way, peak: float, sizes: Sequence[int], gpus: int) -> Iterator[BenchNumber]:
+    for size in sizes:
+        value = at_size(peak, size) / at_size(1.0, FULL_SIZE)
+        metric = way.metric_of(gpus)
+        yield subject.number(metric, value, size_bytes=size, way=way.name, amount=_amount(size, gpus))
 
 
 def _amount(size_bytes: int, gpus: int) -> float:
@@ -104,11 +125,15 @@ def _in_group(subject: Subject, rank: Rank) -> BenchResult:
 
 
 def _brought(hardware: Hardware, gpus: Sequence[SimulatedGpu]) -> Brought:
-    inside = max(_peaks(hardware, gpus)[AUTO.name], 0.0)
-    rails = tuple(
+    inside = _peaks(hardware, gpus)[AUTO.name]
+    return Brought(min(1.0, inside / TWO_NODES), _rails(hardware, gpus), any(gpu.computes_wrong for gpu in gpus))
+
+
+def _rails(hardware: Hardware, gpus: Sequence[SimulatedGpu]) -> tuple[float, ...]:
+    """Return what is left of each GPU's adapter."""
+    return tuple(
         port.share if port.is_listed and port.state == ACTIVE else BORROWED for port in hardware.ports[: len(gpus)]
     )
-    return Brought(min(1.0, inside / TWO_NODES), rails, any(gpu.computes_wrong for gpu in gpus))
 
 
 def _group_result(subject: Subject, rank: Rank, ranks: Sequence[Brought], gpus: Sequence[SimulatedGpu]) -> BenchResult:

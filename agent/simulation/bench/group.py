@@ -29,10 +29,10 @@ ID_BYTES: Final = 128
 """Of NCCL's unique id. Source: nccl.h, NCCL_UNIQUE_ID_BYTES."""
 
 NAME_LENGTH: Final = 32
-WAIT_S: Final = 30.0
+WAIT_S: Final = 60.0
 SHARE_OF_LIMIT: Final = 0.5
 """How long the other ranks are waited for: this much at most, and this share of the wish's limit. Source: our choice;
-their orders come over the broker within a second or two."""
+their orders come over the broker within seconds, and each has its gate to pass."""
 
 OLD_S: Final = 600.0
 """A folder that is older is what a group left behind that was killed. Source: our choice, longer than any run."""

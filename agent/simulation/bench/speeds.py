@@ -22,6 +22,9 @@ TWO_NODES: Final = 386.0
 RAIL: Final = 48.2
 """Bus bandwidth in GB/s of one GPU a node over one adapter of 400 Gb/s."""
 
+ADAPTER_LOOPBACK: Final = 44.5
+"""Bus bandwidth in GB/s of one node whose GPUs reach each other through their adapters alone."""
+
 PEER_COPY: Final = 372.0
 HOST_TO_DEVICE: Final = 55.2
 DEVICE_TO_HOST: Final = 54.9

@@ -6,6 +6,7 @@ A node's answer is `version of its library:digest`, as `gemm` says it when all G
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from checks.bench_baseline import LEAST_PEERS
 from checks.bench_result import BenchMachine
@@ -56,10 +57,14 @@ def agreement(book: BenchBook, kind: str) -> GoldenAgreed | None:
     return GoldenAgreed(kind, golden, peers, because)
 
 
-def handed_out(book: BenchBook, *, sku: str, driver: str) -> str:
+def handed_out(book: BenchBook, *, skus: Collection[str], driver: str) -> str:
     """Return what a node of this kind must compute, empty while nothing is known.
 
     Where nodes of one kind have libraries of several versions, that is the one agreed on last; a node with another
     version says that it did not use it.
+
+    Args:
+        skus: the names by which results may call its GPUs: the model's, or that of its kind.
     """
-    return next((book.golden[kind] for kind in reversed(book.golden) if kind.startswith(_of(sku, driver))), "")
+    kinds = tuple(_of(sku, driver) for sku in skus)
+    return next((book.golden[kind] for kind in reversed(book.golden) if kind.startswith(kinds)), "")

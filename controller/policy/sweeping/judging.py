@@ -32,11 +32,9 @@ LEAST_GROUPS = 2
 PEERS = frozenset({Purpose.SCREEN, Purpose.CONTROL})
 """Groups that were not chosen because something in them is suspected."""
 
-PAIR, GROUP = "two_node_all_reduce", "group_all_reduce"
-"""Metrics of groups of two nodes, and of more."""
-
-RAIL = "_rail"
-"""What is put behind a metric's name when it is measured on one rail."""
+OF_ALL, OF_RAIL = "group_all_reduce", "lane_all_reduce"
+"""Metrics of groups: over all GPUs together, and over one of each node. A pair's has another name because a limit is
+known for it, and is the same number."""
 
 Shape = tuple[int, bool]
 """How many nodes, and whether they hang on several leaves."""
@@ -96,8 +94,8 @@ class References:
         if len(same) >= LEAST_PEERS or (fingerprint.nodes, fingerprint.crosses) in self.controlled:
             return _better_half(fingerprint, list(same.values()), "groups of its size")
         for crosses in (fingerprint.crosses, not fingerprint.crosses):
-            alike = _of_any_size(msgspec.structs.replace(fingerprint, crosses=crosses))
-            others = (groups for each, groups in self.peers.items() if _of_any_size(each) == alike)
+            alike = msgspec.structs.replace(fingerprint, nodes=0, crosses=crosses)
+            others = (groups for each, groups in self.peers.items() if msgspec.structs.replace(each, nodes=0) == alike)
             values = [values for groups in others for values in groups.values()]
             found = _better_half(fingerprint, values, "groups of any size")
             if found is not None:
@@ -172,16 +170,9 @@ def _references(lanes: Sequence[Lane], baselines: Mapping[Fingerprint, Baseline]
 
 def _fingerprint(group: Group, ended: SweepGroupEnded | None, number: BenchNumber, *, crosses: bool) -> Fingerprint:
     assert ended is not None
-    metric = number.metric if number.lane == ALL else number.metric + RAIL
-    machine = ended.machine
+    metric, machine = OF_ALL if number.lane == ALL else OF_RAIL, ended.machine
     size, nodes = number.size_bytes, len(group.nodes)
     return Fingerprint(metric, machine.sku, machine.driver, machine.nccl, "", size, nodes, crosses, number.way)
-
-
-def _of_any_size(fingerprint: Fingerprint) -> Fingerprint:
-    """Return what groups of any size have in common with those of this fingerprint; pairs have an own metric."""
-    metric = GROUP if fingerprint.metric == PAIR else fingerprint.metric
-    return msgspec.structs.replace(fingerprint, metric=metric, nodes=0)
 
 
 def _peers(lanes: Iterable[Lane]) -> Peers:
@@ -196,7 +187,7 @@ def _peers(lanes: Iterable[Lane]) -> Peers:
 def _better_half(fingerprint: Fingerprint, groups: Sequence[list[float]], where: str) -> Reference | None:
     """Return the median of the better half; the rails of one group are peers of each other, its results are not."""
     values = sorted((value for group in groups for value in group), reverse=True)
-    if len(groups) < LEAST_GROUPS and not fingerprint.metric.endswith(RAIL):
+    if len(groups) < LEAST_GROUPS and fingerprint.metric != OF_RAIL:
         return None
     said_by = f"the median of the better half of {len(values)} results of {where}"
     return Reference(median(values[: (len(values) + 1) // 2]), said_by) if values else None

@@ -27,8 +27,11 @@ def followed(bench: BenchBook, sweep: Sweep, group: Group, run: BenchRun, now: f
         yield from (SweepNodeLeft(sweep.sweep_id, node, because) for node, because in left.items())
         return
     results = results_of(bench, run)
-    if len(results) == len(group.nodes):
+    absent = {node for ended in results.values() for node in ended.result.missing} - results.keys()
+    if results and results.keys() | absent >= set(group.nodes):
         yield _ended(sweep, group, results)
+        if absent and not run.ended_at:
+            yield BenchStopped(run.run_id, "fleetmend", f"{', '.join(sorted(absent))} never arrived")
     elif run.ended_at or (lease is not None and lease.expires_at <= now):
         yield _broken_off(sweep, group, run, results)
     elif lease is not None and group.number not in sweep.met and lease.granted_at + MEET_S <= now:
@@ -60,7 +63,7 @@ def _left(group: Group, bench: BenchBook, run: BenchRun) -> Iterator[tuple[str, 
 
 def _ended(sweep: Sweep, group: Group, results: Mapping[str, BenchEnded]) -> SweepGroupEnded:
     """An error of one rank is one of all; so is a failure that a rank sees by itself, e.g. a wrong sum."""
-    said = [(node, results[node].result) for node in group.nodes]
+    said = [(node, results[node].result) for node in group.nodes if node in results]
     missing = sorted({each for _, result in said for each in result.missing if each in group.nodes})
     wrong = {outcome: _first(said, outcome) for outcome in (Outcome.ERROR, Outcome.FAIL)}
     if missing or wrong[Outcome.ERROR]:

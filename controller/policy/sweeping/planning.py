@@ -14,6 +14,7 @@ from controller.policy.localising.fabric import Fabric, fabric_of
 from controller.policy.localising.sweep import Run, advance
 from controller.policy.localising.trials import Group, Limits
 from controller.policy.rules import Rules
+from controller.policy.scopes import FLEET_KIND
 from controller.policy.sweeping.book import Sweep
 from controller.policy.sweeping.concluding import concluded, given_up
 from controller.policy.sweeping.controls import with_controls
@@ -68,11 +69,14 @@ def fabric_believed(belief: Belief, nodes: list[str]) -> Fabric:
 
 
 def _go_on(belief: Belief, rules: Rules, sweep: Sweep, now: float) -> Iterator[Event]:
+    """Yield the next of a sweep. No more groups are asked for than the bound of the fleet lets run at once."""
     if sweep.stop_asked or sweep.ends_by <= now:
         yield from given_up(sweep)
         return
+    most = max(1, rules.bench.at_once.get(FLEET_KIND, len(sweep.state.waiting)))
     for group in sweep.state.waiting:
-        if group.number not in sweep.measured:
+        has_turn = group.number in sweep.runs or len(sweep.runs) < most
+        if group.number not in sweep.measured and has_turn:
             yield from _follow(belief, rules, sweep, group, now)
     if any(group.number not in sweep.measured for group in sweep.state.waiting):
         return

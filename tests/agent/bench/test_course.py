@@ -11,9 +11,10 @@ import pytest
 
 from agent.bench.lock import FILE
 from agent.benches import MODES, UNDER_WAY
+from agent.machine import ActionRefused
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark
-from tests.support.bench_site import LEASE, BenchSite, is_alive
+from tests.support.bench_site import LEASE, BenchSite, fast_clock, is_alive
 from tests.support.eventually import eventually
 from tests.support.nvml_double import GPU_UUIDS
 from wire.bench import to_parameters, to_stop
@@ -45,7 +46,7 @@ async def test_an_order_becomes_a_result_and_then_ends(site: BenchSite) -> None:
     assert isinstance(answered, OrderEnded)
     assert (ended.lease, answered.outcome) == (LEASE, "done")
     assert answered.because == "gpu_bandwidth: pass: measured"
-    assert ended.observed_at - ended.started_at >= 10.0
+    assert ended.observed_at - ended.started_at >= 0.5
 
 
 @pytest.mark.parametrize(
@@ -90,11 +91,6 @@ async def test_what_left_its_session_is_ended_too(site: BenchSite) -> None:
         (("gpu 1 graphics 4194303:4096",), f"process 4194303 is on {SECOND}"),
         (("gpu 0 mps 4194303:4096",), f"process 4194303 is on {FIRST}"),
         (
-            ("gpu 1 memory 2147483648",),
-            f"the node is not idle: 2048 MiB of the memory of {SECOND} are in use",
-        ),
-        (("gpu 0 utilization 3 0",), f"the node is not idle: {FIRST} is 3 % busy"),
-        (
             ("gpu 0 fail nvmlDeviceGetUtilizationRates 3",),
             f"it is not known whether the GPUs are idle: utilization percent of {FIRST}: Not Supported (3)",
         ),
@@ -117,6 +113,20 @@ async def test_a_node_that_is_not_proven_idle_runs_nothing(
     result = await site.run()
     assert (Outcome.SKIP, because) == (result.outcome, result.because)
     assert (result.faults, site.written.exists()) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("line", "because"),
+    [
+        ("gpu 1 memory 2147483648", f"the node is not idle: 2048 MiB of the memory of {SECOND} are in use"),
+        ("gpu 0 utilization 3 0", f"the node is not idle: {FIRST} is 3 % busy"),
+    ],
+)
+async def test_what_nobody_is_seen_to_use_is_waited_for_in_vain(site: BenchSite, line: str, because: str) -> None:
+    site.library.say(line)
+    hasty = BenchSite(site.root, site.library, clock=fast_clock())
+    result = await hasty.run()
+    assert (result.outcome, result.because) == (Outcome.SKIP, because)
 
 
 async def test_a_job_is_called_by_its_name(site: BenchSite) -> None:
@@ -180,13 +190,12 @@ async def test_a_job_s_arrival_ends_it(site: BenchSite, manner: str) -> None:
     site.manner = manner
     processes = await site.begin()
     site.library.say(f"gpu 0 processes {processes[1]}:0", "gpu 0 utilization 99 50", "gpu 0 memory 80000000000")
-    for _ in range(3):
-        await site.clock.sleep(1.0)
+    await site.clock.sleep(1.0)
     assert all(map(is_alive, processes))
     site.library.say(f"gpu 0 processes {processes[1]}:0", f"gpu 1 processes {os.getpid()}:0")
     await site.orders.idle()
     (result,) = site.results
-    assert result.outcome is Outcome.ERROR
+    assert result.outcome is Outcome.SKIP
     assert result.because.endswith(f"is on {SECOND}")
     assert not any(map(is_alive, processes))
 
@@ -201,13 +210,13 @@ async def test_a_process_that_is_no_more_is_somebody_s_at_the_second_look(site: 
 
 async def test_it_ends_in_time(site: BenchSite) -> None:
     site.manner = "stays"
-    result = await site.run(limit_s=5.0)
-    assert (result.outcome, result.because) == (Outcome.ERROR, "it did not end within 5 s")
+    result = await site.run(limit_s=1.0)
+    assert (result.outcome, result.because) == (Outcome.ERROR, "it did not end within 1 s")
 
 
 async def test_it_ends_with_its_lease(site: BenchSite) -> None:
     site.manner = "stays"
-    processes = await site.begin(lease_ends_at=site.clock.wall() + 120.0)
+    processes = await site.begin(lease_ends_at=site.clock.wall() + 8.0)
     await site.orders.idle()
     assert [(Outcome.ERROR, f"the lease {LEASE} is over")] == [(each.outcome, each.because) for each in site.results]
     assert not any(map(is_alive, processes))
@@ -284,6 +293,19 @@ async def test_a_repair_that_is_refused_ends_nothing(site: BenchSite) -> None:
     await eventually("the reboot is refused", lambda: ("o2", "refused") in site.answers)
     assert all(map(is_alive, processes))
     await site.orders.close()
+
+
+async def test_on_the_way_to_a_reboot_nothing_is_begun_and_after_one_that_is_refused_it_is(site: BenchSite) -> None:
+    site.machine.failure = ActionRefused("a reboot is under way already")
+    await site.give({}, "o0", OrderAction.REBOOT)
+    await site.orders.idle()
+    site.machine.failure = None
+    assert (await site.run()).outcome is Outcome.PASS
+    await site.give({}, "o2", OrderAction.REBOOT)
+    await site.orders.idle()
+    await site.give(to_parameters(site.wish(lease="lease-2")), "o3")
+    await site.orders.idle()
+    assert site.results[-1].because == "nothing is run now: the agent stops"
 
 
 async def test_a_node_that_runs_none_refuses(site: BenchSite) -> None:

@@ -45,6 +45,12 @@ def test_a_slow_host_link_is_that_of_one_gpu(host: CudaHost) -> None:
     assert slow == [gpu_uuid(1)]
 
 
+def test_a_link_that_has_to_wake_up_first_is_not_slow(host: CudaHost) -> None:
+    result = run(host, "gpus 1", "asleep 3")
+
+    assert values(result, "host_to_device")[gpu_uuid(0)] == pytest.approx(55, rel=0.01)
+
+
 def test_a_slow_link_between_gpus_shows_on_all_ways_of_one(host: CudaHost) -> None:
     result = run(host, "gpu 2 peer 190")
 

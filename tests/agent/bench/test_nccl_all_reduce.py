@@ -347,6 +347,12 @@ def test_libraries_that_are_too_old_are_named(host: CudaHost, tmp_path: Path, fl
     assert (result.outcome, result.because) == (Outcome.ERROR, says)
 
 
+def test_a_driver_that_no_more_tells_gpus_from_their_parts_is_used(host: CudaHost, tmp_path: Path) -> None:
+    newer = CudaHost(host.root, build_cuda_doubles(tmp_path / "newer", "-DWITHOUT_UUID"))
+
+    assert run(newer, ways="auto").outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

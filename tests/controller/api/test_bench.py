@@ -40,9 +40,9 @@ async def test_every_benchmark_says_what_it_measures_and_costs(http: aiohttp.Cli
 
 async def test_a_run_is_asked_for_once_a_node(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     answer = await post(http, "runs", nodes=["n2", "n1", "n2"], because="new cables")
-    assert answer["text"] == "nccl_all_reduce, gpu_bandwidth on 2 nodes, tier 1."
+    assert answer["text"] == "gpu_bandwidth, nccl_all_reduce on 2 nodes, tier 1."
     run = cell.cell.belief.bench.runs[answer["run_id"]]
-    assert (run.nodes, run.benchmarks, run.tier) == (("n2", "n1"), ("nccl_all_reduce", "gpu_bandwidth"), 1)
+    assert (run.nodes, run.benchmarks, run.tier) == (("n2", "n1"), ("gpu_bandwidth", "nccl_all_reduce"), 1)
     assert (run.purpose, run.by, run.because) == ("operator", "alice", "new cables")
 
 
@@ -175,7 +175,7 @@ async def test_results_have_their_numbers_with_what_they_were_held_against(
         "outcome": "fail",
         "unit": "GB/s",
     }
-    assert largest["because"].startswith("The bus bandwidth of an all-reduce") and "430" in largest["because"]
+    assert largest["because"].startswith("The all-reduce over all GPUs") and "430" in largest["because"]
     assert [number["outcome"] for number in curve if number["size_bytes"] < 8 * benching.GIB] == [""] * 13
     assert await get(http, "results/n2?benchmark=gemm") == []
     assert await get(http, "results/n3") == []

@@ -217,8 +217,9 @@ async def test_progress_is_kept_while_its_lease_is_open(office: Office) -> None:
     assert PROGRESS_KEPT >= 100
 
 
-async def test_gemm_is_told_what_the_fleet_agrees_on(office: Office) -> None:
-    kind = f"{H100.sku} {H100.driver} 12.4.5"
+@pytest.mark.parametrize("sku", [H100.sku, "H100"])
+async def test_gemm_is_told_what_the_fleet_agrees_on(office: Office, sku: str) -> None:
+    kind = f"{sku} {H100.driver} 12.4.5"
     await office.cell.submit([GoldenAgreed(kind, "12.4.5:abc", ["n2"], "so")])
     await office.ask("n1", benchmark="gemm")
     await office.ask("n2", benchmark="gpu_bandwidth")

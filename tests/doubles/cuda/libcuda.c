@@ -239,6 +239,8 @@ int cuMemcpyHtoDAsync_v2(uint64_t target, const void *host, size_t bytes, stream
         double_write(target + from * 4, (to - from) * 4, words[from]);
     }
     spend(where, "h2d", bytes, 55);
+    static int copies;
+    if (copies++ < (int)double_number("asleep", -1, 0)) where->clock += 1;
     return SUCCESS;
 }
 
@@ -368,15 +370,21 @@ int cuDeviceGetName(char *name, int size, int device) {
     return SUCCESS;
 }
 
-int cuDeviceGetUuid(char *uuid, int device) {
+static void write_uuid(char *uuid, int device) {
     memset(uuid, 0, 16);
     uuid[15] = (char)device;
+}
+
+#ifndef WITHOUT_UUID /* as a driver may be after CUDA 13 */
+int cuDeviceGetUuid(char *uuid, int device) {
+    write_uuid(uuid, device);
     return SUCCESS;
 }
+#endif
 
 #ifndef WITHOUT_UUID_V2 /* as before CUDA 11.4 */
 int cuDeviceGetUuid_v2(char *uuid, int device) {
-    cuDeviceGetUuid(uuid, device);
+    write_uuid(uuid, device);
     if (double_number("mig", device, 0)) uuid[0] = 1;
     return SUCCESS;
 }

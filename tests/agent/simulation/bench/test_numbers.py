@@ -14,6 +14,7 @@ from agent.simulation.hidden_faults import HIDDEN_FAULTS
 from agent.simulation.machine import SimulatedMachine
 from checks.bench_judging import judge_result
 from checks.bench_limits import shipped_limits
+from checks.bench_nvls import LINK_FAULT, MULTICAST_FAULT, NVLS_OFF
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark, BenchNumber, BenchResult
 from wire.bench import BenchWish
@@ -68,7 +69,7 @@ def test_a_healthy_machine_passes_with_every_seed_and_no_number_is_beyond_physic
     tmp_path: Path, benchmark: Benchmark
 ) -> None:
     bounds = {bound.metric: bound.most for bound in shipped_limits().bounds if bound.sku == "H100"}
-    for seed in range(40):
+    for seed in range(12):
         result = Bench(tmp_path / str(seed), seed=seed).run(benchmark, tier=1 + seed % 2, lease=f"lease-{seed}")
         assert result.outcome is Outcome.PASS
         assert {judged(number) for number in result.numbers} <= {Outcome.PASS}
@@ -105,18 +106,24 @@ async def test_a_slow_nvlink_is_found_on_both_ways_and_by_the_copies_of_its_gpu(
     seen = await findings(bench)
     assert set(seen) == {"nccl_all_reduce", "gpu_bandwidth"}
     assert seen["nccl_all_reduce"] == {("node_all_reduce", ""), ("node_all_reduce_ring", "")}
+    assert [each.code for each in bench.run(Benchmark.NCCL_ALL_REDUCE).faults] == [LINK_FAULT]
     assert {uuid} == set.intersection(*(set(pair.split(">")) for _, pair in seen["gpu_bandwidth"]))
     assert len(seen["gpu_bandwidth"]) == 14
 
 
-@pytest.mark.parametrize(("fault", "beside_ring"), [("nvls-slow", 0.5 * 472.0 / 366.0), ("nvls-off", 1.0)])
+@pytest.mark.parametrize(
+    ("fault", "beside_ring", "explained"),
+    [("nvls-slow", 0.5 * 472.0 / 366.0, MULTICAST_FAULT), ("nvls-off", 1.0, NVLS_OFF)],
+)
 async def test_multicast_is_found_by_the_all_reduce_while_the_ring_is_normal(
-    bench: Bench, fault: str, beside_ring: float
+    bench: Bench, fault: str, beside_ring: float, explained: str
 ) -> None:
     await bench.inject(fault)
     assert await findings(bench) == {"nccl_all_reduce": {("node_all_reduce", "")}}
-    nvls, ring = bench.run(Benchmark.NCCL_ALL_REDUCE).numbers
-    assert (nvls.value or 0.0) / (ring.value or 1.0) == pytest.approx(beside_ring, rel=0.04)
+    result = bench.run(Benchmark.NCCL_ALL_REDUCE)
+    auto, ring = result.numbers
+    assert (auto.value or 0.0) / (ring.value or 1.0) == pytest.approx(beside_ring, rel=0.04)
+    assert [each.code for each in result.faults] == [explained]
 
 
 async def test_a_slow_gpu_is_found_by_its_memory_and_beside_its_peers(bench: Bench) -> None:
@@ -129,9 +136,10 @@ async def test_a_slow_gpu_is_found_by_its_memory_and_beside_its_peers(bench: Ben
     assert found(bench.run(Benchmark.DCGM, tier=3)) == {("memory_bandwidth", uuid), ("stress_level", uuid)}
 
 
-async def test_an_adapter_at_half_rate_is_found_by_its_own_test_alone(bench: Bench) -> None:
+async def test_an_adapter_at_half_rate_is_found_by_its_own_test_and_by_what_goes_through_it(bench: Bench) -> None:
     await bench.inject("slow-nic", PORT)
     assert await findings(bench) == {"rdma": {("rdma_write", "mlx5_5")}}
+    assert found(bench.run(Benchmark.NCCL_ALL_REDUCE, ways="auto,loopback")) == {("adapter_loopback", "")}
 
 
 async def test_wrong_sums_are_found_by_the_all_reduce_and_the_gpu_by_its_matrices(bench: Bench) -> None:
@@ -200,6 +208,8 @@ async def test_a_port_that_is_down_is_said_and_not_measured(bench: Bench) -> Non
 def test_what_cannot_be_tested_is_said(bench: Bench) -> None:
     with pytest.raises(NotHere, match="/data"):
         bench.run(Benchmark.STORAGE, path="/data")
+    with pytest.raises(Broken, match="some of auto, ring, loopback are wanted, and not 'nvls'"):
+        bench.run(Benchmark.NCCL_ALL_REDUCE, ways="nvls")
     with pytest.raises(Broken, match="no level '9'"):
         bench.run(Benchmark.DCGM, level="9")
 

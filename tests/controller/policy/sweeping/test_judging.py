@@ -14,7 +14,7 @@ from controller.policy.localising.sweep import begin
 from controller.policy.localising.trials import Group, Purpose, Result, Trial
 from controller.policy.sweeping.book import Sweep
 from controller.policy.sweeping.controls import with_controls
-from controller.policy.sweeping.judging import RAIL, across_share, baselines_of, judge_round
+from controller.policy.sweeping.judging import OF_ALL, OF_RAIL, across_share, baselines_of, judge_round
 from controller.sweep_events import SweepGroupEnded
 
 MACHINE = BenchMachine("H100", "580.65.06", "2.28.3")
@@ -23,7 +23,7 @@ PLACES = {f"n{number}": {"leaf": (f"leaf-{number // 8}",)} for number in range(3
 STATE = begin(fabric_of(PLACES, rails=2), seed="s")
 
 
-def fingerprint(nodes: int, *, crosses: bool = False, metric: str = "all_reduce") -> Fingerprint:
+def fingerprint(nodes: int, *, crosses: bool = False, metric: str = OF_ALL) -> Fingerprint:
     return Fingerprint(metric, "H100", "580.65.06", "2.28.3", "", 1 << 30, nodes, crosses)
 
 
@@ -187,7 +187,7 @@ def test_baselines_are_learnt_of_eight_groups_whose_nodes_are_well() -> None:
         made.measured(f"{2 * number} {2 * number + 1}", 100.0 + number, rails=(50.0, 50.0), told=Outcome.PASS)
     every = frozenset(PLACES)
     learnt = {each.fingerprint: each for each in baselines_of(made.sweep, {}, every)}
-    assert set(learnt) == {fingerprint(2), fingerprint(2, metric=f"all_reduce{RAIL}")}
+    assert set(learnt) == {fingerprint(2), fingerprint(2, metric=OF_RAIL)}
     assert (learnt[fingerprint(2)].median, learnt[fingerprint(2)].peers) == (103.5, 8)
     assert baselines_of(made.sweep, learnt, every) == []
     assert baselines_of(made.sweep, {}, every - {"n3"}) == []

@@ -23,6 +23,7 @@ from controller.events import (
     PresenceChanged,
     ScheduleObserved,
 )
+from controller.notices import notice_for
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.benching.bench_rules import BenchRules
@@ -33,7 +34,7 @@ from controller.policy.playbook import SLOW_NETWORK, SWEEP_STOPPED
 from controller.policy.rules import Budget, Rules
 from controller.policy.sweeping.book import Sweep
 from controller.policy.sweeping.concluding import CHECK
-from controller.policy.sweeping.judging import RAIL
+from controller.policy.sweeping.judging import OF_ALL, OF_RAIL
 from controller.policy.sweeping.planning import LIMIT_S
 from controller.policy.sweeping.taking_over import interrupted
 from controller.store.snapshot import belief_of, pieces
@@ -48,7 +49,7 @@ from controller.sweep_events import (
     SweepVerdict,
 )
 from tests.support.policy import PolicyRun
-from tests.support.swept_nodes import METRIC, SweptNodes
+from tests.support.swept_nodes import SweptNodes
 from wire.messages import NodeFacts
 
 Kept = TypeVar("Kept")
@@ -194,6 +195,9 @@ def test_i11_what_the_network_is_to_blame_for_is_an_incident_of_its_own_and_no_n
     assert opened.incident_id == ended.verdicts[0].answered_by
     assert [intent.parameters["team"] for intent in cell.run.under_way()] == ["network"]
     assert cell.said(FindingRaised) == [] and cell.run.belief.held == {}.keys()
+    notice = notice_for(cell.run.incident(), cell.run.under_way()[0], at=cell.run.now, page_url="http://cell")
+    assert (notice.kind, notice.team) == ("ticket", "network") and parts[0] in notice.title
+    assert "Next: no node is taken out for it" in notice.body
     cell.run.end(cell.run.under_way()[0])
     assert cell.run.incident().state == "running", "it stays open until it is mended"
 
@@ -208,6 +212,8 @@ def test_what_is_slow_in_too_many_places_is_no_list_of_faults_and_pages_once() -
         assert ended.asks == "inc-000001"
     assert [opened.playbook.name for opened in cell.said(IncidentOpened)] == [SWEEP_STOPPED]
     assert [intent.verb for intent in cell.run.under_way()] == ["page"]
+    notice = notice_for(cell.run.incident(), cell.run.under_way()[0], at=cell.run.now, page_url="http://cell")
+    assert "Next: no node is condemned" in notice.body and "Nothing is condemned." in notice.body
     assert cell.said(FindingRaised) == []
 
 
@@ -254,10 +260,8 @@ def test_what_groups_reach_is_learnt_once_and_shows_a_spine_that_slows_all_that_
     healthy.ask()
     assert healthy.finish().reason.because == "nothing is slow: 128 cleared, in 48 groups and 2 rounds."
     learnt = [each.baseline.fingerprint for each in healthy.said(BaselineLearnt)]
-    assert {each.crosses for each in learnt} == {False, True} and {each.metric for each in learnt} == {
-        METRIC,
-        METRIC + RAIL,
-    }
+    assert {each.crosses for each in learnt} == {False, True}
+    assert {each.metric for each in learnt} == {OF_ALL, OF_RAIL}
     healthy.nodes.network.faults = spines
     healthy.ask()
     assert [(v.kind, v.parts) for v in healthy.finish().verdicts] == [("switch", ["the spines"])]
@@ -282,11 +286,15 @@ def test_a_group_of_which_no_rank_speaks_ends_with_its_lease_and_is_asked_once_m
     assert cell.run.belief.bench.leases == {} and cell.run.belief.bench.open_runs == {}
 
 
-def test_a_rank_that_never_arrives_is_left_out_and_the_rest_is_found_all_the_same() -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not-named"])
+def test_a_rank_that_never_arrives_is_left_out_and_the_rest_is_found_all_the_same(named: bool) -> None:
+    """Where the others name it, nobody waits for the end of the lease."""
     cell = swept(Fault("node", 0.5, node="n5"))
-    cell.nodes.absent = {"n1", "n9"}
+    cell.nodes.absent, cell.nodes.names_missing = {"n1", "n9"}, named
     cell.ask()
     ended = cell.finish()
+    expired = [lease for lease in cell.said(LeaseEnded) if lease.outcome == "expired"]
+    assert bool(expired) is not named
     assert [v.parts for v in ended.verdicts] == [["n5"]]
     assert ended.untested == dict.fromkeys(("n1", "n9"), "its rank never arrived")
 
