@@ -179,7 +179,9 @@ class Cell:
     def _questions(self) -> int:
         believed = self.belief
         open_ones = len(believed.open_incidents) + len(believed.unanswered) + len(believed.silent)
-        return 1 + open_ones + believed.bench.questions + believed.sweeps.questions
+        judged = {node for _, node in believed.bench.unjudged if node in believed.nodes}
+        standing = sum(len(believed.nodes[node].findings) for node in judged)
+        return 1 + open_ones + standing + believed.bench.questions + believed.sweeps.questions
 
 
 _QUIET = frozenset(

@@ -16,6 +16,7 @@ from functools import partial
 import msgspec
 import structlog
 
+from checks.bench_bounds import bounded
 from checks.finding import FindingKey
 from controller import bench_events, events
 from controller.cell import Cell
@@ -312,7 +313,7 @@ def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> e
                 body.incident_id, node, body.upload, body.outcome, body.because, body.size_bytes, body.sha256
             )
         case messages.BenchEnded():
-            return bench_events.BenchEnded(node, body.lease, body.result, body.started_at, body.observed_at)
+            return bench_events.BenchEnded(node, body.lease, bounded(body.result), body.started_at, body.observed_at)
         case _:
             raise TypeError(f"no event for {type(body).__name__}")
 

@@ -25,6 +25,7 @@ from agent.bench.running import Malformed, Running
 from agent.benches import Benches
 from agent.plain_text import plain
 from agent.sources.child import Child, Slot, whereabouts
+from checks.bench_bounds import MOST_FAULTS, bounded
 from checks.bench_outcome import Outcome, worst
 from checks.bench_result import BenchFault, Benchmark, BenchResult
 from wire.bench import BenchWish
@@ -147,7 +148,7 @@ class Course:
                 self.gate = self.gate.looked(await idleness.look(limit_s=RUNNING_LIMIT_S), self._now())
         finally:
             await _cancelled(hearing, watching)
-            stuck = tuple(_stuck(pid) for pid in await running.end())
+            stuck = tuple(stuck_fault(pid, self.wish.benchmark) for pid in await running.end())
         result = self._shut() if self.gate.is_shut else hearing.result()
         return with_faults(result, stuck)
 
@@ -184,7 +185,7 @@ class Course:
 
     def _of_this(self, result: BenchResult) -> BenchResult:
         if result.benchmark is self.wish.benchmark:
-            return result
+            return bounded(result)
         return self._error(f"its process gave a result of {result.benchmark}")
 
     def _error(self, because: str) -> BenchResult:
@@ -238,16 +239,19 @@ def with_faults(result: BenchResult, faults: Sequence[BenchFault]) -> BenchResul
         return result
     outcome = worst((result.outcome, *(fault.severity for fault in faults)))
     because = result.because if outcome is result.outcome else _first_of(faults, outcome)
-    return msgspec.structs.replace(result, outcome=outcome, because=because, faults=(*result.faults, *faults))
+    kept = result.faults[: MOST_FAULTS - len(faults)]
+    return msgspec.structs.replace(result, outcome=outcome, because=because, faults=(*kept, *faults))
 
 
 def _first_of(faults: Iterable[BenchFault], outcome: Outcome) -> str:
     return next((fault.because for fault in faults if fault.severity is outcome), "")
 
 
-def _stuck(pid: int) -> BenchFault:
+def stuck_fault(pid: int, benchmark: Benchmark) -> BenchFault:
+    """Return that a process stays. In the kernel it waits for hardware, but for a disk that may be a file server's."""
     where = whereabouts(pid)
-    severity = Outcome.FAIL if "state D" in where else Outcome.ERROR
+    is_ours = "state D" in where and benchmark is not Benchmark.STORAGE
+    severity = Outcome.FAIL if is_ours else Outcome.ERROR
     return BenchFault("hung", f"process {pid} of it does not die of SIGKILL: it {where}", severity=severity)
 
 

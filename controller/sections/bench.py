@@ -15,6 +15,9 @@ from controller.sections.section import Section
 BOUNDED = tuple(kind for kind in KINDS if kind not in {CHECK_KIND, NODE_KIND, PLAYBOOK_KIND})
 """Kinds of scopes in which leases are counted."""
 
+LONGEST_REST_S = 86_400.0
+"""Source: our choice; a run that rests for longer holds its node's turn for nothing, and one for ever never ends."""
+
 _Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -55,7 +58,7 @@ class BenchSection(Section):
         + ", ".join(f"{kind} = {most}" for kind, most in DEFAULT_AT_ONCE.items())
         + " unless set; 0 lets none run",
     )
-    again_after_s: Annotated[float, Field(ge=0)] = Field(
+    again_after_s: Annotated[float, Field(ge=0, le=LONGEST_REST_S)] = Field(
         default=60.0, description="how long a node rests before a number that was too low is measured again"
     )
     trust_nodes: bool = Field(

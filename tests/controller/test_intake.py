@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
 from checks.finding import Action, Finding, Verdict
-from controller import bench_events
+from controller import bench_events, events
 from controller.cell import Cell
 from controller.intake import Intake
 from controller.policy.benching.bench_rules import BenchRules
@@ -330,6 +331,32 @@ async def test_a_result_that_comes_again_is_judged_once(door: Door) -> None:
         await door.settle()
     judged = [entry for entry in door.cell.log.read() if isinstance(entry.event, bench_events.BenchJudged)]
     assert len(judged) == 1
+
+
+async def test_a_result_that_says_more_than_it_may_is_an_error_and_condemns_nobody(door: Door) -> None:
+    lease = await leased(door)
+    faults = tuple(BenchFault(f"code-{number}", "so") for number in range(1_000))
+    endless = msgspec.structs.replace(RESULT, outcome=Outcome.FAIL, faults=faults)
+    await door.event(messages.BenchEnded(lease, endless, NOW, NOW), seq=101)
+    await door.settle()
+    judged = [e.event for e in door.cell.log.read() if isinstance(e.event, bench_events.BenchJudged)]
+    assert [(each.outcome, each.because) for each in judged] == [
+        ("error", "its result cannot be taken: 1000 faults, at most 256 may be")
+    ]
+    assert not door.cell.belief.nodes["n1"].findings
+
+
+async def test_a_pass_may_clear_more_findings_than_a_policy_without_rest_would(door: Door) -> None:
+    lease = await leased(door)
+    codes = [f"code-{number}" for number in range(1_000)]
+    found = [Finding("bench.gemm", "GPU-0", code, Verdict.FAILED, Action.NONE, "so") for code in codes]
+    await door.cell.submit([events.FindingRaised("n1", "boot-1", each, NOW - 1.0, origin="bench") for each in found])
+    assert len(door.cell.belief.nodes["n1"].findings) == 1_000
+    floor = BenchNumber("device_to_host", 60.0, "GPU-0")
+    passing = msgspec.structs.replace(RESULT, numbers=(floor,), machine=BenchMachine("NVIDIA H100 80GB HBM3", "550"))
+    await door.event(messages.BenchEnded(lease, passing, NOW, NOW), seq=101)
+    await asyncio.wait_for(door.settle(), 20.0)
+    assert not door.cell.belief.nodes["n1"].findings
 
 
 async def test_a_result_under_the_lease_of_another_node_proves_nothing(door: Door) -> None:

@@ -150,6 +150,9 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ("[bench.when]\nbenchmarks = []", r"bench\.when\.benchmarks: List should have at least 1 item"),
         ('[bench.when]\nbenchmarks = ["gemm", "gemm"]', "each benchmark may stand here once"),
         ("[bench.when]\ngpu_minutes_per_hour = -1", r"bench\.when\.gpu_minutes_per_hour: .*greater than or equal to 0"),
+        ("[bench]\nagain_after_s = inf", r"bench\.again_after_s: .*finite number"),
+        ("[bench]\nagain_after_s = 1e300", r"bench\.again_after_s: .*less than or equal to 86400"),
+        ("[silence]\nsilent_after_s = inf", r"silence\.silent_after_s: .*finite number"),
         ("[bench.when]\ngpu_minutes_per_day = inf", r"bench\.when\.gpu_minutes_per_day: .*finite number"),
         (
             '[[bench.when.windows]]\nbegins = "22:00"\nends = "Sat 06:00"',

@@ -45,7 +45,7 @@ MOUNTS: Final = "proc/self/mountinfo"
 KEPT_FREE: Final = 0.05
 """Of the file system, which must stay free beside the scratch file. Source: ext4's reserve for root, mke2fs(8) -m."""
 
-IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
+IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 
 
 @dataclass(slots=True)
@@ -95,9 +95,13 @@ def _folder(wish: BenchWish) -> Path:
     folder = Path(path)
     if "\0" in path or not folder.is_absolute():
         raise Broken(f"option path: an absolute path is wanted, and not {path!r}")
-    if not folder.is_dir():
+    try:
+        is_folder, whole = folder.is_dir(), folder.resolve()
+    except OSError as error:
+        raise Broken(f"option path: {path[:80]} cannot be looked at: {error.strerror}") from error
+    if not is_folder:
         raise Broken(f"option path: there is no folder {path}")
-    return folder.resolve()
+    return whole
 
 
 def _filesystem_of(folder: Path, mounts: Path) -> FilesystemReading:

@@ -98,13 +98,15 @@ def blamed(devices: Iterable[str]) -> set[str]:
     """
     single = {device for device in devices if ">" not in device}
     ways = {device for device in devices if ">" in device and single.isdisjoint(device.split(">"))}
+    counts = Counter(end for way in ways for end in set(way.split(">")))
     while ways:
-        counts = Counter(end for way in sorted(ways) for end in set(way.split(">")))
         device, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
         if count < 2:
             break
         single.add(device)
-        ways = {way for way in ways if device not in way.split(">")}
+        explained = {way for way in ways if device in way.split(">")}
+        counts.subtract(end for way in explained for end in set(way.split(">")))
+        ways -= explained
     return single | ways
 
 

@@ -186,7 +186,7 @@ def _end_lease(belief: Belief, lease: Lease, now: float) -> Iterator[events.Even
 def _why_revoked(belief: Belief, lease: Lease) -> str:
     run = belief.bench.runs[lease.run_id]
     if run.stopped:
-        return f"the run was stopped: {run.stopped}"
+        return f"the run was stopped: {run.stopped.rstrip('.')}"
     for name in lease.nodes:
         because = taken_by(belief.nodes[name]) if name in belief.nodes else ""
         if because:

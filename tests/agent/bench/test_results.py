@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.bench.counters import MOST_FAULTS, Counted, grown
-from agent.bench.course import with_faults
+from agent.bench.course import stuck_fault, with_faults
+from checks.bench_bounds import MOST_FAULTS as MOST_SAID
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, Benchmark, BenchResult
 from checks.readings import GpuReading, NvlinkCounters, NvlinkReading
@@ -43,3 +44,27 @@ def test_of_hundreds_of_links_the_worst_are_told() -> None:
     found = grown(before, after)
     assert len(found) == MOST_FAULTS
     assert [fault.severity for fault in found[:18]] == [FAIL] * 18
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "where", "severity"),
+    [
+        (Benchmark.GEMM, "is in state D in nvidia_ioctl", FAIL),
+        (Benchmark.GEMM, "is in state T", ERROR),
+        (Benchmark.STORAGE, "is in state D in ll_file_read", ERROR),
+    ],
+)
+def test_a_process_that_hangs_in_the_kernel_blames_the_node_unless_it_may_wait_for_a_file_server(
+    benchmark: Benchmark, where: str, severity: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.bench.course.whereabouts", lambda _: where)
+    fault = stuck_fault(7, benchmark)
+    assert (fault.code, fault.severity) == ("hung", severity)
+    assert fault.because.endswith(where)
+
+
+def test_of_too_many_faults_those_that_the_agent_saw_are_kept() -> None:
+    said = tuple(BenchFault(f"code-{number}", "so") for number in range(MOST_SAID))
+    beside = BenchFault("xid", "Xid 79", severity=FAIL)
+    after = with_faults(BenchResult(Benchmark.DCGM, FAIL, "measured", faults=said), (beside,))
+    assert after.faults == (*said[:-1], beside)

@@ -169,6 +169,7 @@ def test_a_file_system_that_knows_neither_way_is_read_through_the_page_cache(
     [
         ({"path": "relative"}, "absolute"),
         ({"path": "/nowhere/at/all"}, "no folder"),
+        ({"path": "/" + "a" * 1_000}, "cannot be looked at: File name too long"),
         ({"path": "/\0"}, "absolute"),
         ({"bytes": "1"}, "option bytes"),
         ({"bytes": "1e9"}, "option bytes"),
