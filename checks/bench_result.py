@@ -6,6 +6,7 @@ The node that measured says what it alone can know: that the sums were wrong (`f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -22,6 +23,17 @@ class Benchmark(StrEnum):
     RDMA = "rdma"
     STORAGE = "storage"
     DCGM = "dcgm"
+
+
+OPTIONS: Mapping[Benchmark, frozenset[str]] = {
+    Benchmark.NCCL_ALL_REDUCE: frozenset({"ways"}),
+    Benchmark.GPU_BANDWIDTH: frozenset(),
+    Benchmark.GEMM: frozenset({"golden", "seconds"}),
+    Benchmark.RDMA: frozenset({"adapters", "line_rate_gbits", "memory", "mode", "seconds"}),
+    Benchmark.STORAGE: frozenset({"bytes", "path", "seconds"}),
+    Benchmark.DCGM: frozenset({"level"}),
+}
+"""What may be said to each besides its tier: the options that its process reads."""
 
 
 class BenchNumber(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from checks.bench_baseline import LEAST_PEERS, Fingerprint, learnt
 from checks.bench_result import Benchmark
 from controller.api import shapes
 from controller.api.acting import plain
-from controller.api.bench_call import check_benchmarks, known_nodes, known_run
+from controller.api.bench_call import check_benchmarks, known_nodes, known_options, known_run
 from controller.api.bench_rows import is_chosen
 from controller.api.bench_shapes import BaselinesChosen, BenchWanted, RunAsked
 from controller.api.call import Call, refused
@@ -27,13 +27,14 @@ async def bench_start(call: Call) -> RunAsked:
     """Have nodes measured; a node that is at work is skipped, or waited for as long as `wait_s` says.
 
     Raises:
-        Problem: 404, no such node; 422, no such benchmark, or a control character in a text.
+        Problem: 404, no such node; 422, no such benchmark or option, or a control character in a
+            text.
     """
     said = call.said(BenchWanted)
     nodes = known_nodes(call, said.nodes)
     check_benchmarks(said.benchmarks)
     benchmarks = list(dict.fromkeys(said.benchmarks or map(str, DEFAULT)))
-    options = {name: plain(value, field=f"options.{name}") for name, value in said.options.items()}
+    options = known_options(said.options, benchmarks)
     because = plain(said.because, field="because") or f"{call.by} asked for it."
     run_id = f"run-{secrets.token_hex(4)}"
     logged = await call.cell.submit(

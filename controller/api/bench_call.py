@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from checks.bench_result import Benchmark
+from checks.bench_result import OPTIONS, Benchmark
+from controller.api.acting import plain
 from controller.api.call import Call, known_node
 from controller.api.problems import Problem, nearest, unknown
 from controller.policy.benching.book import BenchRun
@@ -33,6 +34,22 @@ def check_benchmarks(names: Iterable[str], *, field: str = "benchmarks") -> None
             near = nearest(name, Benchmark)
             right = f"did you mean {near[0]}?" if near else f"there are {', '.join(Benchmark)}"
             raise Problem(422, f"no benchmark is called {name[:80]!r}", right, field=field)
+
+
+def known_options(said: Mapping[str, str], benchmarks: Iterable[str]) -> dict[str, str]:
+    """Return the options, each of which one of the benchmarks reads.
+
+    Raises:
+        Problem: 422, none of them reads one of the options, or its value holds a control character.
+    """
+    readable = sorted(frozenset().union(*(OPTIONS[Benchmark(name)] for name in benchmarks)))
+    for name in said:
+        if name not in readable:
+            near = nearest(name, readable)
+            known = f"there are {', '.join(readable)}" if readable else "there are none"
+            right = f"did you mean {near[0]}?" if near else known
+            raise Problem(422, f"no option of these benchmarks is called {name[:80]!r}", right, field="options")
+    return {name: plain(value, field=f"options.{name}") for name, value in said.items()}
 
 
 def known_nodes(call: Call, names: Iterable[str]) -> list[str]:

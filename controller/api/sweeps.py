@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from checks.bench_result import Benchmark
 from controller.api import shapes, sweep_shapes
 from controller.api.acting import plain
+from controller.api.bench_call import known_options
 from controller.api.call import Call, known_node, refused
 from controller.api.moments import iso, iso_or_none
 from controller.api.problems import Problem, unknown
@@ -32,7 +34,7 @@ async def sweep_begin(call: Call) -> sweep_shapes.SweepStarted:
     nodes = _wanted(call, said)
     _check_nodes(call.cell.belief, nodes)
     because = plain(said.because, field="because")
-    options = {name: plain(value, field=f"options.{name}") for name, value in said.options.items()}
+    options = known_options(said.options, (Benchmark.NCCL_ALL_REDUCE,))
     logged = await call.cell.submit(SweepAsked(list(nodes), call.by, because, options))
     known = reversed(call.cell.belief.sweeps.sweeps.values())
     begun = next(sweep for sweep in known if sweep.asked == logged.event_id)

@@ -132,16 +132,19 @@ class KubernetesScheduler:
             Refused: somebody else holds it, and what they wrote is left as it is.
         """
         with _told(f"the cordon of {node}"):
-            state = self.cluster.known(node)
+            state, written = self.cluster.known(node), False
             for _ in range(TRIES):
                 if state is None or state.unschedulable:
                     state = await self._look(node)
-                if state.held_by == hold.incident_id:
-                    return f"{node} is cordoned in Kubernetes for {hold.incident_id} already."
-                _refuse_unless_free(state)
-                if await self._write(state, self._cordon_patch(state, hold)):
-                    return await self._cordoned(node, hold)
+                if state.held_by != hold.incident_id:
+                    _refuse_unless_free(state)
+                elif state.tainted:
+                    return self._cordoned(state, hold, written=written)
+                # Kubernetes' own controller writes taints as it last saw them, and may just have taken ours off.
+                written |= await self._write(state, self._cordon_patch(state, hold))
                 state = None
+        if written:
+            raise Retryable(f"Kubernetes accepted the cordon of {node}, which is not so all the same", after_s=1.0)
         raise Retryable(f"Kubernetes: {node} was changed by others {TRIES} times while it was cordoned", after_s=1.0)
 
     async def uncordon(self, node: str, hold: Hold) -> str:
@@ -251,13 +254,11 @@ class KubernetesScheduler:
             raise
         return True
 
-    async def _cordoned(self, node: str, hold: Hold) -> str:
-        state = await self._look(node)
-        if state.held_by != hold.incident_id or not state.tainted:
-            _refuse_unless_free(state)
-            raise Retryable(f"Kubernetes accepted the cordon of {node}, which is not so all the same", after_s=1.0)
+    def _cordoned(self, state: NodeState, hold: Hold, *, written: bool) -> str:
+        if not written:
+            return f"{state.name} is cordoned in Kubernetes for {hold.incident_id} already."
         self._note(state, "FleetmendCordoned", f"{hold.incident_id}: {hold.reason}", healthy=False)
-        return f"{node} is cordoned in Kubernetes for {hold.incident_id}."
+        return f"{state.name} is cordoned in Kubernetes for {hold.incident_id}."
 
     def _given_back(self, state: NodeState, hold: Hold, *, written: bool) -> str:
         if not written:

@@ -140,16 +140,14 @@ def test_a_terminal_has_a_bar_with_what_the_node_says(served: ServedCell) -> Non
 
 
 def test_a_run_that_is_not_waited_for_says_how_it_goes_on(served: ServedCell, run: Run) -> None:
-    result = run(
-        "bench", "run", "n1", "n2", "--no-wait", "--tier", "2", "--patience", "10m", "--option", "path=/scratch"
-    )
+    result = run("bench", "run", "n1", "n2", "--no-wait", "--tier", "2", "--patience", "10m", "--option", "ways=ring")
     run_id = run_of(served)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == (
         f"{run_id} is asked for. Results: fleetmend bench results NODE; end it: fleetmend bench stop {run_id}\n"
     )
     asked = served.cell.cell.belief.bench.runs[run_id]
-    assert (asked.nodes, asked.tier, asked.wait_s, asked.options) == (("n1", "n2"), 2, 600.0, {"path": "/scratch"})
+    assert (asked.nodes, asked.tier, asked.wait_s, asked.options) == (("n1", "n2"), 2, 600.0, {"ways": "ring"})
     assert (asked.by, asked.benchmarks) == ("alice", ("gpu_bandwidth", "nccl_all_reduce"))
 
 

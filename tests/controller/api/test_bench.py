@@ -63,7 +63,15 @@ async def test_a_run_with_everything_said(cell: OpenCell, http: aiohttp.ClientSe
         ({"nodes": ["n1"], "benchmarks": ["nccl"]}, 422, "no benchmark is called 'nccl'", "benchmarks"),
         ({"nodes": ["n1"], "tier": 4}, 400, "Expected `int` <= 3", "tier"),
         ({"nodes": ["n1"], "because": "\x1b[2J"}, 422, "because holds a control character", "because"),
-        ({"nodes": ["n1"], "options": {"path": "a\nb"}}, 422, "options.path holds a control", "options.path"),
+        (
+            {"nodes": ["n1"], "benchmarks": ["storage"], "options": {"path": "a\nb"}},
+            *(422, "options.path holds a control", "options.path"),
+        ),
+        (
+            {"nodes": ["n1"], "benchmarks": ["storage"], "options": {"pth": "/x"}},
+            *(422, "no option of these benchmarks is called 'pth'", "options"),
+        ),
+        ({"nodes": ["n1"], "options": {"path": "/x"}}, 422, "no option of these benchmarks is", "options"),
         ({"nodes": ["n1"], "wait_s": -1}, 400, "Expected `float` >= 0.0", "wait_s"),
         ({"nodes": ["n1"], "teir": 1}, 400, "Object contains unknown field `teir`", "teir"),
     ],

@@ -44,7 +44,7 @@ async def get(http: aiohttp.ClientSession, path: str = "", *, status: int = 200)
 
 
 async def test_a_sweep_is_asked_for_shown_and_stopped(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    answer = await post(http, "", scope="leaf=leaf-1", because="jobs are slow", options={"way": "ring"})
+    answer = await post(http, "", scope="leaf=leaf-1", because="jobs are slow", options={"ways": "ring"})
     assert answer["sweep_id"] == "sweep-000001"
     assert answer["text"] == "sweep-000001 over 6 nodes begins with 1 group."
     (row,) = await get(http)
@@ -89,7 +89,7 @@ async def test_who_is_at_work_is_told_apart(cell: OpenCell, http: aiohttp.Client
         ({"nodes": ["n1", "m1"]}, 404, "no node is called 'm1'"),
         ({"scope": "leaf=leaf-9"}, 404, "no node stands in leaf=leaf-9"),
         ({"scope": "leaf=leaf-1", "because": "a\u0007b"}, 422, "because holds a control character"),
-        ({"scope": "leaf=leaf-1", "options": {"way": "a\nb"}}, 422, "options.way holds a control character"),
+        ({"scope": "leaf=leaf-1", "options": {"ways": "a\nb"}}, 422, "options.ways holds a control character"),
         ({"scope": "leaf=leaf-1", "wish": 1}, 400, "Object contains unknown field `wish`"),
     ],
 )
