@@ -1,4 +1,4 @@
-"""Runs of benchmarks from the outside: asked for and stopped by people and parts, ordered from nodes, and heard of.
+"""Runs of benchmarks on their way: what was granted is ordered from nodes, taken back, and heard of.
 
 What is to be run stands in the log before anything is ordered, and the order has the name of lease and node: a node
 carries it out once, however often a controller that died in between sends it again.
@@ -7,15 +7,14 @@ carries it out once, however often a controller that died in between sends it ag
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 import structlog
 
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark, BenchResult
-from controller.bench_events import BenchAsked, BenchEnded, BenchStopped, LeaseEnded, LeaseGranted
+from controller.bench_events import BenchEnded, LeaseEnded, LeaseGranted
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
 from controller.events import Logged
@@ -44,7 +43,7 @@ PROGRESS_KEPT = 1_000
 
 @dataclass(slots=True)
 class BenchDesk:
-    """Asks the cell for runs, orders what was granted, and keeps how far it is.
+    """Orders what was granted, takes back what ended early, and keeps how far it is.
 
     Attributes:
         on_group: called when a group's lease was granted; whoever hears it sends the orders by `order`.
@@ -62,42 +61,6 @@ class BenchDesk:
     on_rendezvous: Callable[[str, BenchRendezvous], None] = lambda _node, _said: None
     progress: dict[str, dict[str, BenchProgress]] = field(default_factory=dict)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def ask(
-        self,
-        nodes: Sequence[str],
-        benchmarks: Sequence[str],
-        *,
-        tier: int,
-        purpose: str,
-        by: str,
-        because: str,
-        incident_id: str = "",
-        options: Mapping[str, str] | None = None,
-        together: bool = False,
-        wait_s: float = 0.0,
-    ) -> str:
-        """Ask for a run, and return its id once that is in the log."""
-        run_id = f"run-{secrets.token_hex(4)}"
-        asked = BenchAsked(
-            run_id,
-            list(dict.fromkeys(nodes)),
-            list(dict.fromkeys(map(str, benchmarks))),
-            tier,
-            purpose,
-            by,
-            because,
-            incident_id,
-            dict(options or {}),
-            together,
-            wait_s,
-        )
-        await self.cell.submit([asked])
-        return run_id
-
-    async def stop(self, run_id: str, *, by: str, because: str) -> None:
-        """End a run: nothing more of it begins, and what runs is given up."""
-        await self.cell.submit([BenchStopped(run_id, by, because)])
 
     def act(self, entry: Logged) -> None:
         """Hear what was committed: order what was granted, and take back what ended early. Does not block."""

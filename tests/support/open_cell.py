@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -22,6 +23,7 @@ from checks.finding import Action, Finding, Verdict
 from cli.ports import free_port
 from controller.adapters import Hold, NodeSchedule, Notice
 from controller.api.app import create_app
+from controller.bench_events import BenchAsked
 from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.desk import FrontDesk
@@ -345,11 +347,11 @@ class OpenCell:
 
     async def ask_bench(self, *nodes: str, benchmark: str = "nccl_all_reduce", wait_s: float = 0.0) -> str:
         """Have nodes measured as a person would; return the run's id."""
-        because = "alice asked for it."
         await self.until_seen(*nodes)
-        return await self.bench.ask(
-            nodes, [benchmark], tier=2, purpose="operator", by="alice", because=because, wait_s=wait_s
-        )
+        run_id = f"run-{secrets.token_hex(4)}"
+        because = "alice asked for it."
+        await self.tell(BenchAsked(run_id, list(nodes), [benchmark], 2, "operator", "alice", because, wait_s=wait_s))
+        return run_id
 
     async def until_seen(self, *nodes: str) -> None:
         """Wait until the scheduler has said something of these nodes."""

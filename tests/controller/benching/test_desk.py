@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from checks.bench_result import Benchmark
 from controller.adapters import NodeSchedule
-from controller.bench_events import BenchEnded, GoldenAgreed, LeaseGranted
+from controller.bench_events import BenchAsked, BenchEnded, BenchStopped, GoldenAgreed, LeaseGranted
 from controller.benching.desk import PROGRESS_KEPT, BenchDesk
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
@@ -83,9 +83,9 @@ class Office:
     now: list[float]
 
     async def ask(self, *nodes: str, together: bool = False, benchmark: str = "gpu_bandwidth") -> str:
-        run = await self.desk.ask(
-            nodes, [benchmark], tier=1, purpose="operator", by="kim", because="to see", together=together
-        )
+        run = f"run-{len(self.cell.belief.bench.runs) + 1}"
+        asked = BenchAsked(run, list(nodes), [benchmark], 1, "operator", "kim", "to see", together=together)
+        await self.cell.submit([asked])
         await settle()
         return run
 
@@ -150,7 +150,7 @@ async def test_an_answered_order_is_not_sent_again(office: Office) -> None:
 
 async def test_a_run_that_is_stopped_is_taken_back_from_its_node(office: Office) -> None:
     run = await office.ask("n1")
-    await office.desk.stop(run, by="kim", because="enough")
+    await office.cell.submit([BenchStopped(run, "kim", "enough")])
     await settle()
     assert office.wire.stopped() == [("n1", "lease-000001")]
     assert office.cell.belief.bench.runs[run].outcome == "stopped"
