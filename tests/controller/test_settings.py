@@ -92,7 +92,9 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ('[scheduler]\nkind = "command"', "kind = 'command' needs hook"),
-        ('[pages]\nkind = "webhook"', "kind = 'webhook' needs url"),
+        ('[[pages]]\nkind = "webhook"', r"pages\.0\.webhook\.url: Field required"),
+        ('[[pages]]\nkind = "webhook"\nurl = "hooks"', "must be https://host/path"),
+        ('[pages]\nkind = "webhook"', r"must be a list of tables: \[\[pages\]\]"),
         ("[budget]\nnodes = 1\npercent = 5", "set nodes or percent, not both"),
         ("[budget", "not TOML"),
         (
