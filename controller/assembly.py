@@ -10,6 +10,7 @@ from typing import ParamSpec
 
 import structlog
 
+from checks.bench_limits import too_low
 from controller import keys, playbooks
 from controller.adapters import Notifier, Power
 from controller.benching.desk import BenchDesk
@@ -63,6 +64,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     cell = Cell(event_log, rules_of(settings))
     recalled = cell.recall()
     log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+    for sentence in too_low(cell.rules.bench.limits):
+        log.warning("bench.floor_low", because=sentence)
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
     transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
     desk = _order_desk(settings, transport, event_log.term, leadership)

@@ -346,7 +346,7 @@ def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
     [[bench.bounds]]
     metric = "memory_read"
     sku = "L40S"
-    most = 864
+    possible = 864
     source = "data sheet"
     [[bench.floors]]
     metric = "memory_read"
@@ -371,7 +371,7 @@ def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
         ('[[bench.floors]]\nmetric = "moon_phase"\nsku = "H100"\nfail = 1', "there is no such metric"),
         ('[[bench.floors]]\nmetric = "memory_read"\nsku = "L40S"\nfail = 700', "nothing is known of what is possible"),
         ('[[bench.floors]]\nmetric = "memory_read"\nsku = "H100"\nfail = -1', "bench.floors.0.fail"),
-        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\nmost = 9e9\nsource = "me"', "cannot be changed"),
+        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\npossible = 9e9\nsource = "me"', "cannot be changed"),
         ("[bench]\nat_once = {galaxy = 1}", "'galaxy' is no kind of scope"),
         ("[bench]\nat_once = {rack = -1}", "bench.at_once.rack"),
     ],
