@@ -19,7 +19,7 @@ run: environment  ## Set everything up and start a whole cell with eight simulat
 
 test: environment  ## Set everything up and run every test (ARGS for pytest)
 	@scripts/ensure-test-parts
-	@.venv/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@.venv/bin/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	.venv/bin/ruff check .

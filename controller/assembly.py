@@ -61,11 +61,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
     event_log = open_store(settings.store, settings.state)
-    cell = Cell(event_log, rules_of(settings))
-    recalled = cell.recall()
-    log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
-    for sentence in too_low(cell.rules.bench.limits):
-        log.warning("bench.floor_low", because=sentence)
+    cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
     transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
     desk = _order_desk(settings, transport, event_log.term, leadership)
@@ -119,6 +115,16 @@ def assemble(settings: ControllerSettings) -> Controller:
         sweeps,
         counter,
     )
+
+
+def _recalled(event_log: EventLog, rules: Rules) -> Cell:
+    """Return the cell with all that its log tells, and say what the operator should know of the rules."""
+    for sentence in too_low(rules.bench.limits):
+        log.warning("bench.floor_low", because=sentence)
+    cell = Cell(event_log, rules)
+    recalled = cell.recall()
+    log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+    return cell
 
 
 def rules_of(settings: ControllerSettings) -> Rules:
