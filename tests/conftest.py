@@ -19,7 +19,14 @@ settings.register_profile(
 settings.load_profile("fleetmend")
 """In CI the same examples every time: a new failure is the change's own, not the dice's."""
 
-LONG = ("end_to_end/", "controller/test_interrupted", "controller/benching/", "cli/", "agent/simulation/", "agent/bench/")
+LONG = (
+    "end_to_end/",
+    "controller/test_interrupted",
+    "controller/benching/",
+    "cli/",
+    "agent/simulation/",
+    "agent/bench/",
+)
 """Where files take longest, most of all first: no worker is to be left with one of them at the end."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
