@@ -25,6 +25,8 @@ from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
+from controller.metrics.scrape import Metrics
+from controller.metrics.tally import Tally
 from controller.notices.json_lines import JsonLinesNotifier
 from controller.notices.webhook import WebhookNotifier
 from controller.peer_watch import PeerWatch
@@ -113,6 +115,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         bench,
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
+        _metrics(cell, front),
         counter,
     )
 
@@ -225,6 +228,13 @@ def _bench_desks(
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
     cell.act = _each(cell.act, bench.act, sweeps.act)
     return bench, sweeps
+
+
+def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
+    """Return what Prometheus is told; it counts what the cell commits."""
+    tally = Tally(cell)
+    cell.act = _each(cell.act, tally.note)
+    return Metrics(front, tally, time.monotonic)
 
 
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
