@@ -40,6 +40,7 @@ from controller.sections.notices import JsonLinesSection, WebhookSection
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
+from controller.store.log import EventLog
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
