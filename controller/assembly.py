@@ -12,7 +12,7 @@ import structlog
 
 from checks.bench_limits import too_low
 from controller import keys, playbooks
-from controller.adapters import Notifier, Power
+from controller.adapters import Notifier, Power, Scheduler
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -92,10 +92,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
     intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
-    intake.on_level = comparison.heard
-    if isinstance(scheduler, NodeScheduler):
-        intake.on_level = _each(comparison.heard, scheduler.heard)
-        intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+    _hear(intake, comparison, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
@@ -236,6 +233,14 @@ def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
     tally = Tally(cell)
     cell.act = _each(cell.act, tally.note)
     return Metrics(front, tally, time.monotonic)
+
+
+def _hear(intake: Intake, comparison: Comparison, scheduler: Scheduler) -> None:
+    """Have those hear the nodes' levels who compare them, and a scheduler that is the nodes themselves."""
+    intake.on_level = comparison.heard
+    if isinstance(scheduler, NodeScheduler):
+        intake.on_level = _each(comparison.heard, scheduler.heard)
+        intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
 
 
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:

@@ -326,6 +326,7 @@ class OpenCell:
     tickets: Notices
     pages: Notices
     bench: BenchDesk
+    metrics: Metrics
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
@@ -445,7 +446,7 @@ async def open_cell(
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, url, uploads, kept)
+        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept)
     finally:
         await runner.cleanup()
         await effects.close()
