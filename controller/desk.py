@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
+from controller.api.map_keeper import MapKeeper
 from controller.cell import Cell
+from controller.changes import Changes
 from controller.engine.orders import OrderDesk
 from controller.errors import NotLeading, Refused
 from controller.events import DrillStarted, Event, Logged, OrderEnded
@@ -43,12 +47,16 @@ class FrontDesk:
     store_use: Callable[[], dict[str, object]] = dict
     topology_errors: Mapping[str, str] = field(default_factory=dict)
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
+    _map: MapKeeper = field(init=False)
 
     def __post_init__(self) -> None:
         self._began = self.clock()
+        self._map = MapKeeper(self.changes)
+        self.cell.told = lambda entry: self.changes.note(entry, self.belief)
 
     @property
     def belief(self) -> Belief:
@@ -83,6 +91,10 @@ class FrontDesk:
         await self.cell.caught_up()
         found = await self.cell.log.follow(after=event_id - 1, limit=1)
         return found[0] if found and found[0].event_id == event_id else None
+
+    def fleet_map(self) -> msgspec.Raw:
+        """Return every node as the map draws it, as JSON."""
+        return self._map.encoded(self.belief, self.clock())
 
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
         """Return how far benchmarks are: lease → node → its last word."""

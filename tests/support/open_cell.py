@@ -330,6 +330,7 @@ class OpenCell:
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
+    app: web.Application = field(default_factory=web.Application)
 
     async def add_nodes(self, *names: str, facts: NodeFacts | None = None) -> None:
         """Make nodes known and online."""
@@ -446,7 +447,9 @@ async def open_cell(
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept)
+        yield OpenCell(
+            front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept, app
+        )
     finally:
         await runner.cleanup()
         await effects.close()
