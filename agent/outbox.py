@@ -32,6 +32,9 @@ RETRY_S: Final = 1.0
 MAX_IN_MEMORY: Final = 10_000
 """So many events at most while the disk takes nothing."""
 
+MAX_MOMENTS: Final = 256
+"""Of so many of the oldest events it is known when they were written. Source: our choice; more than go out at once."""
+
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
 PRAGMA user_version = 1;
@@ -59,12 +62,16 @@ class _Damaged(sqlite3.DatabaseError):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One event that is not known to be stored. (`boot_id`, `seq`) names it on this node for ever."""
+    """One event that is not known to be stored. (`boot_id`, `seq`) names it on this node for ever.
+
+    `recorded_at`: Unix time at which it was safe on the disk, 0 when that is not known.
+    """
 
     boot_id: str
     seq: int
     observed_at: float
     body: EventBody
+    recorded_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -110,6 +117,7 @@ class Outbox:
         self._last_seq = 0
         self._rows = self._bytes = 0
         self._memory = _Memory()
+        self._recorded_at: dict[tuple[str, int], float] = {}
         self._logged_at: dict[str, float] = {}
         self._tried_at = 0.0
         self.flush()
@@ -123,6 +131,8 @@ class Outbox:
         event = Pending(self._boot_id, self._last_seq + 1, observed_at, body)
         if self._memory or not self._write(lambda database: self._insert(database, [event])):
             event = self._keep_in_memory(event)
+        elif len(self._recorded_at) < MAX_MOMENTS:
+            self._recorded_at[self._boot_id, event.seq] = self._clock()
         self._last_seq = max(self._last_seq, event.seq)
         self._enforce_caps()
         return event.seq
@@ -230,6 +240,7 @@ class Outbox:
     def _delete(self, database: sqlite3.Connection, names: Iterable[tuple[str, int]]) -> None:
         here = "FROM events WHERE boot_id = ? AND seq = ?"
         for name in names:
+            self._recorded_at.pop(name, None)
             # In two statements and not by RETURNING, which the SQLite of RHEL 9 (3.34) does not know.
             for (size,) in database.execute(f"SELECT length(body) {here}", name).fetchall():
                 database.execute(f"DELETE {here}", name)
@@ -263,7 +274,8 @@ class Outbox:
         """Return the event; one that another version wrote in a way unknown here is given up and counted."""
         boot_id, seq, observed_at, body = row
         try:
-            return Pending(boot_id, seq, observed_at, _body_decoder.decode(body))
+            recorded_at = self._recorded_at.get((boot_id, seq), 0.0)
+            return Pending(boot_id, seq, observed_at, _body_decoder.decode(body), recorded_at)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.error("event.unreadable", boot_id=boot_id, seq=seq, because=str(error))
             self.dropped += 1

@@ -40,6 +40,9 @@ from controller.store.choosing import leadership_of, open_store
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
+from controller.tracing.calls import Peers
+from controller.tracing.choosing import traces_of
+from controller.tracing.traces import Traces
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -95,6 +98,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
     power_watch = _listening(cell, effects, topology, settings)
+    traces = _traced(settings, cell, effects, intake, front)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -115,6 +119,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
         counter,
+        traces,
     )
 
 
@@ -222,6 +227,16 @@ def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: 
     watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
     cell.act = _each(effects.act, topology.note, watch.note)
     return watch
+
+
+def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
+    """Return who tells traces; the parts that know the moments tell them, last of all."""
+    peers = Peers(effects.scheduler.name, effects.tickets.name, effects.pages.name, effects.power.name)
+    traces = traces_of(settings, cell, peers, time.time)
+    effects.traces = front.traces = traces
+    if settings.traces.endpoint:
+        intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
+    return traces
 
 
 def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:

@@ -15,6 +15,7 @@ import msgspec
 from controller.adapters import Notice
 from controller.errors import InDoubt, Permanent, Retryable
 from controller.notice_file import as_json
+from controller.tracing import current
 
 RETRY_AFTER_S = 5.0
 PASSING = frozenset({408, 425, 429})
@@ -61,6 +62,7 @@ class WebhookNotifier:
 
     async def _post(self, session: aiohttp.ClientSession, notice: Notice) -> str:
         headers = {"Content-Type": "application/json", "Idempotency-Key": notice.key, "User-Agent": "fleetmend"}
+        headers |= current.headers()
         async with session.post(self.url, data=as_json(notice), headers=headers, allow_redirects=False) as answer:
             if not 200 <= answer.status < 300:
                 raise self._refusal(answer)

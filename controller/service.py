@@ -35,6 +35,7 @@ from controller.schedulers.none import NoScheduler
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
 from controller.topology.watch import TopologyWatch
+from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from wire.transport import MqttTransport
 
@@ -94,6 +95,7 @@ class Controller:
     planner: Planner
     sweeps: SweepDesk
     counter: Counter = field(default_factory=Counter)
+    traces: Traces = field(default_factory=NoTraces)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -122,6 +124,7 @@ class Controller:
             await self._serve()
         finally:
             await self.effects.close()
+            await self.traces.close()
             await self.bench.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
@@ -166,6 +169,7 @@ class Controller:
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
+            self.traces.begin()
             self.cell.load_rules()
             group.create_task(self.leadership.keep(), name="leadership")
             group.create_task(self.cell.run(), name="cell")

@@ -24,6 +24,7 @@ from controller.sections.section import Section
 from controller.sections.slurm import SlurmSection
 from controller.sections.store import StoreSection
 from controller.sections.topology import TopologySection
+from controller.sections.traces import TracesSection
 from wire.topics import NAME
 
 
@@ -70,6 +71,7 @@ class ControllerSettings(Section):
     topology: TopologySection = TopologySection()
     evidence: EvidenceSection = EvidenceSection()
     bench: BenchSection = BenchSection()
+    traces: TracesSection = TracesSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

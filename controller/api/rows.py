@@ -150,6 +150,7 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         overview.leader_url,
         overview.store,
         counts(belief.nodes.values(), belief.open_incidents.values()),
+        overview.traces,
     )
 
 
