@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec
 
 import structlog
 
+from checks.bench_limits import too_low
 from controller import keys, playbooks
 from controller.adapters import Notifier, Power
 from controller.benching.desk import BenchDesk
@@ -24,8 +25,8 @@ from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
-from controller.notice_file import JsonLinesNotifier
-from controller.notice_webhook import WebhookNotifier
+from controller.notices.json_lines import JsonLinesNotifier
+from controller.notices.webhook import WebhookNotifier
 from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
@@ -33,7 +34,7 @@ from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
-from controller.sections.notices import NoticeSection
+from controller.sections.notices import JsonLinesSection, WebhookSection
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
@@ -66,6 +67,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     cell = Cell(event_log, rules_of(settings))
     recalled = cell.recall()
     log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+    for sentence in too_low(cell.rules.bench.limits):
+        log.warning("bench.floor_low", because=sentence)
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
     transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
     desk = _order_desk(settings, transport, event_log.term, leadership)
@@ -160,10 +163,11 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def notifier_of(section: NoticeSection, default: Path) -> Notifier:
+def notifier_of(sections: Sequence[JsonLinesSection | WebhookSection], default: Path) -> Notifier:
     """Return the adapter that the settings name."""
-    if section.kind == "webhook":
-        return WebhookNotifier(section.url, repeatable=section.deduplicates)
+    section = sections[0] if sections else JsonLinesSection()
+    if isinstance(section, WebhookSection):
+        return WebhookNotifier(section.url, repeatable=section.deduplicates, timeout_s=section.timeout_s)
     return JsonLinesNotifier(section.path or default)
 
 

@@ -17,12 +17,13 @@ from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSe
 from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
-from controller.sections.notices import NoticeSection
+from controller.sections.pages import PageSection
 from controller.sections.power import PowerSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.slurm import SlurmSection
 from controller.sections.store import StoreSection
+from controller.sections.tickets import TicketSection
 from controller.sections.topology import TopologySection
 from controller.sections.traces import TracesSection
 from wire.topics import NAME
@@ -64,8 +65,12 @@ class ControllerSettings(Section):
     slurm: SlurmSection = SlurmSection()
     kubernetes: KubernetesSection = KubernetesSection()
     power: PowerSection = PowerSection()
-    tickets: NoticeSection = NoticeSection()
-    pages: NoticeSection = NoticeSection()
+    tickets: list[TicketSection] = Field(
+        default=[], description="where tickets go, the first that takes one; default: a file in the state directory"
+    )
+    pages: list[PageSection] = Field(
+        default=[], description="where pages go, each that takes one; default: a file in the state directory"
+    )
     silence: SilenceSection = SilenceSection()
     store: StoreSection = StoreSection()
     topology: TopologySection = TopologySection()

@@ -22,7 +22,7 @@ from controller.engine.powering import ask_for_cycle, evidence_of
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.evidence.desk import Asked, Evidence, NoEvidence
-from controller.notices import notice_for
+from controller.notices.text import notice_for
 from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
 from controller.policy.presence import NODE_LOST
 from controller.policy.verb_effects import JITTER, delay_s, retry_of
@@ -260,8 +260,8 @@ class Effects:
         incident = self.cell.belief.incidents[intent.incident_id]
         rma = bundle_of(self.cell.belief, incident)
         notice = notice_for(incident, intent, at=self.clock(), page_url=self.page_url, rma=rma)
-        reference = await notifier.send(notice)
-        return Outcome("done", f"Sent by {notifier.name}: {reference}.")
+        filed = await notifier.send(notice)
+        return Outcome("done", f"Sent by {notifier.name}: {filed.reference}.")
 
     async def _order(self, intent: StepIntended) -> None:
         """Send the order. How it ended comes from the node, and the policy judges it."""

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
-from controller.notice_webhook import NEVER_SENT, retry_after_s
+from controller.notices.http import NEVER_SENT, retry_after_s
 from controller.tracing.span import Span
 
 log = structlog.get_logger()

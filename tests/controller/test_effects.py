@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller import events
-from controller.adapters import Hold, NodeSchedule, Notice, Waiting
+from controller.adapters import Filed, Hold, NodeSchedule, Notice, Waiting
 from controller.cell import Cell
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
@@ -81,7 +81,7 @@ class Nobody:
     name = "nobody"
     repeatable = True
 
-    async def send(self, notice: Notice) -> str:
+    async def send(self, notice: Notice) -> Filed:
         raise Permanent(notice.title)
 
 

@@ -92,7 +92,9 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ('[scheduler]\nkind = "command"', "kind = 'command' needs hook"),
-        ('[pages]\nkind = "webhook"', "kind = 'webhook' needs url"),
+        ('[[pages]]\nkind = "webhook"', r"pages\.0\.webhook\.url: Field required"),
+        ('[[pages]]\nkind = "webhook"\nurl = "hooks"', "must be https://host/path"),
+        ('[pages]\nkind = "webhook"', r"must be a list of tables: \[\[pages\]\]"),
         ("[budget]\nnodes = 1\npercent = 5", "set nodes or percent, not both"),
         ("[budget", "not TOML"),
         (
@@ -344,7 +346,7 @@ def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
     [[bench.bounds]]
     metric = "memory_read"
     sku = "L40S"
-    most = 864
+    possible = 864
     source = "data sheet"
     [[bench.floors]]
     metric = "memory_read"
@@ -369,7 +371,7 @@ def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
         ('[[bench.floors]]\nmetric = "moon_phase"\nsku = "H100"\nfail = 1', "there is no such metric"),
         ('[[bench.floors]]\nmetric = "memory_read"\nsku = "L40S"\nfail = 700', "nothing is known of what is possible"),
         ('[[bench.floors]]\nmetric = "memory_read"\nsku = "H100"\nfail = -1', "bench.floors.0.fail"),
-        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\nmost = 9e9\nsource = "me"', "cannot be changed"),
+        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\npossible = 9e9\nsource = "me"', "cannot be changed"),
         ("[bench]\nat_once = {galaxy = 1}", "'galaxy' is no kind of scope"),
         ("[bench]\nat_once = {rack = -1}", "bench.at_once.rack"),
     ],

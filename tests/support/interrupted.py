@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from checks.finding import Finding
-from controller.adapters import Hold, NodeSchedule, Notice, PowerSeen
+from controller.adapters import Filed, Hold, NodeSchedule, Notice, PowerSeen
 from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.engine.effects import Effects
@@ -181,12 +181,12 @@ class Receiver:
     name: str
     repeatable: bool = False
 
-    async def send(self, notice: Notice) -> str:
+    async def send(self, notice: Notice) -> Filed:
         self.fuse.cross(f"before {self.name}")
         self.world.fail_for_now(self.name)
         self.world.done(self.name, notice.key)
         self.fuse.cross(f"after {self.name}")
-        return "ref-1"
+        return Filed("ref-1")
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from checks.bench_result import BenchResult
 from checks.finding import Action, Finding, Verdict
 from cli.ports import free_port
-from controller.adapters import Hold, NodeSchedule, Notice
+from controller.adapters import Filed, Hold, NodeSchedule, Notice
 from controller.api.app import create_app
 from controller.bench_events import BenchAsked
 from controller.benching.desk import BenchDesk
@@ -183,9 +183,9 @@ class Notices:
     repeatable: bool = True
     sent: list[Notice] = field(default_factory=list)
 
-    async def send(self, notice: Notice) -> str:
+    async def send(self, notice: Notice) -> Filed:
         self.sent.append(notice)
-        return f"{self.name}-{len(self.sent)}"
+        return Filed(f"{self.name}-{len(self.sent)}")
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from controller import durable
-from controller.adapters import Notice
+from controller.adapters import Filed, Notice
 from controller.errors import Permanent, Retryable
 
 log = structlog.get_logger()
@@ -43,8 +43,8 @@ class JsonLinesNotifier:
     _count: int = 0
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def send(self, notice: Notice) -> str:
-        """Append it and return `<file>:<line number>`."""
+    async def send(self, notice: Notice) -> Filed:
+        """Append it; its reference is `<file>:<line number>`."""
         async with self._sending:
             try:
                 line = await asyncio.to_thread(self._line_of, notice)
@@ -52,7 +52,7 @@ class JsonLinesNotifier:
                 self._lines = None
                 sentence = f"{self.path} cannot be written: {error.strerror}"
                 raise (Retryable(sentence, after_s=5.0) if error.errno in PASSING else Permanent(sentence)) from error
-        return f"{self.path}:{line}"
+        return Filed(f"{self.path}:{line}")
 
     def _line_of(self, notice: Notice) -> int:
         if self._lines is None:

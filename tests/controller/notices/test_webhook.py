@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from controller.adapters import Notice
+from controller.adapters import Filed, Notice
 from controller.errors import InDoubt, Permanent, Retryable
-from controller.notice_webhook import WebhookNotifier, retry_after_s
+from controller.notices.http import retry_after_s
+from controller.notices.webhook import WebhookNotifier
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -86,7 +87,7 @@ async def test_people_find_it_by_what_the_receiver_calls_it(
 ) -> None:
     receiver.says(201, text=text, headers=headers)
 
-    assert await WebhookNotifier(receiver.url).send(notice) == reference
+    assert await WebhookNotifier(receiver.url).send(notice) == Filed(reference)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -184,7 +185,7 @@ async def accept_and_hang(request: web.Request) -> web.StreamResponse:
 async def test_a_yes_that_breaks_off_is_a_yes(receiver: Receiver, notice: Notice) -> None:
     receiver.answer = accept_and_hang
 
-    assert await WebhookNotifier(receiver.url, timeout_s=0.5).send(notice) == "inc-000007/ticket/1"
+    assert await WebhookNotifier(receiver.url, timeout_s=0.5).send(notice) == Filed("inc-000007/ticket/1")
 
 
 async def pour(request: web.Request) -> web.StreamResponse:
@@ -197,7 +198,7 @@ async def pour(request: web.Request) -> web.StreamResponse:
 async def test_an_endless_answer_is_not_read_to_its_end(receiver: Receiver, notice: Notice) -> None:
     receiver.answer = pour
 
-    assert await WebhookNotifier(receiver.url, timeout_s=20.0).send(notice) == "inc-000007/ticket/1"
+    assert await WebhookNotifier(receiver.url, timeout_s=20.0).send(notice) == Filed("inc-000007/ticket/1")
 
 
 async def test_an_address_that_is_none_is_said(notice: Notice) -> None:

@@ -1,0 +1,52 @@
+"""Tickets or pages by HTTP: the notice as JSON, its key as `Idempotency-Key`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from controller.adapters import Filed, Notice
+from controller.notices.http import HttpClient, Reply
+from controller.notices.json_lines import as_json
+
+MAX_REFERENCE_CHARACTERS = 200
+
+
+@dataclass(slots=True)
+class WebhookNotifier:
+    """POSTs a notice.
+
+    A request that went out and was not answered may have arrived. Where the receiver drops a repeated key it is sent
+    again; where it does not, the attempt is in doubt, and the next one carries another key.
+
+    Attributes:
+        url: where to; redirects are not followed, so that a notice goes nowhere else.
+        repeatable: the receiver drops a repeated Idempotency-Key.
+        timeout_s: limit for the whole exchange.
+    """
+
+    url: str
+    repeatable: bool = False
+    timeout_s: float = 10.0
+    clock: Callable[[], float] = time.time
+    name: str = "webhook"
+
+    async def send(self, notice: Notice) -> Filed:
+        """POST it. Its reference: `reference` or `id` of the answer's JSON, else its Location, else the key."""
+        client = HttpClient("webhook", self.url, timeout_s=self.timeout_s, clock=self.clock)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": notice.key}
+        reply = await client.call("POST", data=as_json(notice), headers=headers, once=not self.repeatable)
+        return Filed(_reference(reply) or reply.headers.get("Location", "") or notice.key)
+
+
+def _reference(reply: Reply) -> str:
+    try:
+        read: Any = msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    found = (read.get("reference") or read.get("id")) if isinstance(read, dict) else None
+    return str(found)[:MAX_REFERENCE_CHARACTERS] if isinstance(found, str | int) else ""
