@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from agent.database_file import OpenFile, set_aside, why_no_file
+from agent.database_file import Damaged, OpenFile, is_damage, set_aside, why_no_file
 from wire.messages import EventBody
 
 log = structlog.get_logger()
@@ -54,10 +54,6 @@ _DROPPED: Final = "outbox.dropped"
 _encoder = msgspec.json.Encoder()
 _body_decoder = msgspec.json.Decoder(EventBody)
 _state_decoder = msgspec.json.Decoder(dict[str, Any])
-
-
-class _Damaged(sqlite3.DatabaseError):
-    """The file is not one of ours, or not sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +305,7 @@ class Outbox:
         return True
 
     def _note_problem(self, error: sqlite3.Error | OSError) -> None:
-        if _is_damage(error):
+        if is_damage(error):
             self._close()
             with contextlib.suppress(OSError):
                 self._set_aside(error)
@@ -323,7 +319,7 @@ class Outbox:
         try:
             self._connection = self._open()
         except sqlite3.Error as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
             self._set_aside(error)
             self._connection = self._open()
@@ -333,7 +329,7 @@ class Outbox:
         """Open the file, look whether it is sound, and learn what is in it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if flaw := why_no_file(self._path):
-            raise _Damaged(flaw)
+            raise Damaged(flaw)
         self._file = OpenFile(self._path)
         database = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
         try:
@@ -387,21 +383,13 @@ def _check_sound(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA synchronous = FULL")
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise _Damaged(verdict)
+        raise Damaged(verdict)
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version not in (0, SCHEMA_VERSION):
-        raise _Damaged(f"schema version {version}, this agent writes {SCHEMA_VERSION}")
+        raise Damaged(f"schema version {version}, this agent writes {SCHEMA_VERSION}")
 
 
 def _upsert_state(database: sqlite3.Connection, state: Mapping[str, bytes]) -> None:
     database.executemany(
         "INSERT INTO state VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", list(state.items())
     )
-
-
-def _is_damage(error: Exception) -> bool:
-    """Source: sqlite.org/rescode.html: the low byte is the primary result code."""
-    if isinstance(error, _Damaged):
-        return True
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -34,7 +34,10 @@ EVERY_S: Final = 1.0
 TIMEOUT_S: Final = 10.0
 """Source: OpenTelemetry, OTLP exporter configuration: the usual time limit."""
 
+FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 30.0
+"""Each next try waits twice as long, from the first of these to the last. Source: our choice."""
+
 CLOSE_LIMIT_S: Final = 2.0
 LOG_EVERY_S: Final = 600.0
 """The same trouble is said again after this time at the earliest. Source: our choice."""
@@ -65,7 +68,7 @@ class Answer:
     Attributes:
         kind: of the trouble, empty when there is none.
         lost: spans that are not known to have arrived.
-        again_s: after how many seconds the same is sent again, `None` for never.
+        again_s: after how many seconds at least the same is sent again, `None` for never.
     """
 
     kind: str = ""
@@ -118,13 +121,13 @@ class Receiver:
         try:
             headers = {**self.headers(), "Content-Type": PROTOBUF, "User-Agent": "fleetmend"}
         except (OSError, UnicodeDecodeError, ValueError) as error:
-            return Answer("unsent", f"the headers for {self.name} cannot be read: {error}", again_s=1.0)
+            return Answer("unsent", f"the headers for {self.name} cannot be read: {error}", again_s=0.0)
         try:
             async with session.post(self.url, data=self.encode(spans), headers=headers, allow_redirects=False) as said:
                 body = await said.content.read(MOST_ANSWER_BYTES)
                 return self._judged(said, body, count)
         except NEVER_SENT as error:
-            return Answer("unreachable", f"{self.name} cannot be reached: {error}", again_s=1.0)
+            return Answer("unreachable", f"{self.name} cannot be reached: {error}", again_s=0.0)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
             return Answer("unanswered", f"{self.name} did not answer, and may have them: {why}", lost=count)
@@ -132,8 +135,8 @@ class Receiver:
     def _judged(self, said: aiohttp.ClientResponse, body: bytes, count: int) -> Answer:
         told = f"{self.name} answered {said.status} {said.reason or ''}".rstrip()
         if said.status in PASSING:
-            wait_s = retry_after_s(said.headers.get("Retry-After", ""), now=time.time())
-            return Answer("busy", told, again_s=min(wait_s, LAST_RETRY_S))
+            asked = said.headers.get("Retry-After", "")
+            return Answer("busy", told, again_s=retry_after_s(asked, now=time.time()) if asked else 0.0)
         if said.status != 200:
             return Answer("refused", told, lost=count)
         if body and said.content_type != PROTOBUF:
@@ -160,6 +163,7 @@ class Sender:
 
     receiver: Receiver
     every_s: float = EVERY_S
+    retry_s: float = FIRST_RETRY_S
     clock: Callable[[], float] = time.monotonic
     sent: int = 0
     dropped: int = 0
@@ -228,7 +232,7 @@ class Sender:
                 self.drop(len(self._waiting), "closed", "the controller ends before they were taken")
                 self._waiting.clear()
                 return
-            await self._pause(min(LAST_RETRY_S, answer.again_s * 2.0 ** min(tries, 8)))
+            await self._pause(min(LAST_RETRY_S, max(answer.again_s, self.retry_s * 2.0 ** min(tries, 8))))
             tries += 1
 
     async def _posted(self, session: aiohttp.ClientSession, batch: list[Span]) -> Answer:

@@ -61,6 +61,7 @@ class Teller:
     ui_url: str = ""
     on_kubernetes: bool = False
     settle_s: float = SETTLE_S
+    most_heard: int = MOST_HEARD
     _heard: deque[Heard | Call] = field(default_factory=deque)
     _arrivals: dict[int, Arrival] = field(default_factory=dict)
     _findings: dict[tuple[str, FindingKey], Heard] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class Teller:
         await asyncio.gather(sending, return_exceptions=True)
 
     def _note(self, what: Heard | Call) -> None:
-        if len(self._heard) >= MOST_HEARD:
+        if len(self._heard) >= self.most_heard:
             self.sender.drop(1, "unheard", "more happens than can be told")
             return
         self._heard.append(what)
@@ -150,6 +151,9 @@ class Teller:
                 outcome = await effect()
                 said = str(getattr(outcome, "because", ""))
                 return outcome
+            except asyncio.CancelledError:
+                said, error = "The controller let go of it.", "cancelled"
+                raise
             except Exception as failure:
                 said, error = str(failure), type(failure).__name__
                 raise
