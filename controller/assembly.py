@@ -44,6 +44,9 @@ from controller.store.log import EventLog
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
+from controller.tracing.calls import Peers
+from controller.tracing.choosing import traces_of
+from controller.tracing.traces import Traces
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -94,6 +97,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
     _hear(intake, comparison, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
+    traces = _traced(settings, cell, effects, intake, front)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -115,6 +119,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         sweeps,
         _metrics(cell, front),
         counter,
+        traces,
     )
 
 
@@ -248,6 +253,16 @@ def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: 
     watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
     cell.act = _each(effects.act, topology.note, watch.note)
     return watch
+
+
+def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
+    """Return who tells traces; the parts that know the moments tell them, last of all."""
+    peers = Peers(effects.scheduler.name, effects.tickets.name, effects.pages.name, effects.power.name)
+    traces = traces_of(settings, cell, peers, time.time)
+    effects.traces = front.traces = traces
+    if settings.traces.endpoint:
+        intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
+    return traces
 
 
 def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:

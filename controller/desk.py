@@ -20,6 +20,7 @@ from controller.policy.budget import over_budget
 from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET
 from controller.policy.silence import frozen_by
+from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from wire.messages import BenchProgress
 from wire.orders import Order, OrderAction
@@ -48,6 +49,7 @@ class FrontDesk:
     topology_errors: Mapping[str, str] = field(default_factory=dict)
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
+    traces: Traces = field(default_factory=NoTraces)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -99,6 +101,11 @@ class FrontDesk:
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
         """Return how far benchmarks are: lease → node → its last word."""
         return self.progress
+
+    def trace_of(self, incident_id: str) -> tuple[str, str]:
+        """Return the trace of an incident, and where people see it; empty where there is none."""
+        found = self.traces.trace_id(incident_id)
+        return found, self.traces.url(found)
 
     async def submit(self, event: Event) -> Logged:
         """Put what a person did into the log; it is committed on return."""
@@ -201,4 +208,5 @@ class FrontDesk:
             "role": "leader" if self.leads() else "standby",
             "leader_url": self.leader_url(),
             "store": self.store_use(),
+            "traces": self.traces.use(),
         }

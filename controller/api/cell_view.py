@@ -56,6 +56,10 @@ class CellView(Protocol):
         """Return how far benchmarks are: lease → node → its last word. Nobody keeps it beyond the lease."""
         ...
 
+    def trace_of(self, incident_id: str) -> tuple[str, str]:
+        """Return the trace of an incident, and the address where people see it; empty where there is none."""
+        ...
+
     async def submit(self, event: Event) -> Logged:
         """Put what a person did into the log; it is committed and decided upon on return."""
         ...
