@@ -26,6 +26,7 @@ from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.notices.json_lines import JsonLinesNotifier
 from controller.notices.webhook import WebhookNotifier
+from controller.pages.choosing import PagerSection, pager_of
 from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
@@ -155,12 +156,16 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def notifier_of(sections: Sequence[JsonLinesSection | WebhookSection], default: Path) -> Notifier:
+def notifier_of(
+    sections: Sequence[JsonLinesSection | WebhookSection | PagerSection], default: Path, *, place: str, cell: str
+) -> Notifier:
     """Return the adapter that the settings name."""
     section = sections[0] if sections else JsonLinesSection()
     if isinstance(section, WebhookSection):
         return WebhookNotifier(section.url, repeatable=section.deduplicates, timeout_s=section.timeout_s)
-    return JsonLinesNotifier(section.path or default)
+    if isinstance(section, JsonLinesSection):
+        return JsonLinesNotifier(section.path or default)
+    return pager_of(section, place=place, cell=cell)
 
 
 def _page_url(settings: ControllerSettings) -> str:
@@ -183,8 +188,8 @@ def _effects(
     return Effects(
         cell,
         watch.scheduler,
-        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
-        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        notifier_of(settings.tickets, settings.state / "tickets.jsonl", place="tickets.0", cell=settings.cell),
+        notifier_of(settings.pages, settings.state / "pages.jsonl", place="pages.0", cell=settings.cell),
         desk,
         time.time,
         page_url=_page_url(settings),

@@ -17,7 +17,7 @@ from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSe
 from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
-from controller.sections.pages import PageSection
+from controller.sections.pages import PageSection, flaws_of
 from controller.sections.power import PowerSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
@@ -80,6 +80,12 @@ class ControllerSettings(Section):
     def _cell_named(self) -> ControllerSettings:
         if not NAME.fullmatch(self.cell):
             raise ValueError(f"cell {self.cell!r} must be letters, digits, '.', '_' and '-'")
+        return self
+
+    @model_validator(mode="after")
+    def _pages_fit(self) -> ControllerSettings:
+        if flaws := list(flaws_of(self.pages)):
+            raise ValueError("; ".join(flaws))
         return self
 
 
