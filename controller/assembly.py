@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import ParamSpec
 
 import structlog
 
 from controller import keys, playbooks
-from controller.adapters import Notifier, Power
+from controller.adapters import Power
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -24,9 +23,7 @@ from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
-from controller.notices.json_lines import JsonLinesNotifier
-from controller.notices.webhook import WebhookNotifier
-from controller.pages.choosing import PagerSection, pager_of
+from controller.notices.choosing import destinations_of
 from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
@@ -34,7 +31,6 @@ from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
-from controller.sections.notices import JsonLinesSection, WebhookSection
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
@@ -156,18 +152,6 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def notifier_of(
-    sections: Sequence[JsonLinesSection | WebhookSection | PagerSection], default: Path, *, place: str, cell: str
-) -> Notifier:
-    """Return the adapter that the settings name."""
-    section = sections[0] if sections else JsonLinesSection()
-    if isinstance(section, WebhookSection):
-        return WebhookNotifier(section.url, repeatable=section.deduplicates, timeout_s=section.timeout_s)
-    if isinstance(section, JsonLinesSection):
-        return JsonLinesNotifier(section.path or default)
-    return pager_of(section, place=place, cell=cell)
-
-
 def _page_url(settings: ControllerSettings) -> str:
     return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
 
@@ -185,11 +169,12 @@ def _effects(
     leadership: Leadership,
     power: Power,
 ) -> Effects:
+    destinations = destinations_of(settings)
     return Effects(
         cell,
         watch.scheduler,
-        notifier_of(settings.tickets, settings.state / "tickets.jsonl", place="tickets.0", cell=settings.cell),
-        notifier_of(settings.pages, settings.state / "pages.jsonl", place="pages.0", cell=settings.cell),
+        next(iter(destinations.tickets.values())),
+        next(iter(destinations.pages.values())),
         desk,
         time.time,
         page_url=_page_url(settings),

@@ -15,7 +15,7 @@ def read_secret(path: Path, key: str) -> str:
     """Return what a file holds: one line, without its end.
 
     Args:
-        key: of the settings, for messages, e.g. `pages.0.token_file`.
+        key: of the settings, for messages, e.g. `token_file`.
 
     Raises:
         SettingsError: it cannot be read, can be read by others, is empty or has several lines.

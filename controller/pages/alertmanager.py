@@ -206,17 +206,17 @@ class Alertmanager:
         return f"{self.urls[0]}/#/alerts?filter={quote(found, safe='')}"
 
 
-def from_section(section: AlertmanagerSection, *, place: str, cell: str) -> Alertmanager:
-    """Return the adapter of a table of the settings; `place` is where it stands in them, for messages.
+def from_section(section: AlertmanagerSection, cell: str) -> Alertmanager:
+    """Return the adapter of a table of the settings.
 
     Raises:
         SettingsError: a secret cannot be read.
     """
     headers, auth = {}, None
     if section.token_file is not None:
-        headers = {"Authorization": f"Bearer {read_secret(section.token_file, f'{place}.token_file')}"}
+        headers = {"Authorization": f"Bearer {read_secret(section.token_file, 'token_file')}"}
     if section.password_file is not None:
-        auth = aiohttp.BasicAuth(section.user, read_secret(section.password_file, f"{place}.password_file"))
+        auth = aiohttp.BasicAuth(section.user, read_secret(section.password_file, "password_file"))
     return Alertmanager(tuple(section.urls), cell, headers, auth, section.stays_s, section.called, section.timeout_s)
 
 

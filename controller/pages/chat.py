@@ -157,13 +157,13 @@ class ChatNotifier:
         return Failed(address.service, why_not(address, _telling(result)))
 
 
-def from_section(section: ChatSection, *, place: str) -> ChatNotifier:
-    """Return the adapter of a table of the settings; `place` is where it stands in them, for messages.
+def from_section(section: ChatSection, _cell: str) -> ChatNotifier:
+    """Return the adapter of a table of the settings.
 
     Raises:
         SettingsError: the file cannot be read, or an address in it is none.
     """
-    key = f"{place}.urls_file"
+    key = "urls_file"
     urls = read_secrets(section.urls_file, key)
     _hush()
     addresses = [address_of(url, f"{key}: {section.urls_file}, address {count}") for count, url in enumerate(urls, 1)]

@@ -154,13 +154,13 @@ class Opsgenie:
         return f"https://app.{host.removeprefix('api.')}/alert/detail/{quote(alert_id, safe='')}/details"
 
 
-def from_section(section: OpsgenieSection, *, place: str, cell: str) -> Opsgenie:
-    """Return the adapter of a table of the settings; `place` is where it stands in them, for messages.
+def from_section(section: OpsgenieSection, cell: str) -> Opsgenie:
+    """Return the adapter of a table of the settings.
 
     Raises:
         SettingsError: its secret cannot be read.
     """
-    token = read_secret(section.token_file, f"{place}.token_file")
+    token = read_secret(section.token_file, "token_file")
     return Opsgenie(section.url, token, cell, section.responders, section.called, section.timeout_s)
 
 

@@ -155,17 +155,17 @@ class PagerDuty:
         return incidents[0] if incidents else None
 
 
-def from_section(section: PagerDutySection, *, place: str, cell: str) -> PagerDutyEvents | PagerDuty:
-    """Return the adapter of a table of the settings; `place` is where it stands in them, for messages.
+def from_section(section: PagerDutySection, cell: str) -> PagerDutyEvents | PagerDuty:
+    """Return the adapter of a table of the settings.
 
     Raises:
         SettingsError: a secret cannot be read.
     """
-    routing_key = read_secret(section.routing_key_file, f"{place}.routing_key_file")
+    routing_key = read_secret(section.routing_key_file, "routing_key_file")
     events = PagerDutyEvents(section.events_url, routing_key, cell, section.called, section.timeout_s)
     if section.token_file is None:
         return events
-    token = read_secret(section.token_file, f"{place}.token_file")
+    token = read_secret(section.token_file, "token_file")
     return PagerDuty(events, section.api_url, token, section.called)
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from controller.sections.pages.paging import Paging
+from controller.sections.notices import Destination
 from controller.sections.web_address import WebAddress
 
 
-class AlertmanagerSection(Paging):
+class AlertmanagerSection(Destination):
     """Alertmanager, its API v2. Its routes and receivers say who is called."""
 
     kind: Literal["alertmanager"]

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.sections.pages.paging import Paging
+from controller.sections.notices import Destination
 
 
-class ChatSection(Paging):
+class ChatSection(Destination):
     """Slack, Feishu, Lark, Teams, e-mail and whatever else the library Apprise reaches. Nobody acknowledges there."""
 
     kind: Literal["chat"]

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.sections.pages.paging import Paging
+from controller.sections.notices import Destination
 from controller.sections.web_address import WebAddress
 
 
-class OpsgenieSection(Paging):
+class OpsgenieSection(Destination):
     """Opsgenie, or the same API of Jira Service Management. Its teams and schedules say who is called."""
 
     kind: Literal["opsgenie"]

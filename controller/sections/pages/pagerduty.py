@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.sections.pages.paging import Paging
+from controller.sections.notices import Destination
 from controller.sections.web_address import WebAddress
 
 
-class PagerDutySection(Paging):
+class PagerDutySection(Destination):
     """PagerDuty, its Events API v2. Its services and schedules say who is called."""
 
     kind: Literal["pagerduty"]
