@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import ParamSpec
 
 import structlog
 
 from checks.bench_limits import too_low
 from controller import keys, playbooks
-from controller.adapters import Notifier, Power, Scheduler
+from controller.adapters import Power, Scheduler
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -27,8 +26,7 @@ from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.metrics.scrape import Metrics
 from controller.metrics.tally import Tally
-from controller.notices.json_lines import JsonLinesNotifier
-from controller.notices.webhook import WebhookNotifier
+from controller.notices.choosing import destinations_of
 from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
@@ -36,7 +34,6 @@ from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
-from controller.sections.notices import JsonLinesSection, WebhookSection
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
@@ -170,14 +167,6 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def notifier_of(sections: Sequence[JsonLinesSection | WebhookSection], default: Path) -> Notifier:
-    """Return the adapter that the settings name."""
-    section = sections[0] if sections else JsonLinesSection()
-    if isinstance(section, WebhookSection):
-        return WebhookNotifier(section.url, repeatable=section.deduplicates, timeout_s=section.timeout_s)
-    return JsonLinesNotifier(section.path or default)
-
-
 def _page_url(settings: ControllerSettings) -> str:
     return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
 
@@ -195,11 +184,12 @@ def _effects(
     leadership: Leadership,
     power: Power,
 ) -> Effects:
+    destinations = destinations_of(settings)
     return Effects(
         cell,
         watch.scheduler,
-        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
-        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        next(iter(destinations.tickets.values())),
+        next(iter(destinations.pages.values())),
         desk,
         time.time,
         page_url=_page_url(settings),

@@ -10,8 +10,8 @@ from aiohttp.typedefs import Handler, Middleware
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
-from controller.api.metrics import PATH, Scraped, metrics_handler
 from controller.api.live import Live
+from controller.api.metrics import PATH, Scraped, metrics_handler
 from controller.api.openapi import openapi_document
 from controller.api.problems import Problem
 from controller.api.routes import ROOT, ROUTES

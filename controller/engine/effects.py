@@ -22,6 +22,7 @@ from controller.engine.powering import ask_for_cycle, evidence_of
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.evidence.desk import Asked, Evidence, NoEvidence
+from controller.notices.around import around
 from controller.notices.text import notice_for
 from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
 from controller.policy.presence import NODE_LOST
@@ -258,8 +259,8 @@ class Effects:
                 "in_doubt", f"The controller stopped while sending; {notifier.name} cannot say whether it arrived."
             )
         incident = self.cell.belief.incidents[intent.incident_id]
-        rma = bundle_of(self.cell.belief, incident)
-        notice = notice_for(incident, intent, at=self.clock(), page_url=self.page_url, rma=rma)
+        rma, known = bundle_of(self.cell.belief, incident), around(self.cell.belief, incident)
+        notice = notice_for(incident, intent, at=self.clock(), page_url=self.page_url, rma=rma, known=known)
         filed = await notifier.send(notice)
         return Outcome("done", f"Sent by {notifier.name}: {filed.reference}.")
 

@@ -447,9 +447,7 @@ async def open_cell(
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield OpenCell(
-            front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept, app
-        )
+        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept, app)
     finally:
         await runner.cleanup()
         await effects.close()
