@@ -13,9 +13,12 @@ from controller.events import DrillStarted, Event, Logged, OrderEnded
 from controller.intake import Intake
 from controller.policy.belief import Belief
 from controller.policy.budget import over_budget
+from controller.policy.reporting.asked import Asked, Prices
+from controller.policy.reporting.shapes import Report
 from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET
 from controller.policy.silence import frozen_by
+from controller.reporting import Reporter
 from controller.watch import ScheduleWatch
 from wire.messages import BenchProgress
 from wire.orders import Order, OrderAction
@@ -43,12 +46,15 @@ class FrontDesk:
     store_use: Callable[[], dict[str, object]] = dict
     topology_errors: Mapping[str, str] = field(default_factory=dict)
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
+    prices: Prices = field(default_factory=Prices)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
+    _reporter: Reporter = field(init=False)
 
     def __post_init__(self) -> None:
         self._began = self.clock()
+        self._reporter = Reporter(self.cell, self.prices)
 
     @property
     def belief(self) -> Belief:
@@ -83,6 +89,14 @@ class FrontDesk:
         await self.cell.caught_up()
         found = await self.cell.log.follow(after=event_id - 1, limit=1)
         return found[0] if found and found[0].event_id == event_id else None
+
+    async def report(self, asked: Asked, *, whole: bool) -> Report:
+        """Return what the log says about a span of time, in the cell's own prices.
+
+        Raises:
+            NotTold: the log tells of a part of it alone, and the whole is wanted.
+        """
+        return await self._reporter.report(asked, whole=whole)
 
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
         """Return how far benchmarks are: lease → node → its last word."""

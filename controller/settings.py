@@ -20,6 +20,7 @@ from controller.sections.limits import BreakerSection, BudgetSection, DomainSect
 from controller.sections.notices import NoticesSection
 from controller.sections.pages import PageSection
 from controller.sections.power import PowerSection
+from controller.sections.report import ReportSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.slurm import SlurmSection
@@ -77,6 +78,7 @@ class ControllerSettings(Section):
     topology: TopologySection = TopologySection()
     evidence: EvidenceSection = EvidenceSection()
     bench: BenchSection = BenchSection()
+    report: ReportSection = ReportSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from controller.events import Event, Logged, OrderEnded
 from controller.policy.belief import Belief
+from controller.policy.reporting.asked import Asked
+from controller.policy.reporting.shapes import Report
 from controller.policy.rules import Rules
 from wire.messages import BenchProgress
 
@@ -38,6 +40,14 @@ class CellView(Protocol):
 
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""
+        ...
+
+    async def report(self, asked: Asked, *, whole: bool) -> Report:
+        """Return what the log says about a span of time, in the cell's own prices.
+
+        Raises:
+            NotTold: the log tells of a part of it alone, and the whole is wanted.
+        """
         ...
 
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
