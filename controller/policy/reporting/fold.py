@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controller import bench_events, events
+from controller.notice_events import NoticeFiled
 from controller.policy.reporting import incident_events, node_events, result
 from controller.policy.reporting.asked import Asked, Known
 from controller.policy.reporting.shapes import Report
@@ -35,6 +36,7 @@ TAKES: Mapping[type, Take] = {
     events.StepIntended: incident_events.intended,
     events.StepEnded: incident_events.ended,
     events.StepSkipped: incident_events.skipped,
+    NoticeFiled: incident_events.notice_filed,
 }
 """Kind of event → what takes it in. No other kind changes a report."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from controller import events
+from controller.notice_events import NoticeFiled
 from controller.policy.history import DRILL_S
 from controller.policy.playbook import REPAIRS, Verb
 from controller.policy.reporting import fixes, incidents
@@ -196,7 +195,7 @@ def closed(told: Told, event: events.IncidentClosed, at: float) -> None:
         told.times.end(incident, at)
 
 
-def notice_filed(told: Told, event: Any, _at: float) -> None:
+def notice_filed(told: Told, event: NoticeFiled, _at: float) -> None:
     """One that was found, or joined another one, reached nobody anew."""
     incident = told.open.get(event.incident_id)
     is_drill = incident is not None and told.excluded(incident)
