@@ -87,6 +87,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         leader_url=lambda: leadership.leader_url,
         store_use=housekeeping.use,
         topology_errors=topology.errors,
+        prices=settings.report.prices(),
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended

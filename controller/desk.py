@@ -17,9 +17,12 @@ from controller.events import DrillStarted, Event, Logged, OrderEnded
 from controller.intake import Intake
 from controller.policy.belief import Belief
 from controller.policy.budget import over_budget
+from controller.policy.reporting.asked import Asked, Prices
+from controller.policy.reporting.shapes import Report
 from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET
 from controller.policy.silence import frozen_by
+from controller.reporting import Reporter
 from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from wire.messages import BenchProgress
@@ -50,14 +53,16 @@ class FrontDesk:
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     traces: Traces = field(default_factory=NoTraces)
+    prices: Prices = field(default_factory=Prices)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
     _map: MapKeeper = field(init=False)
+    _reporter: Reporter = field(init=False)
 
     def __post_init__(self) -> None:
         self._began = self.clock()
-        self._map = MapKeeper(self.changes)
+        self._map, self._reporter = MapKeeper(self.changes), Reporter(self.cell, self.prices)
         self.cell.told = lambda entry: self.changes.note(entry, self.belief)
 
     @property
@@ -97,6 +102,14 @@ class FrontDesk:
     def fleet_map(self) -> msgspec.Raw:
         """Return every node as the map draws it, as JSON."""
         return self._map.encoded(self.belief, self.clock())
+
+    async def report(self, asked: Asked, *, whole: bool) -> Report:
+        """Return what the log says about a span of time, in the cell's own prices.
+
+        Raises:
+            NotTold: the log tells of a part of it alone, and the whole is wanted.
+        """
+        return await self._reporter.report(asked, whole=whole)
 
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
         """Return how far benchmarks are: lease → node → its last word."""
