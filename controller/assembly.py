@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import ParamSpec
 
 import structlog
 
 from controller import keys, playbooks
-from controller.adapters import Notifier, Power
+from controller.adapters import Power
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -24,8 +23,9 @@ from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
-from controller.notices.json_lines import JsonLinesNotifier
-from controller.notices.webhook import WebhookNotifier
+from controller.notices.choosing import Destinations, destinations_of
+from controller.notices.courier import Courier
+from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
@@ -33,7 +33,6 @@ from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
-from controller.sections.notices import JsonLinesSection, WebhookSection
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
@@ -56,9 +55,10 @@ def assemble(settings: ControllerSettings) -> Controller:
         Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
         KeyFileError: the signing key cannot be used.
         StoreError: the event log cannot be opened.
-        SettingsError: the scheduler's cluster cannot be used.
+        SettingsError: the scheduler's cluster cannot be used, or a destination of tickets or pages.
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
+    destinations = destinations_of(settings)
     event_log = open_store(settings.store, settings.state)
     cell = Cell(event_log, rules_of(settings))
     recalled = cell.recall()
@@ -68,7 +68,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     desk = _order_desk(settings, transport, event_log.term, leadership)
     scheduler = choosing.scheduler_of(settings, settings.state, desk)
     watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-    effects = _effects(settings, cell, watch, desk, leadership, power)
+    notices = _notices(settings, destinations, cell, leadership)
+    effects = _effects(cell, watch, desk, leadership, power, notices)
     receipts = Receipts.recall(event_log)
     intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
     housekeeping = Housekeeping(cell, receipts, settings, time.time)
@@ -85,6 +86,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         leader_url=lambda: leadership.leader_url,
         store_use=housekeeping.use,
         topology_errors=topology.errors,
+        notice_errors=notices.errors,
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
@@ -114,6 +116,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         bench,
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
+        notices,
         counter,
     )
 
@@ -155,14 +158,6 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def notifier_of(sections: Sequence[JsonLinesSection | WebhookSection], default: Path) -> Notifier:
-    """Return the adapter that the settings name."""
-    section = sections[0] if sections else JsonLinesSection()
-    if isinstance(section, WebhookSection):
-        return WebhookNotifier(section.url, repeatable=section.deduplicates, timeout_s=section.timeout_s)
-    return JsonLinesNotifier(section.path or default)
-
-
 def _page_url(settings: ControllerSettings) -> str:
     return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
 
@@ -172,22 +167,34 @@ def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: in
     return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
 
 
+def _notices(
+    settings: ControllerSettings, destinations: Destinations, cell: Cell, leadership: Leadership
+) -> NoticeDesk:
+    courier = Courier(
+        cell,
+        destinations,
+        time.time,
+        _page_url(settings),
+        leads=leadership.leads,
+        term=lambda: cell.log.term,
+    )
+    return NoticeDesk(courier, listen_every_s=settings.notices.listen_every_s)
+
+
 def _effects(
-    settings: ControllerSettings,
     cell: Cell,
     watch: ScheduleWatch,
     desk: OrderDesk,
     leadership: Leadership,
     power: Power,
+    notices: NoticeDesk,
 ) -> Effects:
     return Effects(
         cell,
         watch.scheduler,
-        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
-        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        notices,
         desk,
         time.time,
-        page_url=_page_url(settings),
         observe_now=watch.look_now,
         leads=leadership.leads,
         power=power,

@@ -27,6 +27,7 @@ from controller.evidence.choosing import Counter
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
+from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
 from controller.policy.belief import Belief
 from controller.power.watch import PowerWatch
@@ -93,6 +94,7 @@ class Controller:
     bench: BenchDesk
     planner: Planner
     sweeps: SweepDesk
+    notices: NoticeDesk
     counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -122,6 +124,7 @@ class Controller:
             await self._serve()
         finally:
             await self.effects.close()
+            await self.notices.close()
             await self.bench.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
@@ -188,6 +191,7 @@ class Controller:
             group.create_task(self.peer_watch.run(), name="peer-watch")
             group.create_task(self.planner.run(), name="bench-planner")
             group.create_task(self.desk.keep_sending(), name="orders")
+            group.create_task(self.notices.run(), name="notices")
             group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()
 
