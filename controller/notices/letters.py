@@ -26,7 +26,7 @@ def first_letter(belief: Belief, filing: Filing, intent: StepIntended, *, key: s
         team=intent.parameters.get("team", ""),
         subject=filing.subject,
         follows=filing.follows,
-        incidents=(incident.id,),
+        incidents=[incident.id],
         acknowledged_by=incident.acknowledged_by,
     )
     return _for_storm(belief, addressed, incident, filing.group, page_url) if filing.group else addressed
@@ -61,7 +61,7 @@ def news_letter(belief: Belief, thread: Thread, due: Due, *, at: float, page_url
         severity=thread.severity,
         subject=thread.subject,
         news=due.news,
-        incidents=tuple(thread.incidents),
+        incidents=list(thread.incidents),
         follows=thread.follows,
         acknowledged_by=thread.acknowledged_by,
     )
