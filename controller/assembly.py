@@ -26,7 +26,9 @@ from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.metrics.scrape import Metrics
 from controller.metrics.tally import Tally
-from controller.notices.choosing import destinations_of
+from controller.notices.choosing import Destinations, destinations_of
+from controller.notices.courier import Courier
+from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
@@ -60,9 +62,10 @@ def assemble(settings: ControllerSettings) -> Controller:
         Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
         KeyFileError: the signing key cannot be used.
         StoreError: the event log cannot be opened.
-        SettingsError: the scheduler's cluster cannot be used.
+        SettingsError: the scheduler's cluster cannot be used, or a destination of tickets or pages.
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
+    destinations = destinations_of(settings)
     event_log = open_store(settings.store, settings.state)
     cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
@@ -70,7 +73,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     desk = _order_desk(settings, transport, event_log.term, leadership)
     scheduler = choosing.scheduler_of(settings, settings.state, desk)
     watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-    effects = _effects(settings, cell, watch, desk, leadership, power)
+    notices = _notices(settings, destinations, cell, leadership)
+    effects = _effects(cell, watch, desk, leadership, power, notices)
     receipts = Receipts.recall(event_log)
     intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
     housekeeping = Housekeeping(cell, receipts, settings, time.time)
@@ -88,6 +92,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         store_use=housekeeping.use,
         topology_errors=topology.errors,
         prices=settings.report.prices(),
+        notice_errors=notices.errors,
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
@@ -116,6 +121,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
         _metrics(cell, front),
+        notices,
         counter,
         traces,
     )
@@ -177,23 +183,34 @@ def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: in
     return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
 
 
+def _notices(
+    settings: ControllerSettings, destinations: Destinations, cell: Cell, leadership: Leadership
+) -> NoticeDesk:
+    courier = Courier(
+        cell,
+        destinations,
+        time.time,
+        _page_url(settings),
+        leads=leadership.leads,
+        term=lambda: cell.log.term,
+    )
+    return NoticeDesk(courier, listen_every_s=settings.notices.listen_every_s)
+
+
 def _effects(
-    settings: ControllerSettings,
     cell: Cell,
     watch: ScheduleWatch,
     desk: OrderDesk,
     leadership: Leadership,
     power: Power,
+    notices: NoticeDesk,
 ) -> Effects:
-    destinations = destinations_of(settings)
     return Effects(
         cell,
         watch.scheduler,
-        next(iter(destinations.tickets.values())),
-        next(iter(destinations.pages.values())),
+        notices,
         desk,
         time.time,
-        page_url=_page_url(settings),
         observe_now=watch.look_now,
         leads=leadership.leads,
         power=power,
@@ -248,7 +265,8 @@ def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: 
 
 def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
     """Return who tells traces; the parts that know the moments tell them, last of all."""
-    peers = Peers(effects.scheduler.name, effects.tickets.name, effects.pages.name, effects.power.name)
+    said = effects.notices.courier.destinations
+    peers = Peers(effects.scheduler.name, ", ".join(said.tickets), ", ".join(said.pages), effects.power.name)
     traces = traces_of(settings, cell, peers, time.time)
     effects.traces = front.traces = traces
     if settings.traces.endpoint:
