@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -238,6 +238,9 @@ class Log:
         self.fuse.cross("before commit")
         await self.real.append(entries, receipts)
         self.fuse.cross("after commit")
+
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        return await self.real.back(before=before, after=after, kinds=kinds)
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         return await self.real.timeline(node=node, incident_id=incident_id, limit=limit)
