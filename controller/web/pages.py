@@ -1,6 +1,6 @@
 """The status page: the same answers as the API's, as HTML that a browser keeps fresh.
 
-Every page can be asked for its live part alone (`?part=live`), which the page's script fetches every two seconds.
+Every page can be asked for its live part alone (`?part=live`), as the page's script does when it is told of a change.
 Templates escape everything: names and texts come from nodes.
 """
 
@@ -51,16 +51,18 @@ class Pages:
         return self._page("problem.html", {"title": title, "problem": problem}, part="", status=problem.status)
 
     async def _fleet(self, request: web.Request) -> web.Response:
-        chosen = request.query.get("health", "")
-        view = fleet_map.fleet_view(self._cell, only=chosen)
+        check_query(request, "health", "group", "find")
+        view = fleet_map.fleet_view(self._cell, only=request.query.get("health", ""))
         return self._page("fleet.html", {"view": view}, part=request.query.get("part", ""))
 
     async def _node(self, request: web.Request) -> web.Response:
+        check_query(request)
         node = await reading.node(Call(self._cell, request.match_info))
         bench = await bench_section(self._cell, node.name)
         return self._page("node.html", {"node": node, "bench": bench}, part=request.query.get("part", ""))
 
     async def _incident(self, request: web.Request) -> web.Response:
+        check_query(request)
         incident = await reading.incident(Call(self._cell, request.match_info))
         return self._page("incident.html", {"incident": incident}, part=request.query.get("part", ""))
 
@@ -73,9 +75,27 @@ class Pages:
     def _page(self, template: str, values: dict[str, Any], *, part: str, status: int = 200) -> web.Response:
         layout = "live.html" if part == "live" else "page.html"
         html = self._environment.get_template(template).render(
-            layout=layout, cell=reading.cell_status(self._cell), now=self._cell.now(), **values
+            layout=layout,
+            since=self._cell.belief.last_event_id,
+            cell=reading.cell_status(self._cell),
+            now=self._cell.now(),
+            **values,
         )
         return web.Response(text=html, content_type="text/html", status=status)
+
+
+def check_query(request: web.Request, *known: str) -> None:
+    """Return if a page knows everything after the question mark.
+
+    Raises:
+        Problem: 400, it does not; 422, a part of the page is asked for that there is not.
+    """
+    for name in request.query:
+        if name not in {"part", *known}:
+            right = f"known: {', '.join(sorted(known))}" if known else "this page takes no query"
+            raise Problem(400, f"unknown query {name[:40]!r}", right, field=name[:40])
+    if request.query.get("part", "live") != "live":
+        raise Problem(422, f"a page has no part {request.query['part'][:40]!r}", "part=live", field="part")
 
 
 _STATIC_FILES = frozenset(path.name for path in STATIC.iterdir())
