@@ -347,6 +347,15 @@ class Following(Protocol):
 
 
 @runtime_checkable
+class Acknowledging(Protocol):
+    """A place that can be told that somebody has a notice, so that it calls nobody further."""
+
+    async def acknowledge(self, reference: str, notice: Notice) -> None:
+        """Tell that somebody has it (`notice.news` says who). One that is acknowledged or closed stays as it is."""
+        ...
+
+
+@runtime_checkable
 class Listening(Protocol):
     """A place that says how its notices stand."""
 
