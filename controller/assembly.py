@@ -9,8 +9,9 @@ from typing import ParamSpec
 
 import structlog
 
+from checks.bench_limits import too_low
 from controller import keys, playbooks
-from controller.adapters import Power
+from controller.adapters import Power, Scheduler
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -23,6 +24,8 @@ from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
+from controller.metrics.scrape import Metrics
+from controller.metrics.tally import Tally
 from controller.notices.choosing import Destinations, destinations_of
 from controller.notices.courier import Courier
 from controller.notices.desk import NoticeDesk
@@ -36,9 +39,13 @@ from controller.schedulers.node import NodeScheduler
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
+from controller.store.log import EventLog
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
+from controller.tracing.calls import Peers
+from controller.tracing.choosing import traces_of
+from controller.tracing.traces import Traces
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -60,9 +67,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     places, power = sources_of(settings.topology), power_of(settings.power)
     destinations = destinations_of(settings)
     event_log = open_store(settings.store, settings.state)
-    cell = Cell(event_log, rules_of(settings))
-    recalled = cell.recall()
-    log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+    cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
     transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
     desk = _order_desk(settings, transport, event_log.term, leadership)
@@ -86,17 +91,16 @@ def assemble(settings: ControllerSettings) -> Controller:
         leader_url=lambda: leadership.leader_url,
         store_use=housekeeping.use,
         topology_errors=topology.errors,
+        prices=settings.report.prices(),
         notice_errors=notices.errors,
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
     intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
-    intake.on_level = comparison.heard
-    if isinstance(scheduler, NodeScheduler):
-        intake.on_level = _each(comparison.heard, scheduler.heard)
-        intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+    _hear(intake, comparison, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
+    traces = _traced(settings, cell, effects, intake, front)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -116,9 +120,21 @@ def assemble(settings: ControllerSettings) -> Controller:
         bench,
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
+        _metrics(cell, front),
         notices,
         counter,
+        traces,
     )
+
+
+def _recalled(event_log: EventLog, rules: Rules) -> Cell:
+    """Return the cell with all that its log tells, and say what the operator should know of the rules."""
+    for sentence in too_low(rules.bench.limits):
+        log.warning("bench.floor_low", because=sentence)
+    cell = Cell(event_log, rules)
+    recalled = cell.recall()
+    log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+    return cell
 
 
 def rules_of(settings: ControllerSettings) -> Rules:
@@ -225,11 +241,37 @@ def _bench_desks(
     return bench, sweeps
 
 
+def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
+    """Return what Prometheus is told; it counts what the cell commits."""
+    tally = Tally(cell)
+    cell.act = _each(cell.act, tally.note)
+    return Metrics(front, tally, time.monotonic)
+
+
+def _hear(intake: Intake, comparison: Comparison, scheduler: Scheduler) -> None:
+    """Have those hear the nodes' levels who compare them, and a scheduler that is the nodes themselves."""
+    intake.on_level = comparison.heard
+    if isinstance(scheduler, NodeScheduler):
+        intake.on_level = _each(comparison.heard, scheduler.heard)
+        intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+
+
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
     """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
     watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
     cell.act = _each(effects.act, topology.note, watch.note)
     return watch
+
+
+def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
+    """Return who tells traces; the parts that know the moments tell them, last of all."""
+    said = effects.notices.courier.destinations
+    peers = Peers(effects.scheduler.name, ", ".join(said.tickets), ", ".join(said.pages), effects.power.name)
+    traces = traces_of(settings, cell, peers, time.time)
+    effects.traces = front.traces = traces
+    if settings.traces.endpoint:
+        intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
+    return traces
 
 
 def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:

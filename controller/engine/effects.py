@@ -27,6 +27,7 @@ from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
 from controller.policy.presence import NODE_LOST
 from controller.policy.verb_effects import JITTER, delay_s, retry_of
 from controller.power.none import NoPower
+from controller.tracing.traces import NoTraces, Traces
 from wire.evidence import SINCE
 from wire.orders import Order, OrderAction
 
@@ -62,6 +63,7 @@ class Effects:
     leads: Callable[[], bool] = lambda: True
     power: Power = field(default_factory=NoPower)
     evidence: Evidence = field(default_factory=NoEvidence)
+    traces: Traces = field(default_factory=NoTraces)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def act(self, entry: Logged) -> None:
@@ -87,7 +89,8 @@ class Effects:
         effect = self._effect_of(intent, resumed=resumed)
         if effect is None:
             return
-        task = asyncio.create_task(self._carry_out(intent, effect), name=intent.key)
+        seen = self.traces.watch(intent, effect)
+        task = asyncio.create_task(self._carry_out(intent, seen), name=intent.key)
         self._running[intent.key] = task
         task.add_done_callback(lambda _: self._running.pop(intent.key, None))
 

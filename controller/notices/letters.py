@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from controller.adapters import Notice
 from controller.events import Reason, StepIntended
+from controller.notices.around import around
 from controller.notices.text import MAX_TITLE, notice_for
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident
@@ -19,7 +20,7 @@ from controller.rma import bundle_of
 def first_letter(belief: Belief, filing: Filing, intent: StepIntended, *, key: str, at: float, page_url: str) -> Notice:
     """Return the notice that is filed for an incident."""
     incident = belief.incidents[intent.incident_id]
-    notice = notice_for(incident, intent, at=at, page_url=page_url, rma=bundle_of(belief, incident))
+    notice = _said(belief, incident, intent, at=at, page_url=page_url)
     addressed = replace(
         notice,
         key=key,
@@ -69,7 +70,12 @@ def news_letter(belief: Belief, thread: Thread, due: Due, *, at: float, page_url
 
 def _again(belief: Belief, thread: Thread, incident: Incident, due: Due, at: float, page_url: str) -> Notice:
     intent = intent_like(incident, thread.kind, key=due.key, team=thread.team, severity=thread.severity)
-    return notice_for(incident, intent, at=at, page_url=page_url, rma=bundle_of(belief, incident))
+    return _said(belief, incident, intent, at=at, page_url=page_url)
+
+
+def _said(belief: Belief, incident: Incident, intent: StepIntended, *, at: float, page_url: str) -> Notice:
+    rma, known = bundle_of(belief, incident), around(belief, incident)
+    return notice_for(incident, intent, at=at, page_url=page_url, rma=rma, known=known)
 
 
 def _storm_title(belief: Belief, thread: Thread) -> str:
