@@ -15,9 +15,13 @@ from aiohttp import web
 from controller.api import reading
 from controller.api.call import Call
 from controller.api.cell_view import CellView
+from controller.api.node_history import history_of
 from controller.api.problems import Problem
+from controller.api.shapes import NodeDetail
+from controller.policy.drilling import why_no_drill
 from controller.web import fleet_map, words
 from controller.web.bench_section import bench_section
+from controller.web.node_page import NodeView, node_view
 
 STATIC = Path(__file__).parent / "static"
 
@@ -59,7 +63,13 @@ class Pages:
         check_query(request)
         node = await reading.node(Call(self._cell, request.match_info))
         bench = await bench_section(self._cell, node.name)
-        return self._page("node.html", {"node": node, "bench": bench}, part=request.query.get("part", ""))
+        view = await self._node_view(node)
+        return self._page("node.html", {"node": node, "bench": bench, "view": view}, part=request.query.get("part", ""))
+
+    async def _node_view(self, node: NodeDetail) -> NodeView:
+        believed = self._cell.belief.nodes[node.name]
+        history = await history_of(self._cell, believed)
+        return node_view(node, history, self._cell.now(), why_no_drill=why_no_drill(believed))
 
     async def _incident(self, request: web.Request) -> web.Response:
         check_query(request)
