@@ -18,6 +18,8 @@ from controller.api.cell_view import CellView
 from controller.api.problems import Problem
 from controller.web import fleet_map, words
 from controller.web.bench_section import bench_section
+from controller.web.ops_pages import OpsPages
+from controller.web.query import check_query
 
 STATIC = Path(__file__).parent / "static"
 
@@ -25,7 +27,7 @@ _TITLES = {404: "Not found", 403: "Not from there", 409: "Refused", 500: "The co
 
 
 class Pages:
-    """Renders the three pages of one cell."""
+    """Renders the pages of one cell."""
 
     def __init__(self, cell: CellView) -> None:
         self._cell = cell
@@ -44,6 +46,7 @@ class Pages:
         router.add_get("/nodes/{name}", self._node)
         router.add_get("/incidents/{id}", self._incident)
         router.add_get("/static/{name}", self._static)
+        OpsPages(self._cell, self._page).add_to(router)
 
     def problem(self, problem: Problem) -> web.Response:
         """Return the page that says why there is none."""
@@ -82,20 +85,6 @@ class Pages:
             **values,
         )
         return web.Response(text=html, content_type="text/html", status=status)
-
-
-def check_query(request: web.Request, *known: str) -> None:
-    """Return if a page knows everything after the question mark.
-
-    Raises:
-        Problem: 400, it does not; 422, a part of the page is asked for that there is not.
-    """
-    for name in request.query:
-        if name not in {"part", *known}:
-            right = f"known: {', '.join(sorted(known))}" if known else "this page takes no query"
-            raise Problem(400, f"unknown query {name[:40]!r}", right, field=name[:40])
-    if request.query.get("part", "live") != "live":
-        raise Problem(422, f"a page has no part {request.query['part'][:40]!r}", "part=live", field="part")
 
 
 _STATIC_FILES = frozenset(path.name for path in STATIC.iterdir())
