@@ -32,7 +32,7 @@ class PastIncident(msgspec.Struct, frozen=True):
 
 
 class Occupant(msgspec.Struct, frozen=True):
-    """A part that sat in a place before. `first_seen`, `last_seen`: the node's first and last word of it, by the log."""
+    """A part that sat in a place before. `first_seen`, `last_seen`: the first and last word of it that the log has."""
 
     serial: str
     device: str

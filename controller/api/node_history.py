@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from checks.bench_limits import BenchLimits
 from controller.api.call import Call
 from controller.api.cell_view import CellView
 from controller.api.history_shapes import NodeHistory
@@ -12,6 +13,7 @@ from controller.api.moments import iso
 from controller.api.node_numbers import benchmarks, counters, lanes
 from controller.api.node_parts import parts_of
 from controller.events import Logged
+from controller.policy.belief import Belief
 from controller.policy.node_belief import NodeBelief
 
 SEEN: Final = (("node.seen",), 200)
@@ -34,11 +36,17 @@ async def history_of(cell: CellView, node: NodeBelief) -> NodeHistory:
     seen, told, judged = [
         await cell.of_node(node.name, kinds=kinds, limit=limit) for kinds, limit in (SEEN, TOLD, JUDGED)
     ]
-    return history_from(cell, node, seen=seen, told=told, judged=judged)
+    return history_from(cell.belief, node, cell.rules.bench.limits, seen=seen, told=told, judged=judged)
 
 
 def history_from(
-    cell: CellView, node: NodeBelief, *, seen: Sequence[Logged], told: Sequence[Logged], judged: Sequence[Logged]
+    belief: Belief,
+    node: NodeBelief,
+    bench_limits: BenchLimits,
+    *,
+    seen: Sequence[Logged],
+    told: Sequence[Logged],
+    judged: Sequence[Logged],
 ) -> NodeHistory:
     """Return what these entries, oldest first, and belief tell of a node."""
     oldest = min((entries[0].at for entries in (seen, told, judged) if entries), default=0.0)
@@ -47,8 +55,8 @@ def history_from(
     return NodeHistory(
         iso(oldest) if oldest else None,
         not is_cut,
-        parts_of(cell.belief, node, seen),
+        parts_of(belief, node, seen),
         lanes(told),
         counters(told),
-        benchmarks(judged, cell.rules.bench.limits),
+        benchmarks(judged, bench_limits),
     )

@@ -7,7 +7,7 @@ from wire.orders import OrderAction
 
 
 def why_no_drill(node: NodeBelief) -> str:
-    """Return why no fault can be injected now, empty when one can. Which orders it takes is the node's own last word."""
+    """Return why no fault can be injected now, empty when one can; a node that tells no orders of its own is asked."""
     if node.presence != "online":
         return f"{node.name} is {node.presence}, so no fault can be injected"
     if node.facts.orders_allowed and OrderAction.INJECT_FAULT not in node.facts.orders_allowed:

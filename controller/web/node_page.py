@@ -4,14 +4,13 @@ it. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from controller.api.history_shapes import BenchmarkSeries, CheckLane, CounterShown, NodeHistory, Span
 from controller.api.phrases import sentence_case, spaced
-from controller.api.shapes import NodeDetail
 from controller.web.bench_plot import Picture
 from controller.web.time_plot import Line, time_picture, time_ticks
 from wire.drills import FAULTS
@@ -76,11 +75,12 @@ class NodeView:
     drills: DrillOffer
 
 
-def node_view(node: NodeDetail, history: NodeHistory, now: float, *, why_no_drill: str) -> NodeView:
+def node_view(history: NodeHistory, now: float, *, why_no_drill: str, devices: Iterable[str] = ()) -> NodeView:
     """Return what is shown of a node.
 
     Args:
         why_no_drill: why no fault can be injected into it, empty when one can.
+        devices: those that it names.
     """
     since = min((_at(span.since) for lane in history.checks for span in lane.spans), default=now)
     since = min(since, now - 1.0)
@@ -92,7 +92,7 @@ def node_view(node: NodeDetail, history: NodeHistory, now: float, *, why_no_dril
         tuple(picture for picture in map(_counter_picture, history.counters) if picture is not None),
         tuple(picture for _, picture in pictures if picture is not None),
         tuple(series for series, picture in pictures if picture is None),
-        DrillOffer(why_no_drill, devices=tuple(node.facts.devices)),
+        DrillOffer(why_no_drill, devices=tuple(devices)),
     )
 
 
@@ -128,6 +128,6 @@ def _benchmark_picture(series: BenchmarkSeries) -> Picture | None:
         values = ((_at(point.at), getattr(point, name)) for point in series.points)
         known = tuple((at, value) for at, value in values if value is not None)
         if known:
-            lines.append(Line(kind, "median of peers" if kind == "peers" else "fails beyond", known))
+            lines.append(Line(kind, "median of peers" if kind == "peers" else "limit", known))
     title = f"{sentence_case(series.summary)}, {series.benchmark}"
     return time_picture(f"over-time-{series.benchmark}-{series.metric}-{series.size_bytes}", title, series.unit, lines)

@@ -17,11 +17,13 @@ from controller.api.call import Call
 from controller.api.cell_view import CellView
 from controller.api.node_history import history_of
 from controller.api.problems import Problem
-from controller.api.shapes import NodeDetail
 from controller.policy.drilling import why_no_drill
 from controller.web import fleet_map, words
 from controller.web.bench_section import bench_section
+from controller.web.incident_page import incident_view
 from controller.web.node_page import NodeView, node_view
+from controller.web.ops_pages import OpsPages
+from controller.web.query import check_query
 
 STATIC = Path(__file__).parent / "static"
 
@@ -29,7 +31,7 @@ _TITLES = {404: "Not found", 403: "Not from there", 409: "Refused", 500: "The co
 
 
 class Pages:
-    """Renders the three pages of one cell."""
+    """Renders the pages of one cell."""
 
     def __init__(self, cell: CellView) -> None:
         self._cell = cell
@@ -48,6 +50,7 @@ class Pages:
         router.add_get("/nodes/{name}", self._node)
         router.add_get("/incidents/{id}", self._incident)
         router.add_get("/static/{name}", self._static)
+        OpsPages(self._cell, self._page).add_to(router)
 
     def problem(self, problem: Problem) -> web.Response:
         """Return the page that says why there is none."""
@@ -63,18 +66,21 @@ class Pages:
         check_query(request)
         node = await reading.node(Call(self._cell, request.match_info))
         bench = await bench_section(self._cell, node.name)
-        view = await self._node_view(node)
+        view = await self._node_view(node.name)
         return self._page("node.html", {"node": node, "bench": bench, "view": view}, part=request.query.get("part", ""))
 
-    async def _node_view(self, node: NodeDetail) -> NodeView:
-        believed = self._cell.belief.nodes[node.name]
-        history = await history_of(self._cell, believed)
-        return node_view(node, history, self._cell.now(), why_no_drill=why_no_drill(believed))
+    async def _node_view(self, name: str) -> NodeView:
+        node = self._cell.belief.nodes[name]
+        history = await history_of(self._cell, node)
+        because = why_no_drill(node)
+        return node_view(history, self._cell.now(), why_no_drill=because, devices=node.facts.devices)
 
     async def _incident(self, request: web.Request) -> web.Response:
         check_query(request)
         incident = await reading.incident(Call(self._cell, request.match_info))
-        return self._page("incident.html", {"incident": incident}, part=request.query.get("part", ""))
+        stands_by = reading.cell_status(self._cell).role == "standby"
+        view = incident_view(incident, self._cell.now(), stands_by=stands_by)
+        return self._page("incident.html", {"incident": incident, "view": view}, part=request.query.get("part", ""))
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -92,20 +98,6 @@ class Pages:
             **values,
         )
         return web.Response(text=html, content_type="text/html", status=status)
-
-
-def check_query(request: web.Request, *known: str) -> None:
-    """Return if a page knows everything after the question mark.
-
-    Raises:
-        Problem: 400, it does not; 422, a part of the page is asked for that there is not.
-    """
-    for name in request.query:
-        if name not in {"part", *known}:
-            right = f"known: {', '.join(sorted(known))}" if known else "this page takes no query"
-            raise Problem(400, f"unknown query {name[:40]!r}", right, field=name[:40])
-    if request.query.get("part", "live") != "live":
-        raise Problem(422, f"a page has no part {request.query['part'][:40]!r}", "part=live", field="part")
 
 
 _STATIC_FILES = frozenset(path.name for path in STATIC.iterdir())
