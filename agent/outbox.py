@@ -155,6 +155,10 @@ class Outbox:
         """Return how many events wait."""
         return max(0, self._rows - len(self._memory.stored)) + len(self._memory.events)
 
+    def oldest_at(self) -> float | None:
+        """Return when the oldest event that waits was observed, Unix seconds, `None` when none waits."""
+        return next((event.observed_at for event in self.pending(1)), None)
+
     def load(self, key: str) -> dict[str, Any]:
         """Return what was saved under the key, empty when nothing was or it cannot be read any more."""
         rows = self._rows_of("SELECT value FROM state WHERE key = ?", (key,))

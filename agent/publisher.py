@@ -137,6 +137,7 @@ class Publisher:
 
     Attributes:
         rejected: reason → how many messages to this node were dropped for it.
+        published: how often an event went out and the broker took it; stored: how many the controller has stored.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class Publisher:
             on_order: is awaited for each order, beside others; the order is acknowledged to the broker when it returns.
         """
         self.rejected: Counter[str] = Counter()
+        self.published = self.stored = 0
         self._transport, self._outbox, self._attendance = transport, outbox, attendance
         self._identity = attendance.identity
         self._status, self._on_order = status, on_order
@@ -201,6 +203,11 @@ class Publisher:
         """Tell whoever watches how far a benchmark is; nobody keeps it, and without a connection it is not said."""
         envelope = self._identity.envelope(progress, sent_at=self._clock.wall())
         self._transport.tell(self._identity.topic(Channel.STATUS), messages.encode(envelope))
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can be reached now."""
+        return self._transport.connected
 
     async def stop(self) -> None:
         """Say that this node stops, so that nobody takes it for lost, and end `run`."""
@@ -303,6 +310,7 @@ class Publisher:
         envelope = self._identity.envelope_of(event, sent_at=self._clock.wall(), attempt=sent.attempts)
         try:
             await self._transport.publish(self._identity.topic(Channel.EVENT), messages.encode(envelope))
+            self.published += 1
         except NotPublished as error:
             self._log_sometimes("event.delayed", "event", because=str(error), waiting=self._outbox.depth())
         finally:
@@ -335,7 +343,7 @@ class Publisher:
     def _note_stored(self, stored: Stored) -> None:
         self._outbox.stored(stored.boot_id, stored.seqs)
         for seq in stored.seqs:
-            self._sent.pop((stored.boot_id, seq), None)
+            self.stored += self._sent.pop((stored.boot_id, seq), None) is not None
         self.notify()
 
     async def _give_order(self, order: SignedOrder, envelope: Envelope, received: Received) -> None:

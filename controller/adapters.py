@@ -252,6 +252,9 @@ class Notice:
         subject: what it is about, whatever the incident: the part (or node and device) and the fault class. There is
             one open ticket a subject.
         news: for an update or a close: what happened since.
+        incidents: every incident that it is for, when those are several: a storm, or a second one about the subject.
+        follows: reference of the closed notice about the same subject that was here before, empty without one.
+        acknowledged_by: who looks after it, empty while nobody does.
         links: what a person can do or see → where: `incident`, `acknowledge`, `approve`, `stop`, `undo`, `runbook`.
         rma: what a ticket carries when its part is to be sent back, `None` for every other notice.
     """
@@ -273,6 +276,9 @@ class Notice:
     subject: str = ""
     news: str = ""
     links: dict[str, str] = field(default_factory=dict)
+    incidents: tuple[str, ...] = ()
+    follows: str = ""
+    acknowledged_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

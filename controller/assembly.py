@@ -25,6 +25,8 @@ from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
+from controller.metrics.scrape import Metrics
+from controller.metrics.tally import Tally
 from controller.notices.json_lines import JsonLinesNotifier
 from controller.notices.webhook import WebhookNotifier
 from controller.peer_watch import PeerWatch
@@ -38,6 +40,7 @@ from controller.sections.notices import JsonLinesSection, WebhookSection
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
+from controller.store.log import EventLog
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
@@ -64,11 +67,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
     event_log = open_store(settings.store, settings.state)
-    cell = Cell(event_log, rules_of(settings))
-    recalled = cell.recall()
-    log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
-    for sentence in too_low(cell.rules.bench.limits):
-        log.warning("bench.floor_low", because=sentence)
+    cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
     transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
     desk = _order_desk(settings, transport, event_log.term, leadership)
@@ -121,9 +120,20 @@ def assemble(settings: ControllerSettings) -> Controller:
         bench,
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
+        _metrics(cell, front),
         counter,
         traces,
     )
+
+
+def _recalled(event_log: EventLog, rules: Rules) -> Cell:
+    """Return the cell with all that its log tells, and say what the operator should know of the rules."""
+    for sentence in too_low(rules.bench.limits):
+        log.warning("bench.floor_low", because=sentence)
+    cell = Cell(event_log, rules)
+    recalled = cell.recall()
+    log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
+    return cell
 
 
 def rules_of(settings: ControllerSettings) -> Rules:
@@ -224,6 +234,13 @@ def _bench_desks(
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
     cell.act = _each(cell.act, bench.act, sweeps.act)
     return bench, sweeps
+
+
+def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
+    """Return what Prometheus is told; it counts what the cell commits."""
+    tally = Tally(cell)
+    cell.act = _each(cell.act, tally.note)
+    return Metrics(front, tally, time.monotonic)
 
 
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:

@@ -27,6 +27,7 @@ from controller.evidence.choosing import Counter
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
+from controller.metrics.scrape import Metrics
 from controller.peer_watch import PeerWatch
 from controller.policy.belief import Belief
 from controller.power.watch import PowerWatch
@@ -94,6 +95,7 @@ class Controller:
     bench: BenchDesk
     planner: Planner
     sweeps: SweepDesk
+    metrics: Metrics
     counter: Counter = field(default_factory=Counter)
     traces: Traces = field(default_factory=NoTraces)
     url: str = ""
@@ -140,6 +142,7 @@ class Controller:
             hosts=hosts | self.counter.hosts(),
             evidence=self.counter.evidence,
             uploads=self.counter.on_api_port(),
+            metrics=self.metrics,
         )
 
     async def _stand_by(self) -> None:
@@ -180,6 +183,7 @@ class Controller:
             self.effects.resume()
             self.sweeps.resume()
             self.bench.resume()
+            self.metrics.tally.resume()
             group.create_task(self.watch.run(), name="schedule-watch")
             group.create_task(self.topology.run(), name="topology-watch")
             group.create_task(

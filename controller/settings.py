@@ -17,6 +17,7 @@ from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSe
 from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
+from controller.sections.notices import NoticesSection
 from controller.sections.pages import PageSection
 from controller.sections.power import PowerSection
 from controller.sections.schedulers import SchedulerSection
@@ -71,6 +72,7 @@ class ControllerSettings(Section):
     pages: list[PageSection] = Field(
         default=[], description="where pages go, each that takes one; default: a file in the state directory"
     )
+    notices: NoticesSection = NoticesSection()
     silence: SilenceSection = SilenceSection()
     store: StoreSection = StoreSection()
     topology: TopologySection = TopologySection()

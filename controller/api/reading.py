@@ -12,6 +12,7 @@ from controller.api.bundles import bundle_rows
 from controller.api.call import Call, known_node
 from controller.api.cell_view import CellView
 from controller.api.moments import iso_or_none
+from controller.api.notice_rows import notice_failure, notice_row
 from controller.api.problems import Problem
 from controller.api.timeline import entry_of
 from controller.events import Logged, incident_of
@@ -158,6 +159,9 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         history=incident.recurrence.because,
         send_back=incident.rma,
         bundles=bundle_rows(incident),
+        acknowledged_at=iso_or_none(incident.acknowledged_at),
+        notices=[notice_row(thread) for thread in cell.belief.notices.of(incident.id)],
+        notice_failures=[notice_failure(*each) for each in cell.belief.notices.troubles_of(incident.id)],
         trace_id=trace_id,
         trace_url=trace_url,
     )

@@ -136,6 +136,15 @@ ROUTES: tuple[Route, ...] = (
         refusals=(404, 409, 422),
     ),
     Route(
+        "POST",
+        f"{ROOT}/incidents/{{id}}/acknowledge",
+        acting.acknowledge,
+        "Say that you look after an incident: nobody else is paged for it.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 409, 422),
+    ),
+    Route(
         "GET",
         f"{ROOT}/evidence",
         bundles.evidence,

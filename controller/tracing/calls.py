@@ -25,6 +25,32 @@ class Peers:
     power: str = ""
 
 
+@dataclass(slots=True)
+class Ended:
+    """How a call went: as in `Call`."""
+
+    began: float
+    ended: float = 0.0
+    because: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A call of an outside thing on account of an incident that is no step, or one of several that a step makes.
+
+    Attributes:
+        name: what is done, in a few words that do not differ from incident to incident: `file ticket`.
+        peer: whom it is done with.
+        key: which one of its name it is.
+    """
+
+    incident_id: str
+    name: str
+    peer: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One try of a step's effect.
@@ -79,6 +105,15 @@ def call_spans(scene: Scene, call: Call, peers: Peers) -> list[Span]:
     during, step = (call.began, call.ended), scene.id_of(step_key(intent))
     made = scene.span(name, call.key, step, during, kind=kind, attributes=attributes, problem=problem)
     return [made, *(_seen_by_scheduler(scene, call, made, peers.scheduler) if call.is_by_scheduler else ())]
+
+
+def errand_span(scene: Scene, errand: Errand, key: str, parent_id: str, call: Ended) -> Span:
+    """Return the span of an errand."""
+    said: dict[str, Value] = {words.PEER: errand.peer}
+    if call.error:
+        said |= {words.ERROR_TYPE: call.error, words.BECAUSE: call.because}
+    during, problem = (call.began, call.ended), call.because if call.error else ""
+    return scene.span(errand.name, key, parent_id, during, kind=Kind.CLIENT, attributes=said, problem=problem)
 
 
 def step_key(intent: StepIntended) -> str:

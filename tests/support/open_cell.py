@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,8 @@ from controller.evidence.desk import ControllerEvidence, Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
+from controller.metrics.scrape import KEPT_S, Metrics
+from controller.metrics.tally import Tally
 from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.orders import lease_of_order
 from controller.policy.incident import Incident
@@ -417,11 +420,13 @@ async def open_cell(
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main")
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
+    metrics = Metrics(front, Tally(cell), count(0.0, KEPT_S).__next__)
     intake.on_bench_ended, intake.on_progress = bench.ended, bench.heard
 
     def act(entry: Logged) -> None:
         effects.act(entry)
         bench.act(entry)
+        metrics.tally.note(entry)
 
     intake.on_order_ended, cell.act = front.order_ended, act
     port = free_port()
@@ -433,7 +438,7 @@ async def open_cell(
         kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
     receiver = Receiver(uploads, front.check_leading) if uploads is not None else None
-    app = create_app(front, evidence=kept, uploads=receiver)
+    app = create_app(front, evidence=kept, uploads=receiver, metrics=metrics)
     runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
     tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
     try:

@@ -14,11 +14,14 @@ import pytest
 import structlog
 
 from controller.cell import Cell
+from controller.errors import Retryable
+from controller.events import Logged, StepIntended
 from controller.policy.playbook import Playbook, Verb
 from controller.store.sqlite import SqliteLog
-from controller.tracing import otlp
-from controller.tracing.calls import Peers
+from controller.tracing import current, otlp
+from controller.tracing.calls import Errand, Peers
 from controller.tracing.ids import trace_id_of
+from controller.tracing.scene import Scene
 from controller.tracing.sending import Receiver, Sender
 from controller.tracing.telling import Teller
 from tests.controller.test_interrupted import FINDING, NO_FUSE, RETURNED, new_world, rules
@@ -54,6 +57,11 @@ async def one_life(
 
 async def whole_life(tmp_path: Path, world: World, book: Playbook, receiver: Received) -> Cell:
     return await one_life(lambda: SqliteLog(tmp_path / "events.sqlite"), world, book, receiver, Fuse(NO_FUSE))
+
+
+async def whole_log(tmp_path: Path) -> list[Logged]:
+    with contextlib.closing(SqliteLog(tmp_path / "events.sqlite")) as log:
+        return list(log.read())
 
 
 def named(spans: list[Seen], name: str) -> list[Seen]:
@@ -166,3 +174,40 @@ async def test_a_flood_is_dropped_and_counted(tmp_path: Path, receiver: Received
     assert told[0].sender.dropped > 10
     said = [entry["because"] for entry in logs if entry["event"] == "traces.interrupted"]
     assert said == ["more happens than can be told"]
+
+
+async def test_what_is_done_beside_the_steps_is_seen_too(tmp_path: Path, receiver: Received) -> None:
+    """An errand hangs below the call on whose account it runs, else below the incident."""
+    cell = await whole_life(tmp_path, new_world(), HANDED_OVER, receiver)
+    (incident,) = cell.belief.incidents.values()
+    cell.log = SqliteLog(tmp_path / "events.sqlite")
+    told = teller(cell, url=receiver.url)
+    carried: list[str] = []
+
+    async def carry() -> str:
+        carried.append(current.headers()["traceparent"])
+        return "T-1"
+
+    async def fail() -> None:
+        raise Retryable("jira answered 503", after_s=1.0)
+
+    async def step() -> str:
+        return await told.errand(Errand(incident.id, "file ticket", "jira", "k1"), carry)()
+
+    before = len(receiver.spans())
+    told.begin()
+    intent = next(entry.event for entry in await whole_log(tmp_path) if isinstance(entry.event, StepIntended))
+    assert await told.watch(intent, step)() == "T-1"
+    assert await told.errand(Errand(incident.id, "tell ticket", "jira", "k2"), carry)() == "T-1"
+    with pytest.raises(Retryable):
+        await told.errand(Errand(incident.id, "close ticket", "jira", "k3"), fail)()
+    await told.close()
+    cell.log.close()
+    spans = receiver.spans()[before:]
+    filed, updated, closed = (named(spans, f"{what} ticket")[0] for what in ("file", "tell", "close"))
+    (call,) = named(spans, "call cordon")
+    root = Scene(filed.trace, incident.id, "main").root
+    assert [each.parent for each in (filed, updated, closed)] == [call.id, root, root]
+    assert carried == [f"00-{each.trace}-{each.id}-01" for each in (filed, updated)]
+    assert (closed.attributes["error.type"], closed.span.status.message) == ("Retryable", "jira answered 503")
+    assert {each.attributes["service.peer.name"] for each in (filed, updated, closed)} == {"jira"}
