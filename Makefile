@@ -39,6 +39,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, scal
 	@nice -n 10 .venv/bin/python -m benchmarks.localise
 	@.venv/bin/python -m benchmarks.latency
 	@.venv/bin/python -m benchmarks.cordon_latency
+	@.venv/bin/python -m benchmarks.trace_cost
 	@.venv/bin/python -m benchmarks.ingest
 	@.venv/bin/python -m benchmarks.scale
 	@.venv/bin/python -m benchmarks.bench_planning

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 MOST_HEARD: Final = 20_000
 """So many entries wait to be told at most. Source: our choice; the cell commits some 2,000 a second at its most."""
 
-MOST_FINDINGS: Final = 20_000
+MOST_FINDINGS: Final = 10_000
 """Of so many findings it is known how they came; of older ones the log says when they were observed."""
 
 RECALLED: Final = 2_000

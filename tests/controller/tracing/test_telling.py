@@ -143,6 +143,9 @@ async def test_killed_and_started_again_it_goes_on_in_the_same_trace(
     assert twice == []
     assert len({seen.trace for seen in spans}) == 1
     assert all(seen.began <= seen.ended for seen in spans)
+    steps = {seen.attributes["fleetmend.step"] for seen in spans if seen.name.startswith("step ")}
+    missing = {step.name for step in RETURNED.steps} - steps
+    assert len(missing) <= (fuse.crossed[-1] == "after commit"), "lost alone is what was committed and not told"
     (root,) = named(spans, "incident")
     assert root.notes[0] == "incident.opened", "what was before the kill is in it"
     assert root.began <= min(seen.began for seen in spans)
