@@ -326,8 +326,7 @@ async def live(
         effects.resume()
         bench.resume()
         await _until_over(cell, fuse, tasks, until)
-        if not fuse.died.is_set():
-            await cell.caught_up()
+        await _until_committed(cell, fuse)
     finally:
         await effects.close()
         await bench.close()
@@ -350,6 +349,14 @@ async def _until_over(cell: Cell, fuse: Fuse, tasks: list[asyncio.Task[None]], u
         for task in tasks:
             if task.done() and not fuse.died.is_set():
                 task.result()
+
+
+async def _until_committed(cell: Cell, fuse: Fuse) -> None:
+    """Wait until what is believed is in the log, too, unless it dies before."""
+    either = {asyncio.create_task(cell.caught_up()), asyncio.create_task(fuse.died.wait())}
+    _, waiting = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _rests(incident: Incident) -> bool:
