@@ -51,6 +51,7 @@ class Cell:
 
     Attributes:
         act: called with every entry after its commit, in order; must not block.
+        told: called with the same, and with what another controller put into the log; for those who only watch.
         thought: when the batch was thought about that was committed last.
         clock: Unix seconds.
     """
@@ -60,6 +61,7 @@ class Cell:
     act: Callable[[Logged], None] = lambda _: None
     clock: Callable[[], float] = time.time
     belief: Belief = field(default_factory=Belief)
+    told: Callable[[Logged], None] = lambda _: None
     thought: Thought = field(default_factory=Thought)
     _inbox: deque[_Pending] = field(default_factory=deque)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,6 +90,7 @@ class Cell:
                 continue
             for entry in entries:
                 folding.apply(self.belief, entry)
+                self.told(entry)
 
     def load_rules(self) -> None:
         """Put it into the log when other rules decide from here on than before, and which playbooks are other ones."""
@@ -163,6 +166,7 @@ class Cell:
         for entry in entries:
             _tell(entry)
             self.act(entry)
+            self.told(entry)
 
     def _believe(self, event: Event, now: float) -> Logged:
         entry = Logged(self.belief.last_event_id + 1, now, event)

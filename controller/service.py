@@ -28,6 +28,7 @@ from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.metrics.scrape import Metrics
+from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
 from controller.policy.belief import Belief
 from controller.power.watch import PowerWatch
@@ -96,6 +97,7 @@ class Controller:
     planner: Planner
     sweeps: SweepDesk
     metrics: Metrics
+    notices: NoticeDesk
     counter: Counter = field(default_factory=Counter)
     traces: Traces = field(default_factory=NoTraces)
     url: str = ""
@@ -127,6 +129,7 @@ class Controller:
         finally:
             await self.effects.close()
             await self.traces.close()
+            await self.notices.close()
             await self.bench.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
@@ -196,6 +199,7 @@ class Controller:
             group.create_task(self.peer_watch.run(), name="peer-watch")
             group.create_task(self.planner.run(), name="bench-planner")
             group.create_task(self.desk.keep_sending(), name="orders")
+            group.create_task(self.notices.run(), name="notices")
             group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()
 

@@ -20,6 +20,7 @@ from controller.sections.limits import BreakerSection, BudgetSection, DomainSect
 from controller.sections.notices import NoticesSection
 from controller.sections.pages import PageSection
 from controller.sections.power import PowerSection
+from controller.sections.report import ReportSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.slurm import SlurmSection
@@ -79,6 +80,7 @@ class ControllerSettings(Section):
     evidence: EvidenceSection = EvidenceSection()
     bench: BenchSection = BenchSection()
     traces: TracesSection = TracesSection()
+    report: ReportSection = ReportSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
+from controller.changes import Changes
 from controller.events import Event, Logged, OrderEnded
 from controller.policy.belief import Belief
+from controller.policy.reporting.asked import Asked
+from controller.policy.reporting.shapes import Report
 from controller.policy.rules import Rules
 from wire.messages import BenchProgress
 
@@ -24,6 +29,11 @@ class CellView(Protocol):
         """What decisions go by."""
         ...
 
+    @property
+    def changes(self) -> Changes:
+        """What the newest log entries were about."""
+        ...
+
     def now(self) -> float:
         """Return the controller's time, Unix seconds."""
         ...
@@ -38,6 +48,18 @@ class CellView(Protocol):
 
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""
+        ...
+
+    def fleet_map(self) -> msgspec.Raw:
+        """Return every node as the map draws it, as JSON of `controller.api.map_shapes.FleetMap`."""
+        ...
+
+    async def report(self, asked: Asked, *, whole: bool) -> Report:
+        """Return what the log says about a span of time, in the cell's own prices.
+
+        Raises:
+            NotTold: the log tells of a part of it alone, and the whole is wanted.
+        """
         ...
 
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:

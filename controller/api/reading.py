@@ -7,10 +7,11 @@ from itertools import islice
 
 import msgspec
 
-from controller.api import plan, rows, shapes
+from controller.api import plan, rows, searching, shapes
 from controller.api.bundles import bundle_rows
 from controller.api.call import Call, known_node
 from controller.api.cell_view import CellView
+from controller.api.map_shapes import Found
 from controller.api.moments import iso_or_none
 from controller.api.notice_rows import notice_failure, notice_row
 from controller.api.problems import Problem
@@ -185,3 +186,21 @@ async def health_of_controller(_call: Call) -> shapes.Health:
 async def rollouts(call: Call) -> list[shapes.RolloutShown]:
     """Return every changed playbook that is tried or was stopped, and how its canaries end."""
     return [rows.rollout_shown(call.cell.belief, call.cell.rules, name) for name in call.cell.belief.rollouts.changed]
+
+
+async def whole_map(call: Call) -> msgspec.Raw:
+    """Return every node as the map draws it."""
+    return call.cell.fleet_map()
+
+
+async def search(call: Call) -> list[Found]:
+    """Return what has the words of `q`.
+
+    Raises:
+        Problem: 422, that is longer than anything has a name.
+    """
+    asked = call.query.get("q", "")
+    if len(asked) > searching.MOST_CHARACTERS:
+        most = f"at most {searching.MOST_CHARACTERS} characters"
+        raise Problem(422, f"nothing is found by {len(asked)} characters", most, field="q")
+    return searching.found(call.cell.belief, asked)

@@ -37,6 +37,7 @@ from controller.tracing import current
 from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from tests.support.bench_policy import result_like
+from tests.support.noticing import desk_of
 from wire import messages, topics
 from wire.bench import from_parameters
 from wire.orders import Order, OrderAction
@@ -287,16 +288,9 @@ async def live(
     wire = Wire(world, fuse, finding)
     desk = OrderDesk(wire, "main", "k1", world.key, term, time.time)  # type: ignore[arg-type]
     scheduler = Scheduler(world, fuse)
-    effects = Effects(
-        cell,
-        scheduler,
-        Receiver(world, fuse, "ticket"),
-        Receiver(world, fuse, "page"),
-        desk,
-        time.time,
-        page_url="http://test",
-        power=Bmc(world, fuse, finding) if world.has_bmc else NoPower(),
-    )
+    notices = desk_of(cell, Receiver(world, fuse, "ticket"), Receiver(world, fuse, "page"), time.time, term=term)
+    power = Bmc(world, fuse, finding) if world.has_bmc else NoPower()
+    effects = Effects(cell, scheduler, notices, desk, time.time, power=power)
     intake = Intake(cell, wire, Receipts.recall(real), "main", 60.0, time.time)  # type: ignore[arg-type]
     intake.on_order_ended = lambda event: desk.ended(event.order_id)
     bench = BenchDesk(cell, desk, ScheduleWatch(cell, replace(scheduler, name=NO_SCHEDULER), time.time), time.time)
@@ -329,6 +323,7 @@ async def live(
         await _until_committed(cell, fuse)
     finally:
         await effects.close()
+        await notices.close()
         await bench.close()
         await traces.close()
         for task in tasks:

@@ -59,7 +59,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def test_the_notice_arrives_whole_with_its_key(receiver: Receiver, notice: Notice) -> None:
     await WebhookNotifier(receiver.url).send(notice)
 
-    assert receiver.got == [asdict(notice)]
+    assert receiver.got == [{"event": "filed", **asdict(notice)}]
     (headers,) = receiver.headers
     assert headers["Idempotency-Key"] == "inc-000007/ticket/1"
     assert headers["Content-Type"] == "application/json"
