@@ -265,10 +265,8 @@ def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: 
 
 def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
     """Return who tells traces; the parts that know the moments tell them, last of all."""
-    said = effects.notices.courier.destinations
-    peers = Peers(effects.scheduler.name, ", ".join(said.tickets), ", ".join(said.pages), effects.power.name)
-    traces = traces_of(settings, cell, peers, time.time)
-    effects.traces = front.traces = traces
+    traces = traces_of(settings, cell, Peers(effects.scheduler.name, effects.power.name), time.time)
+    effects.traces = effects.notices.courier.traces = front.traces = traces
     if settings.traces.endpoint:
         intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
     return traces

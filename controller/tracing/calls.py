@@ -13,15 +13,14 @@ from controller.tracing.span import Kind, Span, Value
 from wire.topics import Channel, template
 
 BY_ITS_SCHEDULER = frozenset({Verb.CORDON, Verb.DRAIN, Verb.UNCORDON})
+NOTICES = frozenset({Verb.TICKET, Verb.PAGE})
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """What the outside things are called that a controller calls."""
+    """What the outside things are called that steps call. Each notice of a step is an errand, and names its own."""
 
     scheduler: str
-    tickets: str = ""
-    pages: str = ""
     power: str = ""
 
 
@@ -98,9 +97,11 @@ def call_spans(scene: Scene, call: Call, peers: Peers) -> list[Span]:
     if call.is_order:
         name, kind = f"publish {template(Channel.ORDER)}", Kind.PRODUCER
         attributes = {**said, **published(scene, intent.node, intent.key)}
+    elif Verb(intent.verb) in NOTICES:
+        name, kind, attributes = f"call {intent.verb}", Kind.INTERNAL, said
     else:
-        name, kind = f"call {intent.verb}", Kind.CLIENT
-        attributes = {**said, words.PEER: _peer(call, peers)}
+        peer = peers.scheduler if call.is_by_scheduler else peers.power
+        name, kind, attributes = f"call {intent.verb}", Kind.CLIENT, {**said, words.PEER: peer}
     problem = call.because if call.error else ""
     during, step = (call.began, call.ended), scene.id_of(step_key(intent))
     made = scene.span(name, call.key, step, during, kind=kind, attributes=attributes, problem=problem)
@@ -137,9 +138,3 @@ def _seen_by_scheduler(scene: Scene, call: Call, made: Span, name: str) -> list[
             problem=made.problem,
         )
     ]
-
-
-def _peer(call: Call, peers: Peers) -> str:
-    if call.is_by_scheduler:
-        return peers.scheduler
-    return {Verb.TICKET: peers.tickets, Verb.PAGE: peers.pages}.get(Verb(call.intent.verb), peers.power)

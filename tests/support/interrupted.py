@@ -295,7 +295,7 @@ async def live(
     intake.on_order_ended = lambda event: desk.ended(event.order_id)
     bench = BenchDesk(cell, desk, ScheduleWatch(cell, replace(scheduler, name=NO_SCHEDULER), time.time), time.time)
     intake.on_bench_ended = bench.ended
-    traces = effects.traces = traced(cell)
+    traces = effects.traces = notices.courier.traces = traced(cell)
     intake.on_arrival = traces.arrived
 
     def act(entry: Logged) -> None:

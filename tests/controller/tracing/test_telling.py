@@ -37,7 +37,7 @@ LIMIT_S = 20.0
 
 def teller(cell: Cell, *, url: str, share: float = 1.0) -> Teller:
     receiver = Receiver(f"{url}/v1/traces", partial(otlp.encode, instance="host-1"), otlp.rejected)
-    peers = Peers("counting", "ticket", "page", "bmc")
+    peers = Peers("counting", "bmc")
     return Teller(cell, Sender(receiver, every_s=0.0), "main", peers, time.time, share=share, settle_s=0.0)
 
 
@@ -106,12 +106,12 @@ async def test_a_step_that_fails_is_an_error_and_notices_are_calls(tmp_path: Pat
     spans = receiver.spans()
     (failed,) = named(spans, "step power_cycle")
     assert failed.attributes["fleetmend.outcome"] in {"failed", "refused"}
-    assert [named(spans, f"call {what}")[0].attributes["service.peer.name"] for what in ("ticket", "page")] == [
-        "ticket",
-        "page",
-    ]
     assert not named(spans, "incident"), "it is not over: people have it"
-    (ticket,), (page,) = named(spans, "call ticket"), named(spans, "call page")
+    (ticket,), (page,) = named(spans, "file ticket"), named(spans, "file page")
+    assert [each.attributes["service.peer.name"] for each in (ticket, page)] == ["ticket", "page"]
+    assert [each.parent for each in (ticket, page)] == [
+        named(spans, f"call {each}")[0].id for each in ("ticket", "page")
+    ]
     assert world.traceparents == [f"00-{each.trace}-{each.id}-01" for each in (ticket, page)]
 
 
