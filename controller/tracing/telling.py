@@ -39,8 +39,9 @@ MOST_FINDINGS: Final = 10_000
 RECALLED: Final = 2_000
 """So many entries of an incident are read when another controller told its beginning."""
 
-SETTLE_S: Final = 0.05
-"""How long after an entry its spans are made: what it asks for has begun by then. Source: our choice."""
+SETTLE_S: Final = 1.0
+"""How long after an entry its spans are made: what it and those that came with it ask for is done by then, even where a
+hundred nodes fail at once on a busy machine. Source: our measurement, benchmarks/trace_cost.py."""
 
 
 @dataclass(slots=True)
