@@ -29,7 +29,7 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* examples/* systemd/fleetmend-hold .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
 
-bench: environment  ## Measure accuracy, localiser, latency, intake, store, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
+bench: environment  ## Measure accuracy, localiser, latency, intake, store, the web page, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@nice -n 10 .venv/bin/python -m benchmarks.localise
@@ -43,6 +43,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, scal
 	@.venv/bin/python -m benchmarks.nccl_child
 	@.venv/bin/python -m benchmarks.bench_abort
 	@.venv/bin/python -m benchmarks.store
+	@.venv/bin/python -m benchmarks.web
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
 

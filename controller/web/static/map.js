@@ -67,8 +67,14 @@ function draw(changed) {
 }
 
 function drawChanged() {
-  const touched = new Set([...dirty].map((node) => node.group));
-  for (const group of touched) if (group) fillGroup(group);
+  const touched = new Map();
+  for (const node of dirty) if (node.group) touched.set(node.group, [...(touched.get(node.group) ?? []), node]);
+  for (const [group, nodes] of touched) {
+    tellGroup(group);
+    if (group.asTiles) for (const node of nodes) fillTile(group.tiles.get(node.name), node);
+    else if (group.near && !group.stale) for (const node of nodes) redraw(group, node);
+    else group.stale = true;
+  }
   tellCounts(groups.flatMap((group) => group.nodes));
 }
 
@@ -126,6 +132,9 @@ function fillGroup(group) {
 
 function tellGroup(group) {
   const found = counts(group.nodes);
+  const told = JSON.stringify([found, groupBy.value]);
+  if (group.told === told) return;
+  group.told = told;
   const name = group.name || (groupBy.value ? `no ${groupBy.value}` : "");
   const ill = ["f", "d", "u"].filter((letter) => found[letter]);
   const words = [...ill, "o"].filter((letter) => found[letter]).map((letter) => `${found[letter]} ${TONES[letter]}`);
@@ -158,10 +167,18 @@ function measure(group) {
 function drawGroup(group) {
   const { pitch, columns, rows } = group;
   const pen = penFor(group.body, columns * pitch, rows * pitch);
+  group.pen = pen;
   group.nodes.forEach((node, at) => {
+    node.at = at;
     drawCell(pen, node, (at % columns) * pitch + 1.5, Math.floor(at / columns) * pitch + 1.5, pitch - 3);
   });
   group.stale = false;
+}
+
+function redraw({ pen, pitch, columns }, node) {
+  const [x, y] = [(node.at % columns) * pitch, Math.floor(node.at / columns) * pitch];
+  pen.clearRect(x, y, pitch, pitch);
+  drawCell(pen, node, x + 1.5, y + 1.5, pitch - 3);
 }
 
 function fillTiles(group) {

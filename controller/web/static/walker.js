@@ -121,7 +121,8 @@ export class Walker {
   #columns() {
     const { group } = this.#nodes[this.#at];
     if (!this.#asTiles) return Math.min(group.columns, group.nodes.length);
-    return getComputedStyle(group.body).gridTemplateColumns.split(" ").length;
+    const tops = [...group.body.children].map((tile) => tile.offsetTop);
+    return tops.filter((top) => top === tops[0]).length;
   }
 
   #point(event) {

@@ -128,6 +128,23 @@ async def test_who_hears_nothing_else_hears_the_beat(
         assert {kind async for kind, _, _ in heard_first(answer, 4)} == {"beat"}
 
 
+async def test_a_page_that_knows_more_than_was_told_to_others_waits_for_what_comes_after(
+    cell: OpenCell, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "GAP_S", 1.0)
+    before = cell.cell.belief.last_event_id
+    async with http.get(LIVE) as first:
+        await cell.tell(PresenceChanged("n1", "stopped", "It was stopped."))
+        await change(first)
+        await cell.tell(PresenceChanged("n2", "stopped", "It was stopped."))
+        async with http.get(f"{LIVE}?since={before - 1}") as second:
+            assert [row[0] for row in (await change(second))[1]["nodes"]][:2] == ["n2", "n1"]
+            await second.content.readline()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await second.content.readline()
+
+
 async def test_a_page_that_reads_nothing_is_let_go(cell: OpenCell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "WRITE_LIMIT_S", 0.05)
     monkeypatch.setattr(live, "BEAT_S", 0.0)

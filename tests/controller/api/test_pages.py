@@ -178,6 +178,9 @@ async def test_what_a_page_needs_is_served(http: aiohttp.ClientSession, name: st
     async with http.get(f"/static/{name}") as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
         assert len(await answer.read()) > 200
+        tag = {"If-None-Match": answer.headers["ETag"]}
+    async with http.get(f"/static/{name}", headers=tag) as again:
+        assert (again.status, await again.read()) == (304, b"")
 
 
 async def test_a_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_code(
