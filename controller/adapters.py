@@ -7,8 +7,9 @@ Errors are those of controller.errors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from checks.finding import Finding
@@ -243,9 +244,19 @@ class RmaBundle:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A ticket or a page: text that can be acted on at 3 a.m.
+    """A ticket or a page, or what is new about one: text that can be acted on at 3 a.m.
 
-    `rma`: what a ticket carries when its part is to be sent back, `None` for every other notice.
+    Attributes:
+        key: idempotency key: no other notice and no other update has it.
+        kind: `ticket` or `page`.
+        subject: what it is about, whatever the incident: the part (or node and device) and the fault class. There is
+            one open ticket a subject.
+        news: for an update or a close: what happened since.
+        incidents: every incident that it is for, when those are several: a storm, or a second one about the subject.
+        follows: reference of the closed notice about the same subject that was here before, empty without one.
+        acknowledged_by: who looks after it, empty while nobody does.
+        links: what a person can do or see → where: `incident`, `acknowledge`, `approve`, `stop`, `undo`, `runbook`.
+        rma: what a ticket carries when its part is to be sent back, `None` for every other notice.
     """
 
     key: str
@@ -262,6 +273,46 @@ class Notice:
     url: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     rma: RmaBundle | None = None
+    subject: str = ""
+    news: str = ""
+    links: dict[str, str] = field(default_factory=dict)
+    incidents: list[str] = field(default_factory=list)
+    follows: str = ""
+    acknowledged_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """Where a notice is.
+
+    Attributes:
+        reference: by which the adapter finds it again, and people too.
+        url: where people open it, empty where there is no such place.
+        found: it was there already, and nothing was made.
+    """
+
+    reference: str
+    url: str = ""
+    found: bool = False
+
+
+class Heard(StrEnum):
+    """How a notice stands on the other side."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    CLOSED = "closed"
+    GONE = "gone"
+    """It was deleted, or moved to where we may not look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the other side says of a notice. `by`: who did it, empty when it does not say; `because`: their words."""
+
+    state: Heard
+    by: str = ""
+    because: str = ""
 
 
 class Notifier(Protocol):
@@ -273,6 +324,41 @@ class Notifier(Protocol):
     name: str
     repeatable: bool
 
-    async def send(self, notice: Notice) -> str:
-        """Deliver it and return the reference by which people find it."""
+    async def send(self, notice: Notice) -> Filed:
+        """Deliver it, and return where it is once that is certain.
+
+        A system that can be searched is searched first: what is there under the same key, or open under the same
+        subject, is returned and nothing is made.
+        """
+        ...
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A place where a notice can be changed after it was sent. Each change has a key of its own and is made once."""
+
+    async def update(self, reference: str, notice: Notice) -> None:
+        """Tell what is new (`notice.news`); one that was closed on the other side is opened again."""
+        ...
+
+    async def close(self, reference: str, notice: Notice) -> None:
+        """Tell what came of it (`notice.news`) and close or resolve it. One that is closed stays so."""
+        ...
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A place that can be told that somebody has a notice, so that it calls nobody further."""
+
+    async def acknowledge(self, reference: str, notice: Notice) -> None:
+        """Tell that somebody has it (`notice.news` says who). One that is acknowledged or closed stays as it is."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A place that says how its notices stand."""
+
+    async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
+        """Return what the other side says of each of these, in as few requests as it allows."""
         ...

@@ -11,6 +11,7 @@ from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
 from controller.api.live import Live
+from controller.api.metrics import PATH, Scraped, metrics_handler
 from controller.api.openapi import openapi_document
 from controller.api.problems import Problem
 from controller.api.routes import ROOT, ROUTES
@@ -26,7 +27,12 @@ LIVE = web.AppKey("live", Live)
 
 
 def create_app(
-    cell: CellView, *, hosts: Iterable[str] = (), evidence: Evidence | None = None, uploads: Receiver | None = None
+    cell: CellView,
+    *,
+    hosts: Iterable[str] = (),
+    evidence: Evidence | None = None,
+    uploads: Receiver | None = None,
+    metrics: Scraped | None = None,
 ) -> web.Application:
     """Return the application, ready to be served.
 
@@ -34,6 +40,7 @@ def create_app(
         hosts: names by which people reach the controller besides loopback names, e.g. that of `http.public_url`.
         evidence: where bundles are got from.
         uploads: takes them from nodes, `None` when this port takes none.
+        metrics: what Prometheus is told here, `None` for nothing.
     """
     pages = Pages(cell)
     app = web.Application(
@@ -43,6 +50,8 @@ def create_app(
         app.router.add_route(route.method, route.path, serve(route, cell))
     app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(ROUTES)))
     app.router.add_route("GET", f"{ROOT}/evidence/{{upload}}", bundle_handler(cell, evidence or NoEvidence()))
+    if metrics is not None:
+        app.router.add_get(PATH, metrics_handler(metrics))
     app[LIVE] = Live(cell)
     app[LIVE].add_to(app, f"{ROOT}/live")
     if uploads is not None:

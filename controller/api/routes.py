@@ -14,22 +14,16 @@ from controller.api import (
     bundles,
     map_shapes,
     reading,
+    reporting,
     shapes,
     sweep_shapes,
     sweeps,
 )
 from controller.api.call import Handler
+from controller.api.query import Query
+from controller.policy.reporting.shapes import Report
 
 ROOT = "/api/v1"
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One value after the question mark."""
-
-    name: str
-    summary: str
-    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +141,15 @@ ROUTES: tuple[Route, ...] = (
         refusals=(404, 409, 422),
     ),
     Route(
+        "POST",
+        f"{ROOT}/incidents/{{id}}/acknowledge",
+        acting.acknowledge,
+        "Say that you look after an incident: nobody else is paged for it.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 409, 422),
+    ),
+    Route(
         "GET",
         f"{ROOT}/evidence",
         bundles.evidence,
@@ -154,6 +157,15 @@ ROUTES: tuple[Route, ...] = (
         list[shapes.BundleRow],
         query=(Query("incident", "Only those of this incident."), Query("node", "Only those of this node.")),
         refusals=(404,),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/report",
+        reporting.report,
+        "What the log says about a span of time: availability, faults, repairs, and what they cost.",
+        Report,
+        query=reporting.QUERY,
+        refusals=(422,),
     ),
     Route("GET", f"{ROOT}/rollouts", reading.rollouts, "Changed playbooks that are tried.", list[shapes.RolloutShown]),
     Route(

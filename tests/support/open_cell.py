@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from checks.bench_result import BenchResult
 from checks.finding import Action, Finding, Verdict
 from cli.ports import free_port
-from controller.adapters import Hold, NodeSchedule, Notice
+from controller.adapters import Filed, Hold, NodeSchedule, Notice
 from controller.api.app import create_app
 from controller.bench_events import BenchAsked
 from controller.benching.desk import BenchDesk
@@ -36,6 +37,8 @@ from controller.evidence.desk import ControllerEvidence, Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
+from controller.metrics.scrape import KEPT_S, Metrics
+from controller.metrics.tally import Tally
 from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.orders import lease_of_order
 from controller.policy.incident import Incident
@@ -45,6 +48,7 @@ from controller.receipts import Receipts
 from controller.sections.evidence import EvidenceSection
 from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
+from tests.support.noticing import desk_of
 from wire import messages, topics
 from wire.bench import from_parameters, stopped_lease
 from wire.messages import CheckLevel, NodeFacts
@@ -184,9 +188,9 @@ class Notices:
     repeatable: bool = True
     sent: list[Notice] = field(default_factory=list)
 
-    async def send(self, notice: Notice) -> str:
+    async def send(self, notice: Notice) -> Filed:
         self.sent.append(notice)
-        return f"{self.name}-{len(self.sent)}"
+        return Filed(f"{self.name}-{len(self.sent)}")
 
 
 @dataclass(slots=True)
@@ -324,6 +328,7 @@ class OpenCell:
     tickets: Notices
     pages: Notices
     bench: BenchDesk
+    metrics: Metrics
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
@@ -341,7 +346,7 @@ class OpenCell:
     async def answer(self) -> None:
         """Answer at the cell's address."""
         uploads = Receiver(self.uploads, self.front.check_leading) if self.uploads is not None else None
-        app = create_app(self.front, evidence=self.evidence, uploads=uploads)
+        app = create_app(self.front, evidence=self.evidence, uploads=uploads, metrics=self.metrics)
         self.served.append(web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False))
         await self.served[-1].setup()
         address = urlsplit(self.url)
@@ -432,16 +437,19 @@ async def open_cell(
     desk = OrderDesk(nodes, "main", "k1", key, log.begin_term(), clock)
     watch = ScheduleWatch(cell, scheduler, clock, interval_s=0.1)
     tickets, pages = Notices("ticket"), Notices("page")
-    effects = Effects(cell, scheduler, tickets, pages, desk, clock, "http://127.0.0.1", watch.look_now)
+    notices = desk_of(cell, tickets, pages, clock, page_url="http://127.0.0.1", term=desk.term)
+    effects = Effects(cell, scheduler, notices, desk, clock, watch.look_now)
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
-    front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main")
+    front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
+    metrics = Metrics(front, Tally(cell), count(0.0, KEPT_S).__next__)
     intake.on_bench_ended, intake.on_progress = bench.ended, bench.heard
 
     def act(entry: Logged) -> None:
         effects.act(entry)
         bench.act(entry)
+        metrics.tally.note(entry)
 
     intake.on_order_ended, cell.act = front.order_ended, act
     port = free_port()
@@ -452,8 +460,8 @@ async def open_cell(
         s3, store = (import_module(f"controller.evidence.{name}") for name in ("s3", "s3_store"))
         kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
-    opened = OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, url, uploads, kept)
-    tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
+    opened = OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept)
+    tasks = [asyncio.create_task(each) for each in (cell.run(), watch.run(), notices.run())]
     try:
         await opened.answer()
         yield opened
@@ -461,6 +469,7 @@ async def open_cell(
         for runner in opened.served:
             await runner.cleanup()
         await effects.close()
+        await notices.close()
         await bench.close()
         for task in tasks:
             task.cancel()

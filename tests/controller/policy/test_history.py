@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from checks.finding import Finding
 from controller import events
-from controller.notices import notice_for
+from controller.notices.text import notice_for
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.history import (

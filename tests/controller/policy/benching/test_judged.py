@@ -10,7 +10,7 @@ from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber
 from controller import events
 from controller.api.plan import next_of, why_not_approve
 from controller.bench_events import BaselineLearnt, FleetSettled, FleetShifted, GoldenAgreed
-from controller.notices import notice_for
+from controller.notices.text import notice_for
 from controller.policy.playbook import BENCH_SHIFT_CLASS, Verb
 from controller.store.snapshot import belief_of, pieces
 from tests.support.bench_policy import GPU, H100, BenchRun, memory_read, result_of

@@ -23,7 +23,7 @@ from controller.events import (
     PresenceChanged,
     ScheduleObserved,
 )
-from controller.notices import notice_for
+from controller.notices.text import notice_for
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.benching.bench_rules import BenchRules

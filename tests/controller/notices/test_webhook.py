@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from controller.adapters import Notice
+from controller.adapters import Filed, Notice
 from controller.errors import InDoubt, Permanent, Retryable
-from controller.notice_webhook import WebhookNotifier, retry_after_s
+from controller.notices.http import retry_after_s
+from controller.notices.webhook import WebhookNotifier
+from controller.tracing import current
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -57,7 +59,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def test_the_notice_arrives_whole_with_its_key(receiver: Receiver, notice: Notice) -> None:
     await WebhookNotifier(receiver.url).send(notice)
 
-    assert receiver.got == [asdict(notice)]
+    assert receiver.got == [{"event": "filed", **asdict(notice)}]
     (headers,) = receiver.headers
     assert headers["Idempotency-Key"] == "inc-000007/ticket/1"
     assert headers["Content-Type"] == "application/json"
@@ -86,7 +88,7 @@ async def test_people_find_it_by_what_the_receiver_calls_it(
 ) -> None:
     receiver.says(201, text=text, headers=headers)
 
-    assert await WebhookNotifier(receiver.url).send(notice) == reference
+    assert await WebhookNotifier(receiver.url).send(notice) == Filed(reference)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -184,7 +186,7 @@ async def accept_and_hang(request: web.Request) -> web.StreamResponse:
 async def test_a_yes_that_breaks_off_is_a_yes(receiver: Receiver, notice: Notice) -> None:
     receiver.answer = accept_and_hang
 
-    assert await WebhookNotifier(receiver.url, timeout_s=0.5).send(notice) == "inc-000007/ticket/1"
+    assert await WebhookNotifier(receiver.url, timeout_s=0.5).send(notice) == Filed("inc-000007/ticket/1")
 
 
 async def pour(request: web.Request) -> web.StreamResponse:
@@ -197,7 +199,7 @@ async def pour(request: web.Request) -> web.StreamResponse:
 async def test_an_endless_answer_is_not_read_to_its_end(receiver: Receiver, notice: Notice) -> None:
     receiver.answer = pour
 
-    assert await WebhookNotifier(receiver.url, timeout_s=20.0).send(notice) == "inc-000007/ticket/1"
+    assert await WebhookNotifier(receiver.url, timeout_s=20.0).send(notice) == Filed("inc-000007/ticket/1")
 
 
 async def test_an_address_that_is_none_is_said(notice: Notice) -> None:
@@ -226,3 +228,14 @@ NOW = 1_700_000_000.0
 )
 def test_a_receiver_says_when_to_come_again(header: str, wait_s: float) -> None:
     assert retry_after_s(header, now=NOW) == wait_s
+
+
+async def test_the_receiver_is_told_to_which_span_a_notice_belongs(receiver: Receiver, notice: Notice) -> None:
+    await WebhookNotifier(receiver.url).send(notice)
+    with current.within("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"):
+        await WebhookNotifier(receiver.url).send(notice)
+
+    assert [headers.get("traceparent", "") for headers in receiver.headers] == [
+        "",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ]

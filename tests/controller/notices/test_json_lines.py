@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from controller.adapters import Notice
+from controller.adapters import Filed, Notice
 from controller.errors import Permanent
-from controller.notice_file import JsonLinesNotifier
+from controller.notices.json_lines import JsonLinesNotifier
 
 
 @pytest.fixture
@@ -40,15 +40,15 @@ def again(notice: Notice) -> Notice:
 async def test_a_notice_is_one_line_with_all_it_says(path: Path, notice: Notice) -> None:
     reference = await JsonLinesNotifier(path).send(notice)
 
-    assert reference == f"{path}:1"
-    assert lines(path) == [asdict(notice)]
+    assert reference == Filed(f"{path}:1")
+    assert lines(path) == [{"event": "filed", **asdict(notice)}]
 
 
 async def test_the_same_key_makes_no_second_line(path: Path, notice: Notice) -> None:
     notifier = JsonLinesNotifier(path)
     references = [await notifier.send(each) for each in (notice, again(notice), notice, again(notice))]
 
-    assert references == [f"{path}:1", f"{path}:2", f"{path}:1", f"{path}:2"]
+    assert [each.reference for each in references] == [f"{path}:1", f"{path}:2", f"{path}:1", f"{path}:2"]
     assert [line["key"] for line in lines(path)] == ["inc-000007/ticket/1", "inc-000007/ticket/2"]
 
 
@@ -56,7 +56,7 @@ async def test_the_same_key_makes_no_second_line_after_a_restart(path: Path, not
     await JsonLinesNotifier(path).send(again(notice))
     await JsonLinesNotifier(path).send(notice)
 
-    assert await JsonLinesNotifier(path).send(notice) == f"{path}:2"
+    assert await JsonLinesNotifier(path).send(notice) == Filed(f"{path}:2")
     assert len(lines(path)) == 2
 
 
@@ -72,20 +72,20 @@ async def test_a_line_that_a_crash_cut_short_is_ended_and_its_notice_comes_again
     whole = content_of(path)
     put(path, whole + json.dumps(asdict(notice)).encode()[:70])
 
-    assert await JsonLinesNotifier(path).send(notice) == f"{path}:3"
+    assert await JsonLinesNotifier(path).send(notice) == Filed(f"{path}:3")
 
     first, cut, last = content_of(path).splitlines(keepends=True)
     assert first == whole
     assert cut == json.dumps(asdict(notice)).encode()[:70] + b"\n"
-    assert json.loads(last) == asdict(notice)
+    assert json.loads(last) == {"event": "filed", **asdict(notice)}
 
 
 async def test_a_line_that_lacks_its_end_alone_is_kept(path: Path, notice: Notice) -> None:
     await JsonLinesNotifier(path).send(notice)
     put(path, content_of(path).removesuffix(b"\n"))
 
-    assert await JsonLinesNotifier(path).send(notice) == f"{path}:1"
-    assert await JsonLinesNotifier(path).send(again(notice)) == f"{path}:2"
+    assert await JsonLinesNotifier(path).send(notice) == Filed(f"{path}:1")
+    assert await JsonLinesNotifier(path).send(again(notice)) == Filed(f"{path}:2")
     assert len(lines(path)) == 2
 
 
@@ -95,7 +95,7 @@ async def test_a_line_that_lacks_its_end_alone_is_kept(path: Path, notice: Notic
 async def test_lines_of_others_are_left_alone(path: Path, notice: Notice, foreign: bytes) -> None:
     put(path, foreign)
 
-    assert await JsonLinesNotifier(path).send(notice) == f"{path}:2"
+    assert await JsonLinesNotifier(path).send(notice) == Filed(f"{path}:2")
     assert content_of(path).startswith(foreign)
 
 
@@ -125,7 +125,7 @@ import asyncio, resource, signal, sys
 from pathlib import Path
 from controller.adapters import Notice
 from controller.errors import Retryable
-from controller.notice_file import JsonLinesNotifier
+from controller.notices.json_lines import JsonLinesNotifier
 
 async def send():
     notifier = JsonLinesNotifier(Path(sys.argv[1]))
@@ -137,7 +137,7 @@ async def send():
     except Retryable as error:
         print(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    print(await notifier.send(notice))
+    print((await notifier.send(notice)).reference)
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 asyncio.run(send())
@@ -160,7 +160,7 @@ SENDER = """
 import asyncio, sys
 from pathlib import Path
 from controller.adapters import Notice
-from controller.notice_file import JsonLinesNotifier
+from controller.notices.json_lines import JsonLinesNotifier
 
 async def send():
     notifier = JsonLinesNotifier(Path(sys.argv[1]))

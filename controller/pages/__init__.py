@@ -1,0 +1,1 @@
+"""Ways to page people: one file a system."""

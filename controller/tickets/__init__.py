@@ -1,0 +1,1 @@
+"""Where tickets go, one file an adapter."""
