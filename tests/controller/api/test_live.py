@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from controller.api import app, live
+from controller.cell import Cell
 from controller.changes import ENTRIES_KEPT, Changes
 from controller.events import Logged, NodePlaced, OperatorActed, PresenceChanged
 from controller.policy import folding
@@ -184,3 +185,10 @@ async def test_streams_end_when_the_controller_does(tmp_path_factory: pytest.Tem
             await answer.content.readline()
         async with asyncio.timeout(5.0):
             await answer.content.read()
+
+
+async def test_a_controller_that_stands_by_tells_what_another_one_logged(cell: OpenCell) -> None:
+    told: list[int] = []
+    standby = Cell(cell.cell.log, cell.cell.rules, told=lambda entry: told.append(entry.event_id))
+    await standby.catch_up()
+    assert told == list(range(1, cell.cell.belief.last_event_id + 1))
