@@ -18,6 +18,7 @@ from aiohttp import web
 from controller.api import reading
 from controller.api.call import Call
 from controller.api.cell_view import CellView
+from controller.api.fleet_map import KINDS
 from controller.api.problems import Problem
 from controller.web import fleet_map, words
 from controller.web.bench_section import bench_section
@@ -63,11 +64,12 @@ class Pages:
 
     async def _fleet(self, request: web.Request) -> web.Response:
         check_query(request, "health", "group", "find")
+        _check_grouping(request.query.get("group", ""))
         only, part, now = request.query.get("health", ""), request.query.get("part", ""), time.monotonic()
         made_at, answer = self._kept.get((only, part), (0.0, None))
         if answer is None or now - made_at >= KEPT_S:
             view = fleet_map.fleet_view(self._cell, only=only)
-            answer = self._page("fleet.html", {"view": view}, part=part)
+            answer = self._page("fleet.html", {"view": view, "kinds": KINDS}, part=part)
             self._kept[only, part] = now, answer
         return _copy(answer)
 
@@ -102,6 +104,11 @@ class Pages:
         )
         told = {EVENT_HEADER: str(self._cell.belief.last_event_id)}
         return web.Response(text=html, content_type="text/html", status=status, headers=told)
+
+
+def _check_grouping(kind: str) -> None:
+    if kind and kind not in KINDS:
+        raise Problem(422, f"the map cannot be grouped by {kind[:40]!r}", ", ".join(KINDS), field="group")
 
 
 def _copy(answer: web.Response) -> web.Response:
