@@ -69,6 +69,7 @@ function draw(changed) {
 function drawChanged() {
   const touched = new Map();
   for (const node of dirty) if (node.group) touched.set(node.group, [...(touched.get(node.group) ?? []), node]);
+  walker.told(dirty);
   for (const [group, nodes] of touched) {
     tellGroup(group);
     if (group.asTiles) for (const node of nodes) fillTile(group.tiles.get(node.name), node);
@@ -274,6 +275,13 @@ function remember() {
   history.replaceState(null, "", url);
 }
 
+/* What a person asked for is said aloud; what the stream tells is not, or a storm would talk without end. */
+function narrow() {
+  said.ariaLive = "polite";
+  remember();
+  draw(null);
+}
+
 function drawLegend() {
   for (const canvas of section.querySelectorAll("canvas[data-looks]")) {
     const pen = penFor(canvas, 17, 17);
@@ -294,14 +302,11 @@ if (asked.has("group")) {
 find.value = asked.get("find") ?? "";
 groupBy.addEventListener("change", () => {
   groupBy.dataset.by = "person";
-  remember();
-  draw(null);
+  narrow();
 });
-find.addEventListener("input", () => {
-  remember();
-  draw(null);
-});
+find.addEventListener("input", narrow);
 document.addEventListener("fleetmend:change", ({ detail }) => {
+  said.ariaLive = "off";
   const changed = fleet.apply(detail);
   if (changed === null) fetchSoon();
   else draw(changed);
@@ -310,7 +315,12 @@ document.addEventListener("fleetmend:reset", fetchSoon);
 document.addEventListener("fleetmend:walk", ({ detail }) => (detail === "map" ? walker.enter() : walker.nextIll()));
 addEventListener("fleetmend:theme", recolour);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-addEventListener("resize", () => draw(null));
+let width = board.clientWidth;
+addEventListener("resize", () => {
+  if (board.clientWidth === width) return;
+  width = board.clientWidth;
+  draw(null);
+});
 setInterval(() => !document.hidden && fetchSoon(), LEVEL_MS);
 readColours();
 drawLegend();

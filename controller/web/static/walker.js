@@ -48,6 +48,15 @@ export class Walker {
     if (!asTiles && this.#nodes.length) this.#rest(walks);
   }
 
+  /* Say anew what the keyboard is at, when that changed. */
+  told(changed) {
+    const node = this.#nodes[this.#at];
+    const link = this.#links[this.#turn];
+    if (this.#asTiles || link.hidden || !changed.has(node)) return;
+    link.ariaLabel = labelOf(node);
+    if (link === document.activeElement) this.show(node, link.getBoundingClientRect());
+  }
+
   enter() {
     this.#go(this.#at);
   }
