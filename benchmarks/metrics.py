@@ -81,7 +81,7 @@ async def fill(cell: OpenCell, nodes: int) -> None:
         await cell.tell(*events)
     names = [f"g{number:05d}" for number in range(nodes)]
     cell.scheduler.nodes |= set(names)
-    ill = [FindingRaised(names[n], "boot-1", finding_of(n), START) for n in range(0, nodes, 20)]
+    ill = [FindingRaised(names[n], "boot-1", finding_of(n // 20), START) for n in range(0, nodes, 20)]
     await cell.tell(*ill)
     lost = [FindingRaised(names[n], "boot-1", off_the_bus(), START) for n in range(0, nodes, nodes // HELD)]
     await cell.tell(*lost)

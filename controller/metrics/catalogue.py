@@ -76,7 +76,7 @@ METRICS: Final = (
         "fleetmend_build_info",
         Kind.GAUGE,
         "Always 1; the labels say which cell and which version.",
-        (Label("cell", "name of the cell", 1), Label("version", "of fleetmend", 1)),
+        (Label("cell_name", "name of the cell", 1), Label("version", "of fleetmend", 1)),
     ),
     Metric("fleetmend_leader", Kind.GAUGE, "1 on the controller that leads, 0 on one that stands by."),
     Metric("fleetmend_term", Kind.GAUGE, "Term of the leadership, the fencing token of every effect."),

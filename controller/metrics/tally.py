@@ -14,6 +14,15 @@ from controller.policy.outbreaks import family_of
 from controller.policy.playbook import Verb
 from wire.metrics import OTHER, Distribution, LabelValues, Values, known_or_other
 
+_COUNTED = (
+    "fleetmend_findings_raised_total",
+    "fleetmend_findings_cleared_total",
+    "fleetmend_incidents_opened_total",
+    "fleetmend_operator_acts_total",
+    "fleetmend_bench_results_total",
+)
+_OBSERVED = ("fleetmend_incident_duration_seconds", "fleetmend_step_duration_seconds")
+
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
@@ -41,6 +50,10 @@ class Tally:
 
     def __post_init__(self) -> None:
         """Begin at nothing; what can be known to come is there at zero, so that its first increase is seen."""
+        for name in _COUNTED:
+            self._begin(name, [])
+        for name in _OBSERVED:
+            self.seen[name] = {}
         self._begin("fleetmend_steps_total", [(verb, end) for verb in Verb for end in catalogue.STEP_OUTCOMES])
         self._begin("fleetmend_incidents_closed_total", [(outcome,) for outcome in catalogue.INCIDENT_OUTCOMES])
         self._begin("fleetmend_agent_starts_total", [("false",), ("true",)])
@@ -86,7 +99,7 @@ class Tally:
 
     def _opened(self, event: events.IncidentOpened, at: float) -> None:
         name = "fleetmend_incidents_opened_total"
-        known = self.counts.get(name, Counter())
+        known = self.counts[name]
         is_new = (event.fault_class,) not in known
         self._count(name, OTHER if is_new and len(known) >= catalogue.MOST_CLASSES - 1 else event.fault_class)
         node = self.cell.belief.nodes.get(event.node)
@@ -128,10 +141,10 @@ class Tally:
         self.counts[name] = Counter(dict.fromkeys(series, 0))
 
     def _count(self, name: str, *labels: str) -> None:
-        self.counts.setdefault(name, Counter())[labels] += 1
+        self.counts[name][labels] += 1
 
     def _observe(self, name: str, value: float, *labels: str) -> None:
-        series = self.seen.setdefault(name, {})
+        series = self.seen[name]
         if labels not in series:
             series[labels] = Distribution(BY_NAME[name].buckets)
         series[labels].observe(value)
