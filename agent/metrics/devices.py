@@ -27,12 +27,12 @@ LINK_ACTIVE: Final = frozenset({1, 2})
 _OF_A_GPU: Final[Mapping[str, Callable[[GpuReading], float | None]]] = {
     "fleetmend_agent_gpu_temperature_celsius": lambda gpu: gpu.temperature_celsius,
     "fleetmend_agent_gpu_memory_temperature_celsius": lambda gpu: gpu.memory_temperature_celsius,
-    "fleetmend_agent_gpu_power_watts": lambda gpu: _scaled(gpu.power_milliwatts, 1e-3),
-    "fleetmend_agent_gpu_utilization_ratio": lambda gpu: _scaled(gpu.utilization_percent, 1e-2),
-    "fleetmend_agent_gpu_sm_clock_hertz": lambda gpu: _scaled(gpu.sm_clock_mhz, 1e6),
+    "fleetmend_agent_gpu_power_watts": lambda gpu: _scaled(gpu.power_milliwatts, per=1_000),
+    "fleetmend_agent_gpu_utilization_ratio": lambda gpu: _scaled(gpu.utilization_percent, per=100),
+    "fleetmend_agent_gpu_sm_clock_hertz": lambda gpu: _scaled(gpu.sm_clock_mhz, times=1_000_000),
     "fleetmend_agent_gpu_lost": lambda gpu: float(gpu.lost),
-    "fleetmend_agent_gpu_remap_pending": lambda gpu: _scaled(gpu.remap_pending, 1.0),
-    "fleetmend_agent_gpu_remap_failed": lambda gpu: _scaled(gpu.remap_failed, 1.0),
+    "fleetmend_agent_gpu_remap_pending": lambda gpu: _scaled(gpu.remap_pending),
+    "fleetmend_agent_gpu_remap_failed": lambda gpu: _scaled(gpu.remap_failed),
     "fleetmend_agent_nvlink_links_active": lambda gpu: _links_active(gpu),
 }
 
@@ -147,8 +147,8 @@ def _links_active(gpu: GpuReading) -> float | None:
     return float(sum(state in LINK_ACTIVE for state in gpu.nvlink.states))
 
 
-def _scaled(value: float | None, unit: float) -> float | None:
-    return None if value is None else value * unit
+def _scaled(value: int | None, *, times: int = 1, per: int = 1) -> float | None:
+    return None if value is None else value * times / per
 
 
 def _gpu(gpu: GpuReading) -> LabelValues:
