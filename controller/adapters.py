@@ -252,6 +252,9 @@ class Notice:
         subject: what it is about, whatever the incident: the part (or node and device) and the fault class. There is
             one open ticket a subject.
         news: for an update or a close: what happened since.
+        incidents: every incident that it is for, when those are several: a storm, or a second one about the subject.
+        follows: reference of the closed notice about the same subject that was here before, empty without one.
+        acknowledged_by: who looks after it, empty while nobody does.
         links: what a person can do or see → where: `incident`, `acknowledge`, `approve`, `stop`, `undo`, `runbook`.
         rma: what a ticket carries when its part is to be sent back, `None` for every other notice.
     """
@@ -273,6 +276,9 @@ class Notice:
     subject: str = ""
     news: str = ""
     links: dict[str, str] = field(default_factory=dict)
+    incidents: list[str] = field(default_factory=list)
+    follows: str = ""
+    acknowledged_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +343,15 @@ class Following(Protocol):
 
     async def close(self, reference: str, notice: Notice) -> None:
         """Tell what came of it (`notice.news`) and close or resolve it. One that is closed stays so."""
+        ...
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A place that can be told that somebody has a notice, so that it calls nobody further."""
+
+    async def acknowledge(self, reference: str, notice: Notice) -> None:
+        """Tell that somebody has it (`notice.news` says who). One that is acknowledged or closed stays as it is."""
         ...
 
 

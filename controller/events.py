@@ -11,6 +11,7 @@ import msgspec
 
 from checks.finding import Finding, FindingKey
 from controller.bench_events import BenchEvent
+from controller.notice_events import NoticeEvent
 from controller.policy.playbook import Playbook
 from controller.reason import Reason as Reason
 from controller.sweep_events import SweepEvent
@@ -218,7 +219,7 @@ class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
     """A person did something.
 
     Attributes:
-        verb: cordon, uncordon, pause, resume, approve, abort, promote or withdraw.
+        verb: cordon, uncordon, pause, resume, approve, abort, acknowledge, promote or withdraw.
         subject: node, scope, incident or playbook.
         what: exactly what is approved or promoted: a plan, a step's key, a playbook's digest; empty for what is asked.
         expires_at: until when an approval may be used, Unix seconds, 0 for always.
@@ -490,6 +491,7 @@ Event = (
     | LogRestored
     | BenchEvent
     | SweepEvent
+    | NoticeEvent
 )
 
 
@@ -520,5 +522,5 @@ def incident_of(event: Event) -> str:
     return str(getattr(event, "incident_id", ""))
 
 
-_ON_INCIDENTS = frozenset({"approve", "abort"})
+_ON_INCIDENTS = frozenset({"approve", "abort", "acknowledge"})
 _ON_PLAYBOOKS = frozenset({"promote", "withdraw"})

@@ -17,14 +17,17 @@ from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSe
 from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
+from controller.sections.notices import NoticesSection
 from controller.sections.pages import PageSection
 from controller.sections.power import PowerSection
+from controller.sections.report import ReportSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.slurm import SlurmSection
 from controller.sections.store import StoreSection
 from controller.sections.tickets import TicketSection
 from controller.sections.topology import TopologySection
+from controller.sections.traces import TracesSection
 from wire.topics import NAME
 
 
@@ -70,11 +73,14 @@ class ControllerSettings(Section):
     pages: list[PageSection] = Field(
         default=[], description="where pages go, each that takes one; default: a file in the state directory"
     )
+    notices: NoticesSection = NoticesSection()
     silence: SilenceSection = SilenceSection()
     store: StoreSection = StoreSection()
     topology: TopologySection = TopologySection()
     evidence: EvidenceSection = EvidenceSection()
     bench: BenchSection = BenchSection()
+    traces: TracesSection = TracesSection()
+    report: ReportSection = ReportSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

@@ -1,4 +1,4 @@
-"""What a person can have done: cordon, uncordon, pause, resume, approve, abort."""
+"""What a person can have done: cordon, uncordon, pause, resume, approve, abort, acknowledge."""
 
 from __future__ import annotations
 
@@ -101,3 +101,11 @@ def approve(client: Client, incident_id: str, for_s: float | None, what: str, be
 def abort(client: Client, incident_id: str, because: str, as_json: bool) -> None:
     """Stop a plan; a node that is out stays out."""
     _tell(client.post("incidents", incident_id, "abort", because=because), as_json=as_json)
+
+
+@click.command()
+@click.argument("incident_id", metavar="ID", shell_complete=open_incident_ids)
+@_acting
+def acknowledge(client: Client, incident_id: str, because: str, as_json: bool) -> None:
+    """Say that you look after an incident: nobody else is paged for it."""
+    _tell(client.post("incidents", incident_id, "acknowledge", because=because), as_json=as_json)

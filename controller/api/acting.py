@@ -203,6 +203,22 @@ async def _decide_rollout(call: Call, verb: str, done: str) -> shapes.Acted:
     return shapes.Acted(event_id, at, f"The new text of {name} ({digest[:12]}) {done}.")
 
 
+async def acknowledge(call: Call) -> shapes.Acted:
+    """Say that you look after it: nobody else is paged for it.
+
+    Raises:
+        Problem: 404, no such incident; 409, it is closed.
+    """
+    incident = await call.incident()
+    if incident.closed_at:
+        raise refused(f"{incident.id} is closed: nothing is left to look after", "its page says how it ended")
+    if incident.acknowledged_at:
+        text = f"{incident.acknowledged_by} looks after {incident.id} since {iso(incident.acknowledged_at)}."
+        return _nothing_to_do(call, text, incident.id)
+    event_id, at = await _record(call, "acknowledge", incident.id, call.said(shapes.Because).because)
+    return shapes.Acted(event_id, at, f"{call.by} looks after {incident.id}; nobody else is paged for it.", incident.id)
+
+
 async def abort(call: Call) -> shapes.Acted:
     """Stop a plan. A node that is out stays out: nothing proves it healthy.
 

@@ -15,6 +15,7 @@ from controller.events import Logged
 from controller.policy.approvals import question
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident, Phase, position_after
+from controller.policy.noticing.book import PAGE
 from controller.policy.opening import OPERATOR_CORDON
 from controller.policy.playbook import (
     BENCH_SHIFT_CLASS,
@@ -239,7 +240,7 @@ def why_not_abort(incident: Incident) -> str:
 
 
 def possible_acts(incident: Incident, belief: Belief) -> list[str]:
-    """Return what a person can do about the incident now: approve, abort, uncordon."""
+    """Return what a person can do about the incident now: approve, abort, uncordon, acknowledge."""
     acts = []
     if not why_not_approve(incident):
         acts.append("approve")
@@ -247,7 +248,13 @@ def possible_acts(incident: Incident, belief: Belief) -> list[str]:
         acts.append("abort")
     if _is_out(incident, belief):
         acts.append("uncordon")
+    if not incident.closed_at and not incident.acknowledged_at and _is_paged(incident, belief):
+        acts.append("acknowledge")
     return acts
+
+
+def _is_paged(incident: Incident, belief: Belief) -> bool:
+    return any(thread.kind == PAGE for thread in belief.notices.of(incident.id))
 
 
 def _is_out(incident: Incident, belief: Belief) -> bool:

@@ -126,6 +126,7 @@ def incident_row(incident: Incident) -> IncidentRow:
         iso(incident.opened_at),
         iso_or_none(incident.closed_at),
         incident.because,
+        incident.acknowledged_by,
     )
 
 
@@ -150,6 +151,8 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         overview.leader_url,
         overview.store,
         counts(belief.nodes.values(), belief.open_incidents.values()),
+        overview.notice_errors,
+        overview.traces,
     )
 
 

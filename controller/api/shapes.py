@@ -57,7 +57,7 @@ class NodeRow(msgspec.Struct, frozen=True):
 
 
 class IncidentRow(msgspec.Struct, frozen=True):
-    """One incident. `outcome` and `closed_at` are null while not set."""
+    """One incident. `outcome` and `closed_at` are null while not set; `acknowledged_by` is empty until somebody did."""
 
     id: str
     node: str
@@ -69,10 +69,14 @@ class IncidentRow(msgspec.Struct, frozen=True):
     opened_at: str
     closed_at: str | None
     because: str
+    acknowledged_by: str = ""
 
 
 class TimelineEntry(msgspec.Struct, frozen=True):
-    """One entry of the log: what happened, why, what went into the decision, and what would have stopped it."""
+    """One entry of the log: what happened, why, what went into the decision, and what would have stopped it.
+
+    `trace_id`: of the incident that it belongs to, empty where nothing is traced.
+    """
 
     event_id: int
     at: str
@@ -83,6 +87,7 @@ class TimelineEntry(msgspec.Struct, frozen=True):
     because: str
     inputs: dict[str, str]
     unless: str
+    trace_id: str = ""
 
 
 class CheckRow(msgspec.Struct, frozen=True):
@@ -190,6 +195,64 @@ class BundleRow(msgspec.Struct, frozen=True):
     at: str
 
 
+class NoticeRow(msgspec.Struct, frozen=True):
+    """One ticket or page, where it is and how it stands.
+
+    Attributes:
+        kind: `ticket` or `page`.
+        destination: name of the place that has it, by `reference`; people open it at `url`, where that is not empty.
+        state: open, acknowledged, closed, or gone (nobody finds it there any more).
+        heard: how it stands there as the destination said last: open, acknowledged, closed or gone.
+        told: what the destination was told last.
+        incidents: every incident that it is for.
+        group: what the incidents share for which it stands, empty for a notice of its own.
+        escalates: the destination whose page nobody acknowledged, empty for every other notice.
+        trouble: why the destination does not take what is new, empty while it does.
+    """
+
+    kind: str
+    destination: str
+    reference: str
+    url: str
+    subject: str
+    title: str
+    team: str
+    severity: str
+    state: str
+    filed_at: str
+    heard: str
+    acknowledged_by: str
+    acknowledged_at: str | None
+    told: str
+    told_at: str | None
+    closed_at: str | None
+    incidents: list[str]
+    group: str
+    follows: str
+    escalates: str
+    escalated_to: str
+    trouble: str
+
+
+class NoticeFailure(msgspec.Struct, frozen=True):
+    """What a destination did not take.
+
+    Attributes:
+        what: `filed`, `told` or `closed`: what was to become of the notice.
+        outcome: `retry`, `permanent`, `refused` or `in_doubt`.
+        retry_at: when it is tried again, null when it is given up.
+    """
+
+    kind: str
+    destination: str
+    what: str
+    outcome: str
+    because: str
+    failures: int
+    since: str
+    retry_at: str | None
+
+
 class IncidentDetail(msgspec.Struct, frozen=True):
     """Everything about one incident.
 
@@ -201,6 +264,10 @@ class IncidentDetail(msgspec.Struct, frozen=True):
         history: what the past of that part said when it opened, empty when there is nothing.
         send_back: why the part is to be sent back, empty when it is not.
         bundles: what the node gathered besides `evidence`, as files to download.
+        notices: its tickets and pages, in order of filing; `notice_failures`: what destinations did not take.
+        acknowledged_by: who looks after it, empty while nobody does.
+        trace_id: of its OpenTelemetry trace, in hexadecimal; empty where nothing is traced.
+        trace_url: where people see that, empty where nobody said.
     """
 
     id: str
@@ -234,6 +301,12 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     history: str = ""
     send_back: str = ""
     bundles: list[BundleRow] = []
+    acknowledged_by: str = ""
+    acknowledged_at: str | None = None
+    notices: list[NoticeRow] = []
+    notice_failures: list[NoticeFailure] = []
+    trace_id: str = ""
+    trace_url: str = ""
 
 
 class BudgetUse(msgspec.Struct, frozen=True):
@@ -256,6 +329,23 @@ class StoreUse(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class TracesUse(msgspec.Struct, frozen=True):
+    """How the sending of traces goes; an empty `receiver` is sent none.
+
+    Attributes:
+        sent: spans that arrived, since this controller started.
+        dropped: spans that did not, or that are not known to have arrived.
+        waiting: spans that are still to be sent.
+        error: what is wrong now, empty when nothing is.
+    """
+
+    receiver: str = ""
+    sent: int = 0
+    dropped: int = 0
+    waiting: int = 0
+    error: str = ""
+
+
 class Overview(msgspec.Struct, frozen=True):
     """The cell's own state. `paused` and `frozen` hold the reason, empty when it is neither.
 
@@ -263,6 +353,7 @@ class Overview(msgspec.Struct, frozen=True):
         pauses: scope (`rack=r12`, a node) → by whom and why; `paused` is that of the whole fleet.
         role: `leader`, or `standby` for a controller that only shows what another one, at `leader_url`, decides.
         topology_errors: source of places → why it cannot be read; what it said last stands.
+        notice_errors: destination of tickets or pages → why it does not take them, or does not say how they stand.
     """
 
     cell: str
@@ -281,6 +372,8 @@ class Overview(msgspec.Struct, frozen=True):
     role: str = "leader"
     leader_url: str = ""
     store: StoreUse = StoreUse()
+    notice_errors: dict[str, str] = {}
+    traces: TracesUse = TracesUse()
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -319,6 +412,8 @@ class CellStatus(msgspec.Struct, frozen=True):
     leader_url: str
     store: StoreUse
     counts: Counts
+    notice_errors: dict[str, str] = {}
+    traces: TracesUse = TracesUse()
 
 
 class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

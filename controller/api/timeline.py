@@ -6,7 +6,7 @@ from functools import singledispatch
 
 from checks.bench_outcome import Outcome
 from checks.finding import FindingKey
-from controller import bench_events, events, sweep_events
+from controller import bench_events, events, notice_events, sweep_events
 from controller.api.moments import iso
 from controller.api.phrases import sentence_case
 from controller.api.shapes import TimelineEntry
@@ -14,7 +14,7 @@ from controller.events import Event, Logged, Reason, incident_of, kind_of, node_
 from wire.evidence import size_text
 
 
-def entry_of(logged: Logged) -> TimelineEntry:
+def entry_of(logged: Logged, trace_id: str = "") -> TimelineEntry:
     """Return one log entry for the timeline."""
     event = logged.event
     reason = _reason_of(event)
@@ -28,6 +28,7 @@ def entry_of(logged: Logged) -> TimelineEntry:
         reason.because,
         dict(reason.inputs),
         reason.unless,
+        trace_id,
     )
 
 
@@ -382,6 +383,39 @@ def _(event: sweep_events.SweepStopAsked) -> str:
 @headline.register
 def _(event: sweep_events.SweepEnded) -> str:
     return f"{event.sweep_id} ended: {event.outcome.replace('_', ' ')}"
+
+
+@headline.register
+def _(event: notice_events.NoticeFiled) -> str:
+    if event.joined:
+        return f"{sentence_case(event.kind)} {event.reference} in {event.destination} takes it too"
+    found = "was there already" if event.found else "filed"
+    return f"{sentence_case(event.kind)} {found} in {event.destination}: {event.reference}"
+
+
+@headline.register
+def _(event: notice_events.NoticeTold) -> str:
+    return f"{sentence_case(event.kind)} {event.reference} in {event.destination}: {event.news}"
+
+
+@headline.register
+def _(event: notice_events.NoticeClosed) -> str:
+    return f"{sentence_case(event.kind)} {event.reference} in {event.destination} closed"
+
+
+@headline.register
+def _(event: notice_events.NoticeHeard) -> str:
+    by = f" by {event.by}" if event.by else ""
+    return f"{sentence_case(event.kind)} {event.reference} is {event.state} in {event.destination}{by}"
+
+
+_NOT_TAKEN = {"filed": "was not taken", "told": "was not told the news", "closed": "was not closed"}
+
+
+@headline.register
+def _(event: notice_events.NoticeFailed) -> str:
+    again = ", and is tried again" if event.retry_at else ""
+    return f"{sentence_case(event.kind)} {_NOT_TAKEN.get(event.what, event.what)} in {event.destination}{again}"
 
 
 def _nodes(names: list[str]) -> str:

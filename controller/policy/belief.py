@@ -16,6 +16,7 @@ from controller.policy.incident import Incident
 from controller.policy.ledger import ScopeLedger
 from controller.policy.lemon import Failures
 from controller.policy.node_belief import NodeBelief
+from controller.policy.noticing.book import NoticeBook
 from controller.policy.outbreaks import Outbreaks
 from controller.policy.parts import Seat
 from controller.policy.rollouts import Rollouts
@@ -62,6 +63,7 @@ class Belief:
         condemned_seen: node → device → seat of a condemned part that it names; a node stays when they are gone.
         bench: active benchmarks.
         sweeps: those of many nodes in groups.
+        notices: tickets and pages.
         began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
@@ -93,6 +95,7 @@ class Belief:
     condemned_seen: dict[str, dict[str, Seat]] = field(default_factory=dict)
     bench: BenchBook = field(default_factory=BenchBook)
     sweeps: SweepBook = field(default_factory=SweepBook)
+    notices: NoticeBook = field(default_factory=NoticeBook)
     began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0

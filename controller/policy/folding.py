@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controller import bench_events, events, sweep_events
+from controller import bench_events, events, notice_events, sweep_events
 from controller.policy.belief import Belief
-from controller.policy.folds import benching, evidence, findings, incidents, nodes, operators, rules, steps, sweeping
+from controller.policy.folds import (
+    benching,
+    evidence,
+    findings,
+    incidents,
+    nodes,
+    noticing,
+    operators,
+    rules,
+    steps,
+    sweeping,
+)
 from controller.policy.incident import Incident
 from controller.policy.transitions import hold_to, leads_to, place_of
 
@@ -73,6 +84,11 @@ FOLDS: Mapping[type, Fold] = {
     sweep_events.SweepRoundJudged: sweeping.round_judged,
     sweep_events.SweepStopAsked: sweeping.stop_asked,
     sweep_events.SweepEnded: sweeping.ended,
+    notice_events.NoticeFiled: noticing.filed,
+    notice_events.NoticeTold: noticing.told,
+    notice_events.NoticeClosed: noticing.closed,
+    notice_events.NoticeHeard: noticing.heard,
+    notice_events.NoticeFailed: noticing.failed,
 }
 """Kind of event → what takes it in; the test of this module holds it against `events.Event`."""
 
@@ -90,6 +106,7 @@ def apply(belief: Belief, logged: events.Logged) -> None:
     FOLDS[type(logged.event)](belief, logged.event, logged.at)
     if incident is not None:
         hold_to(allowed, logged.event, place_of(incident))
+    noticing.note(belief, logged, incident)
     _count_hold(belief, _node_of(belief, logged.event))
 
 

@@ -119,6 +119,7 @@ class Incident:
         successor: the other part in its place for which a return was tried.
         drill: a person's drill broke it, so it says nothing about the part.
         bundles: the bundles of evidence of it, by upload.
+        acknowledged_by: who looks after it, as they or the place that paged them said; empty while nobody does.
     """
 
     id: str
@@ -173,6 +174,8 @@ class Incident:
     successor: str = ""
     drill: bool = False
     bundles: dict[str, Bundle] = field(default_factory=dict)
+    acknowledged_by: str = ""
+    acknowledged_at: float = 0.0
 
     @property
     def state(self) -> str:

@@ -6,6 +6,7 @@ from checks.finding import Finding
 from controller import events
 from controller.policy.belief import Belief
 from controller.policy.folds import holds, questions
+from controller.policy.folds.noticing import forget_incident
 from controller.policy.history import DRILL_S
 from controller.policy.incident import Incident, Phase
 from controller.policy.lemon import Failure, counts_as_failure, weight_of
@@ -174,3 +175,4 @@ def _leave_open(belief: Belief, incident: Incident) -> None:
     if len(belief.closed) > belief.closed_kept:
         oldest = next(iter(belief.closed))
         del belief.closed[oldest], belief.incidents[oldest]
+        forget_incident(belief.notices, oldest)
