@@ -96,9 +96,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
-    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
-    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
-    _hear(intake, comparison, scheduler)
+    comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
     traces = _traced(settings, cell, effects, intake, front)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
@@ -120,7 +118,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         bench,
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
-        _metrics(cell, front),
+        _metrics(cell, front, destinations),
         notices,
         counter,
         traces,
@@ -241,19 +239,24 @@ def _bench_desks(
     return bench, sweeps
 
 
-def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
+def _metrics(cell: Cell, front: FrontDesk, destinations: Destinations) -> Metrics:
     """Return what Prometheus is told; it counts what the cell commits."""
-    tally = Tally(cell)
+    tally = Tally(cell, destinations.rules)
     cell.act = _each(cell.act, tally.note)
     return Metrics(front, tally, time.monotonic)
 
 
-def _hear(intake: Intake, comparison: Comparison, scheduler: Scheduler) -> None:
-    """Have those hear the nodes' levels who compare them, and a scheduler that is the nodes themselves."""
+def _hearing(
+    cell: Cell, desk: OrderDesk, intake: Intake, front: FrontDesk, scheduler: Scheduler
+) -> tuple[Comparison, PeerWatch]:
+    """Return who compares nodes and who asks them about each other; have all hear what nodes say that need it."""
+    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
+    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
     intake.on_level = comparison.heard
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+    return comparison, peer_watch
 
 
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:

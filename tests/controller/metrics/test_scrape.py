@@ -16,13 +16,14 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark, BenchResult
 from checks.finding import Action, Finding, Verdict
-from controller.adapters import NodeSchedule
+from controller.adapters import NodeSchedule, Notice
 from controller.errors import Retryable
 from controller.events import FindingRaised, NodePlaced, NodeSeen, OperatorActed, PresenceChanged
 from controller.metrics.catalogue import BY_NAME, MOST_POOLS, MOST_SCOPES
 from controller.metrics.fleet import NODES_A_TURN, census
 from controller.metrics.scrape import exposition
 from controller.policy.belief import Belief
+from controller.policy.incident import Phase
 from controller.policy.rules import BreakerRule, Budget, Limit
 from controller.policy.scopes import FLEET, Scope
 from tests.support.metrics import Series, named, series_of, value
@@ -48,6 +49,13 @@ class Unreachable(Holds):
 
     async def observe(self) -> Mapping[str, NodeSchedule]:
         raise Retryable("no route to host", after_s=1.0)
+
+
+class Full(list[Notice]):
+    """A destination's memory that takes nothing now."""
+
+    def append(self, _notice: Notice) -> None:
+        raise Retryable("503 from the destination", after_s=1.0)
 
 
 async def scraped(cell: OpenCell) -> Series:
@@ -123,6 +131,40 @@ async def test_what_waits_for_the_budget_and_for_how_long(cell: OpenCell) -> Non
     assert value(found, "fleetmend_held_nodes", kind="fleet", scope="fleet") == 2
     assert value(found, "fleetmend_nodes", health="failed", pool="", sku=SKU) == 3
     assert value(found, "fleetmend_findings", check="gpu.xid", verdict="failed") == 3
+
+
+async def test_tickets_and_pages_that_were_sent(cell: OpenCell) -> None:
+    before = await scraped(cell)
+    await _handed_over(cell)
+    await cell.until_true(lambda: len(cell.pages.sent) == 1)
+    await cell.until("n1", "handed_over")
+    await cell.cell.caught_up()
+    found = await scraped(cell)
+    for kind in ("ticket", "page"):
+        assert value(before, "fleetmend_notices_total", kind=kind, destination=kind, news="filed") == 0
+        assert value(found, "fleetmend_notices_total", kind=kind, destination=kind, news="filed") == 1
+        assert value(found, "fleetmend_notices_open", kind=kind, destination=kind, state="open") == 1
+        assert value(found, "fleetmend_notice_failures_total", kind=kind, destination=kind, outcome="permanent") == 0
+    assert named(found, "fleetmend_notice_destination_failing") == {}
+
+
+async def test_a_page_that_is_not_taken(cell: OpenCell) -> None:
+    cell.pages.sent = Full()
+    await _handed_over(cell)
+    await cell.until_true(lambda: bool(cell.cell.belief.notices.silent))
+    found = await scraped(cell)
+    assert (value(found, "fleetmend_notice_failures_total", kind="page", destination="page", outcome="retry") or 0) >= 1
+    assert value(found, "fleetmend_notice_destination_failing", kind="page", destination="page") == 1
+
+
+async def _handed_over(cell: OpenCell) -> None:
+    """Have a node fail that no reboot mends, until people get it."""
+    cell.nodes.mends = False
+    await cell.nodes.find("n1", off_the_bus())
+    incident = await cell.until_step("n1", "verify")
+    while incident.phase is not Phase.HAND_OVER:
+        cell.clock.now += 11.0
+        await cell.tell()
 
 
 async def test_a_question_to_people_waits_for_approval(cell: OpenCell) -> None:
