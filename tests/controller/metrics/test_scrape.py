@@ -152,6 +152,7 @@ async def test_a_page_that_is_not_taken(cell: OpenCell) -> None:
     cell.pages.sent = Full()
     await _handed_over(cell)
     await cell.until_true(lambda: bool(cell.cell.belief.notices.silent))
+    await cell.cell.caught_up()
     found = await scraped(cell)
     assert (value(found, "fleetmend_notice_failures_total", kind="page", destination="page", outcome="retry") or 0) >= 1
     assert value(found, "fleetmend_notice_destination_failing", kind="page", destination="page") == 1
@@ -161,7 +162,8 @@ async def _handed_over(cell: OpenCell) -> None:
     """Have a node fail that no reboot mends, until people get it."""
     cell.nodes.mends = False
     await cell.nodes.find("n1", off_the_bus())
-    incident = await cell.until_step("n1", "verify")
+    await cell.until_true(lambda: any(i.attempts.get("verify") for i in cell.cell.belief.open_incidents.values()))
+    (incident,) = cell.cell.belief.open_incidents.values()
     while incident.phase is not Phase.HAND_OVER:
         cell.clock.now += 11.0
         await cell.tell()
