@@ -121,12 +121,6 @@ def test_devices_beyond_the_bound_are_left_out() -> None:
     assert len(port_values(RdmaReading(1.0, ports))["fleetmend_agent_rdma_port_up"]) == MOST_PORTS
 
 
-def test_a_name_that_is_no_text_is_written_out() -> None:
-    """Names on a host are bytes; a text that UTF-8 cannot hold would end the scrape."""
-    found = port_values(RdmaReading(1.0, (RdmaPort("mlx5_\udc80/1", state=4),)))
-    assert found["fleetmend_agent_rdma_port_up"] == {("mlx5_\\udc80/1",): 1.0}
-
-
 def test_the_counters_are_ones_that_are_read() -> None:
     assert set(RDMA_ERRORS) <= COUNTERS | HW_COUNTERS
     assert set(NVLINK_ERRORS) <= set(NvlinkCounters.__slots__)

@@ -65,6 +65,12 @@ def test_both_formats_say_the_same_of_whatever_a_device_is_called(name: str) -> 
         assert value(series_of(text.decode()), "fleetmend_agent_rdma_port_up", port=name) == 1.0
 
 
+def test_a_name_that_is_no_text_is_written_out() -> None:
+    """Names on a host are bytes; one that UTF-8 cannot hold must not end the scrape."""
+    text, _ = exposition({"fleetmend_agent_rdma_port_up": {("mlx5_\udc80/1",): 1.0}})
+    assert value(series_of(text.decode()), "fleetmend_agent_rdma_port_up", port="mlx5_\\udc80/1") == 1.0
+
+
 def test_an_agent_that_is_scraped_carries_no_http_server_of_prometheus_client() -> None:
     script = (
         "import sys; from agent.__main__ import leave_out; leave_out(); import agent.metrics.listener as l; "
