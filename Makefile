@@ -49,6 +49,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, the 
 	@.venv/bin/python -m benchmarks.bench_abort
 	@.venv/bin/python -m benchmarks.store
 	@.venv/bin/python -m benchmarks.web
+	@.venv/bin/python -m benchmarks.metrics
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
 

@@ -95,9 +95,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
-    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
-    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
-    _hear(intake, comparison, scheduler)
+    comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
@@ -238,19 +236,24 @@ def _bench_desks(
     return bench, sweeps
 
 
-def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
+def _metrics(cell: Cell, front: FrontDesk, destinations: Destinations) -> Metrics:
     """Return what Prometheus is told; it counts what the cell commits."""
-    tally = Tally(cell)
+    tally = Tally(cell, destinations.rules)
     cell.act = _each(cell.act, tally.note)
     return Metrics(front, tally, time.monotonic)
 
 
-def _hear(intake: Intake, comparison: Comparison, scheduler: Scheduler) -> None:
-    """Have those hear the nodes' levels who compare them, and a scheduler that is the nodes themselves."""
+def _hearing(
+    cell: Cell, desk: OrderDesk, intake: Intake, front: FrontDesk, scheduler: Scheduler
+) -> tuple[Comparison, PeerWatch]:
+    """Return who compares nodes and who asks them about each other; have all hear what nodes say that need it."""
+    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
+    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
     intake.on_level = comparison.heard
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+    return comparison, peer_watch
 
 
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
@@ -263,7 +266,7 @@ def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: 
 def _told(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Metrics:
     """Have traces told, and return what Prometheus is told: both hear what happens last of all."""
     _trace(settings, cell, effects, intake, front)
-    return _metrics(cell, front)
+    return _metrics(cell, front, effects.notices.courier.destinations)
 
 
 def _trace(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> None:

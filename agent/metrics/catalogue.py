@@ -53,7 +53,7 @@ METRICS: Final = (
         "Always 1; the labels say which node of which cell, and which version.",
         (
             Label("node", "name of the node", 1),
-            Label("cell", "name of its cell", 1),
+            Label("cell_name", "name of its cell", 1),
             Label("version", "of fleetmend", 1),
         ),
     ),
