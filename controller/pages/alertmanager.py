@@ -10,15 +10,15 @@ Source: Alertmanager, "Alerting clients", "High availability" (each alert to eve
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
-
-import aiohttp
 
 from controller.adapters import Answer, Filed, Heard, Notice
 from controller.api.moments import iso
@@ -55,7 +55,6 @@ class Alertmanager:
     urls: tuple[str, ...]
     cell: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    auth: aiohttp.BasicAuth | None = None
     stays_s: float = 86_400.0
     name: str = "alertmanager"
     timeout_s: float = 10.0
@@ -63,6 +62,7 @@ class Alertmanager:
     repeatable: bool = True
     _open: dict[str, Alert] = field(default_factory=dict)
     _closed: dict[str, None] = field(default_factory=dict)
+    _owed: dict[str, Alert] = field(default_factory=dict)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def send(self, notice: Notice) -> Filed:
@@ -79,6 +79,7 @@ class Alertmanager:
             await self._put(alert, lambda client: self._shows(client, labels))
             self._open[reference] = alert
             self._closed.pop(reference, None)
+            self._owed.pop(reference, None)
 
     async def close(self, reference: str, notice: Notice) -> None:
         """Resolve the alert, and return once no member that could be asked shows it any more."""
@@ -87,7 +88,8 @@ class Alertmanager:
             before = self._open.get(reference, {}).get("startsAt", iso(notice.at))
             ended = self._alert(labels, _annotations(notice), notice.url, notice.at)
             ended |= {"startsAt": min(before, iso(self.clock())), "endsAt": iso(self.clock())}
-            await self._put(ended, lambda client: self._is_over(client, labels))
+            if not await self._put(ended, lambda client: self._is_over(client, labels)):
+                self._owed[reference] = ended
             self._open.pop(reference, None)
             self._closed[reference] = None
             for oldest in list(islice(self._closed, max(0, len(self._closed) - REMEMBERED))):
@@ -99,6 +101,7 @@ class Alertmanager:
         One request for fifty alerts and member.
         """
         async with self._changing:
+            await self._pay()
             asked = {each: labels for each in references if each not in self._closed and (labels := labels_in(each))}
             seen: dict[str, list[Alert]] = {each: [] for each in asked}
             await self._each(lambda client: self._look_at(client, asked, seen))
@@ -107,6 +110,15 @@ class Alertmanager:
 
     def _unasked(self, reference: str) -> Answer:
         return Answer(Heard.CLOSED if reference in self._closed else Heard.GONE)
+
+    async def _pay(self) -> None:
+        """Tell the end of alerts to members that could not be told: one that still has them would call people."""
+        for reference, ended in list(self._owed.items()):
+            try:
+                if await self._put(ended, partial(self._is_over, labels=ended["labels"])):
+                    del self._owed[reference]
+            except (Retryable, Permanent):
+                return
 
     async def _look_at(self, client: HttpClient, asked: Mapping[str, Labels], seen: dict[str, list[Alert]]) -> None:
         """Ask one member for all of them, and send again what it lacks or is about to end."""
@@ -133,8 +145,8 @@ class Alertmanager:
         times = {"startsAt": iso(min(at, now)), "endsAt": iso(now + self.stays_s)}
         return alert | times | ({"generatorURL": url} if url.startswith(("http://", "https://")) else {})
 
-    async def _put(self, alert: Alert, has_effect: Callable[[HttpClient], Awaitable[bool]]) -> None:
-        """Send an alert to every member, and return when one of them has it.
+    async def _put(self, alert: Alert, has_effect: Callable[[HttpClient], Awaitable[bool]]) -> bool:
+        """Send an alert to every member, and return when one of them has it: whether all have.
 
         Raises:
             Retryable: a member answered 200, and nothing came of it.
@@ -145,10 +157,10 @@ class Alertmanager:
             if not await has_effect(client):
                 raise Retryable(f"{client.receiver} took the alert and nothing came of it", after_s=RETRY_AFTER_S)
 
-        await self._each(put)
+        return await self._each(put)
 
-    async def _each(self, do: Callable[[HttpClient], Awaitable[None]]) -> None:
-        """Do it with every member at once; it is done when one did it.
+    async def _each(self, do: Callable[[HttpClient], Awaitable[None]]) -> bool:
+        """Do it with every member at once; it is done when one did it. Return whether all did.
 
         Raises:
             Retryable, Permanent: none did.
@@ -161,9 +173,10 @@ class Alertmanager:
                 raise error
         if len(errors) == len(clients):
             raise _together(errors)
+        return not errors
 
     def _client(self, url: str) -> HttpClient:
-        return HttpClient("Alertmanager", url, self.headers, self.auth, self.timeout_s, self.clock)
+        return HttpClient("Alertmanager", url, self.headers, timeout_s=self.timeout_s, clock=self.clock)
 
     async def _shows(self, client: HttpClient, labels: Labels) -> bool:
         return identity(labels) in await self._alerts(client, [labels])
@@ -212,12 +225,13 @@ def from_section(section: AlertmanagerSection, cell: str) -> Alertmanager:
     Raises:
         SettingsError: a secret cannot be read.
     """
-    headers, auth = {}, None
+    headers = {}
     if section.token_file is not None:
         headers = {"Authorization": f"Bearer {read_secret(section.token_file, 'token_file')}"}
     if section.password_file is not None:
-        auth = aiohttp.BasicAuth(section.user, read_secret(section.password_file, "password_file"))
-    return Alertmanager(tuple(section.urls), cell, headers, auth, section.stays_s, section.called, section.timeout_s)
+        account = f"{section.user}:{read_secret(section.password_file, 'password_file')}"
+        headers = {"Authorization": f"Basic {base64.b64encode(account.encode()).decode()}"}
+    return Alertmanager(tuple(section.urls), cell, headers, section.stays_s, section.called, section.timeout_s)
 
 
 def _labels(reference: str) -> dict[str, str]:

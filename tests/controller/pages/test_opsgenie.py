@@ -15,7 +15,7 @@ from controller.adapters import Acknowledging, Answer, Filed, Following, Heard, 
 from controller.errors import Permanent, Retryable
 from controller.pages.opsgenie import Opsgenie, from_section
 from controller.sections.pages.opsgenie import OpsgenieSection
-from tests.support.answering import Fault, half, hang, hang_up, nonsense, status
+from tests.support.answering import Fault, Got, Said, half, hang, hang_up, nonsense, status
 from tests.support.opsgenie import TOKEN, OpsgenieDouble, flaw_of
 
 ALIAS = "main/opsgenie/1654321 gpu_lost"
@@ -155,12 +155,15 @@ async def test_no_error_tells_the_key(opsgenie: OpsgenieDouble, notice: Notice) 
 async def test_no_whole_answer_is_asked_again_and_is_one_alert(
     opsgenie: OpsgenieDouble, notice: Notice, fault: Fault, asked_before: int
 ) -> None:
-    def answer(count: int) -> None:
-        if count == asked_before + 1:
-            opsgenie.late_faults.append(fault)
-
     usual = opsgenie.answer
-    opsgenie.answer = lambda got: (answer(len(opsgenie.got)), usual(got))[1]
+
+    def answer(got: Got) -> Said:
+        if len(opsgenie.got) == asked_before + 1:
+            opsgenie.late_faults.append(fault)
+        said: Said = usual(got)
+        return said
+
+    opsgenie.answer = answer
     with contextlib.suppress(Retryable):  # a question whose connection broke is asked again by aiohttp itself
         await of(opsgenie).send(notice)
     await of(opsgenie).send(notice)

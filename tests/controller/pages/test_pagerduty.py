@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -145,8 +146,9 @@ async def test_without_a_token_what_was_taken_is_believed(pagerduty: PagerDutyDo
     await adapter.close(KEY, news(notice))
 
     assert [event["event_action"] for event in pagerduty.events] == ["trigger", "resolve"]
-    assert isinstance(adapter, Following) and isinstance(adapter, Acknowledging)
-    assert not isinstance(adapter, Listening) and isinstance(seeing(pagerduty), Listening)
+    both: list[Any] = [adapter, seeing(pagerduty)]
+    assert all(isinstance(each, kind) for each in both for kind in (Following, Acknowledging))
+    assert [isinstance(each, Listening) for each in both] == [False, True]
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503])
