@@ -110,8 +110,9 @@ async def test_slack_gets_what_can_be_acted_on(chats: Chats, of: Make, notice: N
         "Seen: gpu.xid 79 on GPU-3: Xid 79 at 90 °C.",
         "Impact: 1 job runs on n2: 4711.",
         "Next: n2 stays out of service.",
-        "You can: acknowledge (you look after it); undo (n2 is given back at once)",
         f"Incident: {notice.url}",
+        f"Acknowledge: {notice.url}#acknowledge",
+        f"Undo: {notice.url}#undo",
     ]
 
 
@@ -137,7 +138,7 @@ async def test_teams_gets_a_card(tmp_path: Path, of: Make, notice: Notice, monke
     assert got.path.endswith("/workflows/abcdef0123456789/triggers/manual/paths/invoke")
     card = got.body["attachments"][0]["content"]["body"]
     assert card[0]["text"] == notice.title
-    assert card[1]["text"].split("\n\n")[-1] == f"Incident: {notice.url}"
+    assert card[1]["text"].split("\n\n")[-1] == f"Undo: {notice.url}#undo"
 
 
 async def test_an_update_and_the_end_are_further_messages(chats: Chats, of: Make, notice: Notice) -> None:
