@@ -35,7 +35,7 @@ from controller.notices.lengths import MAX_CHAT, chat
 from controller.pages.chat import Address, ChatNotifier, _harmless, from_section, secrets_in, why_not
 from controller.sections.pages.chat import ChatSection
 from controller.settings import SettingsError
-from tests.support.answering import Answering, Got, Said, hang, hang_up
+from tests.support.http_double import Answering, Got, Said, hang, hang_up
 from tests.support.certificates import write_certificate
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")

@@ -15,7 +15,7 @@ from controller.adapters import Acknowledging, Answer, Filed, Following, Heard, 
 from controller.errors import Permanent, Retryable
 from controller.pages.opsgenie import Opsgenie, from_section
 from controller.sections.pages.opsgenie import OpsgenieSection
-from tests.support.answering import Fault, Got, Said, half, hang, hang_up, nonsense, status
+from tests.support.http_double import Fault, Got, Said, half, hang, hang_up, nonsense, status
 from tests.support.opsgenie import TOKEN, OpsgenieDouble, flaw_of
 
 ALIAS = "main/opsgenie/1654321 gpu_lost"

@@ -17,7 +17,7 @@ from controller.notices.http import HttpRefusal
 from controller.pages.pagerduty import PagerDuty, PagerDutyEvents, event_of, from_section
 from controller.sections.pages.pagerduty import PagerDutySection
 from controller.settings import SettingsError
-from tests.support.answering import Fault, half, hang, hang_up, nonsense, status
+from tests.support.http_double import Fault, half, hang, hang_up, nonsense, status
 from tests.support.pagerduty import ROUTING_KEY, TOKEN, PagerDutyDouble, flaw_of
 
 KEY = "main/pagerduty/1654321 gpu_lost"
