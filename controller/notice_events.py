@@ -48,6 +48,7 @@ class NoticeTold(msgspec.Struct, frozen=True, tag="notice.told"):
         through: entry of the log up to which it knows.
         members: of a group, for how many incidents it stands by what was told.
         because: why nothing was sent, where the destination cannot be told; empty otherwise.
+        acknowledged: it was told that somebody looks after it.
     """
 
     incident_id: str
@@ -59,6 +60,7 @@ class NoticeTold(msgspec.Struct, frozen=True, tag="notice.told"):
     through: int
     members: int = 0
     because: str = ""
+    acknowledged: bool = False
 
 
 class NoticeClosed(msgspec.Struct, frozen=True, tag="notice.closed"):
@@ -97,7 +99,8 @@ class NoticeFailed(msgspec.Struct, frozen=True, tag="notice.failed"):
             did; `in_doubt`: nobody knows whether it arrived.
         failures: in a row.
         retry_at: Unix seconds, 0 when it is given up.
-        step: of the incident, for one that was to be filed.
+        step: of the incident, for one that was to be filed; `escalate` for one that nobody answered elsewhere.
+        through: entry of the log up to which it would have told.
     """
 
     incident_id: str
@@ -111,6 +114,7 @@ class NoticeFailed(msgspec.Struct, frozen=True, tag="notice.failed"):
     failures: int = 1
     retry_at: float = 0.0
     step: str = ""
+    through: int = 0
 
 
 NoticeEvent = NoticeFiled | NoticeTold | NoticeClosed | NoticeHeard | NoticeFailed

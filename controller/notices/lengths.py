@@ -56,7 +56,7 @@ def news(notice: Notice) -> str:
 
 def links_of(notice: Notice) -> dict[str, str]:
     """Return words → address of what a person can do or see, the incident's page first, each address once."""
-    found = {"incident": notice.url, **notice.links} if notice.url else dict(notice.links)
+    found = {**notice.links, "incident": notice.url} if notice.url else dict(notice.links)
     known = [name for name in LINK_WORDS if found.get(name)]
     said = {LINK_WORDS[name]: found[name] for name in known}
     return {words: address for words, address in said.items() if address.startswith(("http://", "https://"))}

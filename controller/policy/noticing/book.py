@@ -47,6 +47,7 @@ class Trouble:
     retry_at: float
     key: str = ""
     step: str = ""
+    through: int = 0
 
     @property
     def given_up(self) -> bool:
@@ -63,6 +64,7 @@ class Thread:
         told_through: entry of the log up to which the destination knows.
         told_members: for how many incidents it stands, as far as the destination knows.
         heard: how it stands there, as its destination said last: open, acknowledged, closed or gone.
+        acknowledged_told: its destination knows that somebody looks after it.
         reopened: it was opened again once because what it is about was not over.
         watched: node → findings that stood when an incident closed that people have: it ends when they are gone.
         quiet_since: when the last of them was gone, 0 while one stands.
@@ -94,6 +96,7 @@ class Thread:
     heard_at: float = 0.0
     acknowledged_by: str = ""
     acknowledged_at: float = 0.0
+    acknowledged_told: bool = False
     reopened: bool = False
     watched: dict[str, list[FindingKey]] = field(default_factory=dict)
     quiet_since: float = 0.0
@@ -118,6 +121,12 @@ class Thread:
     def newest(self) -> str:
         """The newest incident that it is for."""
         return next(reversed(self.incidents))
+
+    @property
+    def current(self) -> str:
+        """The newest incident of it that is open, else the newest."""
+        still_open = (each for each, outcome in reversed(self.incidents.items()) if not outcome)
+        return next(still_open, self.newest)
 
     @property
     def is_over(self) -> bool:

@@ -121,6 +121,7 @@ async def test_incidents_are_listed_newest_first_with_exactly_these_fields(
         "opened_at": newest["opened_at"],
         "closed_at": None,
         "because": disk_full().because,
+        "acknowledged_by": "",
     } == newest
     assert ("closed", "returned", closed.because) == (oldest["state"], oldest["outcome"], oldest["because"])
     assert newest["opened_at"] >= oldest["closed_at"] > oldest["opened_at"]
@@ -199,7 +200,7 @@ async def test_a_failed_step_is_shown_with_every_attempt_and_then_people_have_it
     assert [(s["state"], s["attempt"]) for s in verifications] == [("failed", 1), ("failed", 2), ("failed", 3)]
     assert [(s["step"], s["state"]) for s in incident["steps"][-2:]] == [("ticket", "done"), ("page", "done")]
     assert (incident["state"], incident["outcome"], incident["closed_at"]) == ("handed_over", "handed_over", None)
-    assert incident["acts"] == ["approve", "uncordon"]
+    assert incident["acts"] == ["approve", "uncordon", "acknowledge"]
 
 
 async def _until_people_have_it(cell: OpenCell) -> None:
@@ -284,3 +285,12 @@ async def test_an_unknown_address_and_a_wrong_method_say_what_is_right(http: aio
     async with http.delete("/api/v1/nodes") as answer:
         content = await answer.json()
     assert (answer.status, content["hint"]) == (405, "possible: GET")
+
+
+async def test_without_traces_nothing_is_said_of_them(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.nodes.find("n1", off_the_bus())
+    incident = await cell.until("n1", "running")
+    shown = await get(http, f"/api/v1/incidents/{incident.id}")
+    assert (shown["trace_id"], shown["trace_url"]) == ("", "")
+    nothing = {"receiver": "", "sent": 0, "dropped": 0, "waiting": 0, "error": ""}
+    assert (await get(http, "/api/v1/status"))["traces"] == nothing

@@ -21,8 +21,8 @@ from controller.pages.alertmanager import Alertmanager, from_section
 from controller.pages.pagerduty import event_of
 from controller.sections.pages.alertmanager import AlertmanagerSection
 from tests.support.alertmanager import RealAlertmanager, alertmanager
-from tests.support.http_double import Answering, Fault, Got, Said, half, hang, hang_up, nonsense, status
 from tests.support.eventually import eventually
+from tests.support.http_double import Answering, Fault, Got, Said, half, hang, hang_up, nonsense, status
 from tests.support.pagerduty import ROUTING_KEY, flaw_of
 
 DAY_S = 86_400.0

@@ -35,8 +35,8 @@ from controller.notices.lengths import MAX_CHAT, chat
 from controller.pages.chat import Address, ChatNotifier, _harmless, from_section, secrets_in, why_not
 from controller.sections.pages.chat import ChatSection
 from controller.settings import SettingsError
-from tests.support.http_double import Answering, Got, Said, hang, hang_up
 from tests.support.certificates import write_certificate
+from tests.support.http_double import Answering, Got, Said, hang, hang_up
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 """Apprise's PGP support asks for it as its plugins are loaded."""
