@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,15 @@ def test_a_page_can_be_acted_on() -> None:
         "jobs": "4711, 4712",
         "playbook": "gpu_lost",
     }
+
+
+def test_the_document_shows_such_a_page() -> None:
+    run = new_run(book())
+    until(run, "page")
+    notice = notice_of(run)
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "paging.md").read_text()
+
+    assert text.split("```text\n")[1].split("```")[0] == f"{notice.title}\n\n{notice.body}\n"
 
 
 @pytest.mark.parametrize(
