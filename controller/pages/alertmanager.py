@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 from controller.adapters import Answer, Filed, Heard, Notice
 from controller.api.moments import iso
@@ -42,6 +44,35 @@ REMEMBERED = 10_000
 """Closed alerts that are remembered, so that a look that was under way wakes none. Source: our choice."""
 
 Alert = dict[str, Any]
+"""One as it is sent."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How an alert stands."""
+
+    silenced_by: list[str] = msgspec.field(default_factory=list, name="silencedBy")
+
+
+class Shown(msgspec.Struct, frozen=True, rename="camel"):
+    """One as a member shows it."""
+
+    labels: dict[str, str]
+    starts_at: str
+    ends_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    annotations: dict[str, str] = {}
+    status: Status = Status()
+    generator_url: str = msgspec.field(default="", name="generatorURL")
+
+    def sent_again(self) -> Alert:
+        """Return it as it was sent, without its end."""
+        return {"annotations": self.annotations, "generatorURL": self.generator_url, "startsAt": self.starts_at}
+
+
+class Silence(msgspec.Struct, frozen=True, rename="camel"):
+    """Who silenced something, and why."""
+
+    created_by: str = ""
+    comment: str = ""
 
 
 @dataclass(slots=True)
@@ -103,7 +134,7 @@ class Alertmanager:
         async with self._changing:
             await self._pay()
             asked = {each: labels for each in references if each not in self._closed and (labels := labels_in(each))}
-            seen: dict[str, list[Alert]] = {each: [] for each in asked}
+            seen: dict[str, list[Shown]] = {each: [] for each in asked}
             await self._each(lambda client: self._look_at(client, asked, seen))
             told = {each: await self._answer(seen[each]) for each in asked}
         return {each: told.get(each) or self._unasked(each) for each in references}
@@ -120,7 +151,7 @@ class Alertmanager:
             except (Retryable, Permanent):
                 return
 
-    async def _look_at(self, client: HttpClient, asked: Mapping[str, Labels], seen: dict[str, list[Alert]]) -> None:
+    async def _look_at(self, client: HttpClient, asked: Mapping[str, Labels], seen: dict[str, list[Shown]]) -> None:
         """Ask one member for all of them, and send again what it lacks or is about to end."""
         found = await self._alerts(client, asked.values())
         again = []
@@ -128,13 +159,13 @@ class Alertmanager:
             alert = found.get(identity(labels))
             if alert is not None:
                 seen[reference].append(alert)
-            if alert is None or _ends_at(alert) - self.clock() < self.stays_s / 2:
+            if alert is None or alert.ends_at.timestamp() - self.clock() < self.stays_s / 2:
                 again.append(self._renewed(reference, labels, alert))
         if again:
             await client.call("POST", "/api/v2/alerts", json=again)
 
-    def _renewed(self, reference: str, labels: Labels, found: Alert | None) -> Alert:
-        known = self._open.get(reference) or found or {}
+    def _renewed(self, reference: str, labels: Labels, found: Shown | None) -> Alert:
+        known = self._open.get(reference) or (found.sent_again() if found is not None else {})
         annotations = known.get("annotations") or _fewer_words(labels)
         alert = self._alert(labels, annotations, str(known.get("generatorURL", "")), self.clock())
         return alert | ({"startsAt": known["startsAt"]} if "startsAt" in known else {})
@@ -184,19 +215,20 @@ class Alertmanager:
     async def _is_over(self, client: HttpClient, labels: Labels) -> bool:
         """Whether an alert is gone, or is about to be: Alertmanager's clock may be behind ours."""
         found = (await self._alerts(client, [labels])).get(identity(labels))
-        return found is None or _ends_at(found) <= self.clock() + SOON_S
+        return found is None or found.ends_at.timestamp() <= self.clock() + SOON_S
 
-    async def _alerts(self, client: HttpClient, many: Iterable[Labels]) -> dict[tuple[str, ...], Alert]:
+    async def _alerts(self, client: HttpClient, many: Iterable[Labels]) -> dict[tuple[str, ...], Shown]:
         """Return what a member has of these alerts."""
-        found: dict[tuple[str, ...], Alert] = {}
+        found: dict[tuple[str, ...], Shown] = {}
         left = iter(many)
         while batch := list(islice(left, AT_ONCE)):
             query = urlencode([("filter", each) for each in filters_for(batch, cell=self.cell)])
-            found |= {identity(alert["labels"]): alert for alert in await _list(client, f"/api/v2/alerts?{query}")}
+            shown: list[Shown] = (await client.call("GET", f"/api/v2/alerts?{query}")).read(list[Shown])
+            found |= {identity(alert.labels): alert for alert in shown}
         return found
 
-    async def _answer(self, seen: Sequence[Alert]) -> Answer:
-        silences = [silence for alert in seen for silence in _silences(alert)]
+    async def _answer(self, seen: Sequence[Shown]) -> Answer:
+        silences = [silence for alert in seen for silence in alert.status.silenced_by]
         return await self._silence(silences[0]) if silences else Answer(Heard.OPEN)
 
     async def _silence(self, silence_id: str) -> Answer:
@@ -204,9 +236,9 @@ class Alertmanager:
         said: list[Answer] = []
 
         async def ask(client: HttpClient) -> None:
-            found = (await client.call("GET", f"/api/v2/silence/{quote(silence_id, safe='')}")).read()
-            by, because = (found.get("createdBy"), found.get("comment")) if isinstance(found, dict) else ("", "")
-            said.append(Answer(Heard.ACKNOWLEDGED, one_line(str(by or ""), 100), one_line(str(because or ""), 300)))
+            path = f"/api/v2/silence/{quote(silence_id, safe='')}"
+            found: Silence = (await client.call("GET", path)).read(Silence)
+            said.append(Answer(Heard.ACKNOWLEDGED, one_line(found.created_by, 100), one_line(found.comment, 300)))
 
         try:
             await self._each(ask)
@@ -250,31 +282,6 @@ def _annotations(notice: Notice) -> dict[str, str]:
 def _fewer_words(labels: Labels) -> dict[str, str]:
     where = labels.get("node", "the fleet")
     return {"summary": f"{where}: {labels.get('class', 'a fault')}; {labels.get('incident', '')} has all of it."}
-
-
-async def _list(client: HttpClient, path: str) -> list[Alert]:
-    found = (await client.call("GET", path)).read()
-    if not isinstance(found, list) or not all(_is_alert(each) for each in found):
-        raise Permanent(f"{client.receiver} answered something else than a list of alerts")
-    return found
-
-
-def _is_alert(found: object) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("labels"), dict) and _ends_at(found) > 0.0
-
-
-def _ends_at(alert: Alert) -> float:
-    """Return the end of an alert in Unix seconds, 0 when it says none."""
-    try:
-        return datetime.fromisoformat(alert["endsAt"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return 0.0
-
-
-def _silences(alert: Alert) -> list[str]:
-    status = alert.get("status")
-    silenced = status.get("silencedBy") if isinstance(status, dict) else None
-    return [each for each in silenced if isinstance(each, str)] if isinstance(silenced, list) else []
 
 
 def _together(errors: Sequence[BaseException]) -> Retryable | Permanent:

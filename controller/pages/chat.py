@@ -162,7 +162,7 @@ class ChatNotifier:
             return None
         if result.status is apprise.AppriseResultStatus.TIMEOUT:
             return Failed(address.service, doubt)
-        return Failed(address.service, why_not(address, _telling(result)))
+        return Failed(address.service, why_not(address, _telling(result), partly=_is_partly_through(result)))
 
 
 def from_section(section: ChatSection, _cell: str) -> ChatNotifier:
@@ -215,13 +215,18 @@ def secrets_in(url: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda part: (-len(part), part)))
 
 
-def why_not(address: Address, said: Sequence[str]) -> Retryable | Permanent | InDoubt:
+def why_not(address: Address, said: Sequence[str], *, partly: bool = False) -> Retryable | Permanent | InDoubt:
     """Return what Apprise's log says about a message that did not get through.
 
     A connection that broke is in doubt: only one that never came about is surely worth another try.
+
+    Args:
+        partly: some recipients of the address have it, and would get it twice.
     """
     text = " ".join(said)
     because = f"{address.service}: {_without(address.secrets, text) or 'Apprise does not say why'}"
+    if partly:
+        return Permanent(f"{because}; other recipients of this address have it")
     if found := _HTTP_STATUS.search(text):
         status = int(found[1] or found[2])
         return _retry(because) if status in PASSING or status >= 500 else Permanent(because)
@@ -240,6 +245,11 @@ def _telling(result: apprise.AppriseResult) -> list[str]:
     """Return what tells why: warnings, and the exception behind them, which Apprise logs for who debugs."""
     logged = [(entry.level, entry.message) for entry in result.logs()]
     return [said for level, said in logged if level in {"WARNING", "ERROR"} or said.startswith("Socket Exception")]
+
+
+def _is_partly_through(result: apprise.AppriseResult) -> bool:
+    """Whether Apprise logged for one recipient, of several behind an address, that the message was sent."""
+    return any(entry.level == "INFO" and entry.message.startswith("Sent ") for entry in result.logs())
 
 
 def _without(secrets: Sequence[str], text: str) -> str:

@@ -164,6 +164,13 @@ async def test_a_controller_that_started_anew_keeps_alive_what_it_finds(real: Re
     assert ends_at(after) == pytest.approx(later + DAY_S, abs=0.01)
 
 
+async def test_a_controller_that_started_anew_ends_what_another_began(real: RealAlertmanager, ours: Notice) -> None:
+    reference = (await of(real.url).send(ours)).reference
+    await of(real.url).close(reference, replace(ours, at=time.time()))
+
+    assert shown(real, ours) == []
+
+
 async def test_an_alertmanager_that_lost_its_alerts_gets_them_again(real: RealAlertmanager, ours: Notice) -> None:
     adapter = of(real.url)
     reference = (await adapter.send(ours)).reference

@@ -298,6 +298,23 @@ async def test_what_a_mail_server_refuses_is_said(
         await of(mail(port)).send(notice)
 
 
+async def test_who_got_the_mail_gets_it_no_second_time_for_another_who_did_not(of: Make, notice: Notice) -> None:
+    class Picky(Mailbox):
+        async def handle_RCPT(  # noqa: N802 - the name is aiosmtpd's
+            self, _server: object, _session: object, envelope: Envelope, address: str, _options: list[str]
+        ) -> str:
+            if address.startswith("gone"):
+                return "451 try later"
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
+    mailbox = Picky()
+    with smtp(mailbox) as port, pytest.raises(Permanent, match=r"try later.*other recipients of this address have it"):
+        await of(mail(port).replace("to=oncall", "to=gone@acme.example,oncall")).send(notice)
+
+    assert [envelope.rcpt_tos for envelope in mailbox.got] == [["oncall@acme.example"]]
+
+
 async def test_a_wrong_password_is_permanent_and_told_to_nobody(of: Make, notice: Notice) -> None:
     def refuse(_server: object, _session: object, _mail: object, _how: str, given_: LoginPassword) -> AuthResult:
         assert given_.password == b"s3cr3tpassword"

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from controller.adapters import Answer, Heard
+from controller.adapters import Answer, Heard, Notifier
 from controller.pages.alertmanager import Alertmanager
 from controller.pages.pagerduty import PagerDuty, PagerDutyEvents
 from controller.policy.noticing.routing import DestinationRule
@@ -39,7 +39,8 @@ async def test_a_fault_is_paged_acknowledged_and_resolved_on_both_ways(real: Rea
         assert isinstance(served, PagerDutyDouble)
         served.faults.append(status(429, {"Retry-After": "1"}))
         events = PagerDutyEvents(served.url, ROUTING_KEY, "main")
-        jira, pagers = Mailbox("jira"), [Alertmanager((real.url,), "main"), PagerDuty(events, served.url, TOKEN)]
+        jira = Mailbox("jira")
+        pagers: list[Notifier] = [Alertmanager((real.url,), "main"), PagerDuty(events, served.url, TOKEN)]
         destinations = destinations_with(
             [(jira, DestinationRule("jira"))], [(pager, DestinationRule(pager.name)) for pager in pagers]
         )
