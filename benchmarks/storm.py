@@ -67,9 +67,7 @@ answers:
   - {check: gpu.xid, verdicts: [failed]}
 guards: {drain: not_needed, reversible: true}
 steps:
-  - cordon: {}
-  - verify: {}
-  - uncordon: {}
+  - cordon: {on_success: hand_over}
 hand_over:
   - ticket: {team: datacentre}
   - page: {severity: critical}
