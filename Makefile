@@ -34,6 +34,7 @@ hardware: environment  ## On an idle host with NVIDIA GPUs: hold readings and be
 	@.venv/bin/python -m scripts.hardware_evidence
 
 bench: environment  ## Measure accuracy, localiser, latency, intake, store, the web page, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
+bench: environment  ## Measure accuracy, localiser, latency, intake, store, storms, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@nice -n 10 .venv/bin/python -m benchmarks.localise
@@ -50,6 +51,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, the 
 	@.venv/bin/python -m benchmarks.store
 	@.venv/bin/python -m benchmarks.web
 	@.venv/bin/python -m benchmarks.metrics
+	@.venv/bin/python -m benchmarks.storm
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
 

@@ -118,6 +118,7 @@ def receiving() -> Iterator[Receiver]:
         yield receiver
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def port_down(_number: int) -> Finding:
