@@ -31,7 +31,7 @@ class GitHubDouble(TicketDouble):
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get(ISSUES, self._asked(self.list)),
+            web.get(ISSUES, self._asked(self.list_issues)),
             web.post(ISSUES, self._asked(self.create)),
             web.get(f"{ISSUES}/{{number}}", self._asked(self.get)),
             web.patch(f"{ISSUES}/{{number}}", self._asked(self.change)),
@@ -88,7 +88,7 @@ class GitHubDouble(TicketDouble):
         }
         return web.json_response(shown(self.state[f"{repository}#{number}"]), status=201)
 
-    def list(self, request: web.Request, repository: str, _body: Any) -> web.Response:
+    def list_issues(self, request: web.Request, repository: str, _body: Any) -> web.Response:
         query = request.query
         assert query["state"] in {"open", "closed", "all"} and 0 < int(query["per_page"]) <= 100
         assert (query["sort"], query["direction"]) == ("created", "desc")

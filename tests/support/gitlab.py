@@ -30,7 +30,7 @@ class GitLabDouble(TicketDouble):
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get(ISSUES, self._asked(self.list)),
+            web.get(ISSUES, self._asked(self.list_issues)),
             web.post(ISSUES, self._asked(self.create)),
             web.get(f"{ISSUES}/{{iid}}", self._asked(self.get)),
             web.put(f"{ISSUES}/{{iid}}", self._asked(self.change)),
@@ -86,7 +86,7 @@ class GitLabDouble(TicketDouble):
         }
         return web.json_response(shown(self.state[f"{project}#{iid}"]), status=201)
 
-    def list(self, request: web.Request, project: str, _body: Any) -> web.Response:
+    def list_issues(self, request: web.Request, project: str, _body: Any) -> web.Response:
         query = request.query
         assert query["scope"] == "all" and 0 < int(query["per_page"]) <= 100
         numbers, labels = query.getall("iids[]", []), set(filter(None, query.get("labels", "").split(",")))

@@ -93,7 +93,7 @@ def running_roundup(folder: Path) -> Iterator[RunningRoundup]:
     url = f"http://127.0.0.1:{port}/fleet"
     _make(folder / "tracker", programs, url)
     user = ["-u", "root"] if os.geteuid() == 0 else []
-    server = [sys.executable, programs / "roundup-server", "-n", "127.0.0.1", "-p", str(port), *user]
+    server: list[str | Path] = [sys.executable, programs / "roundup-server", "-n", "127.0.0.1", "-p", str(port), *user]
     with (folder / "log").open("wb") as log:
         surroundings = {**os.environ, "SENDMAILDEBUG": str(folder / "mail")}
         command = [*server, f"fleet={folder / 'tracker'}"]
@@ -107,7 +107,7 @@ def running_roundup(folder: Path) -> Iterator[RunningRoundup]:
 
 
 def _make(home: Path, programs: Path, url: str) -> None:
-    install = [sys.executable, programs / "roundup-admin", "-i", home, "install", "classic", "sqlite"]
+    install: list[str | Path] = [sys.executable, programs / "roundup-admin", "-i", home, "install", "classic", "sqlite"]
     subprocess.run(install, check=True, capture_output=True, timeout=60)
     file = home / "config.ini"
     text = file.read_text("utf-8")
