@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fmt docs clean environment
+.PHONY: help run test check hardware bench fmt docs clean environment
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ run: environment  ## Set everything up and start a whole cell with eight simulat
 
 test: environment  ## Set everything up and run every test (ARGS for pytest)
 	@scripts/ensure-test-parts
-	@.venv/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@.venv/bin/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	.venv/bin/ruff check .
@@ -28,6 +28,10 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	.venv/bin/lint-imports --no-logo
 	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* examples/* systemd/fleetmend-hold .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
+
+hardware: environment  ## On an idle host with NVIDIA GPUs: hold readings and benchmarks to the real thing, into docs/evidence
+	@.venv/bin/pytest -m hardware tests/hardware $(ARGS)
+	@.venv/bin/python -m scripts.hardware_evidence
 
 bench: environment  ## Measure accuracy, localiser, latency, intake, store, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, Protocol
 
@@ -149,6 +149,10 @@ class Desk:
     def newest(self) -> dict[str, Any]:
         """Return the newest reading of each source that has one."""
         return {source: window.newest for source, window in self._windows.items() if window.newest is not None}
+
+    def newest_first(self, source: str) -> Iterator[Any]:
+        """Yield the readings of a source that are remembered."""
+        return self._window(source).newest_first()
 
     def levels(self, checks: Iterable[str]) -> dict[str, CheckLevel]:
         """Return how these checks stand."""

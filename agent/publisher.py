@@ -72,9 +72,22 @@ class Identity:
         """Return the topic of one of this node's channels."""
         return Address(self.cell, self.node, channel).topic
 
-    def envelope(self, body: Body, *, sent_at: float, seq: int = 0, boot_id: str = "") -> Envelope:
+    def envelope(self, body: Body, *, sent_at: float) -> Envelope:
         """Return what this node sends."""
-        return Envelope(messages.VERSION, self.node, boot_id or self.boot_id, seq, sent_at, body)
+        return Envelope(messages.VERSION, self.node, self.boot_id, 0, sent_at, body)
+
+    def envelope_of(self, event: Pending, *, sent_at: float, attempt: int) -> Envelope:
+        """Return what this node sends for an event, which may be of an earlier boot. `attempt`: counted from 1."""
+        return Envelope(
+            messages.VERSION,
+            self.node,
+            event.boot_id or self.boot_id,
+            event.seq,
+            sent_at,
+            event.body,
+            recorded_at=event.recorded_at,
+            attempt=attempt,
+        )
 
 
 def subscriptions(identity: Identity) -> tuple[str, ...]:
@@ -124,6 +137,7 @@ class Publisher:
 
     Attributes:
         rejected: reason → how many messages to this node were dropped for it.
+        published: how often an event went out and the broker took it; stored: how many the controller has stored.
     """
 
     def __init__(
@@ -146,6 +160,7 @@ class Publisher:
             on_order: is awaited for each order, beside others; the order is acknowledged to the broker when it returns.
         """
         self.rejected: Counter[str] = Counter()
+        self.published = self.stored = 0
         self._transport, self._outbox, self._attendance = transport, outbox, attendance
         self._identity = attendance.identity
         self._status, self._on_order = status, on_order
@@ -188,6 +203,11 @@ class Publisher:
         """Tell whoever watches how far a benchmark is; nobody keeps it, and without a connection it is not said."""
         envelope = self._identity.envelope(progress, sent_at=self._clock.wall())
         self._transport.tell(self._identity.topic(Channel.STATUS), messages.encode(envelope))
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can be reached now."""
+        return self._transport.connected
 
     async def stop(self) -> None:
         """Say that this node stops, so that nobody takes it for lost, and end `run`."""
@@ -287,9 +307,10 @@ class Publisher:
     async def _publish_event(self, sent: _Sent) -> None:
         """Publish one event. Tasks start in the order in which they are made, which keeps events in order."""
         event = sent.event
-        envelope = self._identity.envelope(event.body, sent_at=self._clock.wall(), seq=event.seq, boot_id=event.boot_id)
+        envelope = self._identity.envelope_of(event, sent_at=self._clock.wall(), attempt=sent.attempts)
         try:
             await self._transport.publish(self._identity.topic(Channel.EVENT), messages.encode(envelope))
+            self.published += 1
         except NotPublished as error:
             self._log_sometimes("event.delayed", "event", because=str(error), waiting=self._outbox.depth())
         finally:
@@ -322,7 +343,7 @@ class Publisher:
     def _note_stored(self, stored: Stored) -> None:
         self._outbox.stored(stored.boot_id, stored.seqs)
         for seq in stored.seqs:
-            self._sent.pop((stored.boot_id, seq), None)
+            self.stored += self._sent.pop((stored.boot_id, seq), None) is not None
         self.notify()
 
     async def _give_order(self, order: SignedOrder, envelope: Envelope, received: Received) -> None:

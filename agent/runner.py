@@ -95,6 +95,7 @@ class Feed:
         checks: those that it feeds.
         budget_s: it is overdue when it has not answered for longer than this.
         answered_at: monotonic time of its last answer, good or bad; of the start before the first.
+        readings, reading_s: how often it was read, and how long that took altogether; last_reading_s: the last time.
         stuck: why nothing of it can be started any more, empty while it can.
         wake: set when the next reading is wanted at once.
         lock: one reading of a source at a time.
@@ -106,6 +107,9 @@ class Feed:
     answered_at: float
     answered: bool = False
     overdue: bool = False
+    readings: int = 0
+    reading_s: float = 0.0
+    last_reading_s: float = 0.0
     stuck: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -216,6 +220,16 @@ class Runner:
         return all(now - feed.answered_at <= feed.budget_s for feed in self._feeds.values())
 
     @property
+    def feeds(self) -> Mapping[str, Feed]:
+        """Every source, by its name."""
+        return self._feeds
+
+    @property
+    def records(self) -> int:
+        """How many kernel-log records were read."""
+        return self._records
+
+    @property
     def kernel_lines(self) -> tuple[str, ...]:
         """The last kernel-log lines, oldest first, believed or not."""
         return tuple(self._lines)
@@ -279,7 +293,7 @@ class Runner:
                 self._desk.take(self._look_at_itself(), began=began, began_at=began_at)
             else:
                 await self._read_source(feed)
-            self._answer(feed)
+            self._answer(feed, began)
 
     async def _read_source(self, feed: Feed) -> None:
         began, began_at = self._clock.monotonic(), self._clock.wall()
@@ -322,8 +336,10 @@ class Runner:
             self._facts = learn_switches(self._facts, reading)
         self._facts = place(self._facts, self._told)
 
-    def _answer(self, feed: Feed) -> None:
+    def _answer(self, feed: Feed, began: float) -> None:
         feed.answered_at, feed.answered, feed.overdue = self._clock.monotonic(), True, False
+        feed.last_reading_s = feed.answered_at - began
+        feed.readings, feed.reading_s = feed.readings + 1, feed.reading_s + feed.last_reading_s
         self._note_first_look()
 
     def _note_first_look(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import socket
 from dataclasses import asdict
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
@@ -176,6 +177,29 @@ class Bundles(Section, frozen=True, kw_only=True):
     ca_file: Path | None = None
 
 
+def _why_no_listener(host: str) -> str:
+    try:
+        ip_address(host)
+    except ValueError:
+        return f"{host!r} is no IP address of this host, e.g. 127.0.0.1, or 0.0.0.0 for all of them"
+    return ""
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """Where Prometheus may scrape this agent (docs/how-to/metrics.md); it takes 0.6 MiB more then.
+
+    Attributes:
+        port: of `/metrics`. Nothing listens while it is left out; 0 is any free one, which the log names.
+        host: address to listen on. There is no password: on any other than a loopback address, whoever reaches the
+            port may read.
+    """
+
+    RULES: ClassVar[Rules] = {"host": _why_no_listener}
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
+    host: str = "127.0.0.1"
+
+
 class CheckSettings(Section, frozen=True, kw_only=True):
     """What this node changes about one check; what is left out stays as the check declares it.
 
@@ -299,6 +323,7 @@ class Settings(Watch, frozen=True, kw_only=True):
     trusted_keys: dict[str, TrustedKey] = msgspec.field(default_factory=dict)
     recording: Recording = Recording()
     evidence: Bundles = Bundles()
+    metrics: Metrics = Metrics()
     places: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
     address: str = ""
 

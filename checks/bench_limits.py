@@ -43,11 +43,16 @@ class BenchSku(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BenchBound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is possible. `best`: the best result that is known of healthy machines, `None` where none is."""
+    """What physics allows.
+
+    Attributes:
+        possible: no machine does better; the most, or the least of what is worse when it is higher.
+        best: the best result that is known of healthy machines, `None` where none is.
+    """
 
     metric: str
     sku: str
-    most: float
+    possible: float
     source: str
     best: float | None = None
 
@@ -140,14 +145,19 @@ def with_site(limits: BenchLimits, floors: Iterable[BenchFloor], bounds: Iterabl
 
 
 def too_low(limits: BenchLimits) -> list[str]:
-    """Return a sentence for each floor that is so far below the best known result that it finds little."""
-    best = {_key(bound): bound.best for bound in limits.bounds}
+    """Return a sentence for each floor that is so far from the best known result that it finds little."""
+    bounds = {_key(bound): bound for bound in limits.bounds}
     return [
-        f"{floor.metric} on {floor.sku}: a floor of {floor.fail:g} is below {LEAST_SHARE_OF_BEST:.0%} of {reached:g}, "
-        "which healthy machines reach"
+        f"{floor.metric} on {floor.sku}: a floor of {floor.fail:g} is less than {LEAST_SHARE_OF_BEST:.0%} as good as "
+        f"{bound.best:g}, which healthy machines reach"
         for floor in limits.floors
-        if floor.fail and (reached := best.get(_key(floor))) and floor.fail < LEAST_SHARE_OF_BEST * reached
+        if (bound := bounds.get(_key(floor))) and floor.fail and bound.best
+        if _share(floor.fail, bound.best, limits.metric(floor.metric)) < LEAST_SHARE_OF_BEST
     ]
+
+
+def _share(limit: float, best: float, metric: BenchMetric) -> float:
+    return best / limit if metric.higher_is_worse else limit / best
 
 
 def _checked(limits: BenchLimits) -> BenchLimits:
@@ -167,7 +177,7 @@ def _problems(limits: BenchLimits) -> Iterator[str]:
             if metric not in metrics:
                 yield f"{name} of {metric} on {sku}: there is no such metric"
     for bound in limits.bounds:
-        if not _is_positive(bound.most) or not _is_positive(bound.best):
+        if not _is_positive(bound.possible) or not _is_positive(bound.best):
             yield f"bound of {bound.metric} on {bound.sku}: a bound is a number above 0"
     for floor in limits.floors:
         if floor.metric in metrics:
@@ -181,17 +191,21 @@ def _wrong_with(floor: BenchFloor, metric: BenchMetric, bounds: Mapping[tuple[st
         return
     if floor.fail is not None and floor.warn is not None and (floor.warn < floor.fail) is not metric.higher_is_worse:
         yield f"{where}: it fails at {floor.fail:g} before it warns at {floor.warn:g}"
-    if metric.higher_is_worse:
-        return
     bound = bounds.get(_key(floor))
     if bound is None:
         yield f"{where}: nothing is known of what is possible there; add a bound"
         return
+    beyond = "below" if metric.higher_is_worse else "above"
     for limit in filter(None, (floor.fail, floor.warn)):
-        if limit > bound.most:
-            yield f"{where}: {limit:g} {metric.unit} is above what is possible, {bound.most:g} ({bound.source})"
-        elif bound.best is not None and limit > bound.best:
-            yield f"{where}: {limit:g} {metric.unit} is above the best that is known, {bound.best:g} ({bound.source})"
+        said = f"{where}: {limit:g} {metric.unit} is {beyond}"
+        if _better(limit, bound.possible, metric):
+            yield f"{said} what is possible, {bound.possible:g} ({bound.source})"
+        elif bound.best is not None and _better(limit, bound.best, metric):
+            yield f"{said} the best that is known, {bound.best:g} ({bound.source})"
+
+
+def _better(value: float, other: float, metric: BenchMetric) -> bool:
+    return value < other if metric.higher_is_worse else value > other
 
 
 def _is_positive(number: float | None) -> bool:

@@ -44,6 +44,10 @@ class Window:
         while self._readings[0].at_s < reading.at_s - longest_s:
             self._readings.popleft()
 
+    def newest_first(self) -> Iterator[Any]:
+        """Yield the readings that are kept."""
+        return reversed(self._readings)
+
     def views(self) -> list[tuple[LevelCheck, list[Any]]]:
         """Return each check with the readings it judges, oldest first."""
         return [(check, self._seen_by(check)) for check in self.checks]

@@ -276,7 +276,7 @@ class Notice:
     subject: str = ""
     news: str = ""
     links: dict[str, str] = field(default_factory=dict)
-    incidents: tuple[str, ...] = ()
+    incidents: list[str] = field(default_factory=list)
     follows: str = ""
     acknowledged_by: str = ""
 

@@ -20,12 +20,14 @@ from controller.sections.limits import BreakerSection, BudgetSection, DomainSect
 from controller.sections.notices import NoticesSection
 from controller.sections.pages import PageSection
 from controller.sections.power import PowerSection
+from controller.sections.report import ReportSection
 from controller.sections.schedulers import SchedulerSection
 from controller.sections.section import Section
 from controller.sections.slurm import SlurmSection
 from controller.sections.store import StoreSection
 from controller.sections.tickets import TicketSection
 from controller.sections.topology import TopologySection
+from controller.sections.traces import TracesSection
 from wire.topics import NAME
 
 
@@ -77,6 +79,8 @@ class ControllerSettings(Section):
     topology: TopologySection = TopologySection()
     evidence: EvidenceSection = EvidenceSection()
     bench: BenchSection = BenchSection()
+    traces: TracesSection = TracesSection()
+    report: ReportSection = ReportSection()
 
     @model_validator(mode="after")
     def _cell_named(self) -> ControllerSettings:

@@ -28,6 +28,7 @@ class ScheduleWatch:
 
     Attributes:
         error: why the last look failed, empty when it did not.
+        errors: how many looks failed.
         seen: what the last look that did not fail showed; `seen_at`: when that was asked, 0 for never.
     """
 
@@ -36,6 +37,7 @@ class ScheduleWatch:
     clock: Callable[[], float]
     interval_s: float = 5.0
     error: str = ""
+    errors: int = 0
     seen: Mapping[str, NodeSchedule] = field(default_factory=dict)
     seen_at: float = 0.0
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,6 +81,7 @@ class ScheduleWatch:
             await self.cell.submit(changed)
 
     def _note_error(self, because: str) -> None:
+        self.errors += 1
         if because != self.error:
             log.warning("schedule.unreadable", scheduler=self.scheduler.name, because=because)
         self.error = because

@@ -19,6 +19,16 @@ settings.register_profile(
 settings.load_profile("fleetmend")
 """In CI the same examples every time: a new failure is the change's own, not the dice's."""
 
+LONG = (
+    "end_to_end/",
+    "controller/test_interrupted",
+    "controller/benching/",
+    "cli/",
+    "agent/simulation/",
+    "agent/bench/",
+)
+"""Where files take longest, most of all first: no worker is to be left with one of them at the end."""
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell gives this to what it runs in the background, and every program that a test starts would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,3 +39,13 @@ def _logging_as_it_comes() -> Iterator[None]:
     """A test that sets logging up as a process does must not leave its closed streams to the next one."""
     yield
     structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; workers are given files in this order."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.nodeid.removeprefix("tests/")
+    return next((place for place, start in enumerate(LONG) if path.startswith(start)), len(LONG))

@@ -10,6 +10,8 @@ from aiohttp.typedefs import Handler, Middleware
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
+from controller.api.live import Live
+from controller.api.metrics import PATH, Scraped, metrics_handler
 from controller.api.openapi import openapi_document
 from controller.api.problems import Problem
 from controller.api.routes import ROOT, ROUTES
@@ -18,9 +20,19 @@ from controller.evidence.desk import Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.web.pages import Pages
 
+WORTH_PACKING_BYTES = 1_400
+"""Less than this is one packet anyway. Source: an Ethernet frame less its headers."""
+
+LIVE = web.AppKey("live", Live)
+
 
 def create_app(
-    cell: CellView, *, hosts: Iterable[str] = (), evidence: Evidence | None = None, uploads: Receiver | None = None
+    cell: CellView,
+    *,
+    hosts: Iterable[str] = (),
+    evidence: Evidence | None = None,
+    uploads: Receiver | None = None,
+    metrics: Scraped | None = None,
 ) -> web.Application:
     """Return the application, ready to be served.
 
@@ -28,6 +40,7 @@ def create_app(
         hosts: names by which people reach the controller besides loopback names, e.g. that of `http.public_url`.
         evidence: where bundles are got from.
         uploads: takes them from nodes, `None` when this port takes none.
+        metrics: what Prometheus is told here, `None` for nothing.
     """
     pages = Pages(cell)
     app = web.Application(
@@ -37,6 +50,10 @@ def create_app(
         app.router.add_route(route.method, route.path, serve(route, cell))
     app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(ROUTES)))
     app.router.add_route("GET", f"{ROOT}/evidence/{{upload}}", bundle_handler(cell, evidence or NoEvidence()))
+    if metrics is not None:
+        app.router.add_get(PATH, metrics_handler(metrics))
+    app[LIVE] = Live(cell)
+    app[LIVE].add_to(app, f"{ROOT}/live")
     if uploads is not None:
         uploads.add_to(app.router)
     pages.add_to(app.router)
@@ -54,6 +71,8 @@ def _protect(hosts: frozenset[str], pages: Pages) -> Middleware:
             response = _answer_problem(request, problem, pages)
         response.headers.update(guards.HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
+        if isinstance(response, web.Response) and (response.content_length or 0) >= WORTH_PACKING_BYTES:
+            response.enable_compression()
         return response
 
     return protect

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from controller.api.routes import Query, Route
+from controller.api.query import Query
+from controller.api.routes import Route
 from controller.api.shapes import Failure
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

@@ -12,23 +12,18 @@ from controller.api import (
     bench_reading,
     bench_shapes,
     bundles,
+    map_shapes,
     reading,
+    reporting,
     shapes,
     sweep_shapes,
     sweeps,
 )
 from controller.api.call import Handler
+from controller.api.query import Query
+from controller.policy.reporting.shapes import Report
 
 ROOT = "/api/v1"
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One value after the question mark."""
-
-    name: str
-    summary: str
-    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +71,16 @@ ROUTES: tuple[Route, ...] = (
         "Every node.",
         list[shapes.NodeRow],
         query=(Query("in", "Only nodes of this place, e.g. `leaf=leaf-3`, `rack=r12` or `job=4711`."),),
+        refusals=(422,),
+    ),
+    Route("GET", f"{ROOT}/map", reading.whole_map, "Every node as the fleet map draws it.", map_shapes.FleetMap),
+    Route(
+        "GET",
+        f"{ROOT}/search",
+        reading.search,
+        "Nodes, incidents, serial numbers and devices that have these words in them, the nearest first.",
+        list[map_shapes.Found],
+        query=(Query("q", "The words; nothing is found by none."),),
         refusals=(422,),
     ),
     Route("GET", f"{ROOT}/nodes/{{name}}", reading.node, "One node.", shapes.NodeDetail, refusals=(404,)),
@@ -152,6 +157,15 @@ ROUTES: tuple[Route, ...] = (
         list[shapes.BundleRow],
         query=(Query("incident", "Only those of this incident."), Query("node", "Only those of this node.")),
         refusals=(404,),
+    ),
+    Route(
+        "GET",
+        f"{ROOT}/report",
+        reporting.report,
+        "What the log says about a span of time: availability, faults, repairs, and what they cost.",
+        Report,
+        query=reporting.QUERY,
+        refusals=(422,),
     ),
     Route("GET", f"{ROOT}/rollouts", reading.rollouts, "Changed playbooks that are tried.", list[shapes.RolloutShown]),
     Route(

@@ -40,13 +40,13 @@ class BoundSection(Section):
 
     metric: str
     sku: str
-    most: _Limit = Field(description="what physics allows")
+    possible: _Limit = Field(description="what physics allows: no machine does better")
     best: _Limit | None = Field(default=None, description="the best that healthy machines are known to reach")
     source: str = Field(description="where that stands, e.g. a data sheet")
 
     def bound(self) -> BenchBound:
         """Return the bound for the policy."""
-        return BenchBound(self.metric, self.sku, self.most, self.source, self.best)
+        return BenchBound(self.metric, self.sku, self.possible, self.source, self.best)
 
 
 class BenchSection(Section):

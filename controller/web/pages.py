@@ -78,4 +78,4 @@ class Pages:
         return web.Response(text=html, content_type="text/html", status=status)
 
 
-_STATIC_FILES = frozenset({"fleetmend.css", "fleetmend.js", "favicon.svg"})
+_STATIC_FILES = frozenset(path.name for path in STATIC.iterdir())

@@ -245,6 +245,14 @@ def test_a_model_with_other_links_is_another_kind(model: str, sku: str) -> None:
             "floor of rdma_write_latency on H200: it fails at 4 before it warns at 5",
         ),
         (
+            BenchFloor("rdma_write_latency", "H200", "site", warn=1e-9),
+            "floor of rdma_write_latency on H200: 1e-09 µs is below what is possible, 0.5 (two ConnectX-6",
+        ),
+        (
+            BenchFloor("rdma_write_latency", "L40S", "site", fail=9.0),
+            "floor of rdma_write_latency on L40S: nothing is known of what is possible there; add a bound",
+        ),
+        (
             BenchFloor("node_all_reduce", "H200", "site", fail=-1.0),
             "floor of node_all_reduce on H200: a limit is a number above 0",
         ),
@@ -264,8 +272,18 @@ def test_a_sites_own_floor_replaces_the_shipped_one_and_a_low_one_is_told() -> N
     assert limits.floor("node_all_reduce", "B200") == own
     assert limits.floor("node_all_reduce", "H200") == H200
     assert too_low(limits) == [
-        "node_all_reduce on B200: a floor of 440 is below 60% of 846, which healthy machines reach"
+        "node_all_reduce on B200: a floor of 440 is less than 60% as good as 846, which healthy machines reach"
     ]
+
+
+def test_a_floor_of_latency_is_low_when_it_lets_much_pass() -> None:
+    bound = BenchBound("rdma_write_latency", "L40S", 0.5, "site", best=1.0)
+    floors = [BenchFloor("rdma_write_latency", "L40S", "site", fail=2.0, warn=1.5)]
+    assert too_low(with_site(LIMITS, floors, [bound])) == [
+        "rdma_write_latency on L40S: a floor of 2 is less than 60% as good as 1, which healthy machines reach"
+    ]
+    with pytest.raises(LimitsRefused, match=r"0\.9 µs is below the best that is known, 1"):
+        with_site(LIMITS, [BenchFloor("rdma_write_latency", "L40S", "site", warn=0.9)], [bound])
 
 
 def test_a_site_bounds_what_is_not_bounded_and_nothing_else() -> None:

@@ -21,8 +21,8 @@ NewStore = Callable[[], Store]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """One server for the session; every test makes its own database."""
-    with running_postgres() as server:
+    """One server for the session; every test makes its own database. Nobody cuts its power."""
+    with running_postgres("fsync=off") as server:
         yield server
 
 

@@ -167,6 +167,14 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
             '[[bench.when.windows]]\nbegins = "22:00"\nends = "06:00"\nzone = "Mars/Olympus"',
             r"windows\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
         ),
+        ('[traces]\nendpoint = "collector:4318"', "endpoint must be http://host:port or https://host:port"),
+        ('[traces]\nendpoint = "http://a:b@c"', "endpoint must not hold a secret: put it into headers_file"),
+        ('[traces]\nui_url = "https://a/{trace_id}"', "headers_file, ca_file and ui_url need endpoint"),
+        (
+            '[traces]\nendpoint = "http://a:4318"\nui_url = "https://a/{trace}"',
+            r"ui_url must begin with https:// or http:// and hold \{trace_id\}",
+        ),
+        ('[traces]\nendpoint = "http://a:4318"\nsample = 1.5', r"traces\.sample: .*less than or equal to 1"),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
     ],
 )
@@ -346,7 +354,7 @@ def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
     [[bench.bounds]]
     metric = "memory_read"
     sku = "L40S"
-    most = 864
+    possible = 864
     source = "data sheet"
     [[bench.floors]]
     metric = "memory_read"
@@ -371,7 +379,7 @@ def test_what_benchmarks_are_held_to_reaches_the_policy(tmp_path: Path) -> None:
         ('[[bench.floors]]\nmetric = "moon_phase"\nsku = "H100"\nfail = 1', "there is no such metric"),
         ('[[bench.floors]]\nmetric = "memory_read"\nsku = "L40S"\nfail = 700', "nothing is known of what is possible"),
         ('[[bench.floors]]\nmetric = "memory_read"\nsku = "H100"\nfail = -1', "bench.floors.0.fail"),
-        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\nmost = 9e9\nsource = "me"', "cannot be changed"),
+        ('[[bench.bounds]]\nmetric = "memory_read"\nsku = "H100"\npossible = 9e9\nsource = "me"', "cannot be changed"),
         ("[bench]\nat_once = {galaxy = 1}", "'galaxy' is no kind of scope"),
         ("[bench]\nat_once = {rack = -1}", "bench.at_once.rack"),
     ],

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cli.ports import free_port
-from tests.support.answering import asked, until_answering
 from tests.support.parts import missing
+from tests.support.plain_http import asked, until_answering
 
 SHARED = Path("/usr/share/request-tracker5")
 SERVER = SHARED / "libexec/rt-server"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.ports import free_port
-from tests.support.answering import asked, until_answering
+from tests.support.plain_http import asked, until_answering
 
 USER, PASSWORD = "fleetmend", "fleet-pw"
 TECHNICIAN, TECHNICIAN_PASSWORD = "terry", "terry-pw"

@@ -14,6 +14,7 @@ from controller.adapters import Hold, NodeSchedule
 from controller.errors import Permanent, Refused, Retryable
 from controller.schedulers import command
 from controller.schedulers.command import CommandScheduler
+from tests.support.eventually import eventually
 
 HookOf = Callable[[str], CommandScheduler]
 
@@ -125,7 +126,8 @@ async def test_a_hook_that_hangs_is_killed_with_its_children(tmp_path: Path, hoo
         await scheduler.cordon("n1", hold)
 
     assert time.monotonic() - began < 3.0
-    assert not _runs(int((tmp_path / "child").read_text()))
+    child = int((tmp_path / "child").read_text())
+    await eventually("the child is gone", lambda: not _runs(child))
 
 
 def _runs(process_id: int) -> bool:
