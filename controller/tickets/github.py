@@ -97,6 +97,11 @@ class GitHub:
         """What it is called in messages."""
         return self.talk.receiver
 
+    @property
+    def mark_needs(self) -> str:
+        """What has to hold so that a ticket gets its mark."""
+        return f"the account of token_file needs the role Triage or Write to set the label {self.rules.label!r}"
+
     async def find(self, _mark: Mark, notice: Notice) -> Sequence[Ticket]:
         """Return the newest tickets whatever their state, and all that are open."""
         repository = self.rules.repository_of(notice.team)
@@ -115,11 +120,6 @@ class GitHub:
         }
         path = f"/repos/{repository}/issues"
         made: _Issue = await self.talk.change("POST", path, issue, _Issue, what=f"repository {repository}")
-        if self.rules.label not in _names(made.labels):
-            raise Permanent(
-                f"{self.receiver} made {repository}#{made.number} without the label {self.rules.label!r}: the account "
-                "of token_file needs the role Triage or Write there"
-            )
         return f"{repository}#{made.number}"
 
     async def read(self, reference: str) -> Ticket | None:
@@ -206,7 +206,8 @@ class GitHub:
 
     def _ticket(self, repository: str, issue: _Issue) -> Ticket:
         reference = f"{repository}#{issue.number}"
-        return Ticket(reference, issue.state != "closed", issue.body or "", issue.html_url, state=issue.state)
+        mark = issue.body or "" if self.rules.label in _names(issue.labels) else ""
+        return Ticket(reference, issue.state != "closed", mark, issue.html_url, state=issue.state)
 
 
 def _names(labels: Sequence[_Label | str]) -> set[str]:

@@ -94,6 +94,13 @@ class GitLab:
         """What it is called in messages."""
         return self.talk.receiver
 
+    @property
+    def mark_needs(self) -> str:
+        """What has to hold so that a ticket gets its mark."""
+        return (
+            f"the account of token_file needs the role Reporter (Planner) or more to set the label {self.rules.label!r}"
+        )
+
     async def find(self, _mark: Mark, notice: Notice) -> Sequence[Ticket]:
         """Return the newest tickets whatever their state, and all that are open."""
         project = self.rules.project_of(notice.team)
@@ -113,8 +120,6 @@ class GitLab:
         }
         path = f"{_project(project)}/issues"
         made: _Issue = await self.talk.change("POST", path, issue, _Issue, what=f"project {project}")
-        if self.rules.label not in made.labels:
-            raise Permanent(f"{self.receiver} made {project}#{made.iid} without the label {self.rules.label!r}")
         return f"{project}#{made.iid}"
 
     async def read(self, reference: str) -> Ticket | None:
@@ -205,7 +210,8 @@ class GitLab:
 
     def _ticket(self, project: str, issue: _Issue) -> Ticket:
         reference = f"{project}#{issue.iid}"
-        return Ticket(reference, issue.state != "closed", issue.description or "", issue.web_url, state=issue.state)
+        mark = issue.description or "" if self.rules.label in issue.labels else ""
+        return Ticket(reference, issue.state != "closed", mark, issue.web_url, state=issue.state)
 
 
 def _project(project: str) -> str:

@@ -216,6 +216,11 @@ class Jira:
         """What it is called in messages."""
         return self.talk.receiver
 
+    @property
+    def mark_needs(self) -> str:
+        """What has to hold so that a ticket gets its mark."""
+        return "labels must be on the project's screen for new issues"
+
     async def find(self, mark: Mark, _notice: Notice) -> Sequence[Ticket]:
         """Return every issue with the label, whatever its project: people move them."""
         jql = f"labels = {_quoted(mark.subject)} ORDER BY created ASC"

@@ -109,6 +109,14 @@ class RequestTracker:
         """What it is called in messages."""
         return self.talk.receiver
 
+    @property
+    def mark_needs(self) -> str:
+        """What has to hold so that a ticket gets its mark."""
+        name = self.rules.mark_field
+        return (
+            f"mark_field = {name!r} must be a custom field of its queue" if name else "the subject must stay as it is"
+        )
+
     async def find(self, mark: Mark, _notice: Notice) -> Sequence[Ticket]:
         """Return every ticket with the mark, whatever its queue: people move them."""
         place = f"'CF.{{{self.rules.mark_field}}}'" if self.rules.mark_field else "Subject"

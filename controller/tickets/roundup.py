@@ -120,6 +120,11 @@ class Roundup:
         """What it is called in messages."""
         return self.talk.receiver
 
+    @property
+    def mark_needs(self) -> str:
+        """What has to hold so that a ticket gets its mark."""
+        return "messages must keep their messageid"
+
     async def find(self, mark: Mark, _notice: Notice) -> Sequence[Ticket]:
         """Return every issue whose first message has the mark."""
         marks = await self._messages(mark.subject)

@@ -114,6 +114,11 @@ class ServiceNow:
         """What it is called in messages."""
         return self.talk.receiver
 
+    @property
+    def mark_needs(self) -> str:
+        """What has to hold so that a ticket gets its mark."""
+        return "the account must be allowed to write correlation_id"
+
     async def find(self, mark: Mark, _notice: Notice) -> Sequence[Ticket]:
         """Return the tickets whose correlation_id begins with the mark of the subject, newest first, a page of them."""
         found = await self._query(f"correlation_idSTARTSWITH{mark.subject}^ORDERBYDESCsys_created_on")

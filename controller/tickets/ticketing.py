@@ -7,7 +7,7 @@ system say yes and do nothing. What was not done is an error that says so, and n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.adapters import Answer, Filed, Notice
 from controller.errors import Permanent, Retryable
@@ -30,12 +30,16 @@ class Ticketing:
 
     Attributes:
         cell: of this controller; others may make tickets in the same system.
+
+    What a system said that it made and does not show is looked for when its notice is sent again, and never made a
+    second time by this process.
     """
 
     tracker: Tracker
     cell: str
     name: str
     repeatable: bool = True
+    _unseen: dict[str, str] = field(default_factory=dict)
 
     async def send(self, notice: Notice) -> Filed:
         """Return the ticket of this key, else the open one about its subject, else make one and look that it is there.
@@ -47,12 +51,23 @@ class Ticketing:
         found = _chosen(await self.tracker.find(mark, notice), mark)
         if found is not None:
             return Filed(found.reference, found.url, found=True)
-        reference = await self.tracker.create(notice, mark)
-        made = await self.tracker.read(reference)
-        if made is None or mark.text not in made.mark:
-            lost = "is not there" if made is None else "does not have the mark that it is found by again"
-            raise Permanent(f"{self.tracker.receiver} answered that it made {reference}, which {lost}")
+        if mark.text not in self._unseen:
+            self._unseen[mark.text] = await self.tracker.create(notice, mark)
+        made = await self._made(self._unseen[mark.text], mark)
+        del self._unseen[mark.text]
         return Filed(made.reference, made.url)
+
+    async def _made(self, reference: str, mark: Mark) -> Ticket:
+        made = await self.tracker.read(reference)
+        said = f"{self.tracker.receiver} answered that it made {reference}, which"
+        if made is None:
+            raise Permanent(f"{said} is not there, or hidden from this account; no second one is made")
+        if mark.text not in made.mark:
+            raise Permanent(
+                f"{said} does not have the mark that it is found by again: {self.tracker.mark_needs}; no second one is "
+                "made"
+            )
+        return made
 
     async def update(self, reference: str, notice: Notice) -> None:
         """Comment what is new, once; a ticket that is closed is opened again first."""

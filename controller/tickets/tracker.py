@@ -35,9 +35,13 @@ class Tracker(Protocol):
     Attributes:
         receiver: what it is called in messages.
         speaks_when_closed: a closed ticket takes comments and stays closed.
+        mark_needs: what has to hold so that a ticket gets its mark, for messages.
     """
 
     speaks_when_closed: bool
+
+    @property
+    def mark_needs(self) -> str: ...
 
     @property
     def receiver(self) -> str: ...

@@ -210,7 +210,7 @@ async def test_a_queue_that_is_not_there_is_said(tracker: RunningTracker, tmp_pa
 
 
 async def test_a_yes_that_leaves_out_the_mark_is_said(tracker: RunningTracker, tmp_path: Path, number: int) -> None:
-    with pytest.raises(Permanent, match="does not have the mark that it is found by again"):
+    with pytest.raises(Permanent, match="mark_field = 'Unknown' must be a custom field of its queue"):
         await desk(tracker, tmp_path, mark_field="Unknown").send(ticket_notice(number))
 
 
