@@ -33,7 +33,7 @@ hardware: environment  ## On an idle host with NVIDIA GPUs: hold readings and be
 	@.venv/bin/pytest -m hardware tests/hardware $(ARGS)
 	@.venv/bin/python -m scripts.hardware_evidence
 
-bench: environment  ## Measure accuracy, localiser, latency, intake, store, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
+bench: environment  ## Measure accuracy, localiser, latency, intake, store, storms, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@nice -n 10 .venv/bin/python -m benchmarks.localise
@@ -47,6 +47,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, scal
 	@.venv/bin/python -m benchmarks.nccl_child
 	@.venv/bin/python -m benchmarks.bench_abort
 	@.venv/bin/python -m benchmarks.store
+	@.venv/bin/python -m benchmarks.storm
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
 

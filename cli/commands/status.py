@@ -53,6 +53,9 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "places unreadable": cell(
                     "; ".join(f"{source}: {why}" for source, why in answer["topology_errors"].items()), "yellow"
                 ),
+                "not told": cell(
+                    "\n".join(f"{where}: {why}" for where, why in answer["notice_errors"].items()), "yellow"
+                ),
                 "frozen": cell(answer["frozen"], "red"),
                 "paused": cell("; ".join(f"{scope} by {by}" for scope, by in answer["pauses"].items()), "yellow"),
                 "rejected": ", ".join(f"{reason} {count}" for reason, count in answer["rejected_messages"].items()),

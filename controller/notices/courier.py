@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from controller.adapters import Filed, Following, Notifier
+from controller.adapters import Acknowledging, Filed, Following, Notice, Notifier
 from controller.cell import Cell
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Event, StepIntended
@@ -184,7 +184,7 @@ class Courier:
             return
         key = self.key_again(due.kind, due.destination, due.key)
         notice = news_letter(self.cell.belief, thread, due, at=self.clock(), page_url=self.page_url)
-        change = adapter.close if due.act is Act.CLOSE else adapter.update
+        change = _change(adapter, due)
         letter = replace(notice, key=key)
         tried, done = await self._try(adapter, due, lambda: _done(change(due.reference, letter)))
         if tried.outcome != "withheld":
@@ -239,6 +239,14 @@ class Courier:
         await self.cell.submit([event])
 
 
+def _change(adapter: Following, due: Due) -> Callable[[str, Notice], Awaitable[None]]:
+    if due.act is Act.CLOSE:
+        return adapter.close
+    if due.act is Act.ACKNOWLEDGE and isinstance(adapter, Acknowledging):
+        return adapter.acknowledge
+    return adapter.update
+
+
 async def _done(change: Awaitable[None]) -> Filed:
     await change
     return Filed("")
@@ -286,7 +294,7 @@ def _brought(due: Due, because: str = "") -> NoticeTold | NoticeClosed:
     which = (due.incident_id, due.kind, due.destination, due.reference, due.key, due.news)
     if due.act is Act.CLOSE:
         return NoticeClosed(*which, because=because)
-    return NoticeTold(*which, due.through, due.members, because)
+    return NoticeTold(*which, due.through, due.members, because, acknowledged=due.act is Act.ACKNOWLEDGE)
 
 
 def _not_brought(due: Due, tried: Tried) -> NoticeFailed:

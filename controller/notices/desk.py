@@ -21,7 +21,7 @@ from controller.notice_events import NoticeHeard
 from controller.notices.courier import TRY_LIMIT_S, Courier, Letter, Tried, not_filed
 from controller.notices.letters import intent_like
 from controller.policy.noticing.book import PAGE, TICKET, Thread, Trouble, about
-from controller.policy.noticing.due import Act, Due, due, escalation_key
+from controller.policy.noticing.due import Due, due, escalation_key
 from controller.policy.noticing.subjects import team_of
 
 log = structlog.get_logger()
@@ -189,7 +189,7 @@ class NoticeDesk:
         return any(name.startswith(f"{each.kind} {each.destination} ") for name in self._jobs)
 
     async def _carry_out(self, each: Due) -> None:
-        if each.act in {Act.TELL, Act.CLOSE}:
+        if each.reference:
             await self.courier.bring(each)
             return
         incident = self.courier.cell.belief.incidents[each.incident_id]

@@ -38,6 +38,7 @@ from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
 from controller.metrics.scrape import KEPT_S, Metrics
 from controller.metrics.tally import Tally
+from controller.notices.choosing import Destinations
 from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.orders import lease_of_order
 from controller.policy.incident import Incident
@@ -408,9 +409,16 @@ class OpenCell:
 
 @contextlib.asynccontextmanager
 async def open_cell(
-    state: Path, cell_rules: Rules | None = None, *, evidence: EvidenceSection | None = None
+    state: Path,
+    cell_rules: Rules | None = None,
+    *,
+    evidence: EvidenceSection | None = None,
+    destinations: Destinations | None = None,
 ) -> AsyncIterator[OpenCell]:
-    """Run a cell and serve it over HTTP on a free port of loopback; with `evidence`, bundles are taken there, too."""
+    """Run a cell and serve it over HTTP on a free port of loopback; with `evidence`, bundles are taken there, too.
+
+    Tickets and pages go to the cell's own two receivers, or to `destinations`.
+    """
     clock, key = Clock(), Ed25519PrivateKey.generate()
     log = SqliteLog(state / "events.sqlite")
     cell = Cell(log, cell_rules or rules(), clock=clock)
@@ -418,7 +426,7 @@ async def open_cell(
     desk = OrderDesk(nodes, "main", "k1", key, log.begin_term(), clock)
     watch = ScheduleWatch(cell, scheduler, clock, interval_s=0.1)
     tickets, pages = Notices("ticket"), Notices("page")
-    notices = desk_of(cell, tickets, pages, clock, page_url="http://127.0.0.1", term=desk.term)
+    notices = desk_of(cell, tickets, pages, clock, term=desk.term, destinations=destinations)
     effects = Effects(cell, scheduler, notices, desk, clock, watch.look_now)
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)

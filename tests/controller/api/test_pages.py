@@ -232,3 +232,11 @@ async def test_a_node_shows_where_it_stands_and_a_source_that_cannot_be_read(
     assert "Where nodes stand cannot be read from slurm. What it said last stands. topology.conf:3:" in shown.text
     assert HOSTILE in shown.text
     assert all(image["src"] != "x" for image in shown.all("img"))
+
+
+async def test_every_page_says_when_a_destination_takes_no_notices(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.front.notice_errors = lambda: {"ticket jira": f"jira answered 401: {HOSTILE}"}
+    shown = await page(http, "/")
+    assert "The ticket system jira takes nothing, or does not answer. What is owed is sent later." in shown.text
+    assert HOSTILE in shown.text
+    assert all(image["src"] != "x" for image in shown.all("img"))
