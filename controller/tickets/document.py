@@ -19,6 +19,8 @@ MAX_LINE = 1_000
 """Characters of one line. Source: our choice; a line of a kernel log has fewer."""
 
 MAX_LABEL = 60
+MAX_BODY_LABEL = 12
+"""Of a line of a notice's body, like `What: ...`; a longer one is a sentence with a colon. Source: our choice."""
 
 
 class Kind(StrEnum):
@@ -117,7 +119,7 @@ def _body(text: str) -> Iterator[Block]:
     for line in text.splitlines():
         said = one_line(line, MAX_LINE)
         label, colon, rest = said.partition(": ")
-        if colon and rest and label.isalpha() and len(label) <= 12:
+        if colon and rest and label.replace(" ", "").isalpha() and len(label) <= MAX_BODY_LABEL:
             yield Block(Kind.PAIR, rest, label)
         elif said:
             yield Block(Kind.TEXT, said)
@@ -143,7 +145,7 @@ def address_of(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    if parts.scheme not in {"http", "https"} or not parts.netloc or "@" in parts.netloc:
+    if not url.startswith(("http://", "https://")) or not parts.netloc or "@" in parts.netloc:
         return ""
     return quote(url.encode(errors="replace"), safe=":/?#&=%+,;~.-_")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from controller.notices.choosing import destinations_of
 from controller.settings import SettingsError, load
 from controller.tickets.ticketing import Ticketing
 
+PAGE = Path(__file__).parents[3] / "docs/how-to/ticket-systems.md"
 GROUP = "287ebd7da9fe198100f92cc8d1d2154e"
 WHOLE: dict[str, dict[str, Any]] = {
     "jira": {"url": "https://x.atlassian.net", "user": "a@b.c", "token_file": "{secret}", "project": "OPS"},
@@ -92,3 +94,18 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path, kind: str) -> 
 def test_a_mistake_is_said_with_its_key(tmp_path: Path, kind: str, changed: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         load(write(tmp_path, kind, **changed))
+
+
+TABLES = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=[re.findall(r'kind = "(\w+)"', table)[0] for table in TABLES])
+def test_the_tables_of_the_page_are_right(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "controller.toml"
+    file.write_text(f'state = "{tmp_path}"\n{table}')
+
+    assert load(file).tickets[0].called in WHOLE
+
+
+def test_the_page_has_a_table_for_each_system() -> None:
+    assert {re.findall(r'kind = "(\w+)"', table)[0] for table in TABLES} == set(WHOLE)

@@ -149,6 +149,7 @@ def test_a_title_is_one_line_within_its_limit(text: str, limit: int) -> None:
 
 
 @given(HOSTILE)
+@example("HTTP://0")
 def test_an_address_has_nothing_of_markup(text: str) -> None:
     for url in (text, f"https://host/{text}", f"https://user:secret@host/{text}"):
         address = address_of(url)
