@@ -14,7 +14,7 @@ import msgspec
 
 from controller.adapters import Answer, Heard, Notice
 from controller.errors import Permanent
-from controller.notices.http import HttpClient
+from controller.notices.http import HttpClient, HttpRefusal
 from controller.notices.secret import read_secret
 from controller.notices.wording import one_line
 from controller.sections.tickets.github import GitHubSection
@@ -32,6 +32,9 @@ PAGE = 100
 """Source: GitHub, "Using pagination in the REST API": per_page is at most 100."""
 
 MOST_PAGES = 100
+
+MOVED = 301
+"""Source: GitHub, "Get an issue": 301 for one that was transferred. Lists answer it where the address is wrong."""
 
 
 class _User(msgspec.Struct):
@@ -124,7 +127,7 @@ class GitHub:
 
     async def read(self, reference: str) -> Ticket | None:
         """Return an issue."""
-        found = await self.talk.read_or_none(_path(reference), _Issue)
+        found = await self._issue(reference)
         return None if found is None else self._ticket(reference.rpartition("#")[0], found)
 
     async def has_comment(self, reference: str, mark: str) -> bool:
@@ -161,7 +164,7 @@ class GitHub:
         }
 
     async def _answer(self, reference: str) -> Answer:
-        issue = await self.talk.read_or_none(_path(reference), _Issue)
+        issue = await self._issue(reference)
         if issue is None:
             return Answer(Heard.GONE)
         if issue.state != "closed":
@@ -170,6 +173,15 @@ class GitHub:
         theirs = [each.body for each in await self._comments(reference) if by and each.user and each.user.login == by]
         said = " ".join(filter(None, (issue.state_reason, theirs[-1] if theirs else "")))
         return Answer(Heard.CLOSED, one_line(by, MAX_WORDS), one_line(said, MAX_WORDS))
+
+    async def _issue(self, reference: str) -> _Issue | None:
+        """Return an issue, `None` for one that is gone or was moved to another repository."""
+        try:
+            return await self.talk.read_or_none(_path(reference), _Issue)
+        except HttpRefusal as refusal:
+            if refusal.status == MOVED:
+                return None
+            raise
 
     async def _open(self, repository: str) -> list[_Issue]:
         issues: list[_Issue] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -22,163 +22,34 @@ from controller.notices.http import HttpClient
 from controller.notices.secret import read_secret
 from controller.notices.wording import one_line
 from controller.sections.tickets.jira import JiraSection
-from controller.tickets.document import Block, facts_of, news_blocks, ticket_blocks, title_of, within
+from controller.tickets.document import facts_of, news_blocks, ticket_blocks, title_of
+from controller.tickets.jira_answers import (
+    DONE,
+    FIELDS,
+    Comment,
+    Comments,
+    Issue,
+    Issues,
+    Made,
+    Told,
+    Transition,
+    Transitions,
+)
+from controller.tickets.jira_dialects import PAGE, Cloud, DataCenter, Dialect, quoted
 from controller.tickets.marks import Mark
-from controller.tickets.markup import adf_document, adf_text, wiki
 from controller.tickets.talking import MAX_WORDS, MOST_BYTES, Talk, basic
 from controller.tickets.ticketing import Ticketing
 from controller.tickets.tracker import Ticket
 
 MAX_SUMMARY = 255
 MAX_FIELD = 255
-MAX_TEXT = 32_000
-"""Source: Jira takes 255 characters of a summary or a text field, and 32,767 of a description or comment; what a mark
-needs is left free."""
-
-PAGE = 100
-"""Source: "Bulk fetch issues" takes 100 at most; comments and searches as many a page."""
+"""Source: Jira takes 255 characters of a summary or a text field."""
 
 MOST_PAGES = 100
 
 INDEXED_AFTER_S = 30.0
 """So long after a create that nobody answered for its ticket is looked for. Source: our choice; Atlassian names
 seconds for the lag of the index."""
-
-DONE = "done"
-"""Source: Jira's three status categories have the keys new, indeterminate and done."""
-
-FIELDS = ["summary", "status", "labels", "resolution"]
-
-
-class _Category(msgspec.Struct):
-    key: str = ""
-
-
-class _Status(msgspec.Struct):
-    name: str
-    category: _Category = msgspec.field(name="statusCategory", default_factory=_Category)
-
-
-class _Named(msgspec.Struct):
-    name: str = ""
-
-
-class _Fields(msgspec.Struct):
-    status: _Status
-    labels: list[str] = []
-    resolution: _Named | None = None
-
-
-class _Issue(msgspec.Struct):
-    key: str
-    fields: _Fields
-
-
-class _Issues(msgspec.Struct):
-    issues: list[_Issue]
-
-
-class _Made(msgspec.Struct):
-    key: str
-
-
-class _User(msgspec.Struct):
-    name: str = msgspec.field(name="displayName", default="")
-
-
-class _Comment(msgspec.Struct):
-    body: msgspec.Raw
-    author: _User = msgspec.field(default_factory=_User)
-
-
-class _Comments(msgspec.Struct):
-    comments: list[_Comment]
-
-
-class _Transition(msgspec.Struct):
-    id: str
-    name: str
-    to: _Status
-
-
-class _Transitions(msgspec.Struct):
-    transitions: list[_Transition]
-
-
-class _Change(msgspec.Struct):
-    field: str = ""
-
-
-class _History(msgspec.Struct):
-    created: str = ""
-    author: _User = msgspec.field(default_factory=_User)
-    items: list[_Change] = []
-
-
-class _Changelog(msgspec.Struct):
-    histories: list[_History] = []
-
-
-class _Told(msgspec.Struct):
-    changelog: _Changelog = msgspec.field(default_factory=_Changelog)
-
-
-class Dialect(Protocol):
-    """What differs between Jira Cloud and Jira Data Center."""
-
-    @property
-    def api(self) -> str: ...
-
-    @property
-    def search(self) -> str: ...
-
-    def text(self, blocks: Sequence[Block], mark: str = "") -> Any:
-        """Return a text as the API takes it."""
-        ...
-
-    async def several(self, talk: Talk, keys: Sequence[str]) -> list[_Issue]:
-        """Return issues by their keys, at most a page; keys of no issue are left out."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """Jira Cloud: texts are documents in Atlassian's format."""
-
-    api: str = "/rest/api/3"
-    search: str = "/search/jql"
-
-    def text(self, blocks: Sequence[Block], mark: str = "") -> Any:
-        """Return the document, with the mark at its end."""
-        fitting = within(adf_text, blocks, MAX_TEXT)
-        document = msgspec.json.decode(fitting)
-        document["content"] += adf_document([], mark)["content"]
-        return document
-
-    async def several(self, talk: Talk, keys: Sequence[str]) -> list[_Issue]:
-        """Return them by one bulk fetch, which reads the issues themselves and no index."""
-        body = {"issueIdsOrKeys": list(keys), "fields": FIELDS}
-        found: _Issues = await talk.change("POST", f"{self.api}/issue/bulkfetch", body, _Issues, what="issues to read")
-        return found.issues
-
-
-@dataclass(frozen=True, slots=True)
-class DataCenter:
-    """Jira Data Center: texts are in wiki markup."""
-
-    api: str = "/rest/api/2"
-    search: str = "/search"
-
-    def text(self, blocks: Sequence[Block], mark: str = "") -> Any:
-        """Return the text, with the mark at its end."""
-        return within(wiki, blocks, MAX_TEXT) + (f"\n{mark}" if mark else "")
-
-    async def several(self, talk: Talk, keys: Sequence[str]) -> list[_Issue]:
-        """Return them by one search. `validateQuery` off passes over keys of no issue, which else are a 400."""
-        jql = f"key in ({', '.join(map(_quoted, keys))})"
-        body = {"jql": jql, "fields": FIELDS, "maxResults": PAGE, "validateQuery": False}
-        found: _Issues = await talk.change("POST", f"{self.api}/search", body, _Issues, what="issues to read")
-        return found.issues
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +94,10 @@ class Jira:
 
     async def find(self, mark: Mark, _notice: Notice) -> Sequence[Ticket]:
         """Return every issue with the label, whatever its project: people move them."""
-        jql = f"labels = {_quoted(mark.subject)} ORDER BY created ASC"
+        jql = f"labels = {quoted(mark.subject)} ORDER BY created ASC"
         body = {"jql": jql, "fields": FIELDS, "maxResults": PAGE}
         path = f"{self.dialect.api}{self.dialect.search}"
-        found: _Issues = await self.talk.change("POST", path, body, _Issues, what="search for issues")
+        found: Issues = await self.talk.change("POST", path, body, Issues, what="search for issues")
         return [self._ticket(issue) for issue in found.issues]
 
     async def create(self, notice: Notice, mark: Mark) -> str:
@@ -235,7 +106,7 @@ class Jira:
         body = {"fields": self._new(notice, mark, project)}
         path = f"{self.dialect.api}/issue"
         try:
-            made: _Made = await self.talk.change("POST", path, body, _Made, what=f"project {project}")
+            made: Made = await self.talk.change("POST", path, body, Made, what=f"project {project}")
         except Retryable as error:
             raise Retryable(str(error), after_s=max(error.after_s, INDEXED_AFTER_S)) from error
         return made.key
@@ -279,7 +150,7 @@ class Jira:
 
     async def _go(self, ticket: Ticket, name: str, key: str) -> str:
         path = f"{self._path(ticket.reference)}/transitions"
-        possible = (await self.talk.read(path, _Transitions, what=f"transitions of {ticket.reference}")).transitions
+        possible = (await self.talk.read(path, Transitions, what=f"transitions of {ticket.reference}")).transitions
         chosen = next((each for each in possible if name.casefold() in _names(each)), None)
         if chosen is None:
             there = ", ".join(f"{each.name!r} (to {each.to.name!r})" for each in possible) or "none"
@@ -293,13 +164,13 @@ class Jira:
 
     async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
         """Return how each stands, a hundred a request; who closed one and why is asked for each one that is closed."""
-        found: dict[str, _Issue] = {}
+        found: dict[str, Issue] = {}
         for start in range(0, len(references), PAGE):
             issues = await self.dialect.several(self.talk, references[start : start + PAGE])
             found |= {issue.key: issue for issue in issues}
         return {each: await self._answer(found.get(each) or await self._issue(each)) for each in references}
 
-    async def _answer(self, issue: _Issue | None) -> Answer:
+    async def _answer(self, issue: Issue | None) -> Answer:
         if issue is None:
             return Answer(Heard.GONE)
         if issue.fields.status.category.key != DONE:
@@ -313,20 +184,20 @@ class Jira:
     async def _closed_by(self, key: str) -> str:
         """Return who changed the status last. Jira Cloud tells changes newest first, Data Center oldest first."""
         query = {"expand": "changelog", "fields": "status"}
-        told = await self.talk.read(self._path(key), _Told, query=query, what=f"issue {key}")
+        told = await self.talk.read(self._path(key), Told, query=query, what=f"issue {key}")
         moves = [each for each in told.changelog.histories if any(item.field == "status" for item in each.items)]
         return max(moves, key=lambda each: each.created).author.name if moves else ""
 
-    async def _issue(self, reference: str) -> _Issue | None:
-        return await self.talk.read_or_none(self._path(reference), _Issue, query={"fields": ",".join(FIELDS)})
+    async def _issue(self, reference: str) -> Issue | None:
+        return await self.talk.read_or_none(self._path(reference), Issue, query={"fields": ",".join(FIELDS)})
 
-    async def _comments(self, reference: str) -> list[_Comment]:
+    async def _comments(self, reference: str) -> list[Comment]:
         """Return the comments, oldest first."""
-        comments: list[_Comment] = []
+        comments: list[Comment] = []
         for page in range(MOST_PAGES):
             query = {"startAt": str(page * PAGE), "maxResults": str(PAGE), "orderBy": "created"}
             path = f"{self._path(reference)}/comment"
-            found = (await self.talk.read(path, _Comments, query=query, what=f"issue {reference}")).comments
+            found = (await self.talk.read(path, Comments, query=query, what=f"issue {reference}")).comments
             comments += found
             if len(found) < PAGE:
                 return comments
@@ -335,20 +206,14 @@ class Jira:
     def _path(self, reference: str) -> str:
         return f"{self.dialect.api}/issue/{quote(reference, safe='')}"
 
-    def _ticket(self, issue: _Issue) -> Ticket:
+    def _ticket(self, issue: Issue) -> Ticket:
         status = issue.fields.status
         url = f"{self.talk.client.url}/browse/{issue.key}"
         return Ticket(issue.key, status.category.key != DONE, " ".join(issue.fields.labels), url, state=status.name)
 
 
-def _names(transition: _Transition) -> set[str]:
+def _names(transition: Transition) -> set[str]:
     return {transition.name.casefold(), transition.to.name.casefold()}
-
-
-def _quoted(text: str) -> str:
-    """Return a text as JQL takes it for one. Source: Atlassian, "JQL: special characters"."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _plain(body: msgspec.Raw) -> str:

@@ -30,9 +30,9 @@ from controller.tickets.tracker import Ticket
 MAX_SHORT = 160
 MAX_TEXT = 4_000
 MAX_NOTES = 4_000
-MAX_FIELD = 40
-"""Source: dictionary of the table `task` as it is delivered: short_description has 160 characters, description 4,000,
-close_notes 4,000, a text field 40 where nobody made it longer."""
+MAX_FIELD = 255
+"""Source: dictionary of the table `task` as it is delivered: short_description has 160 characters, description and
+close_notes 4,000. A text for a column of the site's own is cut by ServiceNow to what the column takes."""
 
 PAGE = 100
 """So many tickets are asked for at a time. Source: our choice; the address must not become too long."""
@@ -41,8 +41,18 @@ FIELDS = "sys_id,number,state,correlation_id,closed_by,resolved_by,close_notes,c
 
 
 class _Value(msgspec.Struct):
-    value: str = ""
-    display: str = msgspec.field(name="display_value", default="")
+    value: str | None = None
+    display_value: str | None = None
+
+    @property
+    def raw(self) -> str:
+        """What is stored."""
+        return self.value or ""
+
+    @property
+    def shown(self) -> str:
+        """What people see."""
+        return self.display_value or ""
 
 
 class _Record(msgspec.Struct):
@@ -122,7 +132,7 @@ class ServiceNow:
     async def find(self, mark: Mark, _notice: Notice) -> Sequence[Ticket]:
         """Return the tickets whose correlation_id begins with the mark of the subject, newest first, a page of them."""
         found = await self._query(f"correlation_idSTARTSWITH{mark.subject}^ORDERBYDESCsys_created_on")
-        return [self._ticket(each) for each in reversed(found) if each.correlation_id.value.startswith(mark.subject)]
+        return [self._ticket(each) for each in reversed(found) if each.correlation_id.raw.startswith(mark.subject)]
 
     async def create(self, notice: Notice, mark: Mark) -> str:
         """Make it."""
@@ -147,7 +157,7 @@ class ServiceNow:
     async def read(self, reference: str) -> Ticket | None:
         """Return a ticket by its number."""
         found = await self._query(f"number={reference}")
-        return next((self._ticket(each) for each in found if each.number.value == reference), None)
+        return next((self._ticket(each) for each in found if each.number.raw == reference), None)
 
     async def has_comment(self, reference: str, mark: str) -> bool:
         """Return whether a note has the mark."""
@@ -179,16 +189,16 @@ class ServiceNow:
         found: dict[str, _Record] = {}
         for start in range(0, len(references), PAGE):
             records = await self._query(f"numberIN{','.join(references[start : start + PAGE])}")
-            found |= {record.number.value: record for record in records}
+            found |= {record.number.raw: record for record in records}
         return {reference: self._answer(found.get(reference)) for reference in references}
 
     def _answer(self, record: _Record | None) -> Answer:
         if record is None:
             return Answer(Heard.GONE)
-        if record.state.value not in self.rules.closed:
+        if record.state.raw not in self.rules.closed:
             return Answer(Heard.OPEN)
-        by = record.closed_by.display or record.resolved_by.display
-        said = ": ".join(filter(None, (record.close_code.display, record.close_notes.display)))
+        by = record.closed_by.shown or record.resolved_by.shown
+        said = ": ".join(filter(None, (record.close_code.shown, record.close_notes.shown)))
         return Answer(Heard.CLOSED, one_line(by, MAX_WORDS), one_line(said, MAX_WORDS))
 
     async def _query(self, query: str) -> list[_Record]:
@@ -215,11 +225,11 @@ class ServiceNow:
         return f"/api/now/table/{self.rules.table}"
 
     def _ticket(self, record: _Record) -> Ticket:
-        sys_id, state = record.sys_id.value, record.state.value
+        sys_id, state = record.sys_id.raw, record.state.raw
         target = quote(f"{self.rules.table}.do?sys_id={sys_id}", safe="")
         url = f"{self.talk.client.url}/nav_to.do?uri={target}"
         is_open = state not in self.rules.closed
-        return Ticket(record.number.value, is_open, record.correlation_id.value, url, sys_id, record.state.display)
+        return Ticket(record.number.raw, is_open, record.correlation_id.raw, url, sys_id, record.state.shown)
 
 
 def from_section(section: ServiceNowSection, cell: str) -> Ticketing:

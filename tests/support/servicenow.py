@@ -149,11 +149,11 @@ def plain(record: dict[str, Any]) -> dict[str, str]:
     return {**record, "work_notes": ""}
 
 
-def displayed(record: dict[str, Any], names: list[str]) -> dict[str, dict[str, str]]:
-    """Return a record with both of each value."""
+def displayed(record: dict[str, Any], names: list[str]) -> dict[str, dict[str, str | None]]:
+    """Return a record with both of each value; nothing is shown of an empty one."""
     shown = {name: str(record.get(name, "")) for name in names}
     return {
-        name: {"value": value, "display_value": STATES.get(value, value) if name == "state" else value}
+        name: {"value": value, "display_value": (STATES.get(value, value) if name == "state" else value) or None}
         for name, value in shown.items()
     }
 

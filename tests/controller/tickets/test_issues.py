@@ -132,6 +132,18 @@ async def test_the_comment_that_is_looked_for_may_be_behind_a_page(github: GitHu
     assert len(github.comments(filed.reference)) == 251
 
 
+async def test_one_that_was_moved_to_another_repository_is_gone(github: GitHubDouble, tmp_path: Path) -> None:
+    tickets = github.desk(tmp_path)
+    filed, other = await tickets.send(ticket_notice(1)), await tickets.send(ticket_notice(2))
+    github.state[filed.reference]["state"] = "closed"
+    github.fail(301, "GET", "/issues/1", headers={"Location": "/repositories/7/issues/1"})
+
+    assert await tickets.look([filed.reference, other.reference]) == {
+        filed.reference: Answer(Heard.GONE),
+        other.reference: Answer(Heard.OPEN),
+    }
+
+
 async def test_a_pull_request_is_no_ticket(github: GitHubDouble, tmp_path: Path) -> None:
     filed = await github.desk(tmp_path).send(ticket_notice())
     github.state[filed.reference]["pull_request"] = {"url": "https://api.github.com/pulls/1"}
