@@ -33,8 +33,7 @@ hardware: environment  ## On an idle host with NVIDIA GPUs: hold readings and be
 	@.venv/bin/pytest -m hardware tests/hardware $(ARGS)
 	@.venv/bin/python -m scripts.hardware_evidence
 
-bench: environment  ## Measure accuracy, localiser, latency, intake, store, the web page, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
-bench: environment  ## Measure accuracy, localiser, latency, intake, store, storms, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
+bench: environment  ## Measure accuracy, localiser, latency, intake, store, web page, metrics, storms, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@nice -n 10 .venv/bin/python -m benchmarks.localise
