@@ -73,10 +73,13 @@ class Fold:
         if entry.event_id != self.last_id + 1 or entry.event_id == self._deleted_through + 1 > 1:
             self._miss(entry)
         told.tells_from = told.tells_from or entry.at
-        self.last_id, told.at = entry.event_id, max(told.at, entry.at)
+        told.entry_before_at, self.last_id = told.at or entry.at, entry.event_id
+        if entry.at > told.at:
+            told.at = entry.at
         take_in = TAKES.get(type(entry.event))
         if take_in is not None:
             take_in(told, entry.event, told.at)
+            told.settle()
 
     def _miss(self, entry: events.Logged) -> None:
         """Entries are missing before this one: what was counted stands for less than it seems to."""
@@ -85,7 +88,8 @@ class Fold:
         told.tells_from, told.at = entry.at, max(told.at, entry.at)
         told.count_from(max(told.asked.since, told.at))
         for name, known in told.known.items():
-            told.node(name).is_known(known, told.tells_from)
+            told.changing(name).is_known(known, told.tells_from)
+        told.settle()
 
     def report(self) -> Report:
         """Return the report; nothing can be taken in afterwards that was before the end of the span."""

@@ -14,7 +14,7 @@ from controller.policy.reporting.told import Told
 
 def opened(told: Told, event: events.IncidentOpened, at: float) -> None:
     """An incident opened."""
-    node = told.counted(event.node) if event.node else None
+    node = told.changing(event.node) if event.node else None
     first = _first_finding(node, event)
     is_drill = node is not None and _is_drill(node, event)
     left_out = is_drill and not told.asked.drills
