@@ -47,6 +47,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, scal
 	@.venv/bin/python -m benchmarks.nccl_child
 	@.venv/bin/python -m benchmarks.bench_abort
 	@.venv/bin/python -m benchmarks.store
+	@.venv/bin/python -m benchmarks.report_fold
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
 
