@@ -7,6 +7,7 @@ on is gone when the connection is closed.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,10 @@ LASTING: Final = ("", "-wal")
 
 SET_ASIDE_KEPT: Final = 3
 """So many damaged files are kept for a person to look at, the newest ones."""
+
+
+class Damaged(sqlite3.DatabaseError):
+    """The file is not one of ours, or not sound."""
 
 
 @dataclass(slots=True)
@@ -47,6 +52,17 @@ def why_no_file(path: Path) -> str:
     except OSError:
         return ""
     return "" if stat.S_ISREG(mode) else "it is no file"
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error says that the file itself is no good.
+
+    Source: sqlite.org/rescode.html: the low byte is the primary result code.
+    """
+    if isinstance(error, Damaged):
+        return True
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def set_aside(path: Path, number: int) -> Path:

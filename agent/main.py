@@ -16,7 +16,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Final, Protocol
 
 import structlog
 
@@ -48,6 +50,19 @@ from wire.orders import OrderAction
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
+
+
+LISTENER: Final = "agent.metrics.listener"
+LOOK: Final = "agent.metrics.look"
+"""Imported where metrics are scraped: other nodes do not carry the library for it."""
+
+
+class Listening(Protocol):
+    """Whoever answers scrapes."""
+
+    async def run(self) -> None:
+        """Answer until cancelled; whatever goes wrong with a port or a scrape is logged."""
+        ...
 
 
 @dataclass(slots=True)
@@ -87,6 +102,7 @@ class Agent:
     observer: Observer
     bundles: Keeper
     holding: Holding | None = None
+    metrics: Listening | None = None
 
     async def run(self, ending: Ending) -> None:
         """Work until the end is wanted, then stop in order.
@@ -119,6 +135,8 @@ class Agent:
             tasks.create_task(self.orders.recover())
             if self.holding is not None:
                 tasks.create_task(self.holding.watch())
+            if self.metrics is not None:
+                tasks.create_task(self.metrics.run())
             tasks.create_task(self.runner.run())
             tasks.create_task(self._tell_first_look())
             tasks.create_task(self._feed_watchdog())
@@ -182,7 +200,20 @@ def assemble(
     bell.answer, benches.say = publisher.notify, publisher.say
     if holding is not None:
         holding.publish = publisher.publish_status
-    return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles, holding)
+    metrics = _metrics(settings, attendance.identity, version, desk, runner, node.outbox, publisher, clock)
+    return Agent(node, runner, orders, publisher, readiness, clock, observer, bundles, holding, metrics)
+
+
+def _metrics(settings: Settings, *parts: object) -> Listening | None:
+    """Return who answers scrapes of these parts, which are those of a Look; `None` where nobody scrapes."""
+    if settings.metrics.port is None:
+        return None
+    *others, clock = parts
+    look = import_module(LOOK).Look(*others, clock)
+    listener: Listening = import_module(LISTENER).Listener(
+        settings.metrics.host, settings.metrics.port, look.values, clock=clock
+    )
+    return listener
 
 
 def _holding(settings: Settings, node: Node, runner: Runner, *, clock: Clock) -> Holding | None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from agent.database_file import OpenFile, set_aside, why_no_file
+from agent.database_file import Damaged, OpenFile, is_damage, set_aside, why_no_file
 from wire.messages import EventBody
 
 log = structlog.get_logger()
@@ -31,6 +31,9 @@ LOG_EVERY_S: Final = 60.0
 RETRY_S: Final = 1.0
 MAX_IN_MEMORY: Final = 10_000
 """So many events at most while the disk takes nothing."""
+
+MAX_MOMENTS: Final = 256
+"""Of so many of the oldest events it is known when they were written. Source: our choice; more than go out at once."""
 
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
@@ -53,18 +56,18 @@ _body_decoder = msgspec.json.Decoder(EventBody)
 _state_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
-class _Damaged(sqlite3.DatabaseError):
-    """The file is not one of ours, or not sound."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One event that is not known to be stored. (`boot_id`, `seq`) names it on this node for ever."""
+    """One event that is not known to be stored. (`boot_id`, `seq`) names it on this node for ever.
+
+    `recorded_at`: Unix time at which it was safe on the disk, 0 when that is not known.
+    """
 
     boot_id: str
     seq: int
     observed_at: float
     body: EventBody
+    recorded_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -110,6 +113,7 @@ class Outbox:
         self._last_seq = 0
         self._rows = self._bytes = 0
         self._memory = _Memory()
+        self._recorded_at: dict[tuple[str, int], float] = {}
         self._logged_at: dict[str, float] = {}
         self._tried_at = 0.0
         self.flush()
@@ -123,6 +127,8 @@ class Outbox:
         event = Pending(self._boot_id, self._last_seq + 1, observed_at, body)
         if self._memory or not self._write(lambda database: self._insert(database, [event])):
             event = self._keep_in_memory(event)
+        elif len(self._recorded_at) < MAX_MOMENTS:
+            self._recorded_at[self._boot_id, event.seq] = self._clock()
         self._last_seq = max(self._last_seq, event.seq)
         self._enforce_caps()
         return event.seq
@@ -234,6 +240,7 @@ class Outbox:
     def _delete(self, database: sqlite3.Connection, names: Iterable[tuple[str, int]]) -> None:
         here = "FROM events WHERE boot_id = ? AND seq = ?"
         for name in names:
+            self._recorded_at.pop(name, None)
             # In two statements and not by RETURNING, which the SQLite of RHEL 9 (3.34) does not know.
             for (size,) in database.execute(f"SELECT length(body) {here}", name).fetchall():
                 database.execute(f"DELETE {here}", name)
@@ -267,7 +274,8 @@ class Outbox:
         """Return the event; one that another version wrote in a way unknown here is given up and counted."""
         boot_id, seq, observed_at, body = row
         try:
-            return Pending(boot_id, seq, observed_at, _body_decoder.decode(body))
+            recorded_at = self._recorded_at.get((boot_id, seq), 0.0)
+            return Pending(boot_id, seq, observed_at, _body_decoder.decode(body), recorded_at)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.error("event.unreadable", boot_id=boot_id, seq=seq, because=str(error))
             self.dropped += 1
@@ -301,7 +309,7 @@ class Outbox:
         return True
 
     def _note_problem(self, error: sqlite3.Error | OSError) -> None:
-        if _is_damage(error):
+        if is_damage(error):
             self._close()
             with contextlib.suppress(OSError):
                 self._set_aside(error)
@@ -315,7 +323,7 @@ class Outbox:
         try:
             self._connection = self._open()
         except sqlite3.Error as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
             self._set_aside(error)
             self._connection = self._open()
@@ -325,7 +333,7 @@ class Outbox:
         """Open the file, look whether it is sound, and learn what is in it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if flaw := why_no_file(self._path):
-            raise _Damaged(flaw)
+            raise Damaged(flaw)
         self._file = OpenFile(self._path)
         database = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
         try:
@@ -379,21 +387,13 @@ def _check_sound(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA synchronous = FULL")
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise _Damaged(verdict)
+        raise Damaged(verdict)
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version not in (0, SCHEMA_VERSION):
-        raise _Damaged(f"schema version {version}, this agent writes {SCHEMA_VERSION}")
+        raise Damaged(f"schema version {version}, this agent writes {SCHEMA_VERSION}")
 
 
 def _upsert_state(database: sqlite3.Connection, state: Mapping[str, bytes]) -> None:
     database.executemany(
         "INSERT INTO state VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", list(state.items())
     )
-
-
-def _is_damage(error: Exception) -> bool:
-    """Source: sqlite.org/rescode.html: the low byte is the primary result code."""
-    if isinstance(error, _Damaged):
-        return True
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

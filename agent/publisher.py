@@ -72,9 +72,22 @@ class Identity:
         """Return the topic of one of this node's channels."""
         return Address(self.cell, self.node, channel).topic
 
-    def envelope(self, body: Body, *, sent_at: float, seq: int = 0, boot_id: str = "") -> Envelope:
+    def envelope(self, body: Body, *, sent_at: float) -> Envelope:
         """Return what this node sends."""
-        return Envelope(messages.VERSION, self.node, boot_id or self.boot_id, seq, sent_at, body)
+        return Envelope(messages.VERSION, self.node, self.boot_id, 0, sent_at, body)
+
+    def envelope_of(self, event: Pending, *, sent_at: float, attempt: int) -> Envelope:
+        """Return what this node sends for an event, which may be of an earlier boot. `attempt`: counted from 1."""
+        return Envelope(
+            messages.VERSION,
+            self.node,
+            event.boot_id or self.boot_id,
+            event.seq,
+            sent_at,
+            event.body,
+            recorded_at=event.recorded_at,
+            attempt=attempt,
+        )
 
 
 def subscriptions(identity: Identity) -> tuple[str, ...]:
@@ -294,7 +307,7 @@ class Publisher:
     async def _publish_event(self, sent: _Sent) -> None:
         """Publish one event. Tasks start in the order in which they are made, which keeps events in order."""
         event = sent.event
-        envelope = self._identity.envelope(event.body, sent_at=self._clock.wall(), seq=event.seq, boot_id=event.boot_id)
+        envelope = self._identity.envelope_of(event, sent_at=self._clock.wall(), attempt=sent.attempts)
         try:
             await self._transport.publish(self._identity.topic(Channel.EVENT), messages.encode(envelope))
             self.published += 1

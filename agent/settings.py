@@ -186,7 +186,7 @@ def _why_no_listener(host: str) -> str:
 
 
 class Metrics(Section, frozen=True, kw_only=True):
-    """Where Prometheus may scrape this agent (docs/how-to/metrics.md); it takes 1 MiB more then.
+    """Where Prometheus may scrape this agent (docs/how-to/metrics.md); it takes 0.6 MiB more then.
 
     Attributes:
         port: of `/metrics`. Nothing listens while it is left out; 0 is any free one, which the log names.

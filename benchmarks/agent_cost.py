@@ -3,7 +3,8 @@
 CPU seconds and resident memory of every process of the agent, read from /proc: once on this very host, once watching
 8 simulated GPUs with 18 NVLinks each and 8 RDMA ports, where NVML is the C double under the real pynvml. node-exporter
 is scraped every 15 s as Prometheus would; gcm starts a process a check, so one such run stands beside ours. Then the
-time from a kernel-log record to its finding at the broker, and from the agent's start to its first word there.
+time from a kernel-log record to its finding at the broker, and from the agent's start to its first word there. The
+agent's modules are compiled once, as an installer does it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from wire.messages import AgentStarted, EventBody, FindingRaised
 
 SCRAPE_S = 15.0
 SETTLE_S = 5.0
+SCRAPES = 100
 CALM = "status_interval_s = 60"
 CODES = tuple(
     int(outcome.code)
@@ -87,18 +89,20 @@ def installed() -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def an_agent(directory: Path, broker: Mosquitto, *, simulated: bool) -> AsyncIterator[tuple[Site, Controller]]:
-    """Give a node whose agent is running, and who speaks for its controller."""
+async def an_agent(
+    directory: Path, broker: Mosquitto, *, simulated: bool, more: str = CALM
+) -> AsyncIterator[tuple[Site, Controller]]:
+    """Give a node whose agent is running, and who speaks for its controller; `more` are lines of its settings."""
     machine, module, environment = None, "agent", dict[str, str]()
     if simulated:
         machine = SimulatedMachine.create(directory / "machine", name=NODE, seed=1, speedup=1.0)
         module = "benchmarks.double_agent"
         double = build_double(directory / "double")
         environment = {"LD_LIBRARY_PATH": str(double), "NVML_DOUBLE_STATE": str(directory / "machine" / "nvml.state")}
-    site = Site(directory, broker, machine, module=module, more=CALM)
+    site = Site(directory, broker, machine, module=module, more=more)
     async with listening(settings(broker), f"{topics.ROOT}/main/node/+/+") as listener:
         controller = Controller(listener)
-        await site.start(**environment)
+        await site.start(**installed(), **environment)
         try:
             yield site, controller
         finally:
@@ -135,31 +139,37 @@ def scrape(metrics: str) -> None:
         answer.read()
 
 
-async def pass_time(seconds: float, controller: Controller, metrics: str) -> None:
-    """Let time go by, acknowledging what the agent says and scraping the exporter."""
+async def pass_time(seconds: float, controller: Controller, *metrics: str) -> None:
+    """Let time go by, acknowledging what the agent says and scraping what has metrics."""
     end, next_scrape = time.monotonic() + seconds, time.monotonic()
     while (now := time.monotonic()) < end:
-        if metrics and now >= next_scrape:
-            await asyncio.to_thread(scrape, metrics)
+        if now >= next_scrape:
+            for address in metrics:
+                await asyncio.to_thread(scrape, address)
             next_scrape += SCRAPE_S
         await controller.hear()
         await asyncio.sleep(min(0.2, end - now))
 
 
-async def cost(site: Site, controller: Controller, what: str, seconds: float) -> list[Row]:
-    """Return what a running agent takes, and an exporter beside it."""
+async def cost(site: Site, controller: Controller, what: str, seconds: float, *, scraped: str = "") -> list[Row]:
+    """Return what a running agent takes, and an exporter beside it.
+
+    Args:
+        scraped: address of the agent's own metrics, empty while nobody scrapes it.
+    """
     assert site.process is not None
-    await pass_time(SETTLE_S, controller, "")
+    await pass_time(SETTLE_S, controller)
+    asked = (scraped,) if scraped else ()
     with exporter() as peer:
         peers = [peer[0]] if peer else []
         ours_before, peers_before = cpu_s(tree(site.process.pid)), cpu_s(peers)
-        await pass_time(seconds, controller, peer[1] if peer else "")
+        await pass_time(seconds, controller, *asked, *(peer[1:] if peer else ()))
         ours, scale = tree(site.process.pid), 60.0 / seconds
         rows = [
             Row(f"agent, {what}: CPU a minute", (cpu_s(ours) - ours_before) * scale, "s", "≤ 0.300 (0.5 % of a core)"),
             Row(f"agent, {what}: RSS, {len(ours)} processes", rss_mib(ours), "MiB", "≤ 60"),
         ]
-        if peers:
+        if peers and not scraped:
             rows.append(Row("node-exporter: CPU a minute", (cpu_s(peers) - peers_before) * scale, "s"))
             rows.append(Row("node-exporter: RSS", rss_mib(peers), "MiB"))
     return rows
@@ -205,6 +215,24 @@ async def start_ms(site: Site, controller: Controller, count: int = 5) -> list[f
     return times[1:]
 
 
+async def scraped_cost(directory: Path, broker: Mosquitto, seconds: float) -> list[Row]:
+    """Return what an agent takes that Prometheus scrapes, and how long a scrape takes."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/metrics"
+    async with an_agent(directory, broker, simulated=True, more=f"{CALM}\n[metrics]\nport = {port}") as (
+        site,
+        controller,
+    ):
+        rows = await cost(site, controller, "the same, scraped every 15 s", seconds, scraped=address)
+        times = []
+        for _ in range(SCRAPES):
+            began = time.perf_counter()
+            await asyncio.to_thread(scrape, address)
+            times.append(1000 * (time.perf_counter() - began))
+            await pass_time(0.1, controller)
+        return rows + spread("a scrape of the agent", times, "ms")
+
+
 async def measure(scratch: Path, seconds: float, records: int) -> list[Row]:
     """Return every figure."""
     async with running_broker(scratch / "broker") as broker:
@@ -215,6 +243,7 @@ async def measure(scratch: Path, seconds: float, records: int) -> list[Row]:
             rows += await cost(site, controller, "8 GPUs × 18 NVLinks, 8 ports", seconds)
             times = await published_ms(site, controller, records)
             rows += spread("kernel-log record → published", times, "ms", "≤ 10")
+        rows += await scraped_cost(scratch / "scraped", broker, seconds)
     rows.append(Row("agent import", 1000 * import_s("agent.main"), "ms"))
     return rows
 
@@ -226,7 +255,8 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=200)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        (Path(scratch) / "host").mkdir()
+        for name in ("host", "scraped"):
+            (Path(scratch) / name).mkdir()
         rows = asyncio.run(measure(Path(scratch), asked.seconds, asked.records))
         library, state = Path(scratch) / "eight/double", Path(scratch) / "eight/machine/nvml.state"
         rows += one_check(Path(scratch) / "gcm", library, state)

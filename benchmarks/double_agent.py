@@ -5,9 +5,13 @@ Where the double is and what it answers from, the environment says: LD_LIBRARY_P
 
 from __future__ import annotations
 
-from agent.__main__ import main
-from agent.simulation import sources
+from importlib import import_module
+from typing import Any
+
+from agent.__main__ import leave_out, main
 
 if __name__ == "__main__":
-    sources.LIBRARY = "agent.sources.nvml_child"  # type: ignore[misc] # the one thing that a benchmark may change
+    leave_out()
+    sources: Any = import_module("agent.simulation.sources")
+    sources.LIBRARY = "agent.sources.nvml_child"
     main()

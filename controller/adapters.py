@@ -276,7 +276,7 @@ class Notice:
     subject: str = ""
     news: str = ""
     links: dict[str, str] = field(default_factory=dict)
-    incidents: tuple[str, ...] = ()
+    incidents: list[str] = field(default_factory=list)
     follows: str = ""
     acknowledged_by: str = ""
 
@@ -343,6 +343,15 @@ class Following(Protocol):
 
     async def close(self, reference: str, notice: Notice) -> None:
         """Tell what came of it (`notice.news`) and close or resolve it. One that is closed stays so."""
+        ...
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A place that can be told that somebody has a notice, so that it calls nobody further."""
+
+    async def acknowledge(self, reference: str, notice: Notice) -> None:
+        """Tell that somebody has it (`notice.news` says who). One that is acknowledged or closed stays as it is."""
         ...
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import ParamSpec
 
 import structlog
 
 from checks.bench_limits import too_low
 from controller import keys, playbooks
-from controller.adapters import Notifier, Power
+from controller.adapters import Power, Scheduler
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -27,8 +26,9 @@ from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.metrics.scrape import Metrics
 from controller.metrics.tally import Tally
-from controller.notices.json_lines import JsonLinesNotifier
-from controller.notices.webhook import WebhookNotifier
+from controller.notices.choosing import Destinations, destinations_of
+from controller.notices.courier import Courier
+from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
 from controller.policy.rules import DEFAULT_BREAKERS, DEFAULT_DOMAINS, RolloutRule, Rules
 from controller.power.choosing import power_of
@@ -36,7 +36,6 @@ from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
-from controller.sections.notices import JsonLinesSection, WebhookSection
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
@@ -44,6 +43,9 @@ from controller.store.log import EventLog
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
+from controller.tracing.calls import Peers
+from controller.tracing.choosing import traces_of
+from controller.tracing.traces import Traces
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -60,9 +62,10 @@ def assemble(settings: ControllerSettings) -> Controller:
         Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
         KeyFileError: the signing key cannot be used.
         StoreError: the event log cannot be opened.
-        SettingsError: the scheduler's cluster cannot be used.
+        SettingsError: the scheduler's cluster cannot be used, or a destination of tickets or pages.
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
+    destinations = destinations_of(settings)
     event_log = open_store(settings.store, settings.state)
     cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
@@ -70,7 +73,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     desk = _order_desk(settings, transport, event_log.term, leadership)
     scheduler = choosing.scheduler_of(settings, settings.state, desk)
     watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-    effects = _effects(settings, cell, watch, desk, leadership, power)
+    notices = _notices(settings, destinations, cell, leadership)
+    effects = _effects(cell, watch, desk, leadership, power, notices)
     receipts = Receipts.recall(event_log)
     intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
     housekeeping = Housekeeping(cell, receipts, settings, time.time)
@@ -88,16 +92,15 @@ def assemble(settings: ControllerSettings) -> Controller:
         store_use=housekeeping.use,
         topology_errors=topology.errors,
         prices=settings.report.prices(),
+        notice_errors=notices.errors,
     )
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
     intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
-    intake.on_level = comparison.heard
-    if isinstance(scheduler, NodeScheduler):
-        intake.on_level = _each(comparison.heard, scheduler.heard)
-        intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+    _hear(intake, comparison, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
+    traces = _traced(settings, cell, effects, intake, front)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -118,7 +121,9 @@ def assemble(settings: ControllerSettings) -> Controller:
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
         _metrics(cell, front),
+        notices,
         counter,
+        traces,
     )
 
 
@@ -169,14 +174,6 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
         raise SettingsError("\n".join(lines))
 
 
-def notifier_of(sections: Sequence[JsonLinesSection | WebhookSection], default: Path) -> Notifier:
-    """Return the adapter that the settings name."""
-    section = sections[0] if sections else JsonLinesSection()
-    if isinstance(section, WebhookSection):
-        return WebhookNotifier(section.url, repeatable=section.deduplicates, timeout_s=section.timeout_s)
-    return JsonLinesNotifier(section.path or default)
-
-
 def _page_url(settings: ControllerSettings) -> str:
     return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
 
@@ -186,22 +183,34 @@ def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: in
     return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
 
 
+def _notices(
+    settings: ControllerSettings, destinations: Destinations, cell: Cell, leadership: Leadership
+) -> NoticeDesk:
+    courier = Courier(
+        cell,
+        destinations,
+        time.time,
+        _page_url(settings),
+        leads=leadership.leads,
+        term=lambda: cell.log.term,
+    )
+    return NoticeDesk(courier, listen_every_s=settings.notices.listen_every_s)
+
+
 def _effects(
-    settings: ControllerSettings,
     cell: Cell,
     watch: ScheduleWatch,
     desk: OrderDesk,
     leadership: Leadership,
     power: Power,
+    notices: NoticeDesk,
 ) -> Effects:
     return Effects(
         cell,
         watch.scheduler,
-        notifier_of(settings.tickets, settings.state / "tickets.jsonl"),
-        notifier_of(settings.pages, settings.state / "pages.jsonl"),
+        notices,
         desk,
         time.time,
-        page_url=_page_url(settings),
         observe_now=watch.look_now,
         leads=leadership.leads,
         power=power,
@@ -239,11 +248,30 @@ def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
     return Metrics(front, tally, time.monotonic)
 
 
+def _hear(intake: Intake, comparison: Comparison, scheduler: Scheduler) -> None:
+    """Have those hear the nodes' levels who compare them, and a scheduler that is the nodes themselves."""
+    intake.on_level = comparison.heard
+    if isinstance(scheduler, NodeScheduler):
+        intake.on_level = _each(comparison.heard, scheduler.heard)
+        intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+
+
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
     """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
     watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
     cell.act = _each(effects.act, topology.note, watch.note)
     return watch
+
+
+def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
+    """Return who tells traces; the parts that know the moments tell them, last of all."""
+    said = effects.notices.courier.destinations
+    peers = Peers(effects.scheduler.name, ", ".join(said.tickets), ", ".join(said.pages), effects.power.name)
+    traces = traces_of(settings, cell, peers, time.time)
+    effects.traces = front.traces = traces
+    if settings.traces.endpoint:
+        intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
+    return traces
 
 
 def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:

@@ -23,6 +23,7 @@ from controller.policy.rollout import loaded
 from controller.policy.rules import Rules
 from controller.store.log import EventLog, Receipt
 from controller.store.snapshot import restore
+from controller.tracing.moments import Thought
 
 log = structlog.get_logger()
 
@@ -50,6 +51,8 @@ class Cell:
 
     Attributes:
         act: called with every entry after its commit, in order; must not block.
+        told: called with the same, and with what another controller put into the log; for those who only watch.
+        thought: when the batch was thought about that was committed last.
         clock: Unix seconds.
     """
 
@@ -58,6 +61,8 @@ class Cell:
     act: Callable[[Logged], None] = lambda _: None
     clock: Callable[[], float] = time.time
     belief: Belief = field(default_factory=Belief)
+    told: Callable[[Logged], None] = lambda _: None
+    thought: Thought = field(default_factory=Thought)
     _inbox: deque[_Pending] = field(default_factory=deque)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
     _thought_about: list[_Pending] = field(default_factory=list)
@@ -85,6 +90,7 @@ class Cell:
                 continue
             for entry in entries:
                 folding.apply(self.belief, entry)
+                self.told(entry)
 
     def load_rules(self) -> None:
         """Put it into the log when other rules decide from here on than before, and which playbooks are other ones."""
@@ -148,16 +154,19 @@ class Cell:
         answers = [(pending, [self._believe(event, now) for event in pending.events]) for pending in batch]
         entries = [entry for _, believed in answers for entry in believed]
         entries += self._decide(now)
+        decided = self.clock()
         receipts = [receipt for pending in batch for receipt in pending.receipts]
         if entries or receipts:
             await self.log.append(entries, receipts)
         self._committing.set_result(None)
-        self._last_lag_s = self.clock() - min((pending.since for pending in batch), default=now)
+        self.thought = Thought(now, decided, self.clock())
+        self._last_lag_s = self.thought.committed - min((pending.since for pending in batch), default=now)
         for pending, believed in answers:
             pending.then(believed)
         for entry in entries:
             _tell(entry)
             self.act(entry)
+            self.told(entry)
 
     def _believe(self, event: Event, now: float) -> Logged:
         entry = Logged(self.belief.last_event_id + 1, now, event)

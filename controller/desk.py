@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
+from controller.api.map_keeper import MapKeeper
 from controller.cell import Cell
+from controller.changes import Changes
 from controller.engine.orders import OrderDesk
 from controller.errors import NotLeading, Refused
 from controller.events import DrillStarted, Event, Logged, OrderEnded
@@ -19,6 +23,7 @@ from controller.policy.rules import Rules
 from controller.policy.scopes import FLEET
 from controller.policy.silence import frozen_by
 from controller.reporting import Reporter
+from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from wire.messages import BenchProgress
 from wire.orders import Order, OrderAction
@@ -45,16 +50,21 @@ class FrontDesk:
     leader_url: Callable[[], str] = lambda: ""
     store_use: Callable[[], dict[str, object]] = dict
     topology_errors: Mapping[str, str] = field(default_factory=dict)
+    notice_errors: Callable[[], Mapping[str, str]] = dict
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
+    traces: Traces = field(default_factory=NoTraces)
     prices: Prices = field(default_factory=Prices)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
+    _map: MapKeeper = field(init=False)
     _reporter: Reporter = field(init=False)
 
     def __post_init__(self) -> None:
         self._began = self.clock()
-        self._reporter = Reporter(self.cell, self.prices)
+        self._map, self._reporter = MapKeeper(self.changes), Reporter(self.cell, self.prices)
+        self.cell.told = lambda entry: self.changes.note(entry, self.belief)
 
     @property
     def belief(self) -> Belief:
@@ -90,6 +100,10 @@ class FrontDesk:
         found = await self.cell.log.follow(after=event_id - 1, limit=1)
         return found[0] if found and found[0].event_id == event_id else None
 
+    def fleet_map(self) -> msgspec.Raw:
+        """Return every node as the map draws it, as JSON."""
+        return self._map.encoded(self.belief, self.clock())
+
     async def report(self, asked: Asked, *, whole: bool) -> Report:
         """Return what the log says about a span of time, in the cell's own prices.
 
@@ -101,6 +115,11 @@ class FrontDesk:
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
         """Return how far benchmarks are: lease → node → its last word."""
         return self.progress
+
+    def trace_of(self, incident_id: str) -> tuple[str, str]:
+        """Return the trace of an incident, and where people see it; empty where there is none."""
+        found = self.traces.trace_id(incident_id)
+        return found, self.traces.url(found)
 
     async def submit(self, event: Event) -> Logged:
         """Put what a person did into the log; it is committed on return."""
@@ -196,6 +215,7 @@ class FrontDesk:
             "paused": self.belief.pauses.get(FLEET, ""),
             "pauses": {str(scope): by for scope, by in self.belief.pauses.items()},
             "topology_errors": dict(self.topology_errors),
+            "notice_errors": dict(self.notice_errors()),
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),
             "lag_s": round(self.intake.lag_s(self.clock()), 3),
@@ -203,4 +223,5 @@ class FrontDesk:
             "role": "leader" if self.leads() else "standby",
             "leader_url": self.leader_url(),
             "store": self.store_use(),
+            "traces": self.traces.use(),
         }

@@ -25,6 +25,7 @@ from controller.latest import Latest
 from controller.policy.node_belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.log import Receipt
+from controller.tracing.moments import Arrival
 from wire import messages, topics
 from wire.transport import Received, Transport
 
@@ -67,6 +68,7 @@ class Intake:
     on_bench_ended: Callable[[bench_events.BenchEnded], None] = lambda _: None
     on_rendezvous: Callable[[str, messages.BenchRendezvous], None] = lambda _node, _said: None
     on_progress: Callable[[str, messages.BenchProgress], None] = lambda _node, _said: None
+    on_arrival: Callable[[events.Logged, Arrival], None] = lambda _entry, _arrival: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
     hearing: Hearing = field(init=False)
@@ -162,7 +164,7 @@ class Intake:
             self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on)
             return
         event = self._of_its_own(_event_of(envelope, body, self.clock()))
-        committed = partial(self._committed, received, receipt, event)
+        committed = partial(self._committed, received, receipt, _arrival(received, envelope, self.clock()))
         self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
 
     def _pass_on(
@@ -182,9 +184,9 @@ class Intake:
         is_own = incident is not None and incident.node == event.node
         return event if is_own else msgspec.structs.replace(event, incident_id="")
 
-    def _committed(
-        self, received: Received, receipt: Receipt, event: events.Event, _logged: list[events.Logged]
-    ) -> None:
+    def _committed(self, received: Received, receipt: Receipt, arrival: Arrival, logged: list[events.Logged]) -> None:
+        event = logged[-1].event
+        self.on_arrival(logged[-1], arrival)
         self.receipts.commit(receipt)
         received.acknowledge()
         self._say_stored(receipt)
@@ -291,6 +293,11 @@ _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
     topics.Channel.ORDER: (),
     topics.Channel.ACK: (),
 }
+
+
+def _arrival(received: Received, envelope: messages.Envelope, now: float) -> Arrival:
+    name = f"{envelope.node}/{envelope.boot_id}/{envelope.seq}"
+    return Arrival(received.topic, name, envelope.recorded_at, envelope.sent_at, now, envelope.attempt)
 
 
 def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> events.Event:

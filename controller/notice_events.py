@@ -97,7 +97,8 @@ class NoticeFailed(msgspec.Struct, frozen=True, tag="notice.failed"):
             did; `in_doubt`: nobody knows whether it arrived.
         failures: in a row.
         retry_at: Unix seconds, 0 when it is given up.
-        step: of the incident, for one that was to be filed.
+        step: of the incident, for one that was to be filed; `escalate` for one that nobody answered elsewhere.
+        through: entry of the log up to which it would have told.
     """
 
     incident_id: str
@@ -111,6 +112,7 @@ class NoticeFailed(msgspec.Struct, frozen=True, tag="notice.failed"):
     failures: int = 1
     retry_at: float = 0.0
     step: str = ""
+    through: int = 0
 
 
 NoticeEvent = NoticeFiled | NoticeTold | NoticeClosed | NoticeHeard | NoticeFailed

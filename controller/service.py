@@ -28,6 +28,7 @@ from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.metrics.scrape import Metrics
+from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
 from controller.policy.belief import Belief
 from controller.power.watch import PowerWatch
@@ -36,6 +37,7 @@ from controller.schedulers.none import NoScheduler
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
 from controller.topology.watch import TopologyWatch
+from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from wire.transport import MqttTransport
 
@@ -95,7 +97,9 @@ class Controller:
     planner: Planner
     sweeps: SweepDesk
     metrics: Metrics
+    notices: NoticeDesk
     counter: Counter = field(default_factory=Counter)
+    traces: Traces = field(default_factory=NoTraces)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -124,6 +128,8 @@ class Controller:
             await self._serve()
         finally:
             await self.effects.close()
+            await self.traces.close()
+            await self.notices.close()
             await self.bench.close()
             await choosing.close(self.watch.scheduler)
             await runner.cleanup()
@@ -169,6 +175,7 @@ class Controller:
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
+            self.traces.begin()
             self.cell.load_rules()
             group.create_task(self.leadership.keep(), name="leadership")
             group.create_task(self.cell.run(), name="cell")
@@ -192,6 +199,7 @@ class Controller:
             group.create_task(self.peer_watch.run(), name="peer-watch")
             group.create_task(self.planner.run(), name="bench-planner")
             group.create_task(self.desk.keep_sending(), name="orders")
+            group.create_task(self.notices.run(), name="notices")
             group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()
 

@@ -27,6 +27,7 @@ from controller.sections.slurm import SlurmSection
 from controller.sections.store import StoreSection
 from controller.sections.tickets import TicketSection
 from controller.sections.topology import TopologySection
+from controller.sections.traces import TracesSection
 from wire.topics import NAME
 
 
@@ -78,6 +79,7 @@ class ControllerSettings(Section):
     topology: TopologySection = TopologySection()
     evidence: EvidenceSection = EvidenceSection()
     bench: BenchSection = BenchSection()
+    traces: TracesSection = TracesSection()
     report: ReportSection = ReportSection()
 
     @model_validator(mode="after")

@@ -1,11 +1,10 @@
-"""Metrics as text: which format whoever scrapes asks for, and prometheus_client's own writing of it."""
+"""Declared metrics and their values in the shape from which prometheus_client writes text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -35,19 +34,6 @@ class Scrape(Collector):
             if metric.name in self._values:
                 yield _family(metric, self._values[metric.name])
         yield from PROCESS.collect()
-
-
-def exposition(metrics: Iterable[Metric], values: Mapping[str, Samples], *, accept: str = "") -> tuple[bytes, str]:
-    """Return the text and its content type: OpenMetrics for whoever accepts it, else Prometheus' older format.
-
-    Args:
-        accept: the request's header; one that cannot be read asks for nothing special.
-    """
-    try:
-        write, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # of prometheus_client 0.25, over a version that is no number
-        write, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
-    return write(Scrape(metrics, values)), content_type
 
 
 def _family(metric: Metric, samples: Samples) -> Family:

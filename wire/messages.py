@@ -226,6 +226,9 @@ class Envelope(msgspec.Struct, frozen=True):
         expires_at: Unix time after which nobody may act on it, 0 = never.
         correlation_id: ties an answer to its question; an order's id.
         reply_to: topic on which an answer is awaited, empty when none is.
+        recorded_at: Unix time on the node's clock at which an event was safe on its disk, 0 when that is not known: it
+            is in memory only, or an earlier run of the agent wrote it.
+        attempt: how often an event was sent, this time included, 0 when that is not known.
     """
 
     version: int
@@ -237,6 +240,8 @@ class Envelope(msgspec.Struct, frozen=True):
     expires_at: float = 0.0
     correlation_id: str = ""
     reply_to: str = ""
+    recorded_at: float = 0.0
+    attempt: int = 0
 
 
 _encoder = msgspec.json.Encoder()

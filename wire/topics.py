@@ -71,6 +71,11 @@ _CHANNELS = {str(channel): channel for channel in Channel}
 _OURS = re.compile(f"{ROOT}/({NAME.pattern})/node/({NAME.pattern})/({'|'.join(Channel)})")
 
 
+def template(channel: Channel) -> str:
+    """Return the topics of a channel with names for what differs, for people."""
+    return f"{ROOT}/{{cell}}/node/{{node}}/{channel}"
+
+
 def every_node(cell: str, channel: Channel) -> str:
     """Return the filter by which a controller hears one channel of all nodes."""
     return f"{ROOT}/{cell}/node/+/{channel}"

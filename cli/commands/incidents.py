@@ -77,6 +77,7 @@ def _show(incident: dict[str, Any]) -> None:
                 "you may": ", ".join(f"fleetmend {act} {_subject(act, incident)}" for act in incident["acts"]),
                 "runbook": incident["runbook"],
                 "evidence": _bundles(incident["bundles"]),
+                "trace": incident["trace_url"] or incident["trace_id"],
             }
         )
     )

@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
+from controller.api.live import Live
 from controller.api.metrics import PATH, Scraped, metrics_handler
 from controller.api.openapi import openapi_document
 from controller.api.problems import Problem
@@ -18,6 +19,11 @@ from controller.api.serving import failure_response, openapi_handler, serve, tol
 from controller.evidence.desk import Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.web.pages import Pages
+
+WORTH_PACKING_BYTES = 1_400
+"""Less than this is one packet anyway. Source: an Ethernet frame less its headers."""
+
+LIVE = web.AppKey("live", Live)
 
 
 def create_app(
@@ -46,6 +52,8 @@ def create_app(
     app.router.add_route("GET", f"{ROOT}/evidence/{{upload}}", bundle_handler(cell, evidence or NoEvidence()))
     if metrics is not None:
         app.router.add_get(PATH, metrics_handler(metrics))
+    app[LIVE] = Live(cell)
+    app[LIVE].add_to(app, f"{ROOT}/live")
     if uploads is not None:
         uploads.add_to(app.router)
     pages.add_to(app.router)
@@ -63,6 +71,8 @@ def _protect(hosts: frozenset[str], pages: Pages) -> Middleware:
             response = _answer_problem(request, problem, pages)
         response.headers.update(guards.HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
+        if isinstance(response, web.Response) and (response.content_length or 0) >= WORTH_PACKING_BYTES:
+            response.enable_compression()
         return response
 
     return protect

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
+from controller.changes import Changes
 from controller.events import Event, Logged, OrderEnded
 from controller.policy.belief import Belief
 from controller.policy.reporting.asked import Asked
@@ -26,6 +29,11 @@ class CellView(Protocol):
         """What decisions go by."""
         ...
 
+    @property
+    def changes(self) -> Changes:
+        """What the newest log entries were about."""
+        ...
+
     def now(self) -> float:
         """Return the controller's time, Unix seconds."""
         ...
@@ -42,6 +50,10 @@ class CellView(Protocol):
         """Return one log entry, `None` when the log has it no longer."""
         ...
 
+    def fleet_map(self) -> msgspec.Raw:
+        """Return every node as the map draws it, as JSON of `controller.api.map_shapes.FleetMap`."""
+        ...
+
     async def report(self, asked: Asked, *, whole: bool) -> Report:
         """Return what the log says about a span of time, in the cell's own prices.
 
@@ -52,6 +64,10 @@ class CellView(Protocol):
 
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
         """Return how far benchmarks are: lease → node → its last word. Nobody keeps it beyond the lease."""
+        ...
+
+    def trace_of(self, incident_id: str) -> tuple[str, str]:
+        """Return the trace of an incident, and the address where people see it; empty where there is none."""
         ...
 
     async def submit(self, event: Event) -> Logged:

@@ -7,15 +7,16 @@ from itertools import islice
 
 import msgspec
 
-from controller.api import plan, rows, shapes
+from controller.api import plan, rows, searching, shapes
 from controller.api.bundles import bundle_rows
 from controller.api.call import Call, known_node
 from controller.api.cell_view import CellView
+from controller.api.map_shapes import Found
 from controller.api.moments import iso_or_none
 from controller.api.notice_rows import notice_failure, notice_row
 from controller.api.problems import Problem
 from controller.api.timeline import entry_of
-from controller.events import Logged
+from controller.events import Logged, incident_of
 from controller.policy import approvals
 from controller.policy.incident import Incident
 from controller.policy.node_belief import NodeBelief, health
@@ -90,7 +91,7 @@ async def node_detail(cell: CellView, node: NodeBelief) -> shapes.NodeDetail:
         [rows.finding_detail(raised.finding, raised=raised) for raised in node.findings.values()],
         rows.check_rows(node),
         [rows.incident_row(incident) for incident in incidents_of(cell, node.name)],
-        [entry_of(logged) for logged in log],
+        timeline_of(cell, log),
         rows.failure_rate(score_of(cell.belief, node.name, cell.now())),
     )
 
@@ -135,6 +136,7 @@ async def incident_detail(cell: CellView, incident: Incident) -> shapes.Incident
 def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> shapes.IncidentDetail:
     row = rows.incident_row(incident)
     playbook = incident.playbook
+    trace_id, trace_url = cell.trace_of(incident.id)
     return shapes.IncidentDetail(
         **msgspec.structs.asdict(row),
         summary=playbook.summary,
@@ -153,7 +155,7 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         findings=_condemning(cell, incident),
         steps=plan.planned_steps(incident, log),
         evidence=dict(incident.evidence),
-        timeline=[entry_of(logged) for logged in log],
+        timeline=timeline_of(cell, log),
         part=incident.part,
         history=incident.recurrence.because,
         send_back=incident.rma,
@@ -161,7 +163,14 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         acknowledged_at=iso_or_none(incident.acknowledged_at),
         notices=[notice_row(thread) for thread in cell.belief.notices.of(incident.id)],
         notice_failures=[notice_failure(*each) for each in cell.belief.notices.troubles_of(incident.id)],
+        trace_id=trace_id,
+        trace_url=trace_url,
     )
+
+
+def timeline_of(cell: CellView, log: Iterable[Logged]) -> list[shapes.TimelineEntry]:
+    """Return log entries for a timeline."""
+    return [entry_of(logged, cell.trace_of(incident_of(logged.event))[0]) for logged in log]
 
 
 def _condemning(cell: CellView, incident: Incident) -> list[shapes.FindingDetail]:
@@ -177,3 +186,21 @@ async def health_of_controller(_call: Call) -> shapes.Health:
 async def rollouts(call: Call) -> list[shapes.RolloutShown]:
     """Return every changed playbook that is tried or was stopped, and how its canaries end."""
     return [rows.rollout_shown(call.cell.belief, call.cell.rules, name) for name in call.cell.belief.rollouts.changed]
+
+
+async def whole_map(call: Call) -> msgspec.Raw:
+    """Return every node as the map draws it."""
+    return call.cell.fleet_map()
+
+
+async def search(call: Call) -> list[Found]:
+    """Return what has the words of `q`.
+
+    Raises:
+        Problem: 422, that is longer than anything has a name.
+    """
+    asked = call.query.get("q", "")
+    if len(asked) > searching.MOST_CHARACTERS:
+        most = f"at most {searching.MOST_CHARACTERS} characters"
+        raise Problem(422, f"nothing is found by {len(asked)} characters", most, field="q")
+    return searching.found(call.cell.belief, asked)

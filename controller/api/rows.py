@@ -152,6 +152,7 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         overview.store,
         counts(belief.nodes.values(), belief.open_incidents.values()),
         overview.notice_errors,
+        overview.traces,
     )
 
 

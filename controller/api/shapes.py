@@ -73,7 +73,10 @@ class IncidentRow(msgspec.Struct, frozen=True):
 
 
 class TimelineEntry(msgspec.Struct, frozen=True):
-    """One entry of the log: what happened, why, what went into the decision, and what would have stopped it."""
+    """One entry of the log: what happened, why, what went into the decision, and what would have stopped it.
+
+    `trace_id`: of the incident that it belongs to, empty where nothing is traced.
+    """
 
     event_id: int
     at: str
@@ -84,6 +87,7 @@ class TimelineEntry(msgspec.Struct, frozen=True):
     because: str
     inputs: dict[str, str]
     unless: str
+    trace_id: str = ""
 
 
 class CheckRow(msgspec.Struct, frozen=True):
@@ -262,6 +266,8 @@ class IncidentDetail(msgspec.Struct, frozen=True):
         bundles: what the node gathered besides `evidence`, as files to download.
         notices: its tickets and pages, in order of filing; `notice_failures`: what destinations did not take.
         acknowledged_by: who looks after it, empty while nobody does.
+        trace_id: of its OpenTelemetry trace, in hexadecimal; empty where nothing is traced.
+        trace_url: where people see that, empty where nobody said.
     """
 
     id: str
@@ -299,6 +305,8 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     acknowledged_at: str | None = None
     notices: list[NoticeRow] = []
     notice_failures: list[NoticeFailure] = []
+    trace_id: str = ""
+    trace_url: str = ""
 
 
 class BudgetUse(msgspec.Struct, frozen=True):
@@ -318,6 +326,23 @@ class StoreUse(msgspec.Struct, frozen=True):
     deleted_through: int = 0
     snapshot_event_id: int = 0
     snapshot_age_s: float | None = None
+    error: str = ""
+
+
+class TracesUse(msgspec.Struct, frozen=True):
+    """How the sending of traces goes; an empty `receiver` is sent none.
+
+    Attributes:
+        sent: spans that arrived, since this controller started.
+        dropped: spans that did not, or that are not known to have arrived.
+        waiting: spans that are still to be sent.
+        error: what is wrong now, empty when nothing is.
+    """
+
+    receiver: str = ""
+    sent: int = 0
+    dropped: int = 0
+    waiting: int = 0
     error: str = ""
 
 
@@ -348,6 +373,7 @@ class Overview(msgspec.Struct, frozen=True):
     leader_url: str = ""
     store: StoreUse = StoreUse()
     notice_errors: dict[str, str] = {}
+    traces: TracesUse = TracesUse()
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -387,6 +413,7 @@ class CellStatus(msgspec.Struct, frozen=True):
     store: StoreUse
     counts: Counts
     notice_errors: dict[str, str] = {}
+    traces: TracesUse = TracesUse()
 
 
 class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from controller.events import Event, Logged, Reason, incident_of, kind_of, node_
 from wire.evidence import size_text
 
 
-def entry_of(logged: Logged) -> TimelineEntry:
+def entry_of(logged: Logged, trace_id: str = "") -> TimelineEntry:
     """Return one log entry for the timeline."""
     event = logged.event
     reason = _reason_of(event)
@@ -28,6 +28,7 @@ def entry_of(logged: Logged) -> TimelineEntry:
         reason.because,
         dict(reason.inputs),
         reason.unless,
+        trace_id,
     )
 
 

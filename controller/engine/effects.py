@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from controller.adapters import Explaining, Hold, Notifier, PartialDrain, Power, Rebooting, Scheduler
+from controller.adapters import Explaining, Hold, PartialDrain, Power, Rebooting, Scheduler
 from controller.cell import Cell
 from controller.engine.orders import OrderDesk
 from controller.engine.powering import ask_for_cycle, evidence_of
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Logged, StepEnded, StepIntended, StepProgressed
 from controller.evidence.desk import Asked, Evidence, NoEvidence
-from controller.notices.text import notice_for
+from controller.notices.desk import NoticeDesk
 from controller.policy.playbook import BY_SCHEDULER, DEVICE, ORDERS, Retry, Verb
 from controller.policy.presence import NODE_LOST
 from controller.policy.verb_effects import JITTER, delay_s, retry_of
 from controller.power.none import NoPower
-from controller.rma import bundle_of
+from controller.tracing.traces import NoTraces, Traces
 from wire.evidence import SINCE
 from wire.orders import Order, OrderAction
 
@@ -51,21 +51,19 @@ class Effects:
     """The engine's hands.
 
     Attributes:
-        page_url: where people find the status page.
         leads: whether this controller may act at this moment (I8); asked before each effect.
     """
 
     cell: Cell
     scheduler: Scheduler
-    tickets: Notifier
-    pages: Notifier
+    notices: NoticeDesk
     desk: OrderDesk
     clock: Callable[[], float]
-    page_url: str
     observe_now: Callable[[], None] = lambda: None
     leads: Callable[[], bool] = lambda: True
     power: Power = field(default_factory=NoPower)
     evidence: Evidence = field(default_factory=NoEvidence)
+    traces: Traces = field(default_factory=NoTraces)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def act(self, entry: Logged) -> None:
@@ -91,7 +89,8 @@ class Effects:
         effect = self._effect_of(intent, resumed=resumed)
         if effect is None:
             return
-        task = asyncio.create_task(self._carry_out(intent, effect), name=intent.key)
+        seen = self.traces.watch(intent, effect)
+        task = asyncio.create_task(self._carry_out(intent, seen), name=intent.key)
         self._running[intent.key] = task
         task.add_done_callback(lambda _: self._running.pop(intent.key, None))
 
@@ -108,10 +107,8 @@ class Effects:
                 return lambda: self._drain(intent)
             case Verb.UNCORDON:
                 return lambda: self._uncordon(intent)
-            case Verb.TICKET:
-                return lambda: self._notify(self.tickets, intent, resumed=resumed)
-            case Verb.PAGE:
-                return lambda: self._notify(self.pages, intent, resumed=resumed)
+            case Verb.TICKET | Verb.PAGE:
+                return lambda: self._notify(intent, resumed=resumed)
             case Verb.POWER_CYCLE:
                 return lambda: self._power_cycle(intent, resumed=resumed)
             case _:
@@ -249,16 +246,9 @@ class Effects:
         incident = self.cell.belief.open_incidents.get(intent.incident_id)
         return incident is not None and incident.intent is not None and incident.intent.key == intent.key
 
-    async def _notify(self, notifier: Notifier, intent: StepIntended, *, resumed: bool) -> Outcome:
-        if resumed and not notifier.repeatable:
-            return Outcome(
-                "in_doubt", f"The controller stopped while sending; {notifier.name} cannot say whether it arrived."
-            )
-        incident = self.cell.belief.incidents[intent.incident_id]
-        rma = bundle_of(self.cell.belief, incident)
-        notice = notice_for(incident, intent, at=self.clock(), page_url=self.page_url, rma=rma)
-        filed = await notifier.send(notice)
-        return Outcome("done", f"Sent by {notifier.name}: {filed.reference}.")
+    async def _notify(self, intent: StepIntended, *, resumed: bool) -> Outcome | None:
+        sent = await self.notices.file(intent, resumed=resumed)
+        return None if sent is None else Outcome(sent.outcome, sent.because, sent.permanent)
 
     async def _order(self, intent: StepIntended) -> None:
         """Send the order. How it ended comes from the node, and the policy judges it."""

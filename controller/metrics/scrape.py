@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import msgspec
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 
 from controller.api.shapes import StoreUse
 from controller.desk import FrontDesk
@@ -16,11 +17,24 @@ from controller.metrics.answers import bench_values, incident_values, limit_valu
 from controller.metrics.catalogue import METRICS
 from controller.metrics.fleet import census
 from controller.metrics.tally import Tally
-from wire.exposition import exposition
+from wire.exposition import Scrape
 from wire.metrics import LabelValues, Samples, Values, known_or_other
 
 KEPT_S = 1.0
 """Whoever scrapes within so long after another is told the same, so that no number of them costs more."""
+
+
+def exposition(values: Values, accept: str) -> tuple[bytes, str]:
+    """Return the text and its content type: OpenMetrics for whoever accepts it, else Prometheus' older format.
+
+    Args:
+        accept: the request's header; one that cannot be read asks for nothing special.
+    """
+    try:
+        write, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # of prometheus_client 0.26, over a version that is no number
+        write, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
+    return write(Scrape(METRICS, values)), content_type
 
 
 @dataclass(slots=True)
@@ -44,7 +58,7 @@ class Metrics:
             if self.monotonic() - self._counted_at >= KEPT_S:
                 self._values = await self.values()
                 self._counted_at = self.monotonic()
-            return await asyncio.to_thread(exposition, METRICS, self._values, accept=accept)
+            return await asyncio.to_thread(exposition, self._values, accept)
 
     async def values(self) -> Values:
         """Return every value as it is now."""

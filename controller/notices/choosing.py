@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from controller.adapters import Notifier
 from controller.notices.json_lines import JsonLinesNotifier
 from controller.notices.webhook import WebhookNotifier
+from controller.pages import alertmanager, opsgenie, pagerduty
 from controller.policy.noticing.book import PAGE, TICKET
 from controller.policy.noticing.routing import NoticeRules
 from controller.sections.notices import Destination, JsonLinesSection, WebhookSection
+from controller.sections.pages.alertmanager import AlertmanagerSection
+from controller.sections.pages.chat import ChatSection
+from controller.sections.pages.opsgenie import OpsgenieSection
+from controller.sections.pages.pagerduty import PagerDutySection
 from controller.settings import ControllerSettings, SettingsError
 
 Factory = Callable[[Any, Path], Notifier]
@@ -29,11 +35,25 @@ def _webhook(section: WebhookSection, _default: Path) -> Notifier:
     )
 
 
+def _chat(section: ChatSection, cell: str) -> Notifier:
+    """Import what speaks to chats only now: it is large."""
+    notifier: Notifier = import_module("controller.pages.chat").from_section(section, cell)
+    return notifier
+
+
 ADAPTERS: Mapping[type[Destination], Factory] = {
     JsonLinesSection: _json_lines,
     WebhookSection: _webhook,
 }
 """Section → what makes its adapter. A factory raises `SettingsError` with the key of what cannot be used."""
+
+PAGERS: Mapping[type[Destination], Callable[[Any, str], Notifier]] = {
+    AlertmanagerSection: alertmanager.from_section,
+    PagerDutySection: pagerduty.from_section,
+    OpsgenieSection: opsgenie.from_section,
+    ChatSection: _chat,
+}
+"""Section → what makes its adapter, with the name of the cell: one account may be paged by several."""
 
 _PAGES_ALONE = ("severities", "escalate_to", "escalate_after_s", "escalation_only")
 
@@ -66,8 +86,8 @@ def destinations_of(settings: ControllerSettings) -> Destinations:
         *_escalations(pages),
     ]
     made = {
-        TICKET: _adapters(tickets, "tickets", settings.state / "tickets.jsonl", problems),
-        PAGE: _adapters(pages, "pages", settings.state / "pages.jsonl", problems),
+        TICKET: _adapters(settings, tickets, "tickets", problems),
+        PAGE: _adapters(settings, pages, "pages", problems),
     }
     if problems:
         raise SettingsError("\n".join(problems))
@@ -75,14 +95,22 @@ def destinations_of(settings: ControllerSettings) -> Destinations:
     return Destinations(made[TICKET], made[PAGE], rules)
 
 
-def _adapters(sections: Sequence[Destination], table: str, default: Path, problems: list[str]) -> dict[str, Notifier]:
+def _adapters(
+    settings: ControllerSettings, sections: Sequence[Destination], table: str, problems: list[str]
+) -> dict[str, Notifier]:
     made: dict[str, Notifier] = {}
     for position, section in enumerate(sections):
         try:
-            made[section.called] = ADAPTERS[type(section)](section, default)
+            made[section.called] = _adapter(section, settings.state / f"{table}.jsonl", settings.cell)
         except SettingsError as error:
             problems += [f"{table}.{position}.{line}" for line in str(error).splitlines()]
     return made
+
+
+def _adapter(section: Destination, default: Path, cell: str) -> Notifier:
+    if type(section) in PAGERS:
+        return PAGERS[type(section)](section, cell)
+    return ADAPTERS[type(section)](section, default)
 
 
 def _names(sections: Sequence[Destination], table: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from controller.errors import InDoubt, Permanent, Retryable
+from controller.tracing import current
 
 RETRY_AFTER_S = 5.0
 PASSING = frozenset({408, 425, 429})
@@ -109,7 +110,7 @@ class HttpClient:
             InDoubt: with `once`, nobody knows whether it arrived.
         """
         body, kind = _encoded(json, data)
-        every = {"User-Agent": "fleetmend", **kind, **self.headers, **(headers or {})}
+        every = {"User-Agent": "fleetmend", **current.headers(), **kind, **self.headers, **(headers or {})}
         timeout = aiohttp.ClientTimeout(total=self.timeout_s)
         try:
             async with (

@@ -1,4 +1,8 @@
-"""Tickets or pages as lines of JSON in a file, for whatever reads it: `tail`, a log shipper, another system."""
+"""Tickets or pages as lines of JSON in a file, for whatever reads it: `tail`, a log shipper, another system.
+
+Every line is a whole notice. Its `event` says what it is: `filed`, or `updated` or `closed` of the one that `reference`
+names.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +28,15 @@ PASSING = frozenset(
 """Errors that pass when somebody makes room or a mount comes back."""
 
 
-def as_json(notice: Notice) -> bytes:
-    """Return the notice as one line of JSON; text that is no Unicode (half a character of a kernel log) becomes `?`."""
-    return json.dumps(asdict(notice), ensure_ascii=False).encode(errors="replace")
+def as_json(notice: Notice, event: str, reference: str = "") -> bytes:
+    """Return the notice as one line of JSON; text that is no Unicode (half a character of a kernel log) becomes `?`.
+
+    Args:
+        event: `filed`, `updated` or `closed`.
+        reference: of the notice that is updated or closed.
+    """
+    whole = {"event": event, **({"reference": reference} if reference else {}), **asdict(notice)}
+    return json.dumps(whole, ensure_ascii=False).encode(errors="replace")
 
 
 @dataclass(slots=True)
@@ -45,25 +55,36 @@ class JsonLinesNotifier:
 
     async def send(self, notice: Notice) -> Filed:
         """Append it; its reference is `<file>:<line number>`."""
+        line = await self._append(notice.key, as_json(notice, "filed"))
+        return Filed(f"{self.path}:{line}")
+
+    async def update(self, reference: str, notice: Notice) -> None:
+        """Append what is new."""
+        await self._append(notice.key, as_json(notice, "updated", reference))
+
+    async def close(self, reference: str, notice: Notice) -> None:
+        """Append what came of it."""
+        await self._append(notice.key, as_json(notice, "closed", reference))
+
+    async def _append(self, key: str, text: bytes) -> int:
         async with self._sending:
             try:
-                line = await asyncio.to_thread(self._line_of, notice)
+                return await asyncio.to_thread(self._line_of, key, text)
             except OSError as error:
                 self._lines = None
                 sentence = f"{self.path} cannot be written: {error.strerror}"
                 raise (Retryable(sentence, after_s=5.0) if error.errno in PASSING else Permanent(sentence)) from error
-        return Filed(f"{self.path}:{line}")
 
-    def _line_of(self, notice: Notice) -> int:
+    def _line_of(self, key: str, text: bytes) -> int:
         if self._lines is None:
             if self.path.exists() and not self.path.is_file():
                 raise Permanent(f"{self.path} must be a regular file: notices are read back from it")
             self._lines = self._recall()
-        if notice.key not in self._lines:
-            durable.append(self.path, as_json(notice) + b"\n")
+        if key not in self._lines:
+            durable.append(self.path, text + b"\n")
             self._count += 1
-            self._lines[notice.key] = self._count
-        return self._lines[notice.key]
+            self._lines[key] = self._count
+        return self._lines[key]
 
     def _recall(self) -> dict[str, int]:
         """Return key → line number of what the file holds, and end its last line if a crash did not."""

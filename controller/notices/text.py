@@ -1,32 +1,50 @@
-"""What a ticket or a page says: text that can be acted on at 3 a.m., made from the incident alone."""
+"""What a ticket or a page says: text that can be acted on at 3 a.m., made from the incident alone. Pure.
+
+A line each for What, Where, Seen, Impact, Done, Next and what a person can do. What others wrote (a kernel, a person,
+a scheduler) stays in its line and within its length, see `controller.notices.wording`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from checks.finding import Finding
 from controller.adapters import Notice, RmaBundle
 from controller.events import StepIntended
+from controller.notices.around import Around, facts_of, impact_of, where_of
+from controller.notices.doings import acts_of, done_of, next_of_page
+from controller.notices.wording import one_line
 from controller.policy.incident import Bundle, Incident
-from controller.policy.playbook import (
-    BENCH_SHIFT_CLASS,
-    BREAKER_CLASS,
-    DOMAIN,
-    ROLLOUT,
-    SLOW_NETWORK,
-    SWEEP_STOPPED,
-    Verb,
-)
+from controller.policy.playbook import Verb
 from controller.policy.scopes import parse
-from controller.policy.silence import FLEET_SILENCE
 from wire.evidence import size_text
 
 MAX_TITLE = 160
+MAX_LINE = 600
+MAX_FACT = 500
+
+SEEN = 4
+"""So many findings are told, the newest; the page has them all."""
+
+VALUES = 6
+"""So many raw values of a finding are told. Source: our choice; a screen's width on a phone is four of them."""
+
+MAX_VALUE = 60
+
+NOWHERE = Around()
 
 
 def notice_for(
-    incident: Incident, intent: StepIntended, *, at: float, page_url: str, rma: RmaBundle | None = None
+    incident: Incident,
+    intent: StepIntended,
+    *,
+    at: float,
+    page_url: str,
+    rma: RmaBundle | None = None,
+    known: Around = NOWHERE,
 ) -> Notice:
     """Return the notice that a `ticket` or `page` step sends. `rma` goes with tickets alone: a page must stay short."""
-    where = incident.node or parse(incident.device).words
-    url = f"{page_url}/incidents/{incident.id}"
+    url = page_of(incident, page_url)
     return Notice(
         key=intent.key,
         kind=intent.verb,
@@ -35,74 +53,72 @@ def notice_for(
         device=incident.device,
         fault_class=incident.fault_class,
         severity=intent.parameters.get("severity", incident.playbook.severity),
-        title=f"{where}: {incident.playbook.summary}"[:MAX_TITLE],
-        body="\n".join(_body(incident, url)),
+        title=title_of(incident),
+        body="\n".join(body_of(incident, at=at, url=url, known=known)),
         at=at,
         team=intent.parameters.get("team", ""),
         url=url,
-        facts=_facts(incident),
+        facts={name: one_line(text, MAX_FACT) for name, text in facts_of(incident, known).items()},
         rma=rma if intent.verb == Verb.TICKET else None,
+        links=links_of(incident, url),
     )
 
 
-def _body(incident: Incident, url: str) -> list[str]:
-    lines = [f"What: {incident.because}"]
-    lines += [f"Seen: {f.check} {f.code} on {f.device}: {f.because}" for f in incident.condemned_by.values()]
-    done = ", ".join(f"{step} ×{count}" for step, count in incident.attempts.items() if step not in {"ticket", "page"})
-    lines.append(
-        f"Done: {done or 'nothing yet'}." + (f" Last failure: {incident.last_failure}" if incident.last_failure else "")
-    )
+def page_of(incident: Incident, page_url: str) -> str:
+    """Return where the incident's page is."""
+    return f"{page_url}/incidents/{incident.id}"
+
+
+def title_of(incident: Incident) -> str:
+    """Return where and what, in one line."""
+    where = incident.node or parse(incident.device).words
+    return one_line(f"{where}: {incident.playbook.summary}", MAX_TITLE)
+
+
+def links_of(incident: Incident, url: str) -> dict[str, str]:
+    """Return what a person can do or see now → where. All of it is the incident's page: opening an address acts on
+    nothing, since chats and mail scanners open them by themselves."""
+    links = {"incident": url, **{act: f"{url}#{act}" for act in acts_of(incident)}}
+    runbook = incident.playbook.runbook
+    return links | ({"runbook": runbook} if runbook.startswith(("http://", "https://")) else {})
+
+
+def body_of(incident: Incident, *, at: float, url: str, known: Around = NOWHERE) -> list[str]:
+    """Return the whole text, a line each."""
+    return [f"{label}: {one_line(text, MAX_LINE)}" for label, text in _said(incident, at, url, known) if text]
+
+
+def _said(incident: Incident, at: float, url: str, known: Around) -> Iterator[tuple[str, str]]:
+    yield "What", incident.because
+    yield "Where", where_of(incident, known)
+    yield from (("Seen", text) for text in _seen(incident))
+    yield "Impact", impact_of(incident, known)
+    yield "Done", done_of(incident)
     if incident.rma:
-        lines.append(f"Send back: {incident.part}. {incident.rma}")
-    elif incident.recurrence.because:
-        lines.append(f"Before: {incident.recurrence.because}")
-    lines += [f"Evidence: {bundle.url} ({size_text(bundle.size_bytes)})" for bundle in stored(incident)]
-    lines.append(_next(incident))
-    if incident.playbook.runbook:
-        lines.append(f"Runbook: {incident.playbook.runbook}")
-    lines.append(f"More: {url}")
-    return lines
+        yield "Send back", f"{incident.part}. {incident.rma}"
+    else:
+        yield "Before", incident.recurrence.because
+    yield from (("Evidence", f"{each.url} ({size_text(each.size_bytes)})") for each in stored(incident))
+    yield "Next", next_of_page(incident, at)
+    yield "You can", "; ".join(f"{act} ({result})" for act, result in acts_of(incident).items())
+    yield "Runbook", incident.playbook.runbook
+    yield "More", url
+
+
+def _seen(incident: Incident) -> list[str]:
+    """Return the newest findings with their numbers, and how many there are besides."""
+    findings = list(incident.condemned_by.values())[::-1]
+    seen = [_told(finding) for finding in findings[:SEEN]]
+    rest = len(findings) - SEEN
+    return [*seen, f"{rest} more on the incident's page"] if rest > 0 else seen
+
+
+def _told(finding: Finding) -> str:
+    values = [f"{name} {one_line(value, MAX_VALUE)}" for name, value in finding.evidence.items() if name != "message"]
+    numbers = f" [{', '.join(values[:VALUES])}]" if values else ""
+    return f"{' '.join(filter(None, (finding.check, finding.code)))} on {finding.device}: {finding.because}{numbers}"
 
 
 def stored(incident: Incident) -> list[Bundle]:
     """Return the bundles of evidence that people can get now. One that is on its way shows on the page later."""
     return [bundle for bundle in incident.bundles.values() if bundle.state == "stored"]
-
-
-_NEXT_OF_FLEET = {
-    FLEET_SILENCE.name: "Next: nothing is acted on until agents are heard again. Look at the broker and the network.",
-    BREAKER_CLASS: "Next: after the cool-down one node goes first, and how that ends decides. `fleetmend abort {id}` "
-    "closes the breaker at once.",
-    ROLLOUT: "Next: incidents are answered by the old text. `fleetmend playbook rollout` shows both and can promote or "
-    "withdraw the new one; another text in its file is tried anew.",
-    DOMAIN: "Next: no node is taken out for it, and it ends when the nodes are well again. `fleetmend abort {id}` has "
-    "each node answered by itself.",
-    BENCH_SHIFT_CLASS: "Next: while it lasts no node fails by these numbers. It ends when the fleet is back, or when a "
-    "person has the baselines learnt anew; `fleetmend abort {id}` ends it at once.",
-    SLOW_NETWORK: "Next: no node is taken out for it, and it ends when a later sweep finds its nodes well. `fleetmend "
-    "abort {id}` ends it at once.",
-    SWEEP_STOPPED: "Next: no node is condemned, and it ends when a later sweep comes to its end. `fleetmend abort "
-    "{id}` ends it at once.",
-}
-
-
-def _next(incident: Incident) -> str:
-    if not incident.node:
-        return _NEXT_OF_FLEET[incident.playbook.name].format(id=incident.id, device=incident.device)
-    if incident.holding and not incident.cordoned:
-        return f"Next: whether {incident.node} is out is not known; what may be left of its cordon is undone."
-    if incident.holding:
-        return (
-            f"Next: {incident.node} stays out of service. When it is mended, `fleetmend approve {incident.id}` "
-            f"verifies and returns it; `fleetmend uncordon {incident.node}` returns it at once."
-        )
-    return f"Next: {incident.node} stays in service; fleetmend does nothing more by itself."
-
-
-def _facts(incident: Incident) -> dict[str, str]:
-    serials = sorted({f.serial for f in incident.condemned_by.values() if f.serial})
-    addresses = sorted({f.pci for f in incident.condemned_by.values() if f.pci})
-    facts = {"serial": ", ".join(serials), "pci": ", ".join(addresses), "playbook": incident.playbook.name}
-    if incident.rma:
-        facts |= {"rma": incident.part}
-    return {name: value for name, value in facts.items() if value}

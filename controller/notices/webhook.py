@@ -1,4 +1,8 @@
-"""Tickets or pages by HTTP: the notice as JSON, its key as `Idempotency-Key`."""
+"""Tickets or pages by HTTP: the notice as JSON, its key as `Idempotency-Key`.
+
+What is new about one, and its end, are further requests to the same address: `event` says which of `filed`, `updated`
+and `closed` it is, and `reference` is what the first one was answered with.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +41,21 @@ class WebhookNotifier:
 
     async def send(self, notice: Notice) -> Filed:
         """POST it. Its reference: `reference` or `id` of the answer's JSON, else its Location, else the key."""
-        client = HttpClient("webhook", self.url, timeout_s=self.timeout_s, clock=self.clock)
-        headers = {"Content-Type": "application/json", "Idempotency-Key": notice.key}
-        reply = await client.call("POST", data=as_json(notice), headers=headers, once=not self.repeatable)
+        reply = await self._post(notice.key, as_json(notice, "filed"))
         return Filed(_reference(reply) or reply.headers.get("Location", "") or notice.key)
+
+    async def update(self, reference: str, notice: Notice) -> None:
+        """POST what is new."""
+        await self._post(notice.key, as_json(notice, "updated", reference))
+
+    async def close(self, reference: str, notice: Notice) -> None:
+        """POST what came of it."""
+        await self._post(notice.key, as_json(notice, "closed", reference))
+
+    async def _post(self, key: str, text: bytes) -> Reply:
+        client = HttpClient("webhook", self.url, timeout_s=self.timeout_s, clock=self.clock)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        return await client.call("POST", data=text, headers=headers, once=not self.repeatable)
 
 
 def _reference(reply: Reply) -> str:

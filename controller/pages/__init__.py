@@ -1,1 +1,1 @@
-"""Where pages go, one file an adapter."""
+"""Ways to page people: one file a system."""

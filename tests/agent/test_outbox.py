@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.database_file import LASTING, SET_ASIDE_KEPT, SIDES
-from agent.outbox import RETRY_S, Outbox
+from agent.outbox import MAX_MOMENTS, RETRY_S, Outbox
 from checks.finding import Action, Finding, FindingKey, Verdict
 from wire.messages import AgentStarted, EventBody, FindingCleared, FindingRaised, OrderEnded
 
@@ -68,6 +68,34 @@ def test_every_event_comes_out_as_it_went_in(path: Path, body: EventBody) -> Non
     outbox.close()
 
     assert (event.boot_id, event.seq, event.observed_at, event.body) == ("boot-1", seq, 12.5, body)
+
+
+def test_an_event_says_when_it_was_safe_on_the_disk(path: Path) -> None:
+    clock = HandClock()
+    outbox = Outbox(path, "boot-1", clock=clock)
+    for number in range(MAX_MOMENTS + 1):
+        clock.now = 1_700_000_000.0 + number
+        outbox.put(cleared(number), 0.0)
+    recorded = [event.recorded_at for event in outbox.pending(MAX_MOMENTS + 1)]
+    assert recorded == [1_700_000_000.0 + number for number in range(MAX_MOMENTS)] + [0.0], "bounded in memory"
+    outbox.stored("boot-1", [1])
+    seq = outbox.put(cleared(0), 0.0)
+    assert {event.seq: event.recorded_at for event in outbox.pending(1_000)}[seq] == clock.now
+    outbox.close()
+
+    outbox = Outbox(path, "boot-1", clock=clock)
+    assert {event.recorded_at for event in outbox.pending(1_000)} == {0.0}, "an earlier run of the agent wrote them"
+    outbox.close()
+
+
+def test_an_event_that_the_disk_did_not_take_is_not_said_to_be_safe(path: Path) -> None:
+    with sqlite3.connect(path, isolation_level=None) as other:
+        outbox = Outbox(path, "boot-1")
+        other.execute("BEGIN IMMEDIATE")
+        outbox.put(cleared(1), 0.0)
+        assert [event.recorded_at for event in outbox.pending(9)] == [0.0]
+        other.execute("ROLLBACK")
+        outbox.close()
 
 
 def test_events_wait_oldest_first_until_they_are_stored(path: Path) -> None:

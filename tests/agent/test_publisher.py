@@ -186,6 +186,7 @@ async def test_an_event_goes_out_at_once_and_is_kept_until_it_is_stored(tmp_path
 
         assert (envelope.node, envelope.boot_id, envelope.seq, retained) == ("n1", "boot-1", 1, False)
         assert envelope.body == FindingCleared(FindingKey("c", "d", "0"), "", 1.0)
+        assert (envelope.attempt, began <= time.monotonic() + envelope.recorded_at - time.time()) == (1, True)
         assert stage.outbox.depth() == 1
         assert took_s < 0.5
         allowed.add(seq)

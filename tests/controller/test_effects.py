@@ -23,6 +23,7 @@ from controller.policy.playbook import Step, Verb
 from controller.policy.rules import Budget, Rules
 from controller.store.sqlite import SqliteLog
 from tests.support.eventually import eventually
+from tests.support.noticing import desk_of
 from tests.support.policy import GPU_LOST, START, xid
 from wire import messages, topics
 from wire.messages import NodeFacts
@@ -132,7 +133,7 @@ async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     cell = Cell(SqliteLog(tmp_path / "events.sqlite"), Rules((GPU_LOST,), Budget(nodes=1)), clock=lambda: now[0])
     link, scheduler = Link(), Scheduler(list(request.param))
     desk = OrderDesk(link, "main", "k1", Ed25519PrivateKey.generate(), 7, lambda: now[0])  # type: ignore[arg-type]
-    effects = Effects(cell, scheduler, Nobody(), Nobody(), desk, lambda: now[0], page_url="http://test")
+    effects = Effects(cell, scheduler, desk_of(cell, Nobody(), Nobody(), lambda: now[0]), desk, lambda: now[0])
     cell.act = effects.act
     thinking = asyncio.create_task(cell.run())
     await cell.submit([events.NodeSeen("n1", "boot-1", NodeFacts()), events.PresenceChanged("n1", "online", "so")])
@@ -177,7 +178,7 @@ async def test_a_drain_of_one_device_says_how_far_it_reached(tmp_path: Path, sch
     cell = Cell(SqliteLog(tmp_path / "events.sqlite"), Rules((DRAINED,), Budget(nodes=1)), clock=lambda: START)
     link = Link()
     desk = OrderDesk(link, "main", "k1", Ed25519PrivateKey.generate(), 7, lambda: START)  # type: ignore[arg-type]
-    effects = Effects(cell, scheduler, Nobody(), Nobody(), desk, lambda: START, page_url="http://test")
+    effects = Effects(cell, scheduler, desk_of(cell, Nobody(), Nobody(), lambda: START), desk, lambda: START)
     bench = Bench(cell, scheduler, desk, link, [START])
     cell.act = effects.act
     thinking = asyncio.create_task(cell.run())
@@ -294,7 +295,7 @@ async def running(scheduler: Scheduler, path: Path) -> AsyncIterator[Cell]:
     """A cell with one node, on which something is broken that a reboot by the scheduler mends."""
     cell = Cell(SqliteLog(path / "events.sqlite"), Rules((BY_SCHEDULER,), Budget(nodes=1)), clock=time.time)
     desk = OrderDesk(Link(), "main", "k1", Ed25519PrivateKey.generate(), 7, time.time)  # type: ignore[arg-type]
-    effects = Effects(cell, scheduler, Nobody(), Nobody(), desk, time.time, page_url="http://test")
+    effects = Effects(cell, scheduler, desk_of(cell, Nobody(), Nobody(), time.time), desk, time.time)
     cell.act = effects.act
     thinking = asyncio.create_task(cell.run())
     await cell.submit([events.NodeSeen("n1", "boot-1", NodeFacts()), events.PresenceChanged("n1", "online", "so")])

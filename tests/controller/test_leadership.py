@@ -27,6 +27,7 @@ from controller.store.postgresql_leadership import LEASE_S, SESSION_LIMIT_S, Pos
 from controller.store.sqlite import SqliteLog
 from tests.support.broker import until
 from tests.support.interrupted import Fuse, Receiver, Scheduler, Wire, World
+from tests.support.noticing import desk_of
 from tests.support.policy import playbook, xid
 from tests.support.postgres import Postgres
 from wire.messages import NodeFacts
@@ -159,7 +160,8 @@ async def acted(log: EventLog, verb: Verb, leads: Callable[[], bool]) -> tuple[C
     wire = Wire(world, fuse, FINDING)
     desk = OrderDesk(wire, "main", "k1", world.key, 1, time.time, leads)  # type: ignore[arg-type]
     receivers = Receiver(world, fuse, "ticket"), Receiver(world, fuse, "page")
-    effects = Effects(cell, Scheduler(world, fuse), *receivers, desk, time.time, "http://test", leads=leads)
+    notices = desk_of(cell, *receivers, time.time, leads=leads)
+    effects = Effects(cell, Scheduler(world, fuse), notices, desk, time.time, leads=leads)
     cell.act = effects.act
     thinking = asyncio.create_task(cell.run())
     await cell.submit(list(BROKEN))

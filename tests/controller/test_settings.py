@@ -167,6 +167,14 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
             '[[bench.when.windows]]\nbegins = "22:00"\nends = "06:00"\nzone = "Mars/Olympus"',
             r"windows\.0\.zone: .*'Mars/Olympus' is no IANA time zone",
         ),
+        ('[traces]\nendpoint = "collector:4318"', "endpoint must be http://host:port or https://host:port"),
+        ('[traces]\nendpoint = "http://a:b@c"', "endpoint must not hold a secret: put it into headers_file"),
+        ('[traces]\nui_url = "https://a/{trace_id}"', "headers_file, ca_file and ui_url need endpoint"),
+        (
+            '[traces]\nendpoint = "http://a:4318"\nui_url = "https://a/{trace}"',
+            r"ui_url must begin with https:// or http:// and hold \{trace_id\}",
+        ),
+        ('[traces]\nendpoint = "http://a:4318"\nsample = 1.5', r"traces\.sample: .*less than or equal to 1"),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
     ],
 )

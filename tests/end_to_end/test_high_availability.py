@@ -69,10 +69,13 @@ def postgres() -> Iterator[Postgres]:
 
 
 @contextlib.asynccontextmanager
-async def shared_cell(tmp_path: Path, postgres: Postgres, *, server: Server | None = None) -> AsyncIterator[SharedCell]:
+async def shared_cell(
+    tmp_path: Path, postgres: Postgres, *, server: Server | None = None, traces: str = ""
+) -> AsyncIterator[SharedCell]:
     scheduler = CountingScheduler(tmp_path / "scheduler")
     async with running_broker(tmp_path / "broker") as broker:
         tables = tables_for(tmp_path, broker, server or postgres.new_database(), scheduler)
+        tables |= {"traces": {"endpoint": traces}} if traces else {}
         controllers = [ControllerProcess(tmp_path / name, tables) for name in ("c1", "c2")]
         try:
             async with nodes_at(broker) as nodes:

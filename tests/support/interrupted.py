@@ -33,8 +33,11 @@ from controller.policy.rules import Rules
 from controller.power.none import NoPower
 from controller.receipts import Receipts
 from controller.store.log import EventLog, Receipt
+from controller.tracing import current
+from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from tests.support.bench_policy import result_like
+from tests.support.noticing import desk_of
 from wire import messages, topics
 from wire.bench import from_parameters
 from wire.orders import Order, OrderAction
@@ -73,6 +76,7 @@ class World:
         half_done: a cordon happens, and the scheduler says that it failed.
         person: somebody answers every question with yes, as often as it is asked.
         measures: the node runs benchmarks when it is ordered to, and all of them pass.
+        traceparents: what each notice said of the span that it was sent on account of.
     """
 
     node: str
@@ -89,6 +93,7 @@ class World:
     person: bool = False
     has_bmc: bool = False
     measures: bool = False
+    traceparents: list[str] = field(default_factory=list)
 
     def done(self, what: str, key: str) -> None:
         self.effects[f"{what} {key}"] += 1
@@ -183,6 +188,7 @@ class Receiver:
 
     async def send(self, notice: Notice) -> Filed:
         self.fuse.cross(f"before {self.name}")
+        self.world.traceparents.append(current.headers().get("traceparent", ""))
         self.world.fail_for_now(self.name)
         self.world.done(self.name, notice.key)
         self.fuse.cross(f"after {self.name}")
@@ -233,6 +239,9 @@ class Log:
         await self.real.append(entries, receipts)
         self.fuse.cross("after commit")
 
+    async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
+        return await self.real.timeline(node=node, incident_id=incident_id, limit=limit)
+
 
 @dataclass(slots=True)
 class Wire:
@@ -261,7 +270,14 @@ class Wire:
 
 
 async def live(
-    store: Callable[[], EventLog], world: World, rules: Rules, finding: Finding, fuse: Fuse, *, until: float
+    store: Callable[[], EventLog],
+    world: World,
+    rules: Rules,
+    finding: Finding,
+    fuse: Fuse,
+    *,
+    until: float,
+    traced: Callable[[Cell], Traces] = lambda _: NoTraces(),
 ) -> Cell:
     """Run a controller on a store until its incident closed or handed over, or until it dies; return its cell."""
     real = store()
@@ -272,24 +288,20 @@ async def live(
     wire = Wire(world, fuse, finding)
     desk = OrderDesk(wire, "main", "k1", world.key, term, time.time)  # type: ignore[arg-type]
     scheduler = Scheduler(world, fuse)
-    effects = Effects(
-        cell,
-        scheduler,
-        Receiver(world, fuse, "ticket"),
-        Receiver(world, fuse, "page"),
-        desk,
-        time.time,
-        page_url="http://test",
-        power=Bmc(world, fuse, finding) if world.has_bmc else NoPower(),
-    )
+    notices = desk_of(cell, Receiver(world, fuse, "ticket"), Receiver(world, fuse, "page"), time.time, term=term)
+    power = Bmc(world, fuse, finding) if world.has_bmc else NoPower()
+    effects = Effects(cell, scheduler, notices, desk, time.time, power=power)
     intake = Intake(cell, wire, Receipts.recall(real), "main", 60.0, time.time)  # type: ignore[arg-type]
     intake.on_order_ended = lambda event: desk.ended(event.order_id)
     bench = BenchDesk(cell, desk, ScheduleWatch(cell, replace(scheduler, name=NO_SCHEDULER), time.time), time.time)
     intake.on_bench_ended = bench.ended
+    traces = effects.traces = traced(cell)
+    intake.on_arrival = traces.arrived
 
     def act(entry: Logged) -> None:
         effects.act(entry)
         bench.act(entry)
+        traces.act(entry)
 
     cell.act = act
     tasks = [
@@ -299,6 +311,7 @@ async def live(
         asyncio.create_task(_answer(world, cell)),
     ]
     try:
+        traces.begin()
         cell.load_rules()
         if world.measures:
             facts = messages.NodeFacts(gpu_count=8, orders_allowed=["bench"])
@@ -307,9 +320,13 @@ async def live(
         effects.resume()
         bench.resume()
         await _until_over(cell, fuse, tasks, until)
+        if not fuse.died.is_set():
+            await cell.caught_up()
     finally:
         await effects.close()
+        await notices.close()
         await bench.close()
+        await traces.close()
         for task in tasks:
             task.cancel()
         for task in tasks:

@@ -47,6 +47,7 @@ from controller.receipts import Receipts
 from controller.sections.evidence import EvidenceSection
 from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
+from tests.support.noticing import desk_of
 from wire import messages, topics
 from wire.bench import from_parameters, stopped_lease
 from wire.messages import CheckLevel, NodeFacts
@@ -326,9 +327,11 @@ class OpenCell:
     tickets: Notices
     pages: Notices
     bench: BenchDesk
+    metrics: Metrics
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
+    app: web.Application = field(default_factory=web.Application)
 
     async def add_nodes(self, *names: str, facts: NodeFacts | None = None) -> None:
         """Make nodes known and online."""
@@ -415,9 +418,10 @@ async def open_cell(
     desk = OrderDesk(nodes, "main", "k1", key, log.begin_term(), clock)
     watch = ScheduleWatch(cell, scheduler, clock, interval_s=0.1)
     tickets, pages = Notices("ticket"), Notices("page")
-    effects = Effects(cell, scheduler, tickets, pages, desk, clock, "http://127.0.0.1", watch.look_now)
+    notices = desk_of(cell, tickets, pages, clock, page_url="http://127.0.0.1", term=desk.term)
+    effects = Effects(cell, scheduler, notices, desk, clock, watch.look_now)
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
-    front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main")
+    front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
     metrics = Metrics(front, Tally(cell), count(0.0, KEPT_S).__next__)
@@ -440,15 +444,16 @@ async def open_cell(
     receiver = Receiver(uploads, front.check_leading) if uploads is not None else None
     app = create_app(front, evidence=kept, uploads=receiver, metrics=metrics)
     runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
-    tasks = [asyncio.create_task(cell.run()), asyncio.create_task(watch.run())]
+    tasks = [asyncio.create_task(each) for each in (cell.run(), watch.run(), notices.run())]
     try:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, url, uploads, kept)
+        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept, app)
     finally:
         await runner.cleanup()
         await effects.close()
+        await notices.close()
         await bench.close()
         for task in tasks:
             task.cancel()

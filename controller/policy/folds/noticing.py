@@ -39,6 +39,8 @@ def filed(belief: Belief, event: NoticeFiled, at: float) -> None:
     elif event.incident_id not in thread.incidents:
         _take_in(belief, thread, event, at)
     thread.joined_at = at
+    if event.joined and event.found:
+        _add(thread, News(belief.last_event_id, at, event.because, major=True))
     book.by_subject[about(event.kind, event.destination, event.subject)] = name
     book.by_incident.setdefault(event.incident_id, {})[name] = None
     _settle_owed(book, event)
@@ -155,20 +157,31 @@ def acknowledge(belief: Belief, incident: Incident, by: str, at: float) -> None:
 def failed(belief: Belief, event: NoticeFailed, at: float) -> None:
     """Note what was not taken."""
     book = belief.notices
-    before = book.silent.get(f"{event.kind} {event.destination}")
-    since = before.since if before is not None else at
-    trouble = Trouble(
-        event.what, event.outcome, event.because, event.failures, since, event.retry_at, event.key, event.step
-    )
-    book.silent[f"{event.kind} {event.destination}"] = trouble
+    place, key = f"{event.kind} {event.destination}", about(event.kind, event.destination, event.incident_id)
+    if event.outcome != "refused":
+        book.silent[place] = _trouble(event, book.silent.get(place), at)
     thread = book.threads.get(thread_id(event.kind, event.destination, event.reference)) if event.reference else None
-    if event.what == "filed":
-        key = about(event.kind, event.destination, event.incident_id)
-        book.owed[key] = trouble
+    if event.what == "filed" and book.filed(event.incident_id, event.kind, event.destination) is None:
+        book.owed[key] = _trouble(event, book.owed.get(key), at)
         book.owing.setdefault(event.incident_id, {})[key] = None
     elif thread is not None:
-        thread.trouble = trouble
+        thread.trouble = _trouble(event, thread.trouble, at)
         _give_up(book, thread, event, at)
+
+
+def _trouble(event: NoticeFailed, before: Trouble | None, at: float) -> Trouble:
+    since = before.since if before is not None else at
+    return Trouble(
+        event.what,
+        event.outcome,
+        event.because,
+        event.failures,
+        since,
+        event.retry_at,
+        event.key,
+        event.step,
+        event.through,
+    )
 
 
 def _give_up(book: NoticeBook, thread: Thread, event: NoticeFailed, at: float) -> None:

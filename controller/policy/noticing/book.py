@@ -47,6 +47,7 @@ class Trouble:
     retry_at: float
     key: str = ""
     step: str = ""
+    through: int = 0
 
     @property
     def given_up(self) -> bool:
@@ -118,6 +119,12 @@ class Thread:
     def newest(self) -> str:
         """The newest incident that it is for."""
         return next(reversed(self.incidents))
+
+    @property
+    def current(self) -> str:
+        """The newest incident of it that is open, else the newest."""
+        still_open = (each for each, outcome in reversed(self.incidents.items()) if not outcome)
+        return next(still_open, self.newest)
 
     @property
     def is_over(self) -> bool:

@@ -1,5 +1,3 @@
-"use strict";
-
 const REFRESH_MS = 2000;
 const live = document.getElementById("live");
 const freshness = document.getElementById("freshness");

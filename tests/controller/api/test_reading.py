@@ -284,3 +284,12 @@ async def test_an_unknown_address_and_a_wrong_method_say_what_is_right(http: aio
     async with http.delete("/api/v1/nodes") as answer:
         content = await answer.json()
     assert (answer.status, content["hint"]) == (405, "possible: GET")
+
+
+async def test_without_traces_nothing_is_said_of_them(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    await cell.nodes.find("n1", off_the_bus())
+    incident = await cell.until("n1", "running")
+    shown = await get(http, f"/api/v1/incidents/{incident.id}")
+    assert (shown["trace_id"], shown["trace_url"]) == ("", "")
+    nothing = {"receiver": "", "sent": 0, "dropped": 0, "waiting": 0, "error": ""}
+    assert (await get(http, "/api/v1/status"))["traces"] == nothing

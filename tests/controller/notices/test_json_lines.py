@@ -41,7 +41,7 @@ async def test_a_notice_is_one_line_with_all_it_says(path: Path, notice: Notice)
     reference = await JsonLinesNotifier(path).send(notice)
 
     assert reference == Filed(f"{path}:1")
-    assert lines(path) == [asdict(notice)]
+    assert lines(path) == [{"event": "filed", **asdict(notice)}]
 
 
 async def test_the_same_key_makes_no_second_line(path: Path, notice: Notice) -> None:
@@ -77,7 +77,7 @@ async def test_a_line_that_a_crash_cut_short_is_ended_and_its_notice_comes_again
     first, cut, last = content_of(path).splitlines(keepends=True)
     assert first == whole
     assert cut == json.dumps(asdict(notice)).encode()[:70] + b"\n"
-    assert json.loads(last) == asdict(notice)
+    assert json.loads(last) == {"event": "filed", **asdict(notice)}
 
 
 async def test_a_line_that_lacks_its_end_alone_is_kept(path: Path, notice: Notice) -> None:

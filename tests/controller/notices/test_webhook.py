@@ -15,6 +15,7 @@ from controller.adapters import Filed, Notice
 from controller.errors import InDoubt, Permanent, Retryable
 from controller.notices.http import retry_after_s
 from controller.notices.webhook import WebhookNotifier
+from controller.tracing import current
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +59,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def test_the_notice_arrives_whole_with_its_key(receiver: Receiver, notice: Notice) -> None:
     await WebhookNotifier(receiver.url).send(notice)
 
-    assert receiver.got == [asdict(notice)]
+    assert receiver.got == [{"event": "filed", **asdict(notice)}]
     (headers,) = receiver.headers
     assert headers["Idempotency-Key"] == "inc-000007/ticket/1"
     assert headers["Content-Type"] == "application/json"
@@ -227,3 +228,14 @@ NOW = 1_700_000_000.0
 )
 def test_a_receiver_says_when_to_come_again(header: str, wait_s: float) -> None:
     assert retry_after_s(header, now=NOW) == wait_s
+
+
+async def test_the_receiver_is_told_to_which_span_a_notice_belongs(receiver: Receiver, notice: Notice) -> None:
+    await WebhookNotifier(receiver.url).send(notice)
+    with current.within("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"):
+        await WebhookNotifier(receiver.url).send(notice)
+
+    assert [headers.get("traceparent", "") for headers in receiver.headers] == [
+        "",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ]

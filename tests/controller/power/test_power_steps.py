@@ -28,6 +28,7 @@ from controller.power.redfish import RedfishPower
 from controller.power.redfish_talk import Access
 from controller.store.sqlite import SqliteLog
 from tests.support import redfish
+from tests.support.noticing import desk_of
 from tests.support.open_cell import Holds, Notices
 from tests.support.policy import AGENT_LOST, playbook, xid
 from tests.support.redfish import DROPPED, HANG, RESET, SYSTEM, USER, Bmc, collection, older_tree
@@ -119,8 +120,8 @@ async def bench(tmp_path: Path, bmc: Bmc) -> AsyncIterator[Bench]:
     adapter = RedfishPower(Bmcs(named=systems), Access(known.ca_file, deadline_s=2.0))
     desk = OrderDesk(Mute(), "main", "k1", Ed25519PrivateKey.generate(), term, time.time)  # type: ignore[arg-type]
     scheduler = Holds()
-    notices = (Notices("ticket"), Notices("page"))
-    effects = Effects(cell, scheduler, *notices, desk, time.time, page_url="http://test", power=adapter)
+    notices = desk_of(cell, Notices("ticket"), Notices("page"), time.time)
+    effects = Effects(cell, scheduler, notices, desk, time.time, power=adapter)
     cell.act = effects.act
     thinking = asyncio.create_task(cell.run())
     bench = Bench(cell, scheduler, bmc, effects)

@@ -272,7 +272,8 @@ def test_tickets_and_pages_are_counted_by_node_and_month() -> None:
     name = log.fault("n1", 0)
     log.step(name, "n1", "ticket", 10, 20).step(name, "n1", "page", 20, 30, "failed")
     ticket, page = log.report(DAY).notices
-    assert (ticket.sent, ticket.per_node_month, page) == (1, pytest.approx(730.5 / 48), NoticeRow("page", 0, 0.0))
+    assert (ticket.sent, page) == (1, NoticeRow("page", 0, 0.0))
+    assert ticket.per_node_month == pytest.approx(730.5 / 48)
 
 
 def test_notices_that_joined_another_reached_nobody_anew() -> None:

@@ -1,0 +1,290 @@
+"""The desk of tickets and pages: files what steps ask for, carries out what is due, and hears how notices stand.
+
+It works beside the steps. A step waits a moment for its notices and goes on when a destination is slow: what is owed is
+in the log, and the desk sends it later. So a ticket system that is down delays no page, and neither delays an uncordon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+import structlog
+
+from controller.adapters import Answer, Listening
+from controller.errors import InDoubt, Permanent, Refused, Retryable
+from controller.events import StepIntended
+from controller.notice_events import NoticeHeard
+from controller.notices.courier import TRY_LIMIT_S, Courier, Letter, Tried, not_filed
+from controller.notices.letters import intent_like
+from controller.policy.noticing.book import PAGE, TICKET, Thread, Trouble, about
+from controller.policy.noticing.due import Act, Due, due, escalation_key
+from controller.policy.noticing.subjects import team_of
+
+log = structlog.get_logger()
+
+PATIENCE_S = 5.0
+"""A step waits so long for its notices. Source: our choice; the page that follows a ticket must not wait for longer."""
+
+LOOK_S = 0.1
+"""How often a step that waits looks whether somebody ended its incident meanwhile."""
+
+TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of the notices of a step, as `StepEnded` says it."""
+
+    outcome: str
+    because: str
+    permanent: bool = False
+
+
+@dataclass(slots=True)
+class NoticeDesk:
+    """Implements what a step needs, and runs beside all steps.
+
+    Attributes:
+        listen_every_s: how often each destination is asked how its notices stand.
+        deaf: destination, by kind and name → why it does not say how they stand.
+    """
+
+    courier: Courier
+    listen_every_s: float = 30.0
+    tick_s: float = TICK_S
+    patience_s: float = PATIENCE_S
+    deaf: dict[str, str] = field(default_factory=dict)
+    _jobs: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+
+    async def file(self, intent: StepIntended, *, resumed: bool) -> Sent | None:
+        """File the notice of a step wherever it goes and is not yet; return how that ended, or that it goes on.
+
+        Returns:
+            `None` when this controller leads no more.
+        """
+        belief, rules = self.courier.cell.belief, self.courier.destinations.rules
+        incident = belief.incidents[intent.incident_id]
+        team = team_of(incident, intent.parameters)
+        severity = intent.parameters.get("severity", incident.playbook.severity)
+        named = msgspec.structs.replace(intent, parameters={**intent.parameters, "team": team})
+        routed = [rule.name for rule in rules.routed(intent.verb, team, severity)]
+        if not routed:
+            return _nobody(intent, team, severity)
+        missing = [each for each in routed if belief.notices.filed(incident.id, intent.verb, each) is None]
+        if resumed and (doubted := self._doubted(intent, missing)):
+            return Sent("in_doubt", f"The controller stopped while sending; {doubted} cannot say whether it arrived.")
+        tried = await self._wait_for(named, [Letter(named, each, intent.key) for each in missing])
+        tried += await self._wait_for(named, list(self._instead(named, tried)))
+        if any(each.outcome == "withheld" for each in tried):
+            return None
+        return _sum_up(tried, [t for t in belief.notices.of(incident.id) if t.kind == intent.verb])
+
+    def _doubted(self, intent: StepIntended, missing: list[str]) -> str:
+        """Return the destination that may have got it from an earlier life and cannot tell a repeat, empty if none."""
+        for each in missing:
+            adapter, trouble = self.courier.adapter(intent.verb, each), self._owed(intent, each)
+            is_put_off = trouble is not None and trouble.retry_at > self.courier.clock()
+            if adapter is not None and not adapter.repeatable and not is_put_off:
+                return adapter.name
+        return ""
+
+    def _owed(self, intent: StepIntended, destination: str) -> Trouble | None:
+        """Return why a try of this very step was not taken, `None` while none was."""
+        found = self.courier.cell.belief.notices.owed.get(about(intent.verb, destination, intent.incident_id))
+        return found if found is not None and found.key == intent.key else None
+
+    def _instead(self, intent: StepIntended, tried: list[Tried]) -> Iterator[Letter]:
+        """Yield the pages of those who are next where a destination says no."""
+        rules, book = self.courier.destinations.rules, self.courier.cell.belief.notices
+        known = {each.destination for each in tried}
+        for each in tried if intent.verb == PAGE else ():
+            rule = rules.named(PAGE, each.destination)
+            to = rule.escalate_to if rule is not None and each.outcome in NO else ""
+            if to and to not in known and book.filed(intent.incident_id, PAGE, to) is None:
+                known.add(to)
+                key = escalation_key(intent.incident_id, each.destination, to)
+                yield Letter(intent, to, key, escalates=each.destination)
+
+    async def _wait_for(self, intent: StepIntended, letters: list[Letter]) -> list[Tried]:
+        """Wait a moment for letters; what takes longer goes on, and is owed in the log."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.patience_s
+        tries = [self._begin(letter.about, self._patiently(letter, until)) for letter in letters]
+        pending = set(tries)
+        while pending and loop.time() < until and not self._is_stopped(intent):
+            _, pending = await asyncio.wait(pending, timeout=LOOK_S)
+        both = zip(letters, tries, strict=True)
+        return [task.result() if task.done() else await self._leave(letter) for letter, task in both]
+
+    def _is_stopped(self, intent: StepIntended) -> bool:
+        """Whether a person ended the incident, for which no notice may be waited (I3)."""
+        incident = self.courier.cell.belief.open_incidents.get(intent.incident_id)
+        return incident is None or bool(incident.stop_asked)
+
+    async def _patiently(self, letter: Letter, until: float) -> Tried:
+        """Try until it is taken or would last too long. Runs on alone when nobody waits any more."""
+        clock, loop = self.courier.clock, asyncio.get_running_loop()
+        owed = self._owed(letter.intent, letter.destination)
+        if owed is not None:
+            letter = replace(letter, failures=owed.failures)
+            await asyncio.sleep(min(max(0.0, owed.retry_at - clock()), self.patience_s))
+        while True:
+            tried = await self.courier.file(letter)
+            wait_s = tried.retry_at - clock()
+            if tried.outcome != "retry" or loop.time() + wait_s >= until:
+                return tried
+            letter = replace(letter, failures=letter.failures + 1)
+            await asyncio.sleep(max(0.0, wait_s))
+
+    async def _leave(self, letter: Letter) -> Tried:
+        """Record that a letter is still on its way, so that another controller knows of it."""
+        because = f"{letter.destination} has not answered within {self.patience_s:g} s."
+        tried = Tried(letter.destination, "retry", because, self.courier.clock() + TRY_LIMIT_S)
+        await self.courier.note(not_filed(letter, tried))
+        return tried
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Return the task that does it; one that is under way already does it for both."""
+        running = self._jobs.get(name)
+        if running is not None:
+            work.close()
+            return running
+        task = asyncio.create_task(work, name=name)
+        self._jobs[name] = task
+        task.add_done_callback(lambda done: self._ended(name, done))
+        return task
+
+    def _ended(self, name: str, task: asyncio.Task[Any]) -> None:
+        self._jobs.pop(name, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("notice.crashed", notice=name, because=f"{type(error).__name__}: {error}")
+
+    async def run(self) -> None:
+        """Carry out what is due, and listen, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for kind in (TICKET, PAGE):
+                for name, adapter in self.courier.destinations.adapters(kind).items():
+                    if isinstance(adapter, Listening):
+                        group.create_task(self._listen(kind, name, adapter), name=f"listen to {kind} {name}")
+            while True:
+                if self.courier.leads():
+                    self.begin_due()
+                await asyncio.sleep(self.tick_s)
+
+    def begin_due(self) -> None:
+        """Begin what is due and not under way."""
+        belief, rules = self.courier.cell.belief, self.courier.destinations.rules
+        for each in due(belief, rules, self.courier.clock()):
+            if each.about not in self._jobs and not self._is_probed(each):
+                self._begin(each.about, self._carry_out(each))
+
+    def _is_probed(self, each: Due) -> bool:
+        """Whether a destination that takes nothing is being tried already: one letter tells whether it does again."""
+        if self.courier.cell.belief.notices.waits(each.kind, each.destination) is None:
+            return False
+        return any(name.startswith(f"{each.kind} {each.destination} ") for name in self._jobs)
+
+    async def _carry_out(self, each: Due) -> None:
+        if each.act in {Act.TELL, Act.CLOSE}:
+            await self.courier.bring(each)
+            return
+        incident = self.courier.cell.belief.incidents[each.incident_id]
+        steps = {step.name: step for step in (*incident.playbook.steps, *incident.playbook.hand_over)}
+        parameters = steps[each.step].parameters if each.step in steps else {}
+        key = self.courier.key_again(each.kind, each.destination, each.key)
+        intent = intent_like(
+            incident,
+            each.kind,
+            key=each.key,
+            team=team_of(incident, parameters),
+            severity=parameters.get("severity", incident.playbook.severity),
+        )
+        named = msgspec.structs.replace(intent, step=each.step or each.kind)
+        await self.courier.file(Letter(named, each.destination, key, each.escalates, each.failures))
+
+    async def _listen(self, kind: str, name: str, adapter: Listening) -> None:
+        while True:
+            await asyncio.sleep(self.listen_every_s)
+            if self.courier.leads():
+                await self.look(kind, name, adapter)
+
+    async def look(self, kind: str, name: str, adapter: Listening) -> None:
+        """Ask one destination how its open notices stand, and record what changed."""
+        book, began = self.courier.cell.belief.notices, self.courier.clock()
+        threads = [t for t in map(book.threads.get, book.open_threads) if t and (t.kind, t.destination) == (kind, name)]
+        if not threads:
+            self.deaf.pop(f"{kind} {name}", None)
+            return
+        try:
+            async with asyncio.timeout(TRY_LIMIT_S):
+                answers = await adapter.look([thread.reference for thread in threads])
+        except Exception as error:
+            self._note_deaf(f"{kind} {name}", error)
+            return
+        self.deaf.pop(f"{kind} {name}", None)
+        heard = [_heard(t, answers[t.reference]) for t in threads if self._is_news(t, answers.get(t.reference), began)]
+        if heard:
+            await self.courier.cell.submit(list(heard))
+
+    def _note_deaf(self, name: str, error: Exception) -> None:
+        """Keep why a destination does not say how its notices stand. Nothing follows from that: unknown never acts."""
+        known = isinstance(error, Retryable | Permanent | Refused | InDoubt)
+        because = str(error) or type(error).__name__ if known else f"{type(error).__name__}: {error}"
+        if name not in self.deaf:
+            log.warning("notices.unheard", destination=name, because=because)
+        self.deaf[name] = because
+
+    def _is_news(self, thread: Thread, answer: Answer | None, began: float) -> bool:
+        """Whether an answer says something new, and is newer than what we told meanwhile."""
+        if answer is None or answer.state == thread.heard or thread.id in self._jobs or thread.ended_at:
+            return False
+        return thread.told_at < began
+
+    def errors(self) -> dict[str, str]:
+        """Return which destinations do not take notices, or do not say how they stand: by kind and name."""
+        silent = self.courier.cell.belief.notices.silent
+        return {**self.deaf, **{name: trouble.because for name, trouble in silent.items()}}
+
+    async def close(self) -> None:
+        """Let go of what is under way; the next start takes it up."""
+        jobs = list(self._jobs.values())
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+
+NO = frozenset({"permanent", "refused"})
+
+
+def _heard(thread: Thread, answer: Answer) -> NoticeHeard:
+    which = (thread.current, thread.kind, thread.destination, thread.reference)
+    return NoticeHeard(*which, answer.state, answer.by, answer.because)
+
+
+def _nobody(intent: StepIntended, team: str, severity: str) -> Sent:
+    """A page that nobody takes was not wanted, by severity; a ticket that nobody takes is one too few."""
+    if intent.verb == PAGE:
+        whose = f" for {team}" if team else ""
+        return Sent("done", f"No destination takes pages of severity {severity}{whose}: nobody is paged.")
+    return Sent("failed", f"No destination takes tickets for {team or 'no team'}: add one to [[tickets]].", True)
+
+
+def _sum_up(tried: list[Tried], filed: list[Thread]) -> Sent:
+    """Return how a step ends: what is tried on counts as done, as it is in the log; what nobody takes has failed."""
+    doubts = [each for each in tried if each.outcome == "in_doubt"]
+    if doubts:
+        return Sent("in_doubt", doubts[0].because)
+    said = [each.because for each in tried if each.outcome == "done"]
+    later = [f"{each.because} It is tried again." for each in tried if each.outcome == "retry"]
+    hopeless = [each.because for each in tried if each.outcome in NO]
+    sentences = " ".join([*said, *later, *hopeless])
+    if said or later or not hopeless:
+        return Sent("done", sentences or f"Sent before: {', '.join(thread.reference for thread in filed)}.")
+    if filed:
+        return Sent("done", f"Sent before: {', '.join(thread.reference for thread in filed)}. {sentences}")
+    outcome = "refused" if all(each.outcome == "refused" for each in tried) else "failed"
+    return Sent(outcome, sentences, permanent=True)

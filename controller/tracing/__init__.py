@@ -1,0 +1,1 @@
+"""Traces of one fault: what happened to it in agent, broker, controller and scheduler, as OpenTelemetry spans."""

@@ -1,0 +1,110 @@
+"""One try of an effect, as the engine saw it, and the spans of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.events import StepIntended
+from controller.policy.playbook import BY_SCHEDULER, ORDERS, Verb
+from controller.tracing import words
+from controller.tracing.arriving import published
+from controller.tracing.scene import SCHEDULER, Scene
+from controller.tracing.span import Kind, Span, Value
+from wire.topics import Channel, template
+
+BY_ITS_SCHEDULER = frozenset({Verb.CORDON, Verb.DRAIN, Verb.UNCORDON})
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """What the outside things are called that a controller calls."""
+
+    scheduler: str
+    tickets: str = ""
+    pages: str = ""
+    power: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One try of a step's effect.
+
+    Attributes:
+        began, ended: Unix seconds.
+        because: what came of it, empty when it goes on elsewhere.
+        error: the kind of failure, empty when it did not fail.
+        after: the last entry of the log that was heard before it ended.
+    """
+
+    intent: StepIntended
+    began: float
+    ended: float = 0.0
+    because: str = ""
+    error: str = ""
+    after: int = 0
+
+    @property
+    def key(self) -> str:
+        """Which span of its trace it is: a step may be tried often, by one controller after the other."""
+        return f"call/{self.intent.key}/{round(self.began * 1_000_000)}"
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it asks the node itself."""
+        return Verb(self.intent.verb) in ORDERS and not self.is_by_scheduler
+
+    @property
+    def is_by_scheduler(self) -> bool:
+        """Whether it asks the scheduler."""
+        verb = Verb(self.intent.verb)
+        return verb in BY_ITS_SCHEDULER or (verb is Verb.REBOOT and self.intent.parameters.get("by") == BY_SCHEDULER)
+
+
+def call_spans(scene: Scene, call: Call, peers: Peers) -> list[Span]:
+    """Return the spans of a try. Of a scheduler that is called it shows what its caller saw: it has no traces of its
+    own, or none that are known here."""
+    intent = call.intent
+    said = {**scene.node(intent.node), words.VERB: intent.verb, words.ATTEMPT: intent.attempt}
+    if call.because:
+        said[words.BECAUSE] = call.because
+    if call.error:
+        said[words.ERROR_TYPE] = call.error
+    if call.is_order:
+        name, kind = f"publish {template(Channel.ORDER)}", Kind.PRODUCER
+        attributes = {**said, **published(scene, intent.node, intent.key)}
+    else:
+        name, kind = f"call {intent.verb}", Kind.CLIENT
+        attributes = {**said, words.PEER: _peer(call, peers)}
+    problem = call.because if call.error else ""
+    during, step = (call.began, call.ended), scene.id_of(step_key(intent))
+    made = scene.span(name, call.key, step, during, kind=kind, attributes=attributes, problem=problem)
+    return [made, *(_seen_by_scheduler(scene, call, made, peers.scheduler) if call.is_by_scheduler else ())]
+
+
+def step_key(intent: StepIntended) -> str:
+    """Return which span of its trace a step is."""
+    return f"step/{intent.key}"
+
+
+def _seen_by_scheduler(scene: Scene, call: Call, made: Span, name: str) -> list[Span]:
+    attributes: dict[str, Value] = {**scene.node(call.intent.node), "fleetmend.scheduler": name}
+    during = (made.began, made.ended)
+    title, key = f"{name} {call.intent.verb}", f"{call.key}/served"
+    return [
+        scene.span(
+            title,
+            key,
+            made.span_id,
+            during,
+            source=SCHEDULER,
+            kind=Kind.SERVER,
+            attributes=attributes,
+            problem=made.problem,
+        )
+    ]
+
+
+def _peer(call: Call, peers: Peers) -> str:
+    if call.is_by_scheduler:
+        return peers.scheduler
+    return {Verb.TICKET: peers.tickets, Verb.PAGE: peers.pages}.get(Verb(call.intent.verb), peers.power)
