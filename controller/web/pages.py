@@ -6,6 +6,7 @@ Templates escape everything: names and texts come from nodes.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Pages:
 
     async def _report(self, request: web.Request) -> web.Response:
         made = await reporting.report(Call(self._cell, query=dict(request.query)))
-        values = {"view": report_view(made), "asked": request.query.get("since", "")}
+        values = {"view": await asyncio.to_thread(report_view, made), "asked": request.query.get("since", "")}
         return self._page("report.html", values, part=request.query.get("part", ""))
 
     async def _static(self, request: web.Request) -> web.StreamResponse:

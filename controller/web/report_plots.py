@@ -5,7 +5,6 @@ Every picture stands beside a table with the same numbers, and every mark says i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -181,8 +180,3 @@ def _mark(x: float, y: float, width: float, height: float, look: str, said: str)
 
 def _short(label: str) -> str:
     return label if len(label) <= 26 else f"{label[:25]}…"
-
-
-def looks(all_plots: Iterable[Plot]) -> set[str]:
-    """Return the classes that pictures use."""
-    return {mark.look for plot in all_plots for mark in plot.marks}

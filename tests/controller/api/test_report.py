@@ -12,9 +12,12 @@ import pytest
 from controller.api.moments import iso
 from controller.api.spans import moment_of
 from controller.events import NodePlaced, NodeSeen, OperatorActed
-from controller.policy.reporting.asked import Prices
+from controller.policy.reporting.asked import Asked, Prices
+from controller.policy.reporting.fold import Fold
 from controller.policy.reporting.shapes import Report
+from controller.store.cloud_events import cloud_event
 from controller.store.compaction import write_snapshot
+from controller.store.exported import read_exported
 from controller.store.sqlite import SqliteLog
 from tests.controller.api.test_pages import HOSTILE, page
 from tests.support.open_cell import START, OpenCell, off_the_bus
@@ -178,3 +181,17 @@ def test_moments_are_read_as_people_write_them() -> None:
 def test_other_texts_are_no_moments(text: str) -> None:
     with pytest.raises(ValueError, match="is no moment"):
         moment_of(text, 0.0)
+
+
+async def test_the_exported_log_gives_the_same_report(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.clock.now += 3600.0
+    await mended(cell, "n2")
+    cell.clock.now += 3600.0
+    answered = await report_of(http, since=iso(START))
+    entries = await cell.cell.log.follow(after=0)
+    fold = Fold(Asked(answered.span.since, answered.span.until))
+    fold.take_all(read_exported([cloud_event(entry, "main") for entry in entries], "log"))
+    told = fold.report()
+    assert told.availability.nodes == pytest.approx(answered.availability.nodes)
+    for name in ("outcomes", "fixes", "notices", "notes", "lemons"):
+        assert getattr(told, name) == getattr(answered, name)
