@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich import box
-from rich.console import Group
+from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +32,7 @@ ROWS = 15
 """Of one table in a terminal; files and --json have all."""
 
 BAR = 24
+WIDE_TABLES = frozenset({"detection", "repair", "outcomes", "nodes"})
 TABLES_WITHOUT_ROWS_SHOWN = frozenset({"losses", "repair", "fixes"})
 
 file_path = click.Path(path_type=Path, dir_okay=False)
@@ -152,15 +153,22 @@ def _titled(table: ReportTable) -> Group:
     title = cell(table.title, "bold")
     if not table.rows:
         return Group(title, cell(table.empty, "dim"))
+    places = _columns_with_news(table)
     values = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in table.columns:
+    for column in (table.columns[place] for place in places):
         is_text = column.kind == report_tables.TEXT
-        values.add_column(
-            column.title, justify="left" if is_text else "right", overflow="fold" if is_text else "ellipsis"
-        )
+        justify: JustifyMethod = "left" if is_text else "right"
+        values.add_column(column.title, justify=justify, overflow="fold")
     for row in table.rows[:ROWS]:
-        kinds = (column.kind for column in table.columns)
-        values.add_row(*(cell(shown(value, kind)) for value, kind in zip(row, kinds, strict=True)))
+        values.add_row(*(cell(shown(row[place], table.columns[place].kind)) for place in places))
     if len(table.rows) > ROWS:
         values.caption = f"and {len(table.rows) - ROWS} more: --csv, --json"
     return Group(title, cell(table.meaning, "dim"), values)
+
+
+def _columns_with_news(table: ReportTable) -> list[int]:
+    """Return the columns to show; of a wide table those that have nothing but zeros are left to files and --json."""
+    every = range(len(table.columns))
+    if table.name not in WIDE_TABLES:
+        return list(every)
+    return [place for place in every if any(row[place] for row in table.rows)]

@@ -8,12 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from controller.api.moments import iso
 from controller.api.report_words import hours, share, short
 from controller.policy.reporting.incidents import PARTS
+from controller.policy.reporting.intervals import share_of
 from controller.policy.reporting.shapes import Report
+from controller.policy.reporting.states import State
 
 WIDTH: Final = 720
 LEFT: Final = 180
+EDGE: Final = 60
+"""Left end of a picture without names of rows."""
 RIGHT: Final = WIDTH - 90
 ROW: Final = 26
 BAR: Final = 16
@@ -65,24 +70,34 @@ def plots(report: Report) -> tuple[Plot, ...]:
 
 
 def _over_time(report: Report) -> Plot | None:
+    """Return what was out of service over the span; what was in service is the rest, and would hide it."""
     slices, states = report.availability.slices, report.availability.states
-    if not any(sum(each.node_hours) for each in slices):
+    shares = [_shares_out(report, each.node_hours) for each in slices]
+    most = max(map(sum, shares), default=0.0)
+    if most <= 0.0:
         return None
-    step = WIDTH / len(slices)
+    step = (RIGHT - EDGE) / len(slices)
     marks: list[Mark] = []
-    for index, each in enumerate(slices):
-        together = sum(each.node_hours)
-        top = 0.0
-        for state, spent in zip(states, each.node_hours, strict=True):
-            if not spent:
-                continue
-            height = TALL * spent / together
-            said = f"{state.state.replace('_', ' ')}: {share(spent / together)}"
-            marks.append(_mark(index * step, top, max(0.5, step - 1.0), height, f"state-{state.state}", said))
-            top += height
-    used = tuple((f"state-{row.state}", row.state.replace("_", " ")) for row in states if row.node_hours)
-    described = f"Share of node-hours by state, in {len(slices)} parts of the span."
-    return Plot("over-time", "Time by state over the span", described, WIDTH, TALL, tuple(marks), (), used)
+    for index, spent in enumerate(shares):
+        bottom = float(TALL)
+        for row, part in zip(states, spent, strict=True):
+            height = (TALL - ROW) * part / most
+            said = f"{iso(slices[index].begins)[:16]}Z: {row.state.replace('_', ' ')} {share(part)}"
+            if part:
+                bottom -= height
+                marks.append(_mark(EDGE + index * step, bottom, step - 1.0, height, f"state-{row.state}", said))
+    marks.append(_mark(EDGE, TALL, RIGHT - EDGE, 1, "scale", "no node"))
+    labels = (Label(EDGE - 6, ROW + 4, share(most), "end"), Label(EDGE - 6, TALL, "0", "end"))
+    out = [row.state for row in states if row.node_hours and row.state != State.IN_SERVICE]
+    legend = tuple((f"state-{state}", state.replace("_", " ")) for state in out)
+    described = f"Share of nodes out of service by state, in {len(slices)} parts of the span; at most {share(most)}."
+    return Plot("over-time", "Out of service over the span", described, WIDTH, TALL + 4, tuple(marks), labels, legend)
+
+
+def _shares_out(report: Report, node_hours: list[float]) -> list[float]:
+    together = sum(node_hours)
+    out = zip(report.availability.states, node_hours, strict=True)
+    return [spent / together if together and row.state != State.IN_SERVICE else 0.0 for row, spent in out]
 
 
 def _lost(report: Report) -> Plot | None:
@@ -145,33 +160,37 @@ def _bars(
 
 
 def _fixes(report: Report) -> Plot | None:
-    known = [row for row in report.fixes if row.probability is not None][:MOST_BARS]
+    """Return how often each action fixed each class, whatever the SKU; the table tells SKUs apart."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in report.fixes:
+        fixed, not_fixed = counts.get((row.fault_class, row.action), (0, 0))
+        counts[row.fault_class, row.action] = fixed + row.fixed, not_fixed + row.not_fixed
+    known = [(key, count) for key, count in counts.items() if sum(count)][:MOST_BARS]
     if not known:
         return None
     marks: list[Mark] = []
     labels: list[Label] = []
-    for index, row in enumerate(known):
-        assert row.probability is not None and row.between.low is not None and row.between.high is not None
+    for index, ((fault_class, action), (fixed, not_fixed)) in enumerate(known):
+        what = f"{action} for {fault_class}".replace("_", " ")
         middle = index * ROW + ROW / 2
-        low, at, high = (
-            LEFT + (RIGHT - LEFT) * value for value in (row.between.low, row.probability, row.between.high)
-        )
-        what = f"{row.action.replace('_', ' ')} for {row.fault_class.replace('_', ' ')}"
-        said = f"{what}: {share(row.probability)}, 90 % between {share(row.between.low)} and {share(row.between.high)}"
-        marks.append(_mark(LEFT, middle - 0.5, RIGHT - LEFT, 1, "scale", what))
-        marks.append(_mark(low, middle - 3, high - low, 6, "interval", said))
-        marks.append(_mark(at - 2.5, middle - 8, 5, BAR, "mean", said))
+        marks += _interval(what, middle, fixed, not_fixed)
         labels.append(Label(LEFT - 8, middle + 4, _short(what), "end"))
-        labels.append(Label(RIGHT + 6, middle + 4, f"{row.fixed} of {row.fixed + row.not_fixed}"))
-    return Plot(
-        "fixes",
-        "P(action fixes), from 0 to 1",
-        "Posterior mean and 90 % interval of the share of repairs that fixed a fault.",
-        WIDTH,
-        len(known) * ROW,
-        tuple(marks),
-        tuple(labels),
-    )
+        labels.append(Label(RIGHT + 6, middle + 4, f"{fixed} of {fixed + not_fixed}"))
+    described = "Posterior mean and 90 % interval of the share of repairs that fixed a fault."
+    title = "P(action fixes), from 0 to 1, whatever the SKU"
+    return Plot("fixes", title, described, WIDTH, len(known) * ROW, tuple(marks), tuple(labels))
+
+
+def _interval(what: str, middle: float, fixed: int, not_fixed: int) -> list[Mark]:
+    mean, between = share_of(fixed, not_fixed)
+    assert mean is not None and between.low is not None and between.high is not None
+    low, at, high = (LEFT + (RIGHT - LEFT) * value for value in (between.low, mean, between.high))
+    said = f"{what}: {share(mean)}, 90 % between {share(between.low)} and {share(between.high)}"
+    return [
+        _mark(LEFT, middle - 0.5, RIGHT - LEFT, 1, "scale", what),
+        _mark(low, middle - 3, high - low, 6, "interval", said),
+        _mark(at - 2.5, middle - 8, 5, BAR, "mean", said),
+    ]
 
 
 def _mark(x: float, y: float, width: float, height: float, look: str, said: str) -> Mark:

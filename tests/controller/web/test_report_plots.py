@@ -7,7 +7,7 @@ import pytest
 from controller.policy.reporting.incidents import PARTS
 from controller.policy.reporting.losses import LOST_KINDS
 from controller.policy.reporting.states import STATES
-from controller.web.report_plots import LEFT, RIGHT, TALL, Plot, plots
+from controller.web.report_plots import LEFT, RIGHT, ROW, TALL, Plot, plots
 from controller.web.report_view import STATIC, report_view
 from tests.support.policy import GPU_LOST
 from tests.support.told_log import HOUR, ToldLog, with_class
@@ -27,11 +27,13 @@ def drawn(log: ToldLog, days: float = 10.0) -> dict[str, Plot]:
     return {plot.name: plot for plot in plots(log.report(days * 24 * HOUR))}
 
 
-def test_every_slice_is_full(log: ToldLog) -> None:
-    heights: dict[float, float] = {}
-    for mark in drawn(log)["over-time"].marks:
-        heights[mark.x] = heights.get(mark.x, 0.0) + mark.height
-    assert len(heights) == 60 and all(height == pytest.approx(TALL, abs=0.1) for height in heights.values())
+def test_what_is_out_is_drawn_in_proportion(log: ToldLog) -> None:
+    """A third is out from 2 h on, in slices of 4 h. n1 is out for 890 s of the 12 node-hours of the first slice."""
+    marks = [mark for mark in drawn(log)["over-time"].marks if mark.look == "state-held_out"]
+    assert len(marks) == 60 and {mark.look for mark in drawn(log)["over-time"].marks} == {"state-held_out", "scale"}
+    assert marks[1].height == TALL - ROW and marks[1].y + marks[1].height == TALL
+    assert marks[0].height == pytest.approx((TALL - ROW) * (2 + 890 / 3600) / 4, abs=0.01)
+    assert marks[1].said.endswith(": held out 33.33 %")
 
 
 def test_the_longest_bar_fills_the_room_and_the_others_are_in_proportion(log: ToldLog) -> None:
@@ -48,8 +50,7 @@ def test_an_interval_holds_its_mean(log: ToldLog) -> None:
 
 
 def test_nothing_is_drawn_where_nothing_is_known() -> None:
-    assert plots(ToldLog().report(HOUR)) == ()
-    assert set(drawn(ToldLog().node("n1"))) == {"over-time"}
+    assert plots(ToldLog().report(HOUR)) == plots(ToldLog().node("n1").report(HOUR)) == ()
 
 
 def test_every_kind_of_mark_has_a_colour() -> None:
