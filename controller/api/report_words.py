@@ -70,7 +70,7 @@ def headlines(report: Report) -> dict[str, tuple[str, str]]:
         "availability": (share(report.availability.nodes), _bounds(report)),
         "goodput": (share(report.goodput.at_most), "at most, of all GPU-hours"),
         "lost": (f"{hours(report.losses.gpu_hours)} GPU-h", money(report) or "no price is set"),
-        "MTTD": (short(found.mean_s) if found else UNKNOWN, f"mean; {_counted(found.count if found else 0)}"),
+        "MTTD": (short(found.mean_s) if found else UNKNOWN, _counted(found.count if found else 0)),
         "isolated": (short(isolated.mean_s) if isolated else UNKNOWN, "mean, finding to cordon"),
         "MTTR": (
             short(every_repair.mean_s) if every_repair else UNKNOWN,
@@ -91,14 +91,18 @@ def _bounds(report: Report) -> str:
 
 
 def _counted(faults: int) -> str:
-    return f"{faults} faults with a time of their own" if faults != 1 else "1 fault with a time of its own"
+    if not faults:
+        return "no fault with a time of its own"
+    return f"mean; {faults} faults with a time of their own" if faults != 1 else "1 fault with a time of its own"
 
 
 def _repairs(count: int) -> str:
+    if not count:
+        return "no node came back"
     return f"mean of {count} returns" if count != 1 else "1 return"
 
 
 def _failures(count: int, low: float | None) -> str:
     if not count:
-        return "no failure" if low is None else f"no failure; at least {hours(low)}"
+        return "no failure" if low is None else f"no failure; at least {hours(low)} node-h"
     return f"{count} failures" if count != 1 else "1 failure"

@@ -263,3 +263,21 @@ def test_slices_add_up_to_the_states() -> None:
     for index, row in enumerate(found.states):
         assert sum(each.node_hours[index] for each in found.slices) == pytest.approx(row.node_hours, abs=1e-4)
     assert (found.slices[0].begins, found.slices[1].begins - found.slices[0].begins) == (BEGIN, 600.0)
+
+
+def test_a_clock_that_is_set_back_turns_no_time_back() -> None:
+    """n1 goes silent at 5 h; an hour is told twice; it is heard again at 6 h by the second telling."""
+    log = ToldLog().node("n1").say(5 * HOUR, events.PresenceChanged("n1", "silent", "so"))
+    log.say(4 * HOUR, events.OperatorActed("pause", "fleet", "kim", ""))
+    log.say(6 * HOUR, events.PresenceChanged("n1", "online", "so"))
+    assert hours_by_state(log.report(10 * HOUR)) == {"in_service": 9.0, "unknown": 1.0}
+
+
+def test_what_follows_the_end_of_the_span_changes_nothing() -> None:
+    """Also when a clock is set back after it."""
+    log = ToldLog().node("n1")
+    before = log.report(2 * HOUR)
+    log.say(3 * HOUR, events.PresenceChanged("n1", "lost", "so"))
+    log.say(1 * HOUR, events.PresenceChanged("n1", "silent", "so"))
+    after = log.report(2 * HOUR)
+    assert after == before and after.span.through == 2
