@@ -51,6 +51,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, web 
 	@.venv/bin/python -m benchmarks.web
 	@.venv/bin/python -m benchmarks.metrics
 	@.venv/bin/python -m benchmarks.storm
+	@.venv/bin/python -m benchmarks.report_fold
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
 

@@ -6,22 +6,23 @@ Templates escape everything: names and texts come from nodes.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from aiohttp import web
 
-from controller.api import reading
+from controller.api import reading, reporting
 from controller.api.call import Call
 from controller.api.cell_view import CellView
 from controller.api.fleet_map import KINDS
 from controller.api.problems import Problem
-from controller.web import fleet_map, words
+from controller.web import fleet_map
 from controller.web.bench_section import bench_section
+from controller.web.report_view import environment, report_view
 
 STATIC = Path(__file__).parent / "static"
 
@@ -36,25 +37,19 @@ _TITLES = {404: "Not found", 403: "Not from there", 409: "Refused", 500: "The co
 
 
 class Pages:
-    """Renders the three pages of one cell."""
+    """Renders the pages of one cell."""
 
     def __init__(self, cell: CellView) -> None:
         self._cell = cell
         self._kept: dict[tuple[str, str], tuple[float, web.Response]] = {}
-        self._environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("controller.web"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters.update(words.FILTERS)
+        self._environment = environment()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the pages and what they need."""
         router.add_get("/", self._fleet)
         router.add_get("/nodes/{name}", self._node)
         router.add_get("/incidents/{id}", self._incident)
+        router.add_get("/report", self._report)
         router.add_get("/static/{name}", self._static)
 
     def problem(self, problem: Problem) -> web.Response:
@@ -83,6 +78,11 @@ class Pages:
         check_query(request)
         incident = await reading.incident(Call(self._cell, request.match_info))
         return self._page("incident.html", {"incident": incident}, part=request.query.get("part", ""))
+
+    async def _report(self, request: web.Request) -> web.Response:
+        made = await reporting.report(Call(self._cell, query=dict(request.query)))
+        values = {"view": await asyncio.to_thread(report_view, made), "asked": request.query.get("since", "")}
+        return self._page("report.html", values, part=request.query.get("part", ""))
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         found = _STATIC_FILES.get(request.match_info["name"])
