@@ -22,6 +22,8 @@ from controller.api.fleet_map import KINDS
 from controller.api.problems import Problem
 from controller.web import fleet_map
 from controller.web.bench_section import bench_section
+from controller.web.ops_pages import OpsPages
+from controller.web.query import check_query
 from controller.web.report_view import environment, report_view
 
 STATIC = Path(__file__).parent / "static"
@@ -51,6 +53,7 @@ class Pages:
         router.add_get("/incidents/{id}", self._incident)
         router.add_get("/report", self._report)
         router.add_get("/static/{name}", self._static)
+        OpsPages(self._cell, self._page).add_to(router)
 
     def problem(self, problem: Problem) -> web.Response:
         """Return the page that says why there is none."""
@@ -114,20 +117,6 @@ def _check_grouping(kind: str) -> None:
 def _copy(answer: web.Response) -> web.Response:
     """Return an answer that can be sent once more."""
     return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
-
-
-def check_query(request: web.Request, *known: str) -> None:
-    """Return if a page knows everything after the question mark.
-
-    Raises:
-        Problem: 400, it does not; 422, a part of the page is asked for that there is not.
-    """
-    for name in request.query:
-        if name not in {"part", *known}:
-            right = f"known: {', '.join(sorted(known))}" if known else "this page takes no query"
-            raise Problem(400, f"unknown query {name[:40]!r}", right, field=name[:40])
-    if request.query.get("part", "live") != "live":
-        raise Problem(422, f"a page has no part {request.query['part'][:40]!r}", "part=live", field="part")
 
 
 @dataclass(frozen=True, slots=True)

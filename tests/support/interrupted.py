@@ -300,6 +300,9 @@ class Log:
         await self.real.append(entries, receipts)
         self.fuse.cross("after commit")
 
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        return await self.real.back(before=before, after=after, kinds=kinds)
+
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         return await self.real.timeline(node=node, incident_id=incident_id, limit=limit)
 
