@@ -78,21 +78,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
     housekeeping = Housekeeping(cell, receipts, settings, time.time)
     topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
-    front = FrontDesk(
-        cell,
-        intake,
-        desk,
-        watch,
-        transport,
-        time.time,
-        settings.cell,
-        leads=leadership.leads,
-        leader_url=lambda: leadership.leader_url,
-        store_use=housekeeping.use,
-        topology_errors=topology.errors,
-        prices=settings.report.prices(),
-        notice_errors=notices.errors,
-    )
+    front = _front_desk(settings, intake, desk, watch, leadership)
+    front.store_use, front.topology_errors, front.notice_errors = housekeeping.use, topology.errors, notices.errors
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
@@ -171,6 +158,23 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
 
 def _page_url(settings: ControllerSettings) -> str:
     return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+
+
+def _front_desk(
+    settings: ControllerSettings, intake: Intake, desk: OrderDesk, watch: ScheduleWatch, leadership: Leadership
+) -> FrontDesk:
+    return FrontDesk(
+        intake.cell,
+        intake,
+        desk,
+        watch,
+        intake.transport,
+        time.time,
+        settings.cell,
+        leads=leadership.leads,
+        leader_url=lambda: leadership.leader_url,
+        prices=settings.report.prices(),
+    )
 
 
 def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: int, leadership: Leadership) -> OrderDesk:
