@@ -45,7 +45,6 @@ from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.tracing.calls import Peers
 from controller.tracing.choosing import traces_of
-from controller.tracing.traces import Traces
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -98,7 +97,6 @@ def assemble(settings: ControllerSettings) -> Controller:
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
-    traces = _traced(settings, cell, effects, intake, front)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -118,10 +116,9 @@ def assemble(settings: ControllerSettings) -> Controller:
         bench,
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
-        _metrics(cell, front, destinations),
+        _told(settings, cell, effects, intake, front),
         notices,
         counter,
-        traces,
     )
 
 
@@ -266,15 +263,18 @@ def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: 
     return watch
 
 
-def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
-    """Return who tells traces; the parts that know the moments tell them, last of all."""
-    said = effects.notices.courier.destinations
-    peers = Peers(effects.scheduler.name, ", ".join(said.tickets), ", ".join(said.pages), effects.power.name)
-    traces = traces_of(settings, cell, peers, time.time)
-    effects.traces = front.traces = traces
+def _told(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Metrics:
+    """Have traces told, and return what Prometheus is told: both hear what happens last of all."""
+    _trace(settings, cell, effects, intake, front)
+    return _metrics(cell, front, effects.notices.courier.destinations)
+
+
+def _trace(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> None:
+    """Have the parts that know moments tell them to who tells traces."""
+    traces = traces_of(settings, cell, Peers(effects.scheduler.name, effects.power.name), time.time)
+    effects.traces = effects.notices.courier.traces = front.traces = traces
     if settings.traces.endpoint:
         intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
-    return traces
 
 
 def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:

@@ -32,7 +32,7 @@ def breaker_playbook(rule: BreakerRule) -> Playbook:
         precedence=0,
         answers=(),
         steps=(
-            Step("page", Verb.PAGE, limit_s=300.0, attempts=3, parameters={"severity": "critical"}),
+            Step("page", Verb.PAGE, 300.0, on_failure="wait", attempts=3, parameters={"severity": "critical"}),
             Step("wait", Verb.WAIT, limit_s=rule.cooldown_s + 60.0, parameters={"for_s": f"{rule.cooldown_s:g}"}),
         ),
         hand_over=(),
