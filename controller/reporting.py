@@ -62,7 +62,7 @@ class Reporter:
             while entries := await log.follow(after=after, limit=SLICE):
                 await asyncio.to_thread(fold.take_all, entries)
                 after = entries[-1].event_id
-                if entries[-1].at >= asked.until:
+                if fold.is_over:
                     break
             return await asyncio.to_thread(fold.report)
 

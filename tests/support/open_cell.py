@@ -451,7 +451,7 @@ async def open_cell(
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
-    metrics = Metrics(front, Tally(cell), count(0.0, KEPT_S).__next__)
+    metrics = Metrics(front, Tally(cell, notices.courier.destinations.rules), count(0.0, KEPT_S).__next__)
     intake.on_bench_ended, intake.on_progress = bench.ended, bench.heard
 
     def act(entry: Logged) -> None:

@@ -45,13 +45,15 @@ const SHAPES = {
 
 export function drawCell(pen, node, x, y, size) {
   const { strong, soft } = colours[node.health];
+  const isWell = node.health === "o";
   pen.fillStyle = soft;
   pen.fillRect(x, y, size, size);
   pen.fillStyle = strong;
-  SHAPES[node.health](pen, x, y, size);
+  if (node.paused && isWell) wellAndPaused(pen, x, y, size);
+  else SHAPES[node.health](pen, x, y, size);
   if (node.held) frame(pen, x, y, size, strong);
   if (node.doing) corner(pen, x, y, size);
-  if (node.paused) bars(pen, x, y, size);
+  if (node.paused && !isWell) bars(pen, x, y, size);
 }
 
 function frame(pen, x, y, size, colour) {
@@ -83,6 +85,11 @@ function bars(pen, x, y, size) {
   pen.fillStyle = colours.text;
   pen.fillRect(x + size * 0.06, y + size * 0.5, size * 0.16, size * 0.5);
   pen.fillRect(x + size * 0.34, y + size * 0.5, size * 0.16, size * 0.5);
+}
+
+function wellAndPaused(pen, x, y, size) {
+  pen.fillRect(x + size * 0.24, y + size * 0.2, size * 0.18, size * 0.6);
+  pen.fillRect(x + size * 0.58, y + size * 0.2, size * 0.18, size * 0.6);
 }
 
 /* Make a canvas of this many CSS pixels, sharp on any screen, and return its pen. */

@@ -33,6 +33,7 @@ export async function refresh() {
   morph(live, fresh.content.firstChild);
   tellAges();
   sayFresh();
+  if (Number(answer.headers.get("X-Fleetmend-Event")) < Number(known)) askSoon();
 }
 
 function clock() {

@@ -67,8 +67,15 @@ function draw(changed) {
 }
 
 function drawChanged() {
-  const touched = new Set([...dirty].map((node) => node.group));
-  for (const group of touched) if (group) fillGroup(group);
+  const touched = new Map();
+  for (const node of dirty) if (node.group) touched.set(node.group, [...(touched.get(node.group) ?? []), node]);
+  walker.told(dirty);
+  for (const [group, nodes] of touched) {
+    tellGroup(group);
+    if (group.asTiles) for (const node of nodes) fillTile(group.tiles.get(node.name), node);
+    else if (group.near && !group.stale) for (const node of nodes) redraw(group, node);
+    else group.stale = true;
+  }
   tellCounts(groups.flatMap((group) => group.nodes));
 }
 
@@ -126,6 +133,9 @@ function fillGroup(group) {
 
 function tellGroup(group) {
   const found = counts(group.nodes);
+  const told = JSON.stringify([found, groupBy.value]);
+  if (group.told === told) return;
+  group.told = told;
   const name = group.name || (groupBy.value ? `no ${groupBy.value}` : "");
   const ill = ["f", "d", "u"].filter((letter) => found[letter]);
   const words = [...ill, "o"].filter((letter) => found[letter]).map((letter) => `${found[letter]} ${TONES[letter]}`);
@@ -158,10 +168,18 @@ function measure(group) {
 function drawGroup(group) {
   const { pitch, columns, rows } = group;
   const pen = penFor(group.body, columns * pitch, rows * pitch);
+  group.pen = pen;
   group.nodes.forEach((node, at) => {
+    node.at = at;
     drawCell(pen, node, (at % columns) * pitch + 1.5, Math.floor(at / columns) * pitch + 1.5, pitch - 3);
   });
   group.stale = false;
+}
+
+function redraw({ pen, pitch, columns }, node) {
+  const [x, y] = [(node.at % columns) * pitch, Math.floor(node.at / columns) * pitch];
+  pen.clearRect(x, y, pitch, pitch);
+  drawCell(pen, node, x + 1.5, y + 1.5, pitch - 3);
 }
 
 function fillTiles(group) {
@@ -257,6 +275,13 @@ function remember() {
   history.replaceState(null, "", url);
 }
 
+/* What a person asked for is said aloud; what the stream tells is not, or a storm would talk without end. */
+function narrow() {
+  said.ariaLive = "polite";
+  remember();
+  draw(null);
+}
+
 function drawLegend() {
   for (const canvas of section.querySelectorAll("canvas[data-looks]")) {
     const pen = penFor(canvas, 17, 17);
@@ -277,14 +302,11 @@ if (asked.has("group")) {
 find.value = asked.get("find") ?? "";
 groupBy.addEventListener("change", () => {
   groupBy.dataset.by = "person";
-  remember();
-  draw(null);
+  narrow();
 });
-find.addEventListener("input", () => {
-  remember();
-  draw(null);
-});
+find.addEventListener("input", narrow);
 document.addEventListener("fleetmend:change", ({ detail }) => {
+  said.ariaLive = "off";
   const changed = fleet.apply(detail);
   if (changed === null) fetchSoon();
   else draw(changed);
@@ -293,7 +315,12 @@ document.addEventListener("fleetmend:reset", fetchSoon);
 document.addEventListener("fleetmend:walk", ({ detail }) => (detail === "map" ? walker.enter() : walker.nextIll()));
 addEventListener("fleetmend:theme", recolour);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-addEventListener("resize", () => draw(null));
+let width = board.clientWidth;
+addEventListener("resize", () => {
+  if (board.clientWidth === width) return;
+  width = board.clientWidth;
+  draw(null);
+});
 setInterval(() => !document.hidden && fetchSoon(), LEVEL_MS);
 readColours();
 drawLegend();

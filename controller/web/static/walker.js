@@ -48,6 +48,15 @@ export class Walker {
     if (!asTiles && this.#nodes.length) this.#rest(walks);
   }
 
+  /* Say anew what the keyboard is at, when that changed. */
+  told(changed) {
+    const node = this.#nodes[this.#at];
+    const link = this.#links[this.#turn];
+    if (this.#asTiles || link.hidden || !changed.has(node)) return;
+    link.ariaLabel = labelOf(node);
+    if (link === document.activeElement) this.show(node, link.getBoundingClientRect());
+  }
+
   enter() {
     this.#go(this.#at);
   }
@@ -121,7 +130,8 @@ export class Walker {
   #columns() {
     const { group } = this.#nodes[this.#at];
     if (!this.#asTiles) return Math.min(group.columns, group.nodes.length);
-    return getComputedStyle(group.body).gridTemplateColumns.split(" ").length;
+    const tops = [...group.body.children].map((tile) => tile.offsetTop);
+    return tops.filter((top) => top === tops[0]).length;
   }
 
   #point(event) {

@@ -104,6 +104,8 @@ async def test_many_nodes_are_cells_grouped_by_place_that_the_keyboard_walks(cel
     await page.keyboard.press("n")
     await expect(page.locator(".walker:focus")).to_have_accessible_name("gpu-070, degraded, waits: approval")
     await expect(page.locator("#map-card")).to_contain_text("rack r2 · leaf leaf-1a, leaf-1b")
+    await cell.tell(OperatorActed("pause", "gpu-070", "alice", ""))
+    await expect(page.locator(".walker:focus")).to_have_accessible_name("gpu-070, degraded, waits: approval, paused")
     await page.select_option("#map-group", "leaf")
     await expect(page.get_by_role("group", name="leaf leaf-1a, leaf-1b: 1 degraded, 63 ok")).to_be_visible()
     await page.keyboard.press("Escape")

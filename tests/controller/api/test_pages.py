@@ -17,6 +17,7 @@ from controller.events import (
     PresenceChanged,
     ScheduleObserved,
 )
+from controller.web import pages
 from controller.web.pages import STATIC
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
 from wire.messages import NodeFacts
@@ -82,6 +83,7 @@ async def test_the_fleet_page_says_why_and_what_comes_next(cell: OpenCell, http:
         ("/?health=fine", 422, "'fine' is no health. failed, degraded, unknown, ok"),
         ("/?part=live&health=fine", 422, "'fine' is no health."),
         ("/?healht=ok", 400, "unknown query 'healht'. known: find, group, health"),
+        ("/?group=shelf", 422, "the map cannot be grouped by 'shelf'. site, pool, rack, leaf"),
         ("/?part=dead", 422, "a page has no part 'dead'."),
         ("/nodes/n1?health=ok", 400, "unknown query 'health'. this page takes no query"),
     ],
@@ -90,6 +92,22 @@ async def test_a_page_takes_no_query_that_it_does_not_know(
     http: aiohttp.ClientSession, path: str, status: int, text: str
 ) -> None:
     assert text in (await page(http, path, status=status)).text
+
+
+async def test_one_fleet_page_serves_all_who_ask_at_once_and_says_of_when_it_is(
+    cell: OpenCell, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked() -> tuple[int, bool]:
+        async with http.get("/?part=live") as answer:
+            return int(answer.headers[pages.EVENT_HEADER]), "Paused by alice" in await answer.text()
+
+    monkeypatch.setattr(pages, "KEPT_S", 60.0)
+    before = cell.cell.belief.last_event_id
+    assert await asked() == (before, False)
+    await cell.tell(OperatorActed("pause", "fleet", "alice", ""))
+    assert await asked() == (before, False)
+    monkeypatch.setattr(pages, "KEPT_S", 0.0)
+    assert await asked() == (cell.cell.belief.last_event_id, True)
 
 
 async def test_a_page_names_where_it_is_in_the_navigation(http: aiohttp.ClientSession) -> None:
@@ -178,6 +196,9 @@ async def test_what_a_page_needs_is_served(http: aiohttp.ClientSession, name: st
     async with http.get(f"/static/{name}") as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
         assert len(await answer.read()) > 200
+        tag = {"If-None-Match": answer.headers["ETag"]}
+    async with http.get(f"/static/{name}", headers=tag) as again:
+        assert (again.status, await again.read()) == (304, b"")
 
 
 async def test_a_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_code(
