@@ -32,12 +32,15 @@ class PastIncident(msgspec.Struct, frozen=True):
 
 
 class Occupant(msgspec.Struct, frozen=True):
-    """A part that sat in a place before. `first_seen`, `last_seen`: the first and last word of it that the log has."""
+    """A part that sat in a place before.
+
+    `first_seen`: the first word of it there that the log has; `until`: when the node named another one there.
+    """
 
     serial: str
     device: str
     first_seen: str
-    last_seen: str
+    until: str
     past: list[PastIncident]
 
 

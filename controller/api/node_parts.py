@@ -38,11 +38,11 @@ class _Part:
 
 @dataclass(slots=True)
 class _Sat:
-    """Somebody in a place: the node's first and last word of it."""
+    """Somebody in a place: the first word of it, and the last one, or the first of who came after."""
 
     part: _Part
     first_at: float
-    last_at: float
+    until: float
 
 
 @dataclass(slots=True)
@@ -54,9 +54,11 @@ class _Places:
     def see(self, part: _Part, at: float) -> None:
         sat = self.by_place.setdefault(part.place, [])
         if sat and (sat[-1].part.serial, sat[-1].part.device) == (part.serial, part.device):
-            sat[-1].last_at = at
-        else:
-            sat.append(_Sat(part, at, at))
+            sat[-1].until = at
+            return
+        if sat:
+            sat[-1].until = at
+        sat.append(_Sat(part, at, at))
 
 
 def parts_of(belief: Belief, node: NodeBelief, seen: Iterable[Logged]) -> list[PartShown]:
@@ -143,4 +145,4 @@ def _past_incident(past: Past) -> PastIncident:
 
 def _occupant(belief: Belief, node: str, sat: _Sat) -> Occupant:
     part = sat.part
-    return Occupant(part.serial, part.device, iso(sat.first_at), iso(sat.last_at), _past(belief, node, part))
+    return Occupant(part.serial, part.device, iso(sat.first_at), iso(sat.until), _past(belief, node, part))

@@ -65,7 +65,7 @@ def test_a_part_brings_its_past_from_another_node_and_its_place_remembers_who_sa
         ("inc-000003", "n7", True)
     ]
     (before,) = first.before
-    assert (before.serial, before.first_seen, before.last_seen) == ("S-old", iso(100.0), iso(200.0))
+    assert (before.serial, before.first_seen, before.until) == ("S-old", iso(100.0), iso(300.0))
     assert [each.incident_id for each in before.past] == ["inc-000001"]
     assert (port.serial, port.firmware, port.model) == ("946d:ae03:00f1:a220", "28.39.1002", "InfiniBand")
     assert port.first_seen is None and port.before == []
