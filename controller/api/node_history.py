@@ -19,7 +19,8 @@ from controller.policy.node_belief import NodeBelief
 SEEN: Final = (("node.seen",), 200)
 TOLD: Final = (("finding.raised", "checks.changed"), 1_000)
 JUDGED: Final = (("bench.judged",), 100)
-"""Kinds of entries, and how many of the newest are looked at. Source: our choice; some ten milliseconds for all."""
+"""Kinds of entries, and how many of the newest are looked at. Source: our choice; 65 ms for a node of 40,000
+entries (measured), in the readers' thread."""
 
 
 async def node_history(call: Call) -> NodeHistory:
