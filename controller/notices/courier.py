@@ -42,13 +42,19 @@ choice."""
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A notice that is to be filed. `intent`: of the step that files it, or one like it."""
+    """A notice that is to be filed.
+
+    Attributes:
+        intent: of the step that files it, or one like it.
+        again: it may have been sent before.
+    """
 
     intent: StepIntended
     destination: str
     key: str
     escalates: str = ""
     failures: int = 0
+    again: bool = False
 
     @property
     def kind(self) -> str:
@@ -99,11 +105,12 @@ class Courier:
         """Return a destination's adapter, `None` when the settings have none of that name any more."""
         return self.destinations.adapters(kind).get(destination)
 
-    def key_again(self, kind: str, destination: str, key: str) -> str:
-        """Return the key of a letter that may have been sent before: the same one where a repeat is told apart."""
-        adapter = self.adapter(kind, destination)
-        stem = key.partition("@")[0]
-        return stem if adapter is None or adapter.repeatable else f"{stem}@{self.term()}"
+    def key_again(self, due: Due) -> str:
+        """Return the key of what may have been sent before: the same one where a repeat is told apart."""
+        adapter, stem = self.adapter(due.kind, due.destination), due.key.partition("@")[0]
+        if adapter is None or adapter.repeatable:
+            return stem
+        return f"{stem}@{self.term()}.{due.failures}"
 
     async def file(self, letter: Letter) -> Tried:
         """Have a destination take a notice, and record what became of it."""
@@ -151,7 +158,7 @@ class Courier:
             if tried.outcome != "withheld":
                 await self.note(not_filed(letter, tried))
             return tried
-        is_first = letter.key == letter.intent.key and not letter.failures
+        is_first = not letter.again and not letter.failures
         await self.note(
             NoticeFiled(
                 letter.incident_id,
@@ -174,21 +181,26 @@ class Courier:
         )
         return Tried(letter.destination, "done", f"Sent by {adapter.name}: {filed.reference}.")
 
-    async def bring(self, due: Due) -> None:
-        """Tell a destination what is new, or close its notice, and record what became of it."""
+    async def bring(self, due: Due) -> Tried | None:
+        """Tell a destination what is new, or close its notice, and record what became of it.
+
+        Returns:
+            How it ended, `None` where nothing can be told.
+        """
         adapter = self.adapter(due.kind, due.destination)
         thread = self.cell.belief.notices.threads[thread_id(due.kind, due.destination, due.reference)]
         if adapter is None or not isinstance(adapter, Following):
             why = "is among the settings no more" if adapter is None else "cannot change what it was sent"
             await self.note(_brought(due, f"{due.destination} {why}."))
-            return
-        key = self.key_again(due.kind, due.destination, due.key)
+            return None
+        key = self.key_again(due)
         notice = news_letter(self.cell.belief, thread, due, at=self.clock(), page_url=self.page_url)
         change = _change(adapter, due)
         letter = replace(notice, key=key)
         tried, done = await self._try(adapter, due, lambda: _done(change(due.reference, letter)))
         if tried.outcome != "withheld":
             await self.note(_brought(due) if done is not None else _not_brought(due, tried))
+        return tried
 
     async def _try(
         self, adapter: Notifier, which: Letter | Due, send: Callable[[], Awaitable[Filed]]

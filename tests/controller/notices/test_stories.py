@@ -19,7 +19,7 @@ from controller.notices.choosing import Destinations
 from controller.policy.noticing.routing import DestinationRule
 from controller.policy.playbook import Clears, Step, Verb
 from controller.policy.rules import Budget, Rules
-from tests.support.noticing import Mailbox, destinations_with
+from tests.support.noticing import Mailbox, desk_of, destinations_with
 from tests.support.open_cell import OpenCell, gpu_lost_playbook, off_the_bus, open_cell
 
 LOST = replace(
@@ -276,3 +276,27 @@ async def test_a_destination_that_does_not_say_how_its_notices_stand_is_told_of(
         assert here.cell.cell.belief.incidents["inc-000001"].state == "handed_over"
         here.tickets.broken = None
         await here.cell.until_true(lambda: not here.cell.front.overview()["notice_errors"])
+
+
+async def test_a_restart_sends_only_what_is_missing_and_under_the_key_that_was_seen(tmp_path: Path) -> None:
+    """One pager got the page and the log has it, one may have got it and tells repeats, one may have and does not."""
+    sure, blind = Mailbox("sure"), Mailbox("blind", repeatable=False)
+    pages = [(box, DestinationRule(box.name)) for box in (Mailbox("known"), sure, blind)]
+    tickets = [(Mailbox("jira"), DestinationRule("jira"))]
+    async with site(tmp_path, destinations_with(tickets, pages)) as here:
+        sure.open_gate.clear()
+        blind.open_gate.clear()
+        await here.break_down("n1")
+        incident = await here.cell.until_step("n1", "page")
+        await here.until(here.pages[0], "filed")
+        intent = incident.intent
+        assert intent is not None
+        later = desk_of(here.cell.cell, sure, sure, here.cell.clock, destinations=destinations_with(tickets, pages))
+        sure.open_gate.set()
+        sent = await later.file(intent, resumed=True)
+        assert sent is not None and sent.outcome == "in_doubt"
+        assert "blind cannot say whether it arrived" in sent.because
+        assert {notice.key for notice in sure.of("filed")} == {"inc-000001/page/1"}
+        assert len(here.pages[0].of("filed")) == 1 and blind.said == []
+        blind.open_gate.set()
+        await later.close()

@@ -65,6 +65,18 @@ async def test_the_notice_arrives_whole_with_its_key(receiver: Receiver, notice:
     assert headers["Content-Type"] == "application/json"
 
 
+async def test_what_is_new_and_the_end_are_further_posts(receiver: Receiver, notice: Notice) -> None:
+    notifier = WebhookNotifier(receiver.url)
+    await notifier.update("JIRA-7", replace(notice, key="k/1", news="A GPU was swapped."))
+    await notifier.close("JIRA-7", replace(notice, key="k/2", news="Returned."))
+
+    assert [(said["event"], said["reference"], said["news"]) for said in receiver.got] == [
+        ("updated", "JIRA-7", "A GPU was swapped."),
+        ("closed", "JIRA-7", "Returned."),
+    ]
+    assert [headers["Idempotency-Key"] for headers in receiver.headers] == ["k/1", "k/2"]
+
+
 async def test_text_that_is_no_unicode_does_not_stop_a_notice(receiver: Receiver, notice: Notice) -> None:
     await WebhookNotifier(receiver.url).send(replace(notice, body="half a character: \udce9"))
 

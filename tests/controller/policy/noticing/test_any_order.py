@@ -23,14 +23,17 @@ OUTCOMES = st.sampled_from(["done", "done", "done", "retry", "permanent", "refus
 def end_or_send(box: Letterbox, which: int, outcome: str) -> object:
     """Let one step under way end; a ticket or a page is filed, or not taken."""
     mail = box.mail(which)
-    if mail is not None:
-        return box.step(mail, outcome if outcome in {"done", "retry", "permanent"} else "done")
-    return end_some(box.run, which, outcome)
+    if mail is None:
+        return end_some(box.run, which, outcome)
+    box.step(mail, outcome if outcome in {"done", "retry", "permanent"} else "done")
+    return None
 
 
 def carry_out_some(box: Letterbox, which: int, outcome: str) -> object:
     now = box.due()
-    return box.carry_out(now[which % len(now)], outcome) if now else None
+    if now:
+        box.carry_out(now[which % len(now)], outcome)
+    return None
 
 
 def acknowledge(box: Letterbox, which: int) -> object:
