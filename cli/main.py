@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("cli.commands.acts:resume", "End a pause."),
     "approve": ("cli.commands.acts:approve", "Approve a plan or a step, or the return of a node that is mended."),
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
-    "acknowledge": ("cli.commands.acts:acknowledge", "Say that you look after an incident: nobody else is paged."),
+    "acknowledge": ("cli.commands.acts:acknowledge", "Say that you look after an incident: nobody else is paged..."),
     "bench": ("cli.commands.bench:bench", "Measure idle or cordoned nodes, and show what they reach."),
     "drill": ("cli.commands.drill:drill", "Inject a fault into a node and watch it being mended."),
     "report": ("cli.commands.report:report", "Show where time, GPU-hours and money went, over a span of time."),

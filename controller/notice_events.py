@@ -48,6 +48,7 @@ class NoticeTold(msgspec.Struct, frozen=True, tag="notice.told"):
         through: entry of the log up to which it knows.
         members: of a group, for how many incidents it stands by what was told.
         because: why nothing was sent, where the destination cannot be told; empty otherwise.
+        acknowledged: it was told that somebody looks after it.
     """
 
     incident_id: str
@@ -59,6 +60,7 @@ class NoticeTold(msgspec.Struct, frozen=True, tag="notice.told"):
     through: int
     members: int = 0
     because: str = ""
+    acknowledged: bool = False
 
 
 class NoticeClosed(msgspec.Struct, frozen=True, tag="notice.closed"):

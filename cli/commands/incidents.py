@@ -77,6 +77,9 @@ def _show(incident: dict[str, Any]) -> None:
                 "you may": ", ".join(f"fleetmend {act} {_subject(act, incident)}" for act in incident["acts"]),
                 "runbook": incident["runbook"],
                 "evidence": _bundles(incident["bundles"]),
+                "told": _notices(incident["notices"]),
+                "not told": _failures(incident["notice_failures"]),
+                "looked after by": incident["acknowledged_by"],
                 "trace": incident["trace_url"] or incident["trace_id"],
             }
         )
@@ -92,6 +95,23 @@ def _bundles(bundles: list[dict[str, Any]]) -> str:
         if bundle["state"] == "stored"
         else f"{bundle['upload'][:8]} {bundle['state']}: {bundle['because']}".rstrip(": ")
         for bundle in bundles
+    )
+
+
+def _notices(notices: list[dict[str, Any]]) -> str:
+    """Return where the tickets and pages are, and how they stand."""
+    return "\n".join(
+        f"{each['kind']} {each['reference']} in {each['destination']}, {each['state']} {each['url']}".rstrip()
+        for each in notices
+    )
+
+
+def _failures(failures: list[dict[str, Any]]) -> str:
+    """Return what destinations did not take, and when it is tried again."""
+    return "\n".join(
+        f"{each['kind']} in {each['destination']}: {each['because']}"
+        + (f" Tried again at {moment(each['retry_at'])} UTC." if each["retry_at"] else " Given up.")
+        for each in failures
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from controller.adapters import Filed, Following, Notifier
+from controller.adapters import Acknowledging, Filed, Following, Notice, Notifier
 from controller.cell import Cell
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import Event, StepIntended
@@ -25,6 +25,8 @@ from controller.policy.noticing.book import about, thread_id
 from controller.policy.noticing.due import Act, Due
 from controller.policy.noticing.filing import Addressed, Filing, filing_of
 from controller.policy.verb_effects import MOST_DOUBTS, USUAL_RETRY, delay_s
+from controller.tracing.calls import Errand
+from controller.tracing.traces import NoTraces, Traces
 
 log = structlog.get_logger()
 
@@ -42,13 +44,19 @@ choice."""
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A notice that is to be filed. `intent`: of the step that files it, or one like it."""
+    """A notice that is to be filed.
+
+    Attributes:
+        intent: of the step that files it, or one like it.
+        again: it may have been sent before.
+    """
 
     intent: StepIntended
     destination: str
     key: str
     escalates: str = ""
     failures: int = 0
+    again: bool = False
 
     @property
     def kind(self) -> str:
@@ -91,6 +99,7 @@ class Courier:
     page_url: str
     leads: Callable[[], bool] = lambda: True
     term: Callable[[], int] = lambda: 0
+    traces: Traces = field(default_factory=NoTraces)
     _gates: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _slots: dict[str, asyncio.Event] = field(default_factory=dict)
     _sending: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -99,11 +108,12 @@ class Courier:
         """Return a destination's adapter, `None` when the settings have none of that name any more."""
         return self.destinations.adapters(kind).get(destination)
 
-    def key_again(self, kind: str, destination: str, key: str) -> str:
-        """Return the key of a letter that may have been sent before: the same one where a repeat is told apart."""
-        adapter = self.adapter(kind, destination)
-        stem = key.partition("@")[0]
-        return stem if adapter is None or adapter.repeatable else f"{stem}@{self.term()}"
+    def key_again(self, due: Due) -> str:
+        """Return the key of what may have been sent before: the same one where a repeat is told apart."""
+        adapter, stem = self.adapter(due.kind, due.destination), due.key.partition("@")[0]
+        if adapter is None or adapter.repeatable:
+            return stem
+        return f"{stem}@{self.term()}.{due.failures}"
 
     async def file(self, letter: Letter) -> Tried:
         """Have a destination take a notice, and record what became of it."""
@@ -151,7 +161,7 @@ class Courier:
             if tried.outcome != "withheld":
                 await self.note(not_filed(letter, tried))
             return tried
-        is_first = letter.key == letter.intent.key and not letter.failures
+        is_first = not letter.again and not letter.failures
         await self.note(
             NoticeFiled(
                 letter.incident_id,
@@ -174,21 +184,26 @@ class Courier:
         )
         return Tried(letter.destination, "done", f"Sent by {adapter.name}: {filed.reference}.")
 
-    async def bring(self, due: Due) -> None:
-        """Tell a destination what is new, or close its notice, and record what became of it."""
+    async def bring(self, due: Due) -> Tried | None:
+        """Tell a destination what is new, or close its notice, and record what became of it.
+
+        Returns:
+            How it ended, `None` where nothing can be told.
+        """
         adapter = self.adapter(due.kind, due.destination)
         thread = self.cell.belief.notices.threads[thread_id(due.kind, due.destination, due.reference)]
         if adapter is None or not isinstance(adapter, Following):
             why = "is among the settings no more" if adapter is None else "cannot change what it was sent"
             await self.note(_brought(due, f"{due.destination} {why}."))
-            return
-        key = self.key_again(due.kind, due.destination, due.key)
+            return None
+        key = self.key_again(due)
         notice = news_letter(self.cell.belief, thread, due, at=self.clock(), page_url=self.page_url)
-        change = adapter.close if due.act is Act.CLOSE else adapter.update
+        change = _change(adapter, due)
         letter = replace(notice, key=key)
         tried, done = await self._try(adapter, due, lambda: _done(change(due.reference, letter)))
         if tried.outcome != "withheld":
             await self.note(_brought(due) if done is not None else _not_brought(due, tried))
+        return tried
 
     async def _try(
         self, adapter: Notifier, which: Letter | Due, send: Callable[[], Awaitable[Filed]]
@@ -201,7 +216,7 @@ class Courier:
                 return Tried(name, "withheld", "This controller leads no more."), None
             try:
                 async with asyncio.timeout(TRY_LIMIT_S):
-                    return Tried(name, "done", ""), await send()
+                    return Tried(name, "done", ""), await self.traces.errand(_errand(which), send)()
             except TimeoutError:
                 return self._late(adapter, which), None
             except Exception as error:
@@ -237,6 +252,19 @@ class Courier:
     async def note(self, event: Event) -> None:
         """Put an event into the log."""
         await self.cell.submit([event])
+
+
+def _errand(which: Letter | Due) -> Errand:
+    act = which.act if isinstance(which, Due) else Act.FILE
+    return Errand(which.incident_id, f"{act} {which.kind}", which.destination, which.key)
+
+
+def _change(adapter: Following, due: Due) -> Callable[[str, Notice], Awaitable[None]]:
+    if due.act is Act.CLOSE:
+        return adapter.close
+    if due.act is Act.ACKNOWLEDGE and isinstance(adapter, Acknowledging):
+        return adapter.acknowledge
+    return adapter.update
 
 
 async def _done(change: Awaitable[None]) -> Filed:
@@ -286,7 +314,7 @@ def _brought(due: Due, because: str = "") -> NoticeTold | NoticeClosed:
     which = (due.incident_id, due.kind, due.destination, due.reference, due.key, due.news)
     if due.act is Act.CLOSE:
         return NoticeClosed(*which, because=because)
-    return NoticeTold(*which, due.through, due.members, because)
+    return NoticeTold(*which, due.through, due.members, because, acknowledged=due.act is Act.ACKNOWLEDGE)
 
 
 def _not_brought(due: Due, tried: Tried) -> NoticeFailed:

@@ -75,22 +75,30 @@ class NoticeDesk:
         if not routed:
             return _nobody(intent, team, severity)
         missing = [each for each in routed if belief.notices.filed(incident.id, intent.verb, each) is None]
-        if resumed and (doubted := self._doubted(intent, missing)):
-            return Sent("in_doubt", f"The controller stopped while sending; {doubted} cannot say whether it arrived.")
-        tried = await self._wait_for(named, [Letter(named, each, intent.key) for each in missing])
+        doubted = [each for each in missing if resumed and self._is_doubted(intent, each)]
+        letters = [self._letter(named, each, resumed=resumed) for each in missing if each not in doubted]
+        tried = await self._wait_for(named, letters)
         tried += await self._wait_for(named, list(self._instead(named, tried)))
         if any(each.outcome == "withheld" for each in tried):
             return None
+        if doubted:
+            who = ", ".join(doubted)
+            return Sent("in_doubt", f"The controller stopped while sending; {who} cannot say whether it arrived.")
         return _sum_up(tried, [t for t in belief.notices.of(incident.id) if t.kind == intent.verb])
 
-    def _doubted(self, intent: StepIntended, missing: list[str]) -> str:
-        """Return the destination that may have got it from an earlier life and cannot tell a repeat, empty if none."""
-        for each in missing:
-            adapter, trouble = self.courier.adapter(intent.verb, each), self._owed(intent, each)
-            is_put_off = trouble is not None and trouble.retry_at > self.courier.clock()
-            if adapter is not None and not adapter.repeatable and not is_put_off:
-                return adapter.name
-        return ""
+    def _is_doubted(self, intent: StepIntended, destination: str) -> bool:
+        """Whether a destination may have got it from an earlier life and cannot tell a repeat."""
+        adapter, trouble = self.courier.adapter(intent.verb, destination), self._owed(intent, destination)
+        is_put_off = trouble is not None and trouble.retry_at > self.courier.clock()
+        return adapter is not None and not adapter.repeatable and not is_put_off
+
+    def _letter(self, intent: StepIntended, destination: str, *, resumed: bool) -> Letter:
+        """Return the letter to one destination; one that can tell a repeat gets the key that it may have seen."""
+        adapter = self.courier.adapter(intent.verb, destination)
+        tried = self.courier.cell.belief.notices.owed.get(about(intent.verb, destination, intent.incident_id))
+        again = tried is not None and adapter is not None and adapter.repeatable
+        key = tried.key.partition("@")[0] if again and tried is not None else intent.key
+        return Letter(intent, destination, key, again=resumed or again)
 
     def _owed(self, intent: StepIntended, destination: str) -> Trouble | None:
         """Return why a try of this very step was not taken, `None` while none was."""
@@ -171,9 +179,16 @@ class NoticeDesk:
                     if isinstance(adapter, Listening):
                         group.create_task(self._listen(kind, name, adapter), name=f"listen to {kind} {name}")
             while True:
-                if self.courier.leads():
-                    self.begin_due()
+                self._begin_due_safely()
                 await asyncio.sleep(self.tick_s)
+
+    def _begin_due_safely(self) -> None:
+        """A notice that nothing can be said about must not end the controller: nodes are out, and come back."""
+        try:
+            if self.courier.leads():
+                self.begin_due()
+        except Exception:
+            log.exception("notices.crashed")
 
     def begin_due(self) -> None:
         """Begin what is due and not under way."""
@@ -188,14 +203,13 @@ class NoticeDesk:
             return False
         return any(name.startswith(f"{each.kind} {each.destination} ") for name in self._jobs)
 
-    async def _carry_out(self, each: Due) -> None:
-        if each.act in {Act.TELL, Act.CLOSE}:
-            await self.courier.bring(each)
-            return
+    async def _carry_out(self, each: Due) -> Tried | None:
+        if each.reference:
+            return await self.courier.bring(each)
         incident = self.courier.cell.belief.incidents[each.incident_id]
         steps = {step.name: step for step in (*incident.playbook.steps, *incident.playbook.hand_over)}
         parameters = steps[each.step].parameters if each.step in steps else {}
-        key = self.courier.key_again(each.kind, each.destination, each.key)
+        key = self.courier.key_again(each)
         intent = intent_like(
             incident,
             each.kind,
@@ -204,7 +218,8 @@ class NoticeDesk:
             severity=parameters.get("severity", incident.playbook.severity),
         )
         named = msgspec.structs.replace(intent, step=each.step or each.kind)
-        await self.courier.file(Letter(named, each.destination, key, each.escalates, each.failures))
+        letter = Letter(named, each.destination, key, each.escalates, each.failures, again=each.act is Act.FILE)
+        return await self.courier.file(letter)
 
     async def _listen(self, kind: str, name: str, adapter: Listening) -> None:
         while True:
@@ -279,7 +294,7 @@ def _sum_up(tried: list[Tried], filed: list[Thread]) -> Sent:
     if doubts:
         return Sent("in_doubt", doubts[0].because)
     said = [each.because for each in tried if each.outcome == "done"]
-    later = [f"{each.because} It is tried again." for each in tried if each.outcome == "retry"]
+    later = [f"{each.because.rstrip('.')}. It is tried again." for each in tried if each.outcome == "retry"]
     hopeless = [each.because for each in tried if each.outcome in NO]
     sentences = " ".join([*said, *later, *hopeless])
     if said or later or not hopeless:

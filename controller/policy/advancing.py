@@ -106,11 +106,16 @@ def _past_the_end(belief: Belief, incident: Incident) -> events.Event | None:
             return _released(incident)
         case Phase.HAND_OVER:
             return _rest(belief, incident)
-        case Phase.AUTOMATIC | Phase.RETURNING if incident.gave_up:
+        case Phase.AUTOMATIC | Phase.RETURNING if incident.gave_up and not _rests(incident):
             back = None if needs_person(incident) else given_back(belief, incident)
             return back or hand_over(incident)
         case Phase.AUTOMATIC | Phase.RETURNING:
             return _finish(belief, incident)
+
+
+def _rests(incident: Incident) -> bool:
+    """Whether nobody can be handed it: an incident of the fleet goes on, even when nobody could be told of it."""
+    return incident.playbook.name in RESTING and not incident.node
 
 
 def _released(incident: Incident) -> events.Event:

@@ -32,7 +32,7 @@ def breaker_playbook(rule: BreakerRule) -> Playbook:
         precedence=0,
         answers=(),
         steps=(
-            Step("page", Verb.PAGE, limit_s=300.0, attempts=3, parameters={"severity": "critical"}),
+            Step("page", Verb.PAGE, 300.0, on_failure="wait", attempts=3, parameters={"severity": "critical"}),
             Step("wait", Verb.WAIT, limit_s=rule.cooldown_s + 60.0, parameters={"for_s": f"{rule.cooldown_s:g}"}),
         ),
         hand_over=(),
@@ -55,8 +55,8 @@ def tripped(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
 def _open(belief: Belief, scope: Scope, rule: BreakerRule, count: int) -> events.IncidentOpened:
     because, limit = (f": {rule.because}" if rule.because else ""), rule.limit(size_of(belief, scope))
     reason = Reason(
-        f"The breaker of {scope.words} opened: {count} nodes were taken out within {rule.window_s / 60:g} minutes"
-        f"{because}.",
+        f"The breaker of {scope.words} opened: {'1 node was' if count == 1 else f'{count} nodes were'} taken out "
+        f"within {rule.window_s / 60:g} minutes{because}.",
         {
             "scope": str(scope),
             "taken_out": str(count),

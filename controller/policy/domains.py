@@ -37,7 +37,7 @@ def domain_playbook(rule: DomainRule) -> Playbook:
         precedence=0,
         answers=(),
         steps=(
-            Step("ticket", Verb.TICKET, limit_s=300.0, attempts=3, parameters={"team": rule.team}),
+            Step("ticket", Verb.TICKET, 300.0, on_failure="page", attempts=3, parameters={"team": rule.team}),
             Step("page", Verb.PAGE, limit_s=300.0, attempts=3, parameters={"severity": "critical"}),
         ),
         hand_over=(),

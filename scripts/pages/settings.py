@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from pydantic import BaseModel
 
 import agent.settings
 import controller.settings
+from controller.sections.notices import Destination
 from scripts.pages.docstrings import attributes_of, doc
 from scripts.pages.json_schema import default_of, kind_of
 from scripts.pages.markdown import code, page, table
@@ -27,9 +28,30 @@ def settings_page() -> str:
         intro,
         "## Controller\n\n`fleetmend-controller --config FILE`",
         *_sections(controller.settings.ControllerSettings, ""),
+        *_destinations(),
         "## Agent\n\n`fleetmend-agent --config FILE`",
         *_sections(agent.settings.Settings, ""),
     )
+
+
+def _destinations() -> Iterator[str]:
+    """Yield what every destination of tickets and pages has, and a section for each kind of them."""
+    types = get_type_hints(controller.settings.ControllerSettings)
+    kinds = {name: _kinds(types[name]) for name in ("tickets", "pages")}
+    yield f"### `[[tickets]]` and `[[pages]]`\n\n{doc(Destination)} `kind` says which; each kind has keys of its own."
+    yield from _sections(Destination, "tickets[].", is_headed=False)
+    for section in dict.fromkeys([*kinds["tickets"], *kinds["pages"]]):
+        tables = [name for name in kinds if section in kinds[name]]
+        kind = get_args(section.model_fields["kind"].annotation)[0]
+        yield f"### {' or '.join(code(f'[[{name}]]') for name in tables)} of kind `{kind}`\n\n{doc(section)}"
+        common = {*Destination.model_fields, "kind"}
+        yield from _sections(section, f"{tables[0]}[].", is_headed=False, without=common)
+
+
+def _kinds(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections of which a list holds any."""
+    found = [each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+    return found or [kind for each in get_args(annotation) for kind in _kinds(each)]
 
 
 _MANY: Mapping[Any, str] = {dict: ".<name>", list: "[]", tuple: "[]"}
@@ -38,7 +60,14 @@ _MANY: Mapping[Any, str] = {dict: ".<name>", list: "[]", tuple: "[]"}
 Model = type[BaseModel] | type[msgspec.Struct]
 
 
-def _sections(model: Model, path: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
+def _sections(
+    model: Model,
+    path: str,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    is_headed: bool = True,
+    without: Collection[str] = (),
+) -> Iterator[str]:
     """Yield a section for the model and for each one inside it; `defaults` are what the outer one gives its keys."""
     schema, types = _schema(model), get_type_hints(model)
     definitions = schema.get("$defs", {})
@@ -48,6 +77,8 @@ def _sections(model: Model, path: str, defaults: Mapping[str, Any] = MappingProx
     keys, inner = [], []
     for name, value in schema["properties"].items():
         nested = _nested(types[name])
+        if name in without:
+            continue
         if nested is None:
             given = {"default": defaults[name]} if name in defaults else {}
             required = name in schema.get("required", []) and not given
@@ -56,7 +87,7 @@ def _sections(model: Model, path: str, defaults: Mapping[str, Any] = MappingProx
         else:
             where = f"{path}{name}{_MANY.get(get_origin(types[name]), '')}"
             inner.append((nested, where, value.get("default") or {}))
-    if path:
+    if path and is_headed:
         yield f"### `{_heading(path.removesuffix('.'))}`\n\n{doc(model)}"
     if keys:
         yield table(("key", "value", "default", "meaning"), keys)

@@ -57,6 +57,16 @@ def test_approve_and_abort(run: Run, served: ServedCell) -> None:
     assert served.do(served.cell.until("n3", "aborted")).holding
 
 
+def test_whoever_acknowledges_an_incident_is_named_with_it(run: Run, served: ServedCell) -> None:
+    served.do(served.cell.nodes.find("n3", disk_full()))
+    served.do(served.cell.until("n3", "waiting"))
+    out = run("acknowledge", "inc-000001", "--because", "on it").stdout
+    assert out.startswith("alice looks after inc-000001; nobody else is paged for it.")
+    assert "alice looks after inc-000001 since" in run("acknowledge", "inc-000001").stdout
+    assert "looked after by  alice" in run("incident", "inc-000001").stdout
+    assert acts(served) == [OperatorActed("acknowledge", "inc-000001", "alice", "on it")]
+
+
 def test_an_act_as_json(run: Run) -> None:
     answer = json.loads(run("pause", "--json").stdout)
     assert set(answer) == {"event_id", "at", "text", "incident_id"} and answer["event_id"] > 0

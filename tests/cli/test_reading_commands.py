@@ -70,6 +70,7 @@ def test_incidents_as_json(run: Run) -> None:
         "opened_at",
         "closed_at",
         "because",
+        "acknowledged_by",
     )
     assert [fields, fields] == [tuple(row) for row in rows]
     assert [(row["node"], row["state"], row["outcome"], row["closed_at"]) for row in rows] == [

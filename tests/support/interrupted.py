@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from checks.finding import Finding
-from controller.adapters import Filed, Hold, NodeSchedule, Notice, PowerSeen
+from controller.adapters import Answer, Filed, Heard, Hold, NodeSchedule, Notice, PowerSeen
 from controller.benching.desk import BenchDesk
 from controller.cell import Cell
 from controller.engine.effects import Effects
@@ -77,6 +77,10 @@ class World:
         person: somebody answers every question with yes, as often as it is asked.
         measures: the node runs benchmarks when it is ordered to, and all of them pass.
         traceparents: what each notice said of the span that it was sent on account of.
+        mail: tickets and pages are followed to their end.
+        tells_repeats: their receivers know a key again.
+        broken: what stays found until people mend it.
+        shelves: what is at each receiver: reference → whether it is open there.
     """
 
     node: str
@@ -94,6 +98,10 @@ class World:
     has_bmc: bool = False
     measures: bool = False
     traceparents: list[str] = field(default_factory=list)
+    mail: bool = False
+    tells_repeats: bool = False
+    broken: Finding | None = None
+    shelves: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def done(self, what: str, key: str) -> None:
         self.effects[f"{what} {key}"] += 1
@@ -119,6 +127,16 @@ class World:
         """Start the agent on another boot."""
         self.boot += 1
         self.put(messages.AgentStarted(True, f"boot-{self.boot - 1}", "1", time.time()))
+
+    def open_mail(self) -> list[str]:
+        """Return what is open at the receivers."""
+        return [name for shelf in self.shelves.values() for name, is_open in shelf.items() if is_open]
+
+    def mend(self) -> None:
+        """Have what was found be gone, by a person's hand."""
+        if self.broken is not None:
+            self.put(messages.FindingCleared(self.broken.key, "another part is in its place", time.time()))
+            self.broken = None
 
     def obey(self, order: Order, finding: Finding) -> None:
         """Carry an order out as a node does: once per id; a repeat gets the recorded answer."""
@@ -196,6 +214,49 @@ class Receiver:
 
 
 @dataclass(slots=True)
+class Followed(Receiver):
+    """Takes what is new, too, and says how its notices stand. Somebody closes each ticket once they were paged."""
+
+    async def send(self, notice: Notice) -> Filed:
+        self.fuse.cross(f"before {self.name}")
+        shelf = self.world.shelves.setdefault(self.name, {})
+        if not self.repeatable or notice.key not in shelf:
+            shelf[notice.key] = True
+            self.world.done(self.name, notice.key)
+        self.fuse.cross(f"after {self.name}")
+        return Filed(notice.key)
+
+    async def update(self, reference: str, notice: Notice) -> None:
+        self._change("told", reference, notice, is_open=True)
+
+    async def close(self, reference: str, notice: Notice) -> None:
+        self._change("closed", reference, notice, is_open=False)
+
+    def _change(self, what: str, reference: str, notice: Notice, *, is_open: bool) -> None:
+        self.fuse.cross(f"before {self.name} {what}")
+        effect = f"{self.name} {what}"
+        if not self.repeatable or not self.world.effects[f"{effect} {notice.key}"]:
+            self.world.done(effect, notice.key)
+            self.world.shelves[self.name][reference] = is_open
+        self.fuse.cross(f"after {self.name} {what}")
+
+    async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
+        if self.name == "page":
+            return {each: Answer(Heard.ACKNOWLEDGED, "ann") for each in references}
+        if "page" not in self.world.shelves:
+            return {}
+        self.world.mend()
+        return {each: Answer(Heard.CLOSED, "ann", "swapped it") for each in references}
+
+
+def receivers(world: World, fuse: Fuse) -> tuple[Receiver, Receiver]:
+    """Return who takes tickets and who takes pages."""
+    kind = Followed if world.mail else Receiver
+    ticket, page = (kind(world, fuse, name, repeatable=world.tells_repeats) for name in ("ticket", "page"))
+    return ticket, page
+
+
+@dataclass(slots=True)
 class Bmc:
     """Switches the node off and on, and cannot tell a repeat."""
 
@@ -238,6 +299,9 @@ class Log:
         self.fuse.cross("before commit")
         await self.real.append(entries, receipts)
         self.fuse.cross("after commit")
+
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        return await self.real.back(before=before, after=after, kinds=kinds)
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         return await self.real.timeline(node=node, incident_id=incident_id, limit=limit)
@@ -288,14 +352,14 @@ async def live(
     wire = Wire(world, fuse, finding)
     desk = OrderDesk(wire, "main", "k1", world.key, term, time.time)  # type: ignore[arg-type]
     scheduler = Scheduler(world, fuse)
-    notices = desk_of(cell, Receiver(world, fuse, "ticket"), Receiver(world, fuse, "page"), time.time, term=term)
+    notices = desk_of(cell, *receivers(world, fuse), time.time, term=term)
     power = Bmc(world, fuse, finding) if world.has_bmc else NoPower()
     effects = Effects(cell, scheduler, notices, desk, time.time, power=power)
     intake = Intake(cell, wire, Receipts.recall(real), "main", 60.0, time.time)  # type: ignore[arg-type]
     intake.on_order_ended = lambda event: desk.ended(event.order_id)
     bench = BenchDesk(cell, desk, ScheduleWatch(cell, replace(scheduler, name=NO_SCHEDULER), time.time), time.time)
     intake.on_bench_ended = bench.ended
-    traces = effects.traces = traced(cell)
+    traces = effects.traces = notices.courier.traces = traced(cell)
     intake.on_arrival = traces.arrived
 
     def act(entry: Logged) -> None:
@@ -309,6 +373,7 @@ async def live(
         asyncio.create_task(intake.acknowledge_stored()),
         asyncio.create_task(_resend(world, intake)),
         asyncio.create_task(_answer(world, cell)),
+        *([asyncio.create_task(notices.run())] if world.mail else []),
     ]
     try:
         traces.begin()
@@ -319,9 +384,8 @@ async def live(
             cell.submit([seen, PresenceChanged(world.node, "online", "it connected")])
         effects.resume()
         bench.resume()
-        await _until_over(cell, fuse, tasks, until)
-        if not fuse.died.is_set():
-            await cell.caught_up()
+        await _until_over(cell, fuse, tasks, until, mail=world.mail)
+        await _until_committed(cell, fuse)
     finally:
         await effects.close()
         await notices.close()
@@ -336,15 +400,24 @@ async def live(
     return cell
 
 
-async def _until_over(cell: Cell, fuse: Fuse, tasks: list[asyncio.Task[None]], until: float) -> None:
+async def _until_over(cell: Cell, fuse: Fuse, tasks: list[asyncio.Task[None]], until: float, *, mail: bool) -> None:
     while time.monotonic() < until and not fuse.died.is_set():
-        incidents = list(cell.belief.incidents.values())
-        if incidents and all(i.state == "closed" or _rests(i) for i in incidents):
+        incidents, has_open_mail = list(cell.belief.incidents.values()), bool(cell.belief.notices.open_threads)
+        is_over = all(i.state == "closed" or (_rests(i) and not mail) for i in incidents)
+        if incidents and is_over and not (mail and has_open_mail):
             return
         await asyncio.sleep(0.005)
         for task in tasks:
             if task.done() and not fuse.died.is_set():
                 task.result()
+
+
+async def _until_committed(cell: Cell, fuse: Fuse) -> None:
+    """Wait until what is believed is in the log, too, unless it dies before."""
+    either = {asyncio.create_task(cell.caught_up()), asyncio.create_task(fuse.died.wait())}
+    _, waiting = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _rests(incident: Incident) -> bool:

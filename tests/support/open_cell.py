@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -38,6 +39,7 @@ from controller.evidence.shelf import Quota, Shelf
 from controller.intake import Intake
 from controller.metrics.scrape import KEPT_S, Metrics
 from controller.metrics.tally import Tally
+from controller.notices.choosing import Destinations
 from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.orders import lease_of_order
 from controller.policy.incident import Incident
@@ -331,7 +333,25 @@ class OpenCell:
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
-    app: web.Application = field(default_factory=web.Application)
+    served: list[web.AppRunner] = field(default_factory=list)
+
+    @property
+    def app(self) -> web.Application:
+        """What answers now."""
+        return self.served[-1].app
+
+    async def hang_up(self) -> None:
+        """Answer nobody any more; what was being answered is cut."""
+        await self.served.pop().cleanup()
+
+    async def answer(self) -> None:
+        """Answer at the cell's address."""
+        uploads = Receiver(self.uploads, self.front.check_leading) if self.uploads is not None else None
+        app = create_app(self.front, evidence=self.evidence, uploads=uploads, metrics=self.metrics)
+        self.served.append(web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False))
+        await self.served[-1].setup()
+        address = urlsplit(self.url)
+        await web.TCPSite(self.served[-1], address.hostname, address.port).start()
 
     async def add_nodes(self, *names: str, facts: NodeFacts | None = None) -> None:
         """Make nodes known and online."""
@@ -408,9 +428,16 @@ class OpenCell:
 
 @contextlib.asynccontextmanager
 async def open_cell(
-    state: Path, cell_rules: Rules | None = None, *, evidence: EvidenceSection | None = None
+    state: Path,
+    cell_rules: Rules | None = None,
+    *,
+    evidence: EvidenceSection | None = None,
+    destinations: Destinations | None = None,
 ) -> AsyncIterator[OpenCell]:
-    """Run a cell and serve it over HTTP on a free port of loopback; with `evidence`, bundles are taken there, too."""
+    """Run a cell and serve it over HTTP on a free port of loopback; with `evidence`, bundles are taken there, too.
+
+    Tickets and pages go to the cell's own two receivers, or to `destinations`.
+    """
     clock, key = Clock(), Ed25519PrivateKey.generate()
     log = SqliteLog(state / "events.sqlite")
     cell = Cell(log, cell_rules or rules(), clock=clock)
@@ -418,13 +445,13 @@ async def open_cell(
     desk = OrderDesk(nodes, "main", "k1", key, log.begin_term(), clock)
     watch = ScheduleWatch(cell, scheduler, clock, interval_s=0.1)
     tickets, pages = Notices("ticket"), Notices("page")
-    notices = desk_of(cell, tickets, pages, clock, page_url="http://127.0.0.1", term=desk.term)
+    notices = desk_of(cell, tickets, pages, clock, term=desk.term, destinations=destinations)
     effects = Effects(cell, scheduler, notices, desk, clock, watch.look_now)
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
-    metrics = Metrics(front, Tally(cell), count(0.0, KEPT_S).__next__)
+    metrics = Metrics(front, Tally(cell, notices.courier.destinations.rules), count(0.0, KEPT_S).__next__)
     intake.on_bench_ended, intake.on_progress = bench.ended, bench.heard
 
     def act(entry: Logged) -> None:
@@ -441,17 +468,14 @@ async def open_cell(
         s3, store = (import_module(f"controller.evidence.{name}") for name in ("s3", "s3_store"))
         kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
-    receiver = Receiver(uploads, front.check_leading) if uploads is not None else None
-    app = create_app(front, evidence=kept, uploads=receiver, metrics=metrics)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
+    opened = OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept)
     tasks = [asyncio.create_task(each) for each in (cell.run(), watch.run(), notices.run())]
     try:
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept, app)
+        await opened.answer()
+        yield opened
     finally:
-        await runner.cleanup()
+        for runner in opened.served:
+            await runner.cleanup()
         await effects.close()
         await notices.close()
         await bench.close()

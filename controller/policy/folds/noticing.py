@@ -74,7 +74,7 @@ def _take_in(belief: Belief, thread: Thread, event: NoticeFiled, at: float) -> N
     """One more incident of the same subject, or of the same storm. It may need another look than the first got."""
     thread.incidents[event.incident_id] = ""
     if not thread.group:
-        thread.acknowledged_by, thread.acknowledged_at = "", 0.0
+        thread.acknowledged_by, thread.acknowledged_at, thread.acknowledged_told = "", 0.0, False
         _add(thread, News(belief.last_event_id, at, event.because, major=True))
 
 
@@ -109,6 +109,7 @@ def told(belief: Belief, event: NoticeTold, at: float) -> None:
     if thread is None:
         return
     thread.news = [each for each in thread.news if each.event_id > event.through]
+    thread.acknowledged_told = thread.acknowledged_told or event.acknowledged
     thread.told, thread.told_at, thread.trouble = event.news, at, None
     thread.told_through = max(thread.told_through, event.through)
     thread.told_members = event.members or thread.told_members
@@ -190,7 +191,9 @@ def _give_up(book: NoticeBook, thread: Thread, event: NoticeFailed, at: float) -
         return
     if event.what == "closed":
         _end(book, thread, at)
-    thread.news = []
+    thread.news, thread.told_at, thread.told_members = [], at, len(thread.incidents)
+    thread.acknowledged_told = thread.acknowledged_told or thread.acknowledged_at > 0.0
+    thread.reopened = thread.reopened or thread.heard == "closed"
 
 
 def _hears(book: NoticeBook, event: NoticeEvent) -> None:

@@ -64,6 +64,7 @@ class Thread:
         told_through: entry of the log up to which the destination knows.
         told_members: for how many incidents it stands, as far as the destination knows.
         heard: how it stands there, as its destination said last: open, acknowledged, closed or gone.
+        acknowledged_told: its destination knows that somebody looks after it.
         reopened: it was opened again once because what it is about was not over.
         watched: node → findings that stood when an incident closed that people have: it ends when they are gone.
         quiet_since: when the last of them was gone, 0 while one stands.
@@ -95,6 +96,7 @@ class Thread:
     heard_at: float = 0.0
     acknowledged_by: str = ""
     acknowledged_at: float = 0.0
+    acknowledged_told: bool = False
     reopened: bool = False
     watched: dict[str, list[FindingKey]] = field(default_factory=dict)
     quiet_since: float = 0.0

@@ -37,6 +37,7 @@ class Act(StrEnum):
 
     FILE = "file"
     TELL = "tell"
+    ACKNOWLEDGE = "acknowledge"
     CLOSE = "close"
     ESCALATE = "escalate"
 
@@ -111,12 +112,20 @@ def _of_thread(belief: Belief, rules: NoticeRules, thread: Thread, now: float) -
             yield _close(thread)
         return
     if not is_put_off:
-        news = list(_worth_telling(belief, rules, thread, now))
-        if news:
-            yield _tell(thread, news)
+        yield from _of_open(belief, rules, thread, now)
     rule = rules.named(thread.kind, thread.destination)
     if rule is not None and _is_unanswered(thread, rule, now):
         yield from _escalation(belief, rules, rule, thread.current, now)
+
+
+def _of_open(belief: Belief, rules: NoticeRules, thread: Thread, now: float) -> Iterator[Due]:
+    if thread.kind == PAGE and thread.acknowledged_at and not thread.acknowledged_told and thread.heard == "open":
+        words = f"{thread.acknowledged_by} looks after it."
+        yield _due(Act.ACKNOWLEDGE, thread, f"acknowledged/{thread.current}", words, 0)
+        return
+    news = list(_worth_telling(belief, rules, thread, now))
+    if news:
+        yield _tell(thread, news)
 
 
 def has_ended(belief: Belief, rules: NoticeRules, thread: Thread, now: float) -> bool:

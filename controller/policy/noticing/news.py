@@ -78,4 +78,4 @@ def _(event: events.OperatorActed, _incident: Incident) -> Said:
     if event.verb != "acknowledge":
         return _NOTHING
     words = f": {event.because}" if event.because else ""
-    return f"{event.by} acknowledged it{words}.".replace("..", "."), True
+    return f"{event.by} acknowledged it{words}.".replace("..", "."), False

@@ -265,3 +265,19 @@ async def test_a_drill_on_a_node_that_is_away_is_409_and_sends_no_order(
 
 async def test_a_drill_on_an_unknown_node_is_404(http: aiohttp.ClientSession) -> None:
     await post(http, "drills", status=404, node="m2", fault="gpu-off-bus")
+
+
+async def test_an_incident_is_acknowledged_once_and_a_closed_one_not_at_all(
+    cell: OpenCell, http: aiohttp.ClientSession
+) -> None:
+    await cell.nodes.find("n3", disk_full())
+    incident = await cell.until("n3", "waiting")
+    said = await post(http, f"incidents/{incident.id}/acknowledge", because="on it")
+    assert said["text"].endswith(f"looks after {incident.id}; nobody else is paged for it.")
+    assert incident.acknowledged_by and incident.acknowledged_at == cell.clock.now
+    again = await post(http, f"incidents/{incident.id}/acknowledge")
+    assert (again["event_id"], incident.acknowledged_by in again["text"]) == (None, True)
+    await post(http, f"incidents/{incident.id}/abort")
+    await cell.until("n3", "closed")
+    refusal = await post(http, f"incidents/{incident.id}/acknowledge", status=409)
+    assert refusal["error"] == f"{incident.id} is closed: nothing is left to look after"

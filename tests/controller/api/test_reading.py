@@ -121,6 +121,7 @@ async def test_incidents_are_listed_newest_first_with_exactly_these_fields(
         "opened_at": newest["opened_at"],
         "closed_at": None,
         "because": disk_full().because,
+        "acknowledged_by": "",
     } == newest
     assert ("closed", "returned", closed.because) == (oldest["state"], oldest["outcome"], oldest["because"])
     assert newest["opened_at"] >= oldest["closed_at"] > oldest["opened_at"]
@@ -199,7 +200,7 @@ async def test_a_failed_step_is_shown_with_every_attempt_and_then_people_have_it
     assert [(s["state"], s["attempt"]) for s in verifications] == [("failed", 1), ("failed", 2), ("failed", 3)]
     assert [(s["step"], s["state"]) for s in incident["steps"][-2:]] == [("ticket", "done"), ("page", "done")]
     assert (incident["state"], incident["outcome"], incident["closed_at"]) == ("handed_over", "handed_over", None)
-    assert incident["acts"] == ["approve", "uncordon"]
+    assert incident["acts"] == ["approve", "uncordon", "acknowledge"]
 
 
 async def _until_people_have_it(cell: OpenCell) -> None:

@@ -44,6 +44,20 @@ async def test_a_notice_is_one_line_with_all_it_says(path: Path, notice: Notice)
     assert lines(path) == [{"event": "filed", **asdict(notice)}]
 
 
+async def test_what_is_new_and_the_end_are_lines_that_name_the_first(path: Path, notice: Notice) -> None:
+    filed = await JsonLinesNotifier(path).send(notice)
+    news, end = (replace(notice, key=f"k/{n}", news=n) for n in ("A GPU was swapped.", "Returned."))
+    for _ in range(2):
+        await JsonLinesNotifier(path).update(filed.reference, news)
+        await JsonLinesNotifier(path).close(filed.reference, end)
+
+    assert [(line["event"], line.get("reference"), line["news"]) for line in lines(path)] == [
+        ("filed", None, ""),
+        ("updated", f"{path}:1", "A GPU was swapped."),
+        ("closed", f"{path}:1", "Returned."),
+    ]
+
+
 async def test_the_same_key_makes_no_second_line(path: Path, notice: Notice) -> None:
     notifier = JsonLinesNotifier(path)
     references = [await notifier.send(each) for each in (notice, again(notice), notice, again(notice))]

@@ -1,0 +1,184 @@
+"""What is told of a ticket or a page, when, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller import events
+from controller.policy.noticing.due import GROUP_BUNDLE_S, SETTLE_S, Act, Due
+from controller.policy.noticing.routing import QUIET_S, DestinationRule, NoticeRules, StormRule
+from controller.policy.playbook import Clears, Verb
+from controller.policy.rules import Budget, Rules
+from tests.support.letterbox import RULES, Letterbox
+from tests.support.policy import AGENT_LOST, GPU_LOST, PolicyRun, steps, xid
+
+LOST = replace(GPU_LOST, steps=steps(Verb.CORDON), clears=Clears.PERSON)
+"""People have it as soon as the node is out."""
+
+FLAP = replace(GPU_LOST, steps=steps(Verb.WAIT, Verb.TICKET, Verb.PAGE))
+"""People are told, and the node stays in service."""
+
+
+def box_of(book: object = LOST, *, rules: NoticeRules = RULES, nodes: int = 12) -> Letterbox:
+    names = [f"n{number}" for number in range(1, nodes + 1)]
+    run = PolicyRun(Rules((book, AGENT_LOST), Budget(nodes=20), breakers=(), domains=()))  # type: ignore[arg-type]
+    return Letterbox(run.nodes(*names), rules)
+
+
+def hand_over(box: Letterbox, node: str = "n1") -> str:
+    """Have a node break down until people have its ticket and page; return the incident."""
+    run = box.run
+    run.raise_on(node, xid("79"))
+    run.wait(61.0)
+    for intent in run.under_way(node):
+        if intent.verb == "cordon":
+            run.end(intent)
+    while (mail := box.mail()) is not None:
+        box.step(mail)
+    return next(reversed(run.belief.incidents))
+
+
+def what(dues: list[Due]) -> list[tuple[str, str]]:
+    return [(each.act, each.destination) for each in dues]
+
+
+def test_small_news_are_one_comment_and_pages_hear_of_none() -> None:
+    box = box_of()
+    incident_id = hand_over(box)
+    for upload in ("a", "b", "c"):
+        box.run.say(events.EvidenceStored(incident_id, "n1", upload, 1024, "0" * 64, f"https://kept/{upload}"))
+    assert box.due() == []
+    box.run.wait(RULES.bundle_s)
+    (told,) = box.carry_out_all()
+    assert (told.act, told.destination) == (Act.TELL, "jira")
+    assert told.news.splitlines() == [f"Evidence: https://kept/{each} (1.0 KiB)." for each in "abc"]
+    assert box.due() == []
+
+
+def test_an_incident_that_ends_closes_all_its_notices_with_how_it_ended() -> None:
+    box = box_of()
+    hand_over(box)
+    box.run.say(events.OperatorActed("uncordon", "n1", "kim", "swapped"))
+    (uncordon,) = box.run.under_way()
+    box.run.end(uncordon)
+    closes = [each for each in box.carry_out_all() if each.act is Act.CLOSE]
+    assert what(closes) == [("close", "jira"), ("close", "duty"), ("close", "chat")]
+    assert "returned to service by kim: swapped" in closes[0].news
+    assert box.run.belief.notices.open_threads == {}
+
+
+def test_what_people_were_left_with_ends_when_nothing_of_it_is_found_for_a_while() -> None:
+    box = box_of(FLAP)
+    incident_id = hand_over(box)
+    assert box.run.belief.incidents[incident_id].outcome == "handed_over"
+    box.run.wait(RULES.bundle_s)
+    assert what(box.carry_out_all()) == [("tell", "jira")]
+    box.run.clear_on("n1", xid("79"))
+    box.run.wait(QUIET_S - 1.0)
+    assert [each for each in box.due() if each.act is Act.CLOSE] == []
+    box.run.wait(1.0)
+    assert ("close", "jira") in what(box.carry_out_all())
+    assert box.there["jira"] == {}
+
+
+def test_what_comes_back_meanwhile_joins_the_open_ticket() -> None:
+    box = box_of(FLAP)
+    hand_over(box)
+    box.carry_out_all()
+    box.run.clear_on("n1", xid("79"))
+    second = hand_over(box)
+    assert second == "inc-000002"
+    assert [(filed.destination, filed.joined) for filed in box.made] == [
+        ("jira", False),
+        ("duty", False),
+        ("chat", False),
+        ("jira", True),
+        ("duty", True),
+        ("chat", True),
+    ]
+    told = box.carry_out_all()
+    assert {each.destination for each in told if "inc-000002 too." in each.news} == {"jira", "duty", "chat"}
+
+
+def test_a_ticket_of_a_closed_incident_is_opened_again_once_while_it_is_found() -> None:
+    box = box_of(FLAP)
+    hand_over(box)
+    box.run.wait(60.0)
+    box.carry_out_all()
+    box.hear(0, "closed")
+    box.run.wait(SETTLE_S - 1.0)
+    assert [each for each in box.due() if each.destination == "jira"] == []
+    box.run.wait(1.0)
+    assert [each.news for each in box.carry_out_all() if each.destination == "jira"] == [
+        "It was closed here and is still found."
+    ]
+    box.hear(0, "closed")
+    box.run.wait(SETTLE_S)
+    assert ("close", "jira") in what(box.carry_out_all())
+
+
+def test_an_acknowledged_page_is_told_everywhere_else_and_not_escalated() -> None:
+    box = box_of()
+    incident_id = hand_over(box)
+    box.run.say(events.OperatorActed("acknowledge", incident_id, "kim", ""))
+    assert what(box.due())[-2:] == [("acknowledge", "duty"), ("acknowledge", "chat")]
+    box.carry_out_all()
+    box.run.wait(2_000.0)
+    assert ("escalate", "boss") not in what(box.due())
+
+
+@pytest.mark.parametrize("verb", ["approve", "abort"])
+def test_whoever_decides_acknowledges(verb: str) -> None:
+    box = box_of()
+    incident_id = hand_over(box)
+    box.run.say(events.OperatorActed(verb, incident_id, "kim", ""))
+    assert box.run.belief.incidents[incident_id].acknowledged_by == "kim"
+
+
+def test_a_storm_of_one_place_is_one_page_whatever_broke_and_others_stay_single() -> None:
+    rules = NoticeRules(pages=(DestinationRule("duty"),), tickets=(DestinationRule("jira"),), storm=StormRule(2, 300.0))
+    box = box_of(rules=rules)
+    for node in ("n1", "n2", "n3", "n4"):
+        box.run.say(events.NodePlaced(node, {"rack": ["r1"]}))
+    for node in ("n1", "n2", "n3", "n4"):
+        hand_over(box, node)
+    pages = [filed for filed in box.made if filed.destination == "duty"]
+    assert [(filed.group, filed.joined) for filed in pages] == [
+        ("", False),
+        ("", False),
+        ("rack=r1", False),
+        ("rack=r1", True),
+    ]
+    assert len(box.there["jira"]) == 4
+    box.run.wait(GROUP_BUNDLE_S)
+    (told,) = [each for each in box.carry_out_all() if each.destination == "duty"]
+    assert told.news == "2 incidents now: 2 × gpu_lost, all of them in rack r1, on n3, n4."
+    box.run.wait(400.0)
+    hand_over(box, "n5")
+    assert (box.made[-1].group, box.made[-1].joined) == ("", False)
+
+
+def test_a_group_that_came_to_rest_takes_no_later_page() -> None:
+    rules = NoticeRules(pages=(DestinationRule("duty"),), storm=StormRule(1, 300.0))
+    box = box_of(rules=rules)
+    for node in ("n1", "n2", "n3"):
+        hand_over(box, node)
+    box.run.wait(1_000.0)
+    hand_over(box, "n4")
+    hand_over(box, "n5")
+    pages = [filed for filed in box.made if filed.destination == "duty"]
+    assert [bool(filed.group) for filed in pages] == [False, True, True, False, True]
+    assert len(box.there["duty"]) == 4
+
+
+def test_routing_takes_the_first_ticket_system_and_every_pager_that_fits() -> None:
+    net, every = DestinationRule("net", frozenset({"network"})), DestinationRule("every")
+    rules = NoticeRules(
+        tickets=(net, every), pages=(DestinationRule("loud", severities=frozenset({"critical"})), every)
+    )
+    names = [rule.name for rule in rules.routed("ticket", "network", "")]
+    assert (names, [r.name for r in rules.routed("ticket", "storage", "")]) == (["net"], ["every"])
+    assert [rule.name for rule in rules.routed("page", "", "critical")] == ["loud", "every"]
+    assert [rule.name for rule in rules.routed("page", "", "warning")] == ["every"]
