@@ -33,12 +33,13 @@ hardware: environment  ## On an idle host with NVIDIA GPUs: hold readings and be
 	@.venv/bin/pytest -m hardware tests/hardware $(ARGS)
 	@.venv/bin/python -m scripts.hardware_evidence
 
-bench: environment  ## Measure accuracy, localiser, latency, intake, store, storms, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
+bench: environment  ## Measure accuracy, localiser, latency, intake, store, web page, metrics, storms, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@nice -n 10 .venv/bin/python -m benchmarks.localise
 	@.venv/bin/python -m benchmarks.latency
 	@.venv/bin/python -m benchmarks.cordon_latency
+	@.venv/bin/python -m benchmarks.trace_cost
 	@.venv/bin/python -m benchmarks.ingest
 	@.venv/bin/python -m benchmarks.scale
 	@.venv/bin/python -m benchmarks.bench_planning
@@ -47,7 +48,10 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, stor
 	@.venv/bin/python -m benchmarks.nccl_child
 	@.venv/bin/python -m benchmarks.bench_abort
 	@.venv/bin/python -m benchmarks.store
+	@.venv/bin/python -m benchmarks.web
+	@.venv/bin/python -m benchmarks.metrics
 	@.venv/bin/python -m benchmarks.storm
+	@.venv/bin/python -m benchmarks.report_fold
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
 

@@ -46,7 +46,7 @@ class Window:
 
     def newest_first(self) -> Iterator[Any]:
         """Yield the readings that are kept."""
-        return reversed(self._readings)
+        yield from reversed(self._readings)
 
     def views(self) -> list[tuple[LevelCheck, list[Any]]]:
         """Return each check with the readings it judges, oldest first."""

@@ -62,6 +62,7 @@ class AgentPlan:
     Attributes:
         simulation: directory of its simulated machine, `None` for this host.
         places: kind → name of where it stands.
+        metrics_port: where it is scraped, 0 for nowhere.
     """
 
     node: str
@@ -72,6 +73,7 @@ class AgentPlan:
     simulation: Path | None = None
     accept_userspace_records: bool = False
     places: Mapping[str, str] = field(default_factory=dict)
+    metrics_port: int = 0
 
 
 def write_controller(plan: ControllerPlan, access: Access) -> Path:
@@ -103,6 +105,8 @@ def write_agent(plan: AgentPlan, access: Access) -> Path:
         "trusted_keys": {plan.key_id: {"public_key": plan.public_key}},
         "kernel_log": {"accept_userspace_records": plan.accept_userspace_records},
     }
+    if plan.metrics_port:
+        table["metrics"] = {"port": plan.metrics_port}
     if plan.places:
         table["places"] = dict(plan.places)
     if plan.simulation is not None:

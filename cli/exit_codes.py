@@ -30,7 +30,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.UNREAD: "a part of this host could not be looked at (inventory), or a benchmark broke off and says "
     "nothing of the hardware (bench run)",
-    ExitCode.BAD_DATA: "a file can be read and is no recording, inventory or backup",
+    ExitCode.BAD_DATA: "a file can be read and is no recording, inventory, backup or exported log",
     ExitCode.NO_INPUT: "a file cannot be read",
     ExitCode.UNREACHABLE: "no controller answers, or the event log cannot be opened (controller)",
     ExitCode.INTERNAL: "fleetmend itself failed",

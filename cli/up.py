@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ class Wishes:
     playbooks: Path | None
     settings: Path | None
     drill_host: bool
+    metrics_port: int
 
 
 def default_state() -> Path:
@@ -112,6 +113,12 @@ def this_host() -> str:
     "--settings",
     type=click.Path(path_type=Path),
     help="More of the controller's settings (TOML): kubernetes, limits, breakers, freezes, domains, modes, ...",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_000),
+    default=0,
+    help="Serve the agents' metrics on this port and those after it, this host's first; 0 serves none.",
 )
 @click.option("--drill-host", is_flag=True, help="Let drills write kernel records on this host too (never repairs).")
 def up(**options: Any) -> None:
@@ -263,7 +270,9 @@ class Cell:
             plans.append(
                 AgentPlan(node, state / "agents" / node, SIMULATED_ORDERS, *trust, simulation=machine, places=where)
             )
-        for plan in plans:
+        for number, plan in enumerate(plans):
+            if self.wishes.metrics_port:
+                plan = replace(plan, metrics_port=self.wishes.metrics_port + number)
             config = write_agent(plan, self._access(plan.node))
             child = self._child(f"agent-{plan.node}", "agent", ("--config", str(config)))
             if plan.simulation is not None:

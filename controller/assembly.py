@@ -45,7 +45,6 @@ from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
 from controller.tracing.calls import Peers
 from controller.tracing.choosing import traces_of
-from controller.tracing.traces import Traces
 from controller.watch import ScheduleWatch
 from wire import topics
 from wire.transport import BrokerSettings, MqttTransport
@@ -83,11 +82,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     front.store_use, front.topology_errors, front.notice_errors = housekeeping.use, topology.errors, notices.errors
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
-    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
-    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
-    _hear(intake, comparison, scheduler)
+    comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
-    traces = _traced(settings, cell, effects, intake, front)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -107,10 +103,9 @@ def assemble(settings: ControllerSettings) -> Controller:
         bench,
         Planner(cell, time.time, bench.why_unknown, leadership.leads),
         sweeps,
-        _metrics(cell, front),
+        _told(settings, cell, effects, intake, front),
         notices,
         counter,
-        traces,
     )
 
 
@@ -245,19 +240,24 @@ def _bench_desks(
     return bench, sweeps
 
 
-def _metrics(cell: Cell, front: FrontDesk) -> Metrics:
+def _metrics(cell: Cell, front: FrontDesk, destinations: Destinations) -> Metrics:
     """Return what Prometheus is told; it counts what the cell commits."""
-    tally = Tally(cell)
+    tally = Tally(cell, destinations.rules)
     cell.act = _each(cell.act, tally.note)
     return Metrics(front, tally, time.monotonic)
 
 
-def _hear(intake: Intake, comparison: Comparison, scheduler: Scheduler) -> None:
-    """Have those hear the nodes' levels who compare them, and a scheduler that is the nodes themselves."""
+def _hearing(
+    cell: Cell, desk: OrderDesk, intake: Intake, front: FrontDesk, scheduler: Scheduler
+) -> tuple[Comparison, PeerWatch]:
+    """Return who compares nodes and who asks them about each other; have all hear what nodes say that need it."""
+    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
+    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
     intake.on_level = comparison.heard
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(comparison.heard, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
+    return comparison, peer_watch
 
 
 def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
@@ -267,15 +267,18 @@ def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: 
     return watch
 
 
-def _traced(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Traces:
-    """Return who tells traces; the parts that know the moments tell them, last of all."""
-    said = effects.notices.courier.destinations
-    peers = Peers(effects.scheduler.name, ", ".join(said.tickets), ", ".join(said.pages), effects.power.name)
-    traces = traces_of(settings, cell, peers, time.time)
-    effects.traces = front.traces = traces
+def _told(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Metrics:
+    """Have traces told, and return what Prometheus is told: both hear what happens last of all."""
+    _trace(settings, cell, effects, intake, front)
+    return _metrics(cell, front, effects.notices.courier.destinations)
+
+
+def _trace(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> None:
+    """Have the parts that know moments tell them to who tells traces."""
+    traces = traces_of(settings, cell, Peers(effects.scheduler.name, effects.power.name), time.time)
+    effects.traces = effects.notices.courier.traces = front.traces = traces
     if settings.traces.endpoint:
         intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
-    return traces
 
 
 def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -93,6 +93,11 @@ class FrontDesk:
             if self.belief.last_event_id == before:
                 return entries
         return await self.cell.log.timeline(node=node, incident_id=incident_id, limit=limit)
+
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        """Return the entries of these kinds between two ids, neither of them included, newest first."""
+        await self.cell.caught_up()
+        return await self.cell.log.back(before=before, after=after, kinds=kinds)
 
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""

@@ -37,7 +37,6 @@ from controller.schedulers.none import NoScheduler
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
 from controller.topology.watch import TopologyWatch
-from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from wire.transport import MqttTransport
 
@@ -99,7 +98,6 @@ class Controller:
     metrics: Metrics
     notices: NoticeDesk
     counter: Counter = field(default_factory=Counter)
-    traces: Traces = field(default_factory=NoTraces)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -128,7 +126,7 @@ class Controller:
             await self._serve()
         finally:
             await self.effects.close()
-            await self.traces.close()
+            await self.front.traces.close()
             await self.notices.close()
             await self.bench.close()
             await choosing.close(self.watch.scheduler)
@@ -175,7 +173,7 @@ class Controller:
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
-            self.traces.begin()
+            self.front.traces.begin()
             self.cell.load_rules()
             group.create_task(self.leadership.keep(), name="leadership")
             group.create_task(self.cell.run(), name="cell")

@@ -1,7 +1,7 @@
 """Write docs/reference from the code, or with --check say which pages no longer say what the code does.
 
 A page is a pure function of what can be imported: the registry of checks, the settings' models, topics and messages,
-the command line, the playbooks' schema, the literal names of log events. Nothing here looks at the machine.
+the metrics, the command line, the playbooks' schema, the literal names of log events. Nothing looks at the machine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from scripts.pages.history_rules import history_rules_page
 from scripts.pages.incident_states import incident_states_page
 from scripts.pages.log_events import log_events_page
 from scripts.pages.measures import measures_page
+from scripts.pages.metrics import metrics_page
 from scripts.pages.playbook_schema import playbooks_page
 from scripts.pages.scheduler_hook import scheduler_hook_page
 from scripts.pages.settings import settings_page
@@ -36,6 +37,7 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "incident-states.md": incident_states_page,
     "log-events.md": log_events_page,
     "measures.md": measures_page,
+    "metrics.md": metrics_page,
     "playbook-schema.md": playbooks_page,
     "scheduler-hook.md": scheduler_hook_page,
     "settings.md": settings_page,

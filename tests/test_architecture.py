@@ -48,6 +48,14 @@ def test_imports_run_down_only() -> None:
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
+@pytest.mark.parametrize("program", ["agent.main", "controller.main"])
+def test_opentelemetry_is_imported_by_whoever_sends_traces_alone(program: str) -> None:
+    """An agent has no room for it, and a controller that sends no traces need not have it."""
+    asked = f"import sys, {program}; print(sorted(name for name in sys.modules if name.startswith('opentelemetry')))"
+    said = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (said.stdout.strip(), said.returncode) == ("[]", 0), said.stderr
+
+
 def test_no_function_is_long() -> None:
     long = [
         f"{path.relative_to(ROOT)}:{function.lineno} {function.name} has {length(function)} lines"

@@ -16,7 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from wire.metrics import Distribution, Kind, Metric, Samples
+from wire.metrics import Distribution, Kind, LabelValues, Metric, Samples
 
 PROCESS = ProcessCollector(registry=None)
 
@@ -53,14 +53,14 @@ def _family(metric: Metric, samples: Samples) -> Family:
 def _numbers(family: GaugeMetricFamily | CounterMetricFamily, samples: Samples) -> Family:
     for values, value in samples.items():
         assert not isinstance(value, Distribution)
-        family.add_metric(values, value)
+        family.add_metric(_plain(values), value)
     return family
 
 
 def _summary(family: SummaryMetricFamily, samples: Samples) -> Family:
     for values, seen in samples.items():
         assert isinstance(seen, Distribution)
-        family.add_metric(values, count_value=seen.count, sum_value=seen.total)
+        family.add_metric(_plain(values), count_value=seen.count, sum_value=seen.total)
     return family
 
 
@@ -69,5 +69,10 @@ def _histogram(family: HistogramMetricFamily, samples: Samples) -> Family:
         assert isinstance(seen, Distribution)
         bounds = [*map(floatToGoString, seen.buckets), "+Inf"]
         counts = accumulate(seen.counts)
-        family.add_metric(values, buckets=list(zip(bounds, counts, strict=True)), sum_value=seen.total)
+        family.add_metric(_plain(values), buckets=list(zip(bounds, counts, strict=True)), sum_value=seen.total)
     return family
+
+
+def _plain(values: LabelValues) -> list[str]:
+    """Return the values; what UTF-8 cannot hold (a name on a host may be any bytes) is written out as `\\udc80`."""
+    return [each if each.isascii() else each.encode("utf-8", "backslashreplace").decode() for each in values]

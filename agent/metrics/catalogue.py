@@ -8,12 +8,13 @@ from checks.finding import Verdict
 from wire.metrics import OTHER, Kind, Label, Metric
 
 MOST_CHECKS: Final = 200
-MOST_SOURCES: Final = 64
+MOST_SOURCES: Final = 200
 MOST_GPUS: Final = 32
 MOST_PORTS: Final = 32
 MOST_ACCELERATORS: Final = 32
 MOST_SENSORS: Final = 8
-"""What is beyond is left out. Source: our choice, twice what the largest hosts have; a site adds checks of its own."""
+"""What is beyond is left out. Source: our choice, twice what the largest hosts have; a site adds checks of its own,
+each of which is a source, too."""
 
 REASONS: Final = ("misaddressed", "misplaced", "malformed", "forged", "oversized", "version", OTHER)
 
@@ -53,7 +54,7 @@ METRICS: Final = (
         "Always 1; the labels say which node of which cell, and which version.",
         (
             Label("node", "name of the node", 1),
-            Label("cell", "name of its cell", 1),
+            Label("cell_name", "name of its cell", 1),
             Label("version", "of fleetmend", 1),
         ),
     ),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from agent.metrics.catalogue import MOST_ACCELERATORS, MOST_GPUS, MOST_PORTS, MOST_SENSORS, NVLINK_ERRORS, RDMA_ERRORS
-from agent.plain_text import plain
 from checks.readings import (
     AcceleratorDevice,
     AcceleratorReading,
@@ -27,12 +26,12 @@ LINK_ACTIVE: Final = frozenset({1, 2})
 _OF_A_GPU: Final[Mapping[str, Callable[[GpuReading], float | None]]] = {
     "fleetmend_agent_gpu_temperature_celsius": lambda gpu: gpu.temperature_celsius,
     "fleetmend_agent_gpu_memory_temperature_celsius": lambda gpu: gpu.memory_temperature_celsius,
-    "fleetmend_agent_gpu_power_watts": lambda gpu: _scaled(gpu.power_milliwatts, 1e-3),
-    "fleetmend_agent_gpu_utilization_ratio": lambda gpu: _scaled(gpu.utilization_percent, 1e-2),
-    "fleetmend_agent_gpu_sm_clock_hertz": lambda gpu: _scaled(gpu.sm_clock_mhz, 1e6),
+    "fleetmend_agent_gpu_power_watts": lambda gpu: _scaled(gpu.power_milliwatts, per=1_000),
+    "fleetmend_agent_gpu_utilization_ratio": lambda gpu: _scaled(gpu.utilization_percent, per=100),
+    "fleetmend_agent_gpu_sm_clock_hertz": lambda gpu: _scaled(gpu.sm_clock_mhz, times=1_000_000),
     "fleetmend_agent_gpu_lost": lambda gpu: float(gpu.lost),
-    "fleetmend_agent_gpu_remap_pending": lambda gpu: _scaled(gpu.remap_pending, 1.0),
-    "fleetmend_agent_gpu_remap_failed": lambda gpu: _scaled(gpu.remap_failed, 1.0),
+    "fleetmend_agent_gpu_remap_pending": lambda gpu: _scaled(gpu.remap_pending),
+    "fleetmend_agent_gpu_remap_failed": lambda gpu: _scaled(gpu.remap_failed),
     "fleetmend_agent_nvlink_links_active": lambda gpu: _links_active(gpu),
 }
 
@@ -46,9 +45,7 @@ def gpu_values(newest: NvmlReading, earlier: Iterable[NvmlReading]) -> Values:
     gpus = () if newest.failure else newest.gpus[:MOST_GPUS]
     found: Values = {name: dict(_each(gpus, take)) for name, take in _OF_A_GPU.items()}
     return found | {
-        "fleetmend_agent_gpu_info": {
-            (*_gpu(gpu), plain(gpu.name), plain(gpu.serial), plain(gpu.pci)): 1.0 for gpu in gpus
-        },
+        "fleetmend_agent_gpu_info": {(*_gpu(gpu), gpu.name, gpu.serial, gpu.pci): 1.0 for gpu in gpus},
         "fleetmend_agent_gpu_ecc_errors_total": _by_severity(
             gpus, lambda gpu: (gpu.ecc_corrected_volatile, gpu.ecc_uncorrected_volatile)
         ),
@@ -64,10 +61,10 @@ def port_values(reading: RdmaReading) -> Values:
     ports = reading.ports[:MOST_PORTS]
     return {
         "fleetmend_agent_rdma_port_up": {
-            (plain(port.name),): float(port.state == ACTIVE) for port in ports if port.state is not None
+            (port.name,): float(port.state == ACTIVE) for port in ports if port.state is not None
         },
         "fleetmend_agent_rdma_port_rate_gbits": {
-            (plain(port.name),): port.rate_gbit_per_s for port in ports if port.rate_gbit_per_s is not None
+            (port.name,): port.rate_gbit_per_s for port in ports if port.rate_gbit_per_s is not None
         },
     }
 
@@ -75,7 +72,7 @@ def port_values(reading: RdmaReading) -> Values:
 def counter_values(reading: RdmaCountersReading) -> Values:
     """Return what RDMA ports count."""
     errors: dict[LabelValues, float] = {
-        (plain(port.name), name): port.counters[name]
+        (port.name, name): port.counters[name]
         for port in reading.ports[:MOST_PORTS]
         for name in RDMA_ERRORS
         if name in port.counters
@@ -88,7 +85,7 @@ def accelerator_values(readings: Iterable[AcceleratorReading]) -> Values:
     devices = [device for reading in readings for device in reading.devices][:MOST_ACCELERATORS]
     return {
         "fleetmend_agent_accelerator_temperature_celsius": {
-            (*_device(device), plain(each.sensor)): each.celsius
+            (*_device(device), each.sensor): each.celsius
             for device in devices
             for each in device.temperatures[:MOST_SENSORS]
         },
@@ -147,13 +144,13 @@ def _links_active(gpu: GpuReading) -> float | None:
     return float(sum(state in LINK_ACTIVE for state in gpu.nvlink.states))
 
 
-def _scaled(value: float | None, unit: float) -> float | None:
-    return None if value is None else value * unit
+def _scaled(value: int | None, *, times: int = 1, per: int = 1) -> float | None:
+    return None if value is None else value * times / per
 
 
 def _gpu(gpu: GpuReading) -> LabelValues:
-    return plain(gpu.uuid or gpu.pci), str(gpu.index)
+    return gpu.uuid or gpu.pci, str(gpu.index)
 
 
 def _device(device: AcceleratorDevice) -> LabelValues:
-    return plain(device.vendor), plain(device.name)
+    return device.vendor, device.name

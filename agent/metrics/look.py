@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from agent.clock import Clock
 from agent.desk import Desk
-from agent.metrics.catalogue import MOST_CHECKS, REASONS
+from agent.metrics.catalogue import MOST_CHECKS, MOST_SOURCES, REASONS
 from agent.metrics.devices import accelerator_values, counter_values, gpu_values, port_values
 from agent.outbox import Outbox
 from agent.publisher import Identity, Publisher
@@ -50,11 +51,13 @@ class Look:
             "fleetmend_agent_check": {(check, level.verdict): 1.0 for check, level in levels.items()},
             "fleetmend_agent_check_judged_time_seconds": {(check,): level.judged_at for check, level in levels.items()},
             "fleetmend_agent_findings": findings,
-            "fleetmend_agent_crashes_total": {(name,): count for name, count in self.desk.crashes.items()},
+            "fleetmend_agent_crashes_total": {
+                (name,): count for name, count in self.desk.crashes.most_common(MOST_CHECKS)
+            },
         }
 
     def _source_values(self) -> Values:
-        feeds, now = self.runner.feeds, self.clock.monotonic()
+        feeds, now = dict(islice(self.runner.feeds.items(), MOST_SOURCES)), self.clock.monotonic()
         return {
             "fleetmend_agent_source_reading_seconds": {(name,): _readings(feed) for name, feed in feeds.items()},
             "fleetmend_agent_source_last_reading_seconds": {

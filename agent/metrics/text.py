@@ -28,7 +28,7 @@ def exposition(values: Values, *, accept: str = "") -> tuple[bytes, str]:
     text: bytes = generate_latest(Scrape(METRICS, values))  # type: ignore[no-untyped-call] # nothing in it is typed
     if any(each.partition(";")[0].strip().lower() == OPENMETRICS for each in accept.split(",")):
         return text, CONTENT_TYPE_LATEST
-    return "\n".join(_older(text.decode().splitlines())).encode() + b"\n", PLAIN
+    return "\n".join(_older(text.decode().split("\n"))).encode() + b"\n", PLAIN
 
 
 def _older(lines: list[str]) -> Iterator[str]:
@@ -37,7 +37,7 @@ def _older(lines: list[str]) -> Iterator[str]:
     for line in lines:
         mark, _, rest = line.partition(" ")
         kind, _, said = rest.partition(" ")
-        if mark != "#":
+        if mark not in {"#", ""}:
             yield line
         elif kind in {"HELP", "TYPE"}:
             name, _, text = said.partition(" ")

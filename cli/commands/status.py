@@ -61,6 +61,8 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "rejected": ", ".join(f"{reason} {count}" for reason, count in answer["rejected_messages"].items()),
                 "event log": _store(answer["store"]),
                 "event log error": cell(answer["store"]["error"], "red"),
+                "traces": _traces(answer["traces"]),
+                "traces error": cell(answer["traces"]["error"], "yellow"),
                 "incidents": f"{counts['incidents_open']} open, {counts['incidents_waiting']} waiting, "
                 f"{counts['incidents_handed_over']} with people",
             }
@@ -79,6 +81,13 @@ def _broker(answer: dict[str, Any]) -> Any:
     if answer["broker_connected"]:
         return "connected"
     return "only the leader listens to it" if answer["role"] == "standby" else cell("not connected", "red")
+
+
+def _traces(traces: dict[str, Any]) -> str:
+    if not traces["receiver"]:
+        return ""
+    dropped = f", {traces['dropped']} dropped" if traces["dropped"] else ""
+    return f"{counted(traces['sent'], 'span')} sent{dropped}, {traces['waiting']} waiting; {traces['receiver']}"
 
 
 def _store(store: dict[str, Any]) -> str:

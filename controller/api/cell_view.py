@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -44,6 +44,10 @@ class CellView(Protocol):
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         """Return the newest log entries about a node or an incident, newest last."""
+        ...
+
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        """Return the entries of these kinds between two ids, neither of them included, newest first."""
         ...
 
     async def entry(self, event_id: int) -> Logged | None:

@@ -81,15 +81,19 @@ class Live:
         await _write(response, f"retry: {AGAIN_AFTER_MS}\n\n".encode() + self._beat(since))
         while not self._ending:
             frame, since = self._frame(since)
-            await _write(response, frame or self._beat(since))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_S):
-                    await self._news(since)
+            if frame:
+                await _write(response, frame)
+            if not await self._news(since):
+                await _write(response, self._beat(since))
 
-    async def _news(self, since: int) -> None:
-        async with self._told:
-            while self._head == since and not self._ending:
-                await self._told.wait()
+    async def _news(self, since: int) -> bool:
+        """Wait for what came after an entry; return whether there is any before the next beat."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S), self._told:
+                while self._head <= since and not self._ending:
+                    await self._told.wait()
+                return True
+        return False
 
     def _beat(self, since: int) -> bytes:
         return _message("beat", since, {"at": iso(self.cell.now())})

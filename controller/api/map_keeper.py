@@ -27,12 +27,14 @@ class MapKeeper:
     _positions: dict[str, int] = field(default_factory=dict)
     _places: dict[str, Standing] = field(default_factory=dict)
     _encoded: bytes = b""
+    _encoded_through: int = -1
 
     def encoded(self, belief: Belief, now: float) -> msgspec.Raw:
         """Return the map as JSON."""
-        as_it_was = self._belief is belief and self._through == belief.last_event_id
+        as_it_was = self._belief is belief and self._encoded_through == belief.last_event_id
         if not (as_it_was and len(belief.nodes) == len(self._names)):
             self._encoded = msgspec.json.encode(self.current(belief, now))
+            self._encoded_through = self._through
         return msgspec.Raw(self._encoded)
 
     def current(self, belief: Belief, now: float) -> FleetMap:

@@ -9,7 +9,11 @@ from itertools import islice
 MAX_COMPARED = 5_000
 """Names compared for a suggestion: comparing every name of a large fleet would stop the controller for seconds."""
 
-_LISTED_BY = {"run": ("bench list", "bench/runs"), "sweep": ("bench sweeps", "bench/sweeps")}
+_LISTED_BY = {
+    "playbook": ("playbook list", "playbooks"),
+    "run": ("bench list", "bench/runs"),
+    "sweep": ("bench sweeps", "bench/sweeps"),
+}
 """Kind → command and address, where they are not its plural."""
 
 

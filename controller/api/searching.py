@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from controller.api import rows
+from controller.api.fleet_map import KINDS
 from controller.api.map_shapes import Found
 from controller.api.phrases import spaced
 from controller.policy.belief import Belief
@@ -52,12 +53,18 @@ def _said_of(incident: Incident) -> tuple[str, ...]:
 def _nodes(belief: Belief, wanted: str) -> Iterator[Found]:
     for node in belief.nodes.values():
         if wanted in node.name.casefold():
-            yield _found("node", node.name, ", ".join(chain.from_iterable(node.places.values())), node)
+            yield _found("node", node.name, _where(node), node)
         if wanted in node.facts.serial.casefold():
             yield _found("serial", node.facts.serial, f"serial of {node.name}", node)
         for device, what in node.facts.devices.items():
             if wanted in device.casefold() or wanted in what.casefold():
                 yield _found("device", device, f"{what} in {node.name}", node)
+
+
+def _where(node: NodeBelief) -> str:
+    """Return the node's places; of several of a kind, the first and the last."""
+    shown = ((kind, node.places.get(kind, ())) for kind in KINDS)
+    return " · ".join(f"{kind} {' … '.join(dict.fromkeys((names[0], names[-1])))}" for kind, names in shown if names)
 
 
 def _found(kind: str, name: str, about: str, node: NodeBelief) -> Found:

@@ -49,6 +49,21 @@ def limit_values(belief: Belief, rules: Rules) -> Values:
     }
 
 
+def notice_values(belief: Belief) -> Values:
+    """Return how tickets and pages stand, and which destinations do not take what they are sent."""
+    book = belief.notices
+    threads = [book.threads[each] for each in book.open_threads]
+    standing: Counter[LabelValues] = Counter(
+        (each.kind, each.destination, known_or_other(each.state, catalogue.NOTICE_STATES)) for each in threads
+    )
+    failing: dict[LabelValues, float] = {tuple(name.split(" ", maxsplit=1)): 1.0 for name in book.silent}
+    bounds = {1: catalogue.MOST_DESTINATIONS}
+    return {
+        "fleetmend_notices_open": bounded(standing, bounds),
+        "fleetmend_notice_destination_failing": bounded(failing, bounds),
+    }
+
+
 def bench_values(belief: Belief) -> Values:
     """Return what goes on with benchmarks."""
     book = belief.bench

@@ -18,8 +18,9 @@ from wire.metrics import OTHER, Kind, Label, Metric
 MOST_POOLS: Final = 32
 MOST_SKUS: Final = 16
 MOST_CHECKS: Final = 200
-MOST_CLASSES: Final = 150
+MOST_CLASSES: Final = 100
 MOST_SCOPES: Final = 200
+MOST_DESTINATIONS: Final = 32
 """Bounds of labels whose values others choose. Source: our choice; a cell has a handful of pools and kinds of GPUs, and
 fleetmend itself has some 90 checks and 70 playbooks."""
 
@@ -41,6 +42,9 @@ ORIGINS: Final = ("edge", "level", "controller", "scheduler", "bench", OTHER)
 PRESENCES: Final = ("online", "stopped", "lost", "silent", "unknown")
 WAITS: Final = ("budget", "breaker", "approval", "pause", "freeze window", "freeze", "node", "foreign hold", OTHER)
 REASONS: Final = ("misaddressed", "misplaced", "malformed", "forged", "oversized", "version", "expired", "late", OTHER)
+NOTICE_STATES: Final = ("open", "acknowledged", "closed", "gone", OTHER)
+NOTICE_NEWS: Final = ("filed", "found", "joined", "escalated", "told", "closed")
+NOTICE_FAILURES: Final = ("retry", "permanent", "refused", "in_doubt", OTHER)
 ACTS: Final = (
     *("cordon", "uncordon", "pause", "resume", "approve", "abort", "promote", "withdraw", "acknowledge"),
     OTHER,
@@ -68,6 +72,10 @@ _VERB = Label("verb", "what the step does", len(Verb))
 _KIND = Label("kind", "`fleet`, `pool`, `rack`, `leaf`, ...", 16)
 _SCOPE = Label("scope", "name of the scope, `fleet` for the fleet", MOST_SCOPES)
 _WAIT = Label("waiting_for", "what is waited for", len(WAITS))
+_NOTICE = (
+    Label("kind", "`ticket` or `page`", 2),
+    Label("destination", "name of it in the settings", MOST_DESTINATIONS),
+)
 _BENCHMARK = Label("benchmark", "which one", len(Benchmark))
 _BENCH_OUTCOME = Label("outcome", "`pass`, `warn`, `fail`, `error` or `skip`", len(Outcome))
 
@@ -76,7 +84,7 @@ METRICS: Final = (
         "fleetmend_build_info",
         Kind.GAUGE,
         "Always 1; the labels say which cell and which version.",
-        (Label("cell", "name of the cell", 1), Label("version", "of fleetmend", 1)),
+        (Label("cell_name", "name of the cell", 1), Label("version", "of fleetmend", 1)),
     ),
     Metric("fleetmend_leader", Kind.GAUGE, "1 on the controller that leads, 0 on one that stands by."),
     Metric("fleetmend_term", Kind.GAUGE, "Term of the leadership, the fencing token of every effect."),
@@ -183,7 +191,6 @@ METRICS: Final = (
             Label("state", ", ".join(f"`{each}`" for each in INCIDENT_STATES), len(INCIDENT_STATES)),
             Label("severity", "as its playbook says", len(SEVERITIES)),
         ),
-        at_once=1_000,
     ),
     Metric("fleetmend_incidents_opened_total", Kind.COUNTER, "Incidents that were opened.", (_CLASS,)),
     Metric(
@@ -212,7 +219,7 @@ METRICS: Final = (
     Metric(
         "fleetmend_steps_total",
         Kind.COUNTER,
-        "Steps that ended; `ticket` and `page` are the notices that were sent, or were not.",
+        "Steps that ended.",
         (_VERB, Label("outcome", ", ".join(f"`{each}`" for each in STEP_OUTCOMES), len(STEP_OUTCOMES))),
     ),
     Metric(
@@ -222,6 +229,30 @@ METRICS: Final = (
         (_VERB,),
         unit="seconds",
         buckets=MINUTES,
+    ),
+    Metric(
+        "fleetmend_notices_open",
+        Kind.GAUGE,
+        "Tickets and pages that have not ended, by how they stand there.",
+        (*_NOTICE, Label("state", ", ".join(f"`{each}`" for each in NOTICE_STATES), len(NOTICE_STATES))),
+    ),
+    Metric(
+        "fleetmend_notices_total",
+        Kind.COUNTER,
+        "What destinations were told with success; `joined` and `found` made nothing new there.",
+        (*_NOTICE, Label("news", ", ".join(f"`{each}`" for each in NOTICE_NEWS), len(NOTICE_NEWS))),
+    ),
+    Metric(
+        "fleetmend_notice_failures_total",
+        Kind.COUNTER,
+        "Attempts that a destination did not take; those of `retry` are made again.",
+        (*_NOTICE, Label("outcome", ", ".join(f"`{each}`" for each in NOTICE_FAILURES), len(NOTICE_FAILURES))),
+    ),
+    Metric(
+        "fleetmend_notice_destination_failing",
+        Kind.GAUGE,
+        "1 for a destination that did not take what it was sent last; no series for others.",
+        _NOTICE,
     ),
     Metric(
         "fleetmend_operator_acts_total",

@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from controller.api.shapes import StoreUse
 from controller.desk import FrontDesk
 from controller.metrics import catalogue
-from controller.metrics.answers import bench_values, incident_values, limit_values
+from controller.metrics.answers import bench_values, incident_values, limit_values, notice_values
 from controller.metrics.catalogue import METRICS
 from controller.metrics.fleet import census
 from controller.metrics.tally import Tally
@@ -71,6 +71,8 @@ class Metrics:
         found |= incident_values(belief, self.front.now())
         await asyncio.sleep(0)
         found |= limit_values(belief, rules) | bench_values(belief)
+        await asyncio.sleep(0)
+        found |= notice_values(belief)
         await asyncio.sleep(0)
         return found | self._cell_values() | self._store_values() | self.tally.values()
 

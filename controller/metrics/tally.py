@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from controller import bench_events, events
+from controller import bench_events, events, notice_events
 from controller.cell import Cell
 from controller.events import Event, Logged
 from controller.metrics import catalogue
 from controller.metrics.catalogue import BY_NAME
+from controller.policy.noticing.book import PAGE, TICKET
+from controller.policy.noticing.routing import NoticeRules
 from controller.policy.outbreaks import family_of
 from controller.policy.playbook import Verb
 from wire.metrics import OTHER, Distribution, LabelValues, Values, known_or_other
+
+_COUNTED = (
+    "fleetmend_findings_raised_total",
+    "fleetmend_findings_cleared_total",
+    "fleetmend_incidents_opened_total",
+    "fleetmend_operator_acts_total",
+    "fleetmend_bench_results_total",
+)
+_OBSERVED = ("fleetmend_incident_duration_seconds", "fleetmend_step_duration_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +39,13 @@ class Tally:
     """Hears every entry that the cell commits.
 
     Attributes:
+        notices: name the destinations of tickets and pages.
         counts: metric → its series.
         seen: the same of histograms.
     """
 
     cell: Cell
+    notices: NoticeRules = field(default_factory=NoticeRules)
     counts: dict[str, Counter[LabelValues]] = field(default_factory=dict)
     seen: dict[str, dict[LabelValues, Distribution]] = field(default_factory=dict)
     _begun: dict[str, _Begun] = field(default_factory=dict)
@@ -41,7 +55,15 @@ class Tally:
 
     def __post_init__(self) -> None:
         """Begin at nothing; what can be known to come is there at zero, so that its first increase is seen."""
+        for name in _COUNTED:
+            self._begin(name, [])
+        for name in _OBSERVED:
+            self.seen[name] = {}
         self._begin("fleetmend_steps_total", [(verb, end) for verb in Verb for end in catalogue.STEP_OUTCOMES])
+        names = [(kind, rule.name) for kind in (TICKET, PAGE) for rule in self.notices.destinations(kind)]
+        self._begin("fleetmend_notices_total", [(*name, news) for name in names for news in catalogue.NOTICE_NEWS])
+        failures = [(*name, outcome) for name in names for outcome in catalogue.NOTICE_FAILURES]
+        self._begin("fleetmend_notice_failures_total", failures)
         self._begin("fleetmend_incidents_closed_total", [(outcome,) for outcome in catalogue.INCIDENT_OUTCOMES])
         self._begin("fleetmend_agent_starts_total", [("false",), ("true",)])
         for name in ("fleetmend_detection_seconds", "fleetmend_isolation_seconds"):
@@ -86,7 +108,7 @@ class Tally:
 
     def _opened(self, event: events.IncidentOpened, at: float) -> None:
         name = "fleetmend_incidents_opened_total"
-        known = self.counts.get(name, Counter())
+        known = self.counts[name]
         is_new = (event.fault_class,) not in known
         self._count(name, OTHER if is_new and len(known) >= catalogue.MOST_CLASSES - 1 else event.fault_class)
         node = self.cell.belief.nodes.get(event.node)
@@ -123,18 +145,34 @@ class Tally:
                 self._count("fleetmend_agent_starts_total", "true" if rebooted else "false")
             case bench_events.BenchJudged(benchmark=benchmark, outcome=outcome):
                 self._count("fleetmend_bench_results_total", benchmark, outcome)
+            case notice_events.NoticeFiled() as filed:
+                self._count("fleetmend_notices_total", filed.kind, filed.destination, _news(filed))
+            case notice_events.NoticeTold() as told:
+                self._count("fleetmend_notices_total", told.kind, told.destination, "told")
+            case notice_events.NoticeClosed() as closed:
+                self._count("fleetmend_notices_total", closed.kind, closed.destination, "closed")
+            case notice_events.NoticeFailed() as failed:
+                outcome = known_or_other(failed.outcome, catalogue.NOTICE_FAILURES)
+                self._count("fleetmend_notice_failures_total", failed.kind, failed.destination, outcome)
 
-    def _begin(self, name: str, series: list[LabelValues]) -> None:
+    def _begin(self, name: str, series: Iterable[LabelValues]) -> None:
         self.counts[name] = Counter(dict.fromkeys(series, 0))
 
     def _count(self, name: str, *labels: str) -> None:
-        self.counts.setdefault(name, Counter())[labels] += 1
+        self.counts[name][labels] += 1
 
     def _observe(self, name: str, value: float, *labels: str) -> None:
-        series = self.seen.setdefault(name, {})
+        series = self.seen[name]
         if labels not in series:
             series[labels] = Distribution(BY_NAME[name].buckets)
         series[labels].observe(value)
+
+
+def _news(filed: notice_events.NoticeFiled) -> str:
+    """Return what was made of a notice: nothing new where it joined another one, or was there already."""
+    if filed.joined or filed.found:
+        return "joined" if filed.joined else "found"
+    return "escalated" if filed.escalates else "filed"
 
 
 def _family(check: str) -> str:

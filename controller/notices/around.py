@@ -18,7 +18,7 @@ PLACES = ("site", "row", "rack", "pdu", "leaf", "nvlink_domain")
 """What a person walks or looks along, in this order."""
 
 _PORT = re.compile(r"[A-Za-z][\w.-]*/\d{1,3}", re.ASCII)
-_SEATS = ("slot", "link", "links", "switch", "part", "port_guid")
+SEATS = ("slot", "link", "links", "switch", "part", "port_guid")
 """Evidence that says where a part sits, or which one it is; `part` is a cable's. Source: the checks that fill them."""
 
 
@@ -56,8 +56,8 @@ def where_of(incident: Incident, known: Around) -> str:
     words = [f"{kind.replace('_', ' ')} {some(known.places[kind])}" for kind in PLACES if known.places.get(kind)]
     serial = f" (serial {known.facts.serial})" if known.facts.serial else ""
     words.append(f"node {incident.node}{serial}")
-    words += [f"{name} {text}" for name, text in seats_of(incident).items()]
     device = known.facts.devices.get(incident.device, "")
+    words += [f"{name} {text}" for name, text in seats_of(incident).items() if text not in device.split()]
     return ", ".join([*words, f"{incident.device}{f' ({device})' if device else ''}"] if incident.device else words)
 
 
@@ -65,7 +65,7 @@ def seats_of(incident: Incident) -> dict[str, str]:
     """Return where in the node the part sits, and which it is: `pci`, `slot`, `port`, `cable`, `serial`, ..."""
     findings = list(incident.condemned_by.values())
     said: dict[str, set[str]] = {"pci": {f.pci for f in findings}}
-    for name in _SEATS:
+    for name in SEATS:
         said[name] = {f.evidence.get(name, "") for f in findings}
     said["port"] = {f.device for f in findings if _PORT.fullmatch(f.device)}
     said["cable"] = {f.serial for f in findings if f.check == "fabric.cable"}

@@ -20,7 +20,14 @@ from controller.sections.pages.alertmanager import AlertmanagerSection
 from controller.sections.pages.chat import ChatSection
 from controller.sections.pages.opsgenie import OpsgenieSection
 from controller.sections.pages.pagerduty import PagerDutySection
+from controller.sections.tickets.github import GitHubSection
+from controller.sections.tickets.gitlab import GitLabSection
+from controller.sections.tickets.jira import JiraSection
+from controller.sections.tickets.request_tracker import RequestTrackerSection
+from controller.sections.tickets.roundup import RoundupSection
+from controller.sections.tickets.servicenow import ServiceNowSection
 from controller.settings import ControllerSettings, SettingsError
+from controller.tickets import github, gitlab, jira, request_tracker, roundup, servicenow
 
 Factory = Callable[[Any, Path], Notifier]
 
@@ -54,6 +61,16 @@ PAGERS: Mapping[type[Destination], Callable[[Any, str], Notifier]] = {
     ChatSection: _chat,
 }
 """Section → what makes its adapter, with the name of the cell: one account may be paged by several."""
+
+TRACKERS: Mapping[type[Destination], Callable[[Any, str], Notifier]] = {
+    JiraSection: jira.from_section,
+    ServiceNowSection: servicenow.from_section,
+    GitHubSection: github.from_section,
+    GitLabSection: gitlab.from_section,
+    RequestTrackerSection: request_tracker.from_section,
+    RoundupSection: roundup.from_section,
+}
+"""Section → what makes its adapter, with the name of the cell: one system may hold tickets of several."""
 
 _PAGES_ALONE = ("severities", "escalate_to", "escalate_after_s", "escalation_only")
 
@@ -108,8 +125,9 @@ def _adapters(
 
 
 def _adapter(section: Destination, default: Path, cell: str) -> Notifier:
-    if type(section) in PAGERS:
-        return PAGERS[type(section)](section, cell)
+    for makers in (PAGERS, TRACKERS):
+        if type(section) in makers:
+            return makers[type(section)](section, cell)
     return ADAPTERS[type(section)](section, default)
 
 

@@ -25,6 +25,8 @@ from controller.policy.noticing.book import about, thread_id
 from controller.policy.noticing.due import Act, Due
 from controller.policy.noticing.filing import Addressed, Filing, filing_of
 from controller.policy.verb_effects import MOST_DOUBTS, USUAL_RETRY, delay_s
+from controller.tracing.calls import Errand
+from controller.tracing.traces import NoTraces, Traces
 
 log = structlog.get_logger()
 
@@ -97,6 +99,7 @@ class Courier:
     page_url: str
     leads: Callable[[], bool] = lambda: True
     term: Callable[[], int] = lambda: 0
+    traces: Traces = field(default_factory=NoTraces)
     _gates: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _slots: dict[str, asyncio.Event] = field(default_factory=dict)
     _sending: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -213,7 +216,7 @@ class Courier:
                 return Tried(name, "withheld", "This controller leads no more."), None
             try:
                 async with asyncio.timeout(TRY_LIMIT_S):
-                    return Tried(name, "done", ""), await send()
+                    return Tried(name, "done", ""), await self.traces.errand(_errand(which), send)()
             except TimeoutError:
                 return self._late(adapter, which), None
             except Exception as error:
@@ -249,6 +252,11 @@ class Courier:
     async def note(self, event: Event) -> None:
         """Put an event into the log."""
         await self.cell.submit([event])
+
+
+def _errand(which: Letter | Due) -> Errand:
+    act = which.act if isinstance(which, Due) else Act.FILE
+    return Errand(which.incident_id, f"{act} {which.kind}", which.destination, which.key)
 
 
 def _change(adapter: Following, due: Due) -> Callable[[str, Notice], Awaitable[None]]:

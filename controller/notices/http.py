@@ -1,8 +1,8 @@
 """Calls of other people's HTTP interfaces, and what their answers mean to the engine.
 
-What passes is `Retryable`: no connection, 408, 425, 429, 5xx, no answer. What does not is `HttpRefusal`, which is
-`Permanent` and knows its status, so that an adapter can tell a 404 from a 401. A write that went out, was not answered
-and must not be sent twice is `InDoubt`; an adapter that can look first needs no such care.
+What passes is `Retryable`: no connection, 408, 425, 429, 5xx, a 403 that is a rate limit, no answer. What does not is
+`HttpRefusal`, which is `Permanent` and knows its status, so that an adapter can tell a 404 from a 401. A write that
+went out, was not answered and must not be sent twice is `InDoubt`; an adapter that can look first needs no such care.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,13 @@ from controller.tracing import current
 RETRY_AFTER_S = 5.0
 PASSING = frozenset({408, 425, 429})
 """Refusals that pass, besides 5xx: timeout, too early, too many. Source: RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4."""
+
+RESETS = ("X-RateLimit-Reset", "RateLimit-Reset")
+"""When a rate limit ends: seconds of Unix time, or a time in ISO 8601 (Jira). Source: GitHub, "Rate limits for the REST
+API"; GitLab, "Rate limits"; ServiceNow, "Inbound REST API rate limiting"; Atlassian, "Rate limiting"."""
+
+MAX_RESET_S = 3_600.0
+"""No rate limit of these lasts longer; a header that says so comes from a clock that is wrong."""
 
 MAX_ANSWER_BYTES = 1_048_576
 MAX_SAID = 300
@@ -74,6 +82,7 @@ class HttpClient:
         url: what paths are added to.
         headers: sent with each request.
         timeout_s: limit for one whole exchange.
+        most_bytes: so much of an answer is read.
     """
 
     kind: str
@@ -82,6 +91,7 @@ class HttpClient:
     auth: aiohttp.BasicAuth | None = None
     timeout_s: float = 10.0
     clock: Callable[[], float] = time.time
+    most_bytes: int = MAX_ANSWER_BYTES
 
     @property
     def receiver(self) -> str:
@@ -130,12 +140,12 @@ class HttpClient:
             raise self._unanswered(error, once=once) from error
 
     async def _reply(self, answer: aiohttp.ClientResponse) -> Reply:
-        body, whole = await _body(answer)
+        body, whole = await _body(answer, self.most_bytes)
         if 200 <= answer.status < 300:
             return Reply(answer.status, answer.headers, body, whole, self.receiver)
         said = f"{self.receiver} answered {answer.status} {answer.reason or ''}".rstrip()
-        if answer.status in PASSING or answer.status >= 500:
-            raise Retryable(said, after_s=retry_after_s(answer.headers.get("Retry-After", ""), now=self.clock()))
+        if answer.status in PASSING or answer.status >= 500 or _is_limited(answer):
+            raise Retryable(said, after_s=wait_s(answer.headers, now=self.clock()))
         if 300 <= answer.status < 400:
             said += ": redirects are not followed; set url to where it points"
         elif words := _words(body):
@@ -162,17 +172,42 @@ def retry_after_s(header: str, *, now: float) -> float:
         return RETRY_AFTER_S
 
 
+def wait_s(headers: Mapping[str, str], *, now: float) -> float:
+    """Return how long an answer asks to wait: by `Retry-After`, else until its rate limit ends, else 5 s."""
+    if "Retry-After" in headers:
+        return retry_after_s(headers["Retry-After"], now=now)
+    said = next((headers[name] for name in RESETS if name in headers), "")
+    return min(MAX_RESET_S, max(1.0, _moment(said) - now)) if said and _moment(said) else RETRY_AFTER_S
+
+
+def _moment(said: str) -> float:
+    """Return Unix seconds, 0 for what is no time."""
+    if said.isascii() and said.isdecimal():
+        return float(said[:12])
+    try:
+        moment = datetime.fromisoformat(said)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _is_limited(answer: aiohttp.ClientResponse) -> bool:
+    """Return whether a 403 is a rate limit. Source: GitHub, "Rate limits for the REST API"."""
+    headers = answer.headers
+    return answer.status == 403 and ("Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0")
+
+
 def _encoded(json: object, data: bytes | Mapping[str, str] | None) -> tuple[Any, dict[str, str]]:
     if json is None:
         return data, {}
     return msgspec.json.encode(json), {"Content-Type": "application/json"}
 
 
-async def _body(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+async def _body(answer: aiohttp.ClientResponse, most_bytes: int) -> tuple[bytes, bool]:
     """Return what fits of the answer, and whether that is all. A 2xx that breaks off after its head was a 2xx."""
     body = b""
     try:
-        while len(body) < MAX_ANSWER_BYTES:
+        while len(body) < most_bytes:
             chunk = await answer.content.read(MAX_ANSWER_BYTES)
             if not chunk:
                 return body, True

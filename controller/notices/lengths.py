@@ -15,7 +15,7 @@ read by nobody at 3 a.m."""
 MAX_FULL = 12_000
 """Characters of the whole. Source: our choice; Opsgenie takes 15,000, the narrowest of those that get it."""
 
-CHAT_LINES = ("What", "Where", "Impact", "Next", "You can")
+CHAT_LINES = ("What", "Where", "Impact", "Next")
 """What of the whole a chat message has, in this order, besides the first evidence."""
 
 LINK_WORDS: Mapping[str, str] = {
@@ -56,15 +56,14 @@ def news(notice: Notice) -> str:
 
 def links_of(notice: Notice) -> dict[str, str]:
     """Return words → address of what a person can do or see, the incident's page first, each address once."""
-    found = {"incident": notice.url, **notice.links} if notice.url else dict(notice.links)
+    found = {**notice.links, "incident": notice.url} if notice.url else dict(notice.links)
     known = [name for name in LINK_WORDS if found.get(name)]
     said = {LINK_WORDS[name]: found[name] for name in known}
     return {words: address for words, address in said.items() if address.startswith(("http://", "https://"))}
 
 
 def _where_to_go(notice: Notice) -> list[str]:
-    links = links_of(notice)
-    return [f"{words}: {address}" for words, address in links.items() if words in {"Incident", "Runbook"}]
+    return [f"{words}: {address}" for words, address in links_of(notice).items()]
 
 
 def _by_label(body: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from checks.finding import Finding
 from controller.adapters import Notice, RmaBundle
 from controller.events import StepIntended
-from controller.notices.around import Around, facts_of, impact_of, where_of
+from controller.notices.around import SEATS, Around, facts_of, impact_of, where_of
 from controller.notices.doings import acts_of, done_of, next_of_page
 from controller.notices.wording import one_line
 from controller.policy.incident import Bundle, Incident
@@ -30,6 +30,8 @@ VALUES = 6
 """So many raw values of a finding are told. Source: our choice; a screen's width on a phone is four of them."""
 
 MAX_VALUE = 60
+TOLD_ELSEWHERE = frozenset({"message", *SEATS})
+"""Evidence that is no number: the sentence and the place have it."""
 
 NOWHERE = Around()
 
@@ -89,7 +91,7 @@ def body_of(incident: Incident, *, at: float, url: str, known: Around = NOWHERE)
 
 
 def _said(incident: Incident, at: float, url: str, known: Around) -> Iterator[tuple[str, str]]:
-    yield "What", incident.because
+    yield "What", _what(incident)
     yield "Where", where_of(incident, known)
     yield from (("Seen", text) for text in _seen(incident))
     yield "Impact", impact_of(incident, known)
@@ -105,6 +107,12 @@ def _said(incident: Incident, at: float, url: str, known: Around) -> Iterator[tu
     yield "More", url
 
 
+def _what(incident: Incident) -> str:
+    """Return what is wrong, and how it came to that: handed to people, an incident says only why."""
+    summary, because = incident.playbook.summary, incident.because
+    return because if summary in because or not incident.outcome else f"{summary} {because}"
+
+
 def _seen(incident: Incident) -> list[str]:
     """Return the newest findings with their numbers, and how many there are besides."""
     findings = list(incident.condemned_by.values())[::-1]
@@ -114,7 +122,8 @@ def _seen(incident: Incident) -> list[str]:
 
 
 def _told(finding: Finding) -> str:
-    values = [f"{name} {one_line(value, MAX_VALUE)}" for name, value in finding.evidence.items() if name != "message"]
+    told = {name: value for name, value in finding.evidence.items() if name not in TOLD_ELSEWHERE}
+    values = [f"{name} {one_line(value, MAX_VALUE)}" for name, value in told.items()]
     numbers = f" [{', '.join(values[:VALUES])}]" if values else ""
     return f"{' '.join(filter(None, (finding.check, finding.code)))} on {finding.device}: {finding.because}{numbers}"
 

@@ -10,15 +10,17 @@ Source: Alertmanager, "Alerting clients", "High availability" (each alert to eve
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-import aiohttp
+import msgspec
 
 from controller.adapters import Answer, Filed, Heard, Notice
 from controller.api.moments import iso
@@ -42,6 +44,35 @@ REMEMBERED = 10_000
 """Closed alerts that are remembered, so that a look that was under way wakes none. Source: our choice."""
 
 Alert = dict[str, Any]
+"""One as it is sent."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How an alert stands."""
+
+    silenced_by: list[str] = msgspec.field(default_factory=list, name="silencedBy")
+
+
+class Shown(msgspec.Struct, frozen=True, rename="camel"):
+    """One as a member shows it."""
+
+    labels: dict[str, str]
+    starts_at: str
+    ends_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    annotations: dict[str, str] = {}
+    status: Status = Status()
+    generator_url: str = msgspec.field(default="", name="generatorURL")
+
+    def sent_again(self) -> Alert:
+        """Return it as it was sent, without its end."""
+        return {"annotations": self.annotations, "generatorURL": self.generator_url, "startsAt": self.starts_at}
+
+
+class Silence(msgspec.Struct, frozen=True, rename="camel"):
+    """Who silenced something, and why."""
+
+    created_by: str = ""
+    comment: str = ""
 
 
 @dataclass(slots=True)
@@ -55,7 +86,6 @@ class Alertmanager:
     urls: tuple[str, ...]
     cell: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    auth: aiohttp.BasicAuth | None = None
     stays_s: float = 86_400.0
     name: str = "alertmanager"
     timeout_s: float = 10.0
@@ -63,6 +93,7 @@ class Alertmanager:
     repeatable: bool = True
     _open: dict[str, Alert] = field(default_factory=dict)
     _closed: dict[str, None] = field(default_factory=dict)
+    _owed: dict[str, Alert] = field(default_factory=dict)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def send(self, notice: Notice) -> Filed:
@@ -79,6 +110,7 @@ class Alertmanager:
             await self._put(alert, lambda client: self._shows(client, labels))
             self._open[reference] = alert
             self._closed.pop(reference, None)
+            self._owed.pop(reference, None)
 
     async def close(self, reference: str, notice: Notice) -> None:
         """Resolve the alert, and return once no member that could be asked shows it any more."""
@@ -87,7 +119,8 @@ class Alertmanager:
             before = self._open.get(reference, {}).get("startsAt", iso(notice.at))
             ended = self._alert(labels, _annotations(notice), notice.url, notice.at)
             ended |= {"startsAt": min(before, iso(self.clock())), "endsAt": iso(self.clock())}
-            await self._put(ended, lambda client: self._is_over(client, labels))
+            if not await self._put(ended, lambda client: self._is_over(client, labels)):
+                self._owed[reference] = ended
             self._open.pop(reference, None)
             self._closed[reference] = None
             for oldest in list(islice(self._closed, max(0, len(self._closed) - REMEMBERED))):
@@ -99,8 +132,9 @@ class Alertmanager:
         One request for fifty alerts and member.
         """
         async with self._changing:
+            await self._pay()
             asked = {each: labels for each in references if each not in self._closed and (labels := labels_in(each))}
-            seen: dict[str, list[Alert]] = {each: [] for each in asked}
+            seen: dict[str, list[Shown]] = {each: [] for each in asked}
             await self._each(lambda client: self._look_at(client, asked, seen))
             told = {each: await self._answer(seen[each]) for each in asked}
         return {each: told.get(each) or self._unasked(each) for each in references}
@@ -108,7 +142,16 @@ class Alertmanager:
     def _unasked(self, reference: str) -> Answer:
         return Answer(Heard.CLOSED if reference in self._closed else Heard.GONE)
 
-    async def _look_at(self, client: HttpClient, asked: Mapping[str, Labels], seen: dict[str, list[Alert]]) -> None:
+    async def _pay(self) -> None:
+        """Tell the end of alerts to members that could not be told: one that still has them would call people."""
+        for reference, ended in list(self._owed.items()):
+            try:
+                if await self._put(ended, partial(self._is_over, labels=ended["labels"])):
+                    del self._owed[reference]
+            except (Retryable, Permanent):
+                return
+
+    async def _look_at(self, client: HttpClient, asked: Mapping[str, Labels], seen: dict[str, list[Shown]]) -> None:
         """Ask one member for all of them, and send again what it lacks or is about to end."""
         found = await self._alerts(client, asked.values())
         again = []
@@ -116,13 +159,13 @@ class Alertmanager:
             alert = found.get(identity(labels))
             if alert is not None:
                 seen[reference].append(alert)
-            if alert is None or _ends_at(alert) - self.clock() < self.stays_s / 2:
+            if alert is None or alert.ends_at.timestamp() - self.clock() < self.stays_s / 2:
                 again.append(self._renewed(reference, labels, alert))
         if again:
             await client.call("POST", "/api/v2/alerts", json=again)
 
-    def _renewed(self, reference: str, labels: Labels, found: Alert | None) -> Alert:
-        known = self._open.get(reference) or found or {}
+    def _renewed(self, reference: str, labels: Labels, found: Shown | None) -> Alert:
+        known = self._open.get(reference) or (found.sent_again() if found is not None else {})
         annotations = known.get("annotations") or _fewer_words(labels)
         alert = self._alert(labels, annotations, str(known.get("generatorURL", "")), self.clock())
         return alert | ({"startsAt": known["startsAt"]} if "startsAt" in known else {})
@@ -133,8 +176,8 @@ class Alertmanager:
         times = {"startsAt": iso(min(at, now)), "endsAt": iso(now + self.stays_s)}
         return alert | times | ({"generatorURL": url} if url.startswith(("http://", "https://")) else {})
 
-    async def _put(self, alert: Alert, has_effect: Callable[[HttpClient], Awaitable[bool]]) -> None:
-        """Send an alert to every member, and return when one of them has it.
+    async def _put(self, alert: Alert, has_effect: Callable[[HttpClient], Awaitable[bool]]) -> bool:
+        """Send an alert to every member, and return when one of them has it: whether all have.
 
         Raises:
             Retryable: a member answered 200, and nothing came of it.
@@ -145,10 +188,10 @@ class Alertmanager:
             if not await has_effect(client):
                 raise Retryable(f"{client.receiver} took the alert and nothing came of it", after_s=RETRY_AFTER_S)
 
-        await self._each(put)
+        return await self._each(put)
 
-    async def _each(self, do: Callable[[HttpClient], Awaitable[None]]) -> None:
-        """Do it with every member at once; it is done when one did it.
+    async def _each(self, do: Callable[[HttpClient], Awaitable[None]]) -> bool:
+        """Do it with every member at once; it is done when one did it. Return whether all did.
 
         Raises:
             Retryable, Permanent: none did.
@@ -161,9 +204,10 @@ class Alertmanager:
                 raise error
         if len(errors) == len(clients):
             raise _together(errors)
+        return not errors
 
     def _client(self, url: str) -> HttpClient:
-        return HttpClient("Alertmanager", url, self.headers, self.auth, self.timeout_s, self.clock)
+        return HttpClient("Alertmanager", url, self.headers, timeout_s=self.timeout_s, clock=self.clock)
 
     async def _shows(self, client: HttpClient, labels: Labels) -> bool:
         return identity(labels) in await self._alerts(client, [labels])
@@ -171,19 +215,20 @@ class Alertmanager:
     async def _is_over(self, client: HttpClient, labels: Labels) -> bool:
         """Whether an alert is gone, or is about to be: Alertmanager's clock may be behind ours."""
         found = (await self._alerts(client, [labels])).get(identity(labels))
-        return found is None or _ends_at(found) <= self.clock() + SOON_S
+        return found is None or found.ends_at.timestamp() <= self.clock() + SOON_S
 
-    async def _alerts(self, client: HttpClient, many: Iterable[Labels]) -> dict[tuple[str, ...], Alert]:
+    async def _alerts(self, client: HttpClient, many: Iterable[Labels]) -> dict[tuple[str, ...], Shown]:
         """Return what a member has of these alerts."""
-        found: dict[tuple[str, ...], Alert] = {}
+        found: dict[tuple[str, ...], Shown] = {}
         left = iter(many)
         while batch := list(islice(left, AT_ONCE)):
             query = urlencode([("filter", each) for each in filters_for(batch, cell=self.cell)])
-            found |= {identity(alert["labels"]): alert for alert in await _list(client, f"/api/v2/alerts?{query}")}
+            shown: list[Shown] = (await client.call("GET", f"/api/v2/alerts?{query}")).read(list[Shown])
+            found |= {identity(alert.labels): alert for alert in shown}
         return found
 
-    async def _answer(self, seen: Sequence[Alert]) -> Answer:
-        silences = [silence for alert in seen for silence in _silences(alert)]
+    async def _answer(self, seen: Sequence[Shown]) -> Answer:
+        silences = [silence for alert in seen for silence in alert.status.silenced_by]
         return await self._silence(silences[0]) if silences else Answer(Heard.OPEN)
 
     async def _silence(self, silence_id: str) -> Answer:
@@ -191,9 +236,9 @@ class Alertmanager:
         said: list[Answer] = []
 
         async def ask(client: HttpClient) -> None:
-            found = (await client.call("GET", f"/api/v2/silence/{quote(silence_id, safe='')}")).read()
-            by, because = (found.get("createdBy"), found.get("comment")) if isinstance(found, dict) else ("", "")
-            said.append(Answer(Heard.ACKNOWLEDGED, one_line(str(by or ""), 100), one_line(str(because or ""), 300)))
+            path = f"/api/v2/silence/{quote(silence_id, safe='')}"
+            found: Silence = (await client.call("GET", path)).read(Silence)
+            said.append(Answer(Heard.ACKNOWLEDGED, one_line(found.created_by, 100), one_line(found.comment, 300)))
 
         try:
             await self._each(ask)
@@ -212,12 +257,13 @@ def from_section(section: AlertmanagerSection, cell: str) -> Alertmanager:
     Raises:
         SettingsError: a secret cannot be read.
     """
-    headers, auth = {}, None
+    headers = {}
     if section.token_file is not None:
         headers = {"Authorization": f"Bearer {read_secret(section.token_file, 'token_file')}"}
     if section.password_file is not None:
-        auth = aiohttp.BasicAuth(section.user, read_secret(section.password_file, "password_file"))
-    return Alertmanager(tuple(section.urls), cell, headers, auth, section.stays_s, section.called, section.timeout_s)
+        account = f"{section.user}:{read_secret(section.password_file, 'password_file')}"
+        headers = {"Authorization": f"Basic {base64.b64encode(account.encode()).decode()}"}
+    return Alertmanager(tuple(section.urls), cell, headers, section.stays_s, section.called, section.timeout_s)
 
 
 def _labels(reference: str) -> dict[str, str]:
@@ -236,31 +282,6 @@ def _annotations(notice: Notice) -> dict[str, str]:
 def _fewer_words(labels: Labels) -> dict[str, str]:
     where = labels.get("node", "the fleet")
     return {"summary": f"{where}: {labels.get('class', 'a fault')}; {labels.get('incident', '')} has all of it."}
-
-
-async def _list(client: HttpClient, path: str) -> list[Alert]:
-    found = (await client.call("GET", path)).read()
-    if not isinstance(found, list) or not all(_is_alert(each) for each in found):
-        raise Permanent(f"{client.receiver} answered something else than a list of alerts")
-    return found
-
-
-def _is_alert(found: object) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("labels"), dict) and _ends_at(found) > 0.0
-
-
-def _ends_at(alert: Alert) -> float:
-    """Return the end of an alert in Unix seconds, 0 when it says none."""
-    try:
-        return datetime.fromisoformat(alert["endsAt"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return 0.0
-
-
-def _silences(alert: Alert) -> list[str]:
-    status = alert.get("status")
-    silenced = status.get("silencedBy") if isinstance(status, dict) else None
-    return [each for each in silenced if isinstance(each, str)] if isinstance(silenced, list) else []
 
 
 def _together(errors: Sequence[BaseException]) -> Retryable | Permanent:

@@ -43,6 +43,9 @@ KINDS = {"critical": "failure", "warning": "warning", "info": "info"}
 _APPRISE = logging.getLogger("apprise")
 _HTTP_STATUS = re.compile(r"error=(\d{3})\b|failed: (\d{3}) - ")
 _SMTP_REPLY = re.compile(r"\((\d{3}), b['\"]")
+_BUSY = re.compile(r"code=(11232|99991400)\b")
+"""A refusal with 200 that passes. Source: Feishu and Lark, "Custom bot" (frequency limited), "Generic error codes"."""
+
 _REJECTED = re.compile(r"rejected|not supported|invalid|CERTIFICATE_VERIFY_FAILED", re.IGNORECASE)
 _NEVER_SENT = re.compile(
     r"NewConnectionError|ConnectTimeout|NameResolutionError|refused|unreachable|Name or service not known|"
@@ -50,6 +53,9 @@ _NEVER_SENT = re.compile(
     re.IGNORECASE,
 )
 """How requests, urllib3 and smtplib say that a connection never came about, in the words of their exceptions."""
+
+_POOL = re.compile(r"HTTPS?ConnectionPool\(.{0,500}?\(Caused by ", re.DOTALL)
+"""How urllib3 begins what it says, before it comes to the cause."""
 
 _CALLS = re.compile(r"@(?=everyone\b|here\b|channel\b|all\b)", re.IGNORECASE)
 
@@ -61,11 +67,13 @@ class Address:
     Attributes:
         service: what it is called in messages, e.g. `Slack`.
         secrets: parts of its address that are told to nobody.
+        reads_markdown: it takes Markdown alone; told that our text is none, Apprise would escape it and break links.
     """
 
     service: str
     secrets: tuple[str, ...]
     sender: apprise.Apprise
+    reads_markdown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +147,10 @@ class ChatNotifier:
             result = await asyncio.wait_for(
                 asyncio.to_thread(
                     address.sender.notify,
-                    body=body,
+                    body=_marked_down(body) if address.reads_markdown else body,
                     title=title,
                     notify_type=kind,
-                    body_format="text",
+                    body_format=None if address.reads_markdown else "text",
                     timeout=self.timeout_s,
                     log_level=logging.DEBUG,
                 ),
@@ -154,7 +162,7 @@ class ChatNotifier:
             return None
         if result.status is apprise.AppriseResultStatus.TIMEOUT:
             return Failed(address.service, doubt)
-        return Failed(address.service, why_not(address, _telling(result)))
+        return Failed(address.service, why_not(address, _telling(result), partly=_is_partly_through(result)))
 
 
 def from_section(section: ChatSection, _cell: str) -> ChatNotifier:
@@ -195,7 +203,9 @@ def address_of(url: str, where: str) -> Address:
     if not sender.add(url):
         kind = one_line(url.partition("://")[0], 20) if "://" in url else "one without ://"
         raise SettingsError(f"{where} ({kind}): Apprise knows no such kind of address, or a part of it is missing")
-    return Address(str(sender[0].service_name), secrets_in(url), sender)
+    service = sender[0]
+    reads_markdown = service.notify_format is apprise.NotifyFormat.MARKDOWN
+    return Address(str(service.service_name), secrets_in(url), sender, reads_markdown)
 
 
 def secrets_in(url: str) -> tuple[str, ...]:
@@ -205,19 +215,24 @@ def secrets_in(url: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda part: (-len(part), part)))
 
 
-def why_not(address: Address, said: Sequence[str]) -> Retryable | Permanent | InDoubt:
+def why_not(address: Address, said: Sequence[str], *, partly: bool = False) -> Retryable | Permanent | InDoubt:
     """Return what Apprise's log says about a message that did not get through.
 
     A connection that broke is in doubt: only one that never came about is surely worth another try.
+
+    Args:
+        partly: some recipients of the address have it, and would get it twice.
     """
     text = " ".join(said)
     because = f"{address.service}: {_without(address.secrets, text) or 'Apprise does not say why'}"
+    if partly:
+        return Permanent(f"{because}; other recipients of this address have it")
     if found := _HTTP_STATUS.search(text):
         status = int(found[1] or found[2])
         return _retry(because) if status in PASSING or status >= 500 else Permanent(because)
     if found := _SMTP_REPLY.search(text):
         return _retry(because) if found[1].startswith("4") else Permanent(because)
-    if _NEVER_SENT.search(text):
+    if _NEVER_SENT.search(text) or _BUSY.search(text):
         return _retry(because)
     return Permanent(because) if _REJECTED.search(text) else InDoubt(f"{because}; the message may have arrived")
 
@@ -232,15 +247,25 @@ def _telling(result: apprise.AppriseResult) -> list[str]:
     return [said for level, said in logged if level in {"WARNING", "ERROR"} or said.startswith("Socket Exception")]
 
 
+def _is_partly_through(result: apprise.AppriseResult) -> bool:
+    """Whether Apprise logged for one recipient, of several behind an address, that the message was sent."""
+    return any(entry.level == "INFO" and entry.message.startswith("Sent ") for entry in result.logs())
+
+
 def _without(secrets: Sequence[str], text: str) -> str:
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
-    return one_line(text, MAX_SAID)
+    return one_line(_POOL.sub("(", text), MAX_SAID)
 
 
 def _harmless(text: str) -> str:
     """Return a text that calls nobody: `<!channel>`, `<at user_id="all">` and `@everyone` from a log stay words."""
     return _CALLS.sub("＠", text.replace("<", "‹").replace(">", "›"))
+
+
+def _marked_down(text: str) -> str:
+    """Return a text whose lines stay lines where Markdown is read, and in which no words of others become a link."""
+    return text.replace("[", "(").replace("]", ")").replace("\n", "\n\n")
 
 
 def _hush() -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from controller.adapters import Answer, Filed, Heard, Notice
 from controller.errors import Permanent, Retryable
@@ -37,6 +39,61 @@ DONE_AFTER_S = 2.0
 Record = dict[str, Any]
 
 
+class Report(msgspec.Struct, frozen=True, rename="camel"):
+    """Who did what to an alert."""
+
+    acknowledged_by: str | None = None
+    closed_by: str | None = None
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """An alert, as far as it is needed."""
+
+    status: Literal["open", "closed"]
+    id: str = ""
+    acknowledged: bool = False
+    owner: str | None = None
+    report: Report | None = None
+
+
+class ShownAlert(msgspec.Struct, frozen=True):
+    """An answer with an alert."""
+
+    data: Alert
+
+
+class Note(msgspec.Struct, frozen=True):
+    """One note of an alert."""
+
+    note: str | None = None
+
+
+class ShownNotes(msgspec.Struct, frozen=True):
+    """An answer with notes."""
+
+    data: list[Note]
+
+
+class Taken(msgspec.Struct, frozen=True, rename="camel"):
+    """The answer to a request that is done later."""
+
+    request_id: str
+
+
+class Done(msgspec.Struct, frozen=True, rename="camel"):
+    """What came of a request."""
+
+    is_success: bool
+    status: str | None = None
+    alert_id: str | None = None
+
+
+class ShownDone(msgspec.Struct, frozen=True):
+    """An answer with what came of a request."""
+
+    data: Done
+
+
 @dataclass(slots=True)
 class Opsgenie:
     """Opsgenie.
@@ -58,15 +115,15 @@ class Opsgenie:
         """Create an alert unless one is open, and return it once it is there. Its reference is its alias."""
         alias = dedup_key(notice, cell=self.cell, name=self.name)
         found = await self._alert(alias)
-        if found is not None and found["status"] == "open":
-            return Filed(alias, self._page_of(found.get("id")), found=True)
+        if found is not None and found.status == "open":
+            return Filed(alias, self._page_of(found.id), found=True)
         done = await self._change("/v2/alerts", self._alert_for(notice, alias))
-        return Filed(alias, self._page_of(done.get("alertId")))
+        return Filed(alias, self._page_of(done.alert_id or ""))
 
     async def update(self, reference: str, notice: Notice) -> None:
         """Add a note unless it is there. An alert that was closed is made anew, with what is new in it."""
         found = await self._alert(reference)
-        if found is None or found["status"] != "open":
+        if found is None or found.status != "open":
             await self._change("/v2/alerts", self._alert_for(notice, reference))
             return
         mark = f"[{notice.key}]"
@@ -77,20 +134,20 @@ class Opsgenie:
     async def acknowledge(self, reference: str, notice: Notice) -> None:
         """Say that somebody has it: Opsgenie calls nobody further."""
         found = await self._alert(reference)
-        if found is not None and found["status"] == "open" and not found.get("acknowledged"):
+        if found is not None and found.status == "open" and not found.acknowledged:
             await self._change(_path(reference, "/acknowledge"), {**_BY_US, "note": cut(notice.news, MAX_DESCRIPTION)})
 
     async def close(self, reference: str, notice: Notice) -> None:
         """Close the alert with a note, and return once it is closed."""
         found = await self._alert(reference)
-        if found is not None and found["status"] == "open":
+        if found is not None and found.status == "open":
             await self._change(_path(reference, "/close"), {**_BY_US, "note": cut(notice.news, MAX_DESCRIPTION)})
 
     async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
         """Return how each alert stands: one request an alert, since an alias is no word of Opsgenie's search."""
         return {reference: _answer(await self._alert(reference)) for reference in references}
 
-    async def _change(self, path: str, body: object) -> Record:
+    async def _change(self, path: str, body: object) -> Done:
         """Have something changed, and return what came of it.
 
         Raises:
@@ -98,34 +155,33 @@ class Opsgenie:
             Permanent: it was tried, and did not work.
         """
         client = self._client()
-        said = (await client.call("POST", path, json=body)).read()
-        request = said.get("requestId") if isinstance(said, dict) else None
-        if not isinstance(request, str) or not request:
-            raise Permanent(f"{client.receiver} took a request and did not say which")
+        taken: Taken = (await client.call("POST", path, json=body)).read(Taken)
         try:
-            return _done((await client.call("GET", f"/v2/alerts/requests/{quote(request, safe='')}")).read(), client)
+            reply = await client.call("GET", f"/v2/alerts/requests/{quote(taken.request_id, safe='')}")
         except HttpRefusal as refusal:
             if refusal.status != 404:
                 raise
             raise Retryable(f"{client.receiver} has not done what it took yet", after_s=DONE_AFTER_S) from refusal
+        done: Done = reply.read(ShownDone).data
+        if not done.is_success:
+            why = one_line(done.status or "it does not say why", 300)
+            raise Permanent(f"{client.receiver} took a request and did not do it: {why}")
+        return done
 
-    async def _alert(self, alias: str) -> Record | None:
-        client = self._client()
+    async def _alert(self, alias: str) -> Alert | None:
         try:
-            found = _data((await client.call("GET", _path(alias))).read(), client)
+            reply = await self._client().call("GET", _path(alias))
         except HttpRefusal as refusal:
             if refusal.status == 404:
                 return None
             raise
-        if not isinstance(found, dict) or found.get("status") not in {"open", "closed"}:
-            raise Permanent(f"{client.receiver} answered something else than an alert")
+        found: Alert = reply.read(ShownAlert).data
         return found
 
     async def _notes(self, alias: str) -> list[str]:
-        client = self._client()
-        found = _data((await client.call("GET", f"{_path(alias, '/notes')}&limit=100&order=desc")).read(), client)
-        records = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-        return [str(each.get("note", "")) for each in records]
+        reply = await self._client().call("GET", f"{_path(alias, '/notes')}&limit=100&order=desc")
+        notes: list[Note] = reply.read(ShownNotes).data
+        return [each.note or "" for each in notes]
 
     def _alert_for(self, notice: Notice, alias: str) -> Record:
         links = "\n".join(f"{words}: {address}" for words, address in links_of(notice).items())
@@ -146,10 +202,10 @@ class Opsgenie:
         headers = {"Authorization": f"GenieKey {self.token}"}
         return HttpClient("Opsgenie", self.url, headers, timeout_s=self.timeout_s, clock=self.clock)
 
-    def _page_of(self, alert_id: object) -> str:
+    def _page_of(self, alert_id: str) -> str:
         """Return where people open an alert; nothing where the address is not one of Opsgenie's own."""
         host = urlsplit(self.url).hostname or ""
-        if not isinstance(alert_id, str) or not host.endswith("opsgenie.com"):
+        if not alert_id or not host.endswith("opsgenie.com"):
             return ""
         return f"https://app.{host.removeprefix('api.')}/alert/detail/{quote(alert_id, safe='')}/details"
 
@@ -171,21 +227,6 @@ def _path(alias: str, rest: str = "") -> str:
     return f"/v2/alerts/{quote(alias, safe='')}{rest}?identifierType=alias"
 
 
-def _data(said: object, client: HttpClient) -> object:
-    if not isinstance(said, dict) or "data" not in said:
-        raise Permanent(f"{client.receiver} answered something else than expected: it has no data")
-    return said["data"]
-
-
-def _done(said: object, client: HttpClient) -> Record:
-    data = _data(said, client)
-    if not isinstance(data, dict) or not isinstance(data.get("isSuccess"), bool):
-        raise Permanent(f"{client.receiver} did not say what came of a request")
-    if not data["isSuccess"]:
-        raise Permanent(f"{client.receiver} took a request and did not do it: {one_line(str(data.get('status')), 300)}")
-    return data
-
-
 def _details(notice: Notice) -> dict[str, str]:
     """Return the facts as far as Opsgenie has room for them, which counts names and texts together."""
     found = {"incident": notice.incident_id, "device": notice.device, "team": notice.team, **notice.facts}
@@ -198,14 +239,12 @@ def _details(notice: Notice) -> dict[str, str]:
     return kept
 
 
-def _answer(alert: Record | None) -> Answer:
+def _answer(alert: Alert | None) -> Answer:
     if alert is None:
         return Answer(Heard.GONE)
-    report = alert.get("report")
-    told = report if isinstance(report, dict) else {}
-    if alert["status"] == "closed":
-        return Answer(Heard.CLOSED, one_line(str(told.get("closedBy", "")), MAX_NAME))
-    if alert.get("acknowledged"):
-        by = told.get("acknowledgedBy") or alert.get("owner") or ""
-        return Answer(Heard.ACKNOWLEDGED, one_line(str(by), MAX_NAME))
+    report = alert.report or Report()
+    if alert.status == "closed":
+        return Answer(Heard.CLOSED, one_line(report.closed_by or "", MAX_NAME))
+    if alert.acknowledged:
+        return Answer(Heard.ACKNOWLEDGED, one_line(report.acknowledged_by or alert.owner or "", MAX_NAME))
     return Answer(Heard.OPEN)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
+
+import msgspec
 
 from controller.adapters import Answer, Filed, Heard, Notice
 from controller.api.moments import iso
@@ -37,6 +38,39 @@ SEEN_AFTER_S = 2.0
 """So long after an event its incident is looked for again. Source: our choice; it takes seconds."""
 
 STATES = {"triggered": Heard.OPEN, "acknowledged": Heard.ACKNOWLEDGED, "resolved": Heard.CLOSED}
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """Who did something."""
+
+    summary: str | None = None
+
+
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """One of an incident's."""
+
+    acknowledger: Agent | None = None
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """An incident as the REST API shows it, as far as it is needed."""
+
+    status: str
+    html_url: str | None = None
+    acknowledgements: list[Acknowledgement] = []
+    last_status_change_by: Agent | None = None
+
+
+class Incidents(msgspec.Struct, frozen=True):
+    """A page of them."""
+
+    incidents: list[Incident]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What the Events API answers."""
+
+    status: str
 
 
 @dataclass(slots=True)
@@ -80,8 +114,8 @@ class PagerDutyEvents:
         """
         client = HttpClient("PagerDuty", self.events_url, timeout_s=self.timeout_s, clock=self.clock)
         reply = await client.call("POST", "/v2/enqueue", json=event_of(notice, action, key, self.routing_key))
-        said = reply.read()
-        if not isinstance(said, dict) or said.get("status") != "success":
+        taken: Taken = reply.read(Taken)
+        if taken.status != "success":
             raise Permanent(f"{client.receiver} answered {reply.status} and did not say that it took the event")
 
 
@@ -103,10 +137,10 @@ class PagerDuty:
         """
         key = dedup_key(notice, cell=self.events.cell, name=self.name)
         if (found := await self._open(key)) is not None:
-            return Filed(key, _page_of(found), found=True)
+            return Filed(key, found.html_url or "", found=True)
         await self.events.enqueue("trigger", key, notice)
         if (made := await self._open(key)) is not None:
-            return Filed(key, _page_of(made))
+            return Filed(key, made.html_url or "")
         raise Retryable(
             "PagerDuty took the event and has no incident for it yet; if none comes, an event rule or a maintenance "
             "window of the service drops it",
@@ -119,7 +153,7 @@ class PagerDuty:
 
     async def acknowledge(self, reference: str, notice: Notice) -> None:
         """Say that somebody has it, unless PagerDuty knows that already."""
-        if (found := await self._open(reference)) is not None and found["status"] == "triggered":
+        if (found := await self._open(reference)) is not None and found.status == "triggered":
             await self.events.acknowledge(reference, notice)
 
     async def close(self, reference: str, notice: Notice) -> None:
@@ -138,21 +172,18 @@ class PagerDuty:
         """Return how the newest incident of each key stands: one request a key, PagerDuty finds no two at once."""
         return {reference: _answer(await self._newest(reference)) for reference in references}
 
-    async def _open(self, key: str) -> dict[str, Any] | None:
+    async def _open(self, key: str) -> Incident | None:
         found = await self._newest(key)
-        return found if found is not None and found["status"] != "resolved" else None
+        return found if found is not None and found.status != "resolved" else None
 
-    async def _newest(self, key: str) -> dict[str, Any] | None:
+    async def _newest(self, key: str) -> Incident | None:
         headers = {"Authorization": f"Token token={self.token}", "Accept": "application/json"}
         client = HttpClient(
             "PagerDuty", self.api_url, headers, timeout_s=self.events.timeout_s, clock=self.events.clock
         )
         query = {"incident_key": key, "date_range": "all", "sort_by": "created_at:desc", "limit": "1"}
-        said = (await client.call("GET", f"/incidents?{urlencode(query)}")).read()
-        incidents = said.get("incidents") if isinstance(said, dict) else None
-        if not isinstance(incidents, list) or not all(_is_incident(each) for each in incidents):
-            raise Permanent(f"{client.receiver} answered something else than a list of incidents")
-        return incidents[0] if incidents else None
+        found: Incidents = (await client.call("GET", f"/incidents?{urlencode(query)}")).read(Incidents)
+        return found.incidents[0] if found.incidents else None
 
 
 def from_section(section: PagerDutySection, cell: str) -> PagerDutyEvents | PagerDuty:
@@ -195,27 +226,15 @@ def _payload(notice: Notice) -> dict[str, object]:
     return {name: value for name, value in payload.items() if value}
 
 
-def _is_incident(found: object) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("status"), str)
-
-
-def _page_of(incident: dict[str, Any]) -> str:
-    url = incident.get("html_url")
-    return url if isinstance(url, str) else ""
-
-
-def _answer(incident: dict[str, Any] | None) -> Answer:
+def _answer(incident: Incident | None) -> Answer:
     if incident is None:
         return Answer(Heard.GONE)
-    state = STATES.get(incident["status"], Heard.OPEN)
+    state = STATES.get(incident.status, Heard.OPEN)
     if state is Heard.ACKNOWLEDGED:
-        given = incident.get("acknowledgements")
-        last = given[-1] if isinstance(given, list) and given else {}
-        return Answer(state, _name_of(last.get("acknowledger") if isinstance(last, dict) else None))
-    by = _name_of(incident.get("last_status_change_by")) if state is Heard.CLOSED else ""
-    return Answer(state, by)
+        last = incident.acknowledgements[-1:]
+        return Answer(state, _name_of(last[0].acknowledger if last else None))
+    return Answer(state, _name_of(incident.last_status_change_by) if state is Heard.CLOSED else "")
 
 
-def _name_of(agent: object) -> str:
-    summary_text = agent.get("summary") if isinstance(agent, dict) else None
-    return one_line(summary_text, MAX_FIELD) if isinstance(summary_text, str) else ""
+def _name_of(agent: Agent | None) -> str:
+    return one_line(agent.summary or "", MAX_FIELD) if agent is not None else ""

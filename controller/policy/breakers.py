@@ -55,8 +55,8 @@ def tripped(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
 def _open(belief: Belief, scope: Scope, rule: BreakerRule, count: int) -> events.IncidentOpened:
     because, limit = (f": {rule.because}" if rule.because else ""), rule.limit(size_of(belief, scope))
     reason = Reason(
-        f"The breaker of {scope.words} opened: {count} nodes were taken out within {rule.window_s / 60:g} minutes"
-        f"{because}.",
+        f"The breaker of {scope.words} opened: {'1 node was' if count == 1 else f'{count} nodes were'} taken out "
+        f"within {rule.window_s / 60:g} minutes{because}.",
         {
             "scope": str(scope),
             "taken_out": str(count),

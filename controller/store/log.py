@@ -6,7 +6,7 @@ is the same bytes in every store (I12).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import LiteralString, Protocol
@@ -117,6 +117,14 @@ class EventLog(Protocol):
         """Return the newest entries about a node, an incident, or everything; newest last.
 
         It is read beside the writer, on a connection of its own: a page that is looked at delays no decision.
+        """
+        ...
+
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        """Return the entries of these kinds between two ids, neither of them included, newest first.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -209,6 +209,18 @@ class PostgresqlLog:
         """
         query = "SELECT event_id, at, body FROM events WHERE event_id > %s ORDER BY 1 LIMIT %s"
         return [logged_of(self.name, *row) for row in await self._beside(query, (after, limit))]
+
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        """Return the entries of these kinds between two ids, neither of them included, newest first.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        query = (
+            "SELECT event_id, at, body FROM events WHERE event_id < %s AND event_id > %s AND kind = ANY(%s) "
+            "ORDER BY event_id DESC"
+        )
+        return [logged_of(self.name, *row) for row in await self._beside(query, (before, after, list(kinds)))]
 
     async def size(self) -> StoreSize:
         """Return how large the log is."""

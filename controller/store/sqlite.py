@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -170,6 +170,25 @@ class SqliteLog:
         query = "SELECT event_id, at, body FROM events WHERE event_id > ? ORDER BY 1 LIMIT ?"
         with self._told("read"):
             rows = self._reading.execute(query, (after, limit)).fetchall()
+        return [logged_of(self.name, *row) for row in rows]
+
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        """Return the entries of these kinds between two ids, neither of them included, newest first.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._back, before, after, tuple(kinds))
+
+    def _back(self, before: int, after: int, kinds: tuple[str, ...]) -> list[Logged]:
+        places = ", ".join("?" * len(kinds))
+        query = (
+            "SELECT event_id, at, body FROM events WHERE event_id < ? AND event_id > ? "  # noqa: S608
+            f"AND kind IN ({places}) ORDER BY event_id DESC"
+        )
+        with self._told("read"):
+            rows = self._reading.execute(query, (before, after, *kinds)).fetchall()
         return [logged_of(self.name, *row) for row in rows]
 
     async def size(self) -> StoreSize:

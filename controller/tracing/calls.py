@@ -13,16 +13,41 @@ from controller.tracing.span import Kind, Span, Value
 from wire.topics import Channel, template
 
 BY_ITS_SCHEDULER = frozenset({Verb.CORDON, Verb.DRAIN, Verb.UNCORDON})
+NOTICES = frozenset({Verb.TICKET, Verb.PAGE})
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """What the outside things are called that a controller calls."""
+    """What the outside things are called that steps call. Each notice of a step is an errand, and names its own."""
 
     scheduler: str
-    tickets: str = ""
-    pages: str = ""
     power: str = ""
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a call went: as in `Call`."""
+
+    began: float
+    ended: float = 0.0
+    because: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A call of an outside thing on account of an incident that is no step, or one of several that a step makes.
+
+    Attributes:
+        name: what is done, in a few words that do not differ from incident to incident: `file ticket`.
+        peer: whom it is done with.
+        key: which one of its name it is.
+    """
+
+    incident_id: str
+    name: str
+    peer: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +97,24 @@ def call_spans(scene: Scene, call: Call, peers: Peers) -> list[Span]:
     if call.is_order:
         name, kind = f"publish {template(Channel.ORDER)}", Kind.PRODUCER
         attributes = {**said, **published(scene, intent.node, intent.key)}
+    elif Verb(intent.verb) in NOTICES:
+        name, kind, attributes = f"call {intent.verb}", Kind.INTERNAL, said
     else:
-        name, kind = f"call {intent.verb}", Kind.CLIENT
-        attributes = {**said, words.PEER: _peer(call, peers)}
+        peer = peers.scheduler if call.is_by_scheduler else peers.power
+        name, kind, attributes = f"call {intent.verb}", Kind.CLIENT, {**said, words.PEER: peer}
     problem = call.because if call.error else ""
     during, step = (call.began, call.ended), scene.id_of(step_key(intent))
     made = scene.span(name, call.key, step, during, kind=kind, attributes=attributes, problem=problem)
     return [made, *(_seen_by_scheduler(scene, call, made, peers.scheduler) if call.is_by_scheduler else ())]
+
+
+def errand_span(scene: Scene, errand: Errand, key: str, parent_id: str, call: Ended) -> Span:
+    """Return the span of an errand."""
+    said: dict[str, Value] = {words.PEER: errand.peer}
+    if call.error:
+        said |= {words.ERROR_TYPE: call.error, words.BECAUSE: call.because}
+    during, problem = (call.began, call.ended), call.because if call.error else ""
+    return scene.span(errand.name, key, parent_id, during, kind=Kind.CLIENT, attributes=said, problem=problem)
 
 
 def step_key(intent: StepIntended) -> str:
@@ -102,9 +138,3 @@ def _seen_by_scheduler(scene: Scene, call: Call, made: Span, name: str) -> list[
             problem=made.problem,
         )
     ]
-
-
-def _peer(call: Call, peers: Peers) -> str:
-    if call.is_by_scheduler:
-        return peers.scheduler
-    return {Verb.TICKET: peers.tickets, Verb.PAGE: peers.pages}.get(Verb(call.intent.verb), peers.power)

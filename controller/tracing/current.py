@@ -18,6 +18,12 @@ def headers() -> dict[str, str]:
     return {"traceparent": found} if found else {}
 
 
+def span_in(trace_id: str) -> str:
+    """Return the id of the span of this trace on whose account something is done, empty outside of one."""
+    parts = _traceparent.get().split("-")
+    return parts[2] if parts[1:2] == [trace_id] else ""
+
+
 @contextmanager
 def within(traceparent: str) -> Iterator[None]:
     """Have everything inside be done on account of a span."""

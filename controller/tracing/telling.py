@@ -19,8 +19,8 @@ from controller import events
 from controller.cell import Cell
 from controller.events import Logged, StepIntended, incident_of
 from controller.store.log import StoreError
-from controller.tracing.calls import Call, Peers
-from controller.tracing.current import within
+from controller.tracing import current
+from controller.tracing.calls import Call, Ended, Errand, Peers, errand_span
 from controller.tracing.ids import is_sampled, span_id_of, trace_id_of, traceparent
 from controller.tracing.moments import Arrival, Heard, Thought
 from controller.tracing.scene import Scene
@@ -33,14 +33,15 @@ log = structlog.get_logger()
 MOST_HEARD: Final = 20_000
 """So many entries wait to be told at most. Source: our choice; the cell commits some 2,000 a second at its most."""
 
-MOST_FINDINGS: Final = 20_000
+MOST_FINDINGS: Final = 10_000
 """Of so many findings it is known how they came; of older ones the log says when they were observed."""
 
 RECALLED: Final = 2_000
 """So many entries of an incident are read when another controller told its beginning."""
 
-SETTLE_S: Final = 0.05
-"""How long after an entry its spans are made: what it asks for has begun by then. Source: our choice."""
+SETTLE_S: Final = 1.0
+"""How long after an entry its spans are made: what it and those that came with it ask for is done by then, even where a
+hundred nodes fail at once on a busy machine. Source: our measurement, benchmarks/trace_cost.py."""
 
 
 @dataclass(slots=True)
@@ -87,6 +88,11 @@ class Teller:
         """Return the effect, each try of which is seen."""
         trace_id = self.trace_id(intent.incident_id)
         return (lambda: self._tried(trace_id, intent, effect)) if trace_id else effect
+
+    def errand(self, errand: Errand, effect: Effect[T]) -> Effect[T]:
+        """Return the effect, each try of which is seen."""
+        trace_id = self.trace_id(errand.incident_id)
+        return (lambda: self._run_errand(trace_id, errand, effect)) if trace_id else effect
 
     def trace_id(self, incident_id: str) -> str:
         """Return the trace of an incident, empty when it has none."""
@@ -145,20 +151,37 @@ class Teller:
 
     async def _tried(self, trace_id: str, intent: StepIntended, effect: Effect[T]) -> T:
         call = Call(intent, self.clock())
-        said, error = "", ""
-        with within(traceparent(trace_id, span_id_of(trace_id, call.key))):
+        ended = Ended(call.began)
+        try:
+            return await self._seen(traceparent(trace_id, span_id_of(trace_id, call.key)), effect, ended)
+        finally:
+            seen = replace(call, ended=ended.ended, because=ended.because, error=ended.error, after=self._acted)
+            self._note(seen)
+
+    async def _run_errand(self, trace_id: str, errand: Errand, effect: Effect[T]) -> T:
+        ended, above = Ended(self.clock()), current.span_in(trace_id)
+        key = f"errand/{errand.name}/{errand.key}/{round(ended.began * 1_000_000)}"
+        try:
+            return await self._seen(traceparent(trace_id, span_id_of(trace_id, key)), effect, ended)
+        finally:
+            scene = Scene(trace_id, errand.incident_id, self.cell_name)
+            self.sender.offer([errand_span(scene, errand, key, above or scene.root, ended)])
+
+    async def _seen(self, parent: str, effect: Effect[T], ended: Ended) -> T:
+        """Let the effect be done on account of a span, and note how it ended."""
+        with current.within(parent):
             try:
                 outcome = await effect()
-                said = str(getattr(outcome, "because", ""))
-                return outcome
             except asyncio.CancelledError:
-                said, error = "The controller let go of it.", "cancelled"
+                ended.because, ended.error = "The controller let go of it.", "cancelled"
                 raise
             except Exception as failure:
-                said, error = str(failure), type(failure).__name__
+                ended.because, ended.error = str(failure), type(failure).__name__
                 raise
             finally:
-                self._note(replace(call, ended=self.clock(), because=said, error=error, after=self._acted))
+                ended.ended = self.clock()
+        ended.because = str(getattr(outcome, "because", ""))
+        return outcome
 
     async def _run(self) -> None:
         while True:
@@ -174,6 +197,9 @@ class Teller:
                 await (self._tell_call(what) if isinstance(what, Call) else self._tell(what))
             except StoreError as error:
                 self.sender.drop(1, "unread", f"what was before cannot be read: {error}")
+            except Exception as error:
+                log.exception("traces.crashed")
+                self.sender.drop(1, "crashed", f"an entry could not be told: {type(error).__name__}: {error}")
             await asyncio.sleep(0)
 
     async def _tell(self, heard: Heard) -> None:

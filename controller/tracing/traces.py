@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from controller.events import Logged, StepIntended
+from controller.tracing.calls import Errand
 from controller.tracing.moments import Arrival
 
 T = TypeVar("T")
@@ -25,6 +26,10 @@ class Traces(Protocol):
 
     def watch(self, intent: StepIntended, effect: Effect[T]) -> Effect[T]:
         """Return the effect, each try of which is seen."""
+        ...
+
+    def errand(self, errand: Errand, effect: Effect[T]) -> Effect[T]:
+        """Return what is done on account of an incident, each try of which is seen."""
         ...
 
     def trace_id(self, incident_id: str) -> str:
@@ -58,6 +63,10 @@ class NoTraces:
         """Hear nothing."""
 
     def watch(self, _intent: StepIntended, effect: Effect[T]) -> Effect[T]:
+        """Return the effect as it is."""
+        return effect
+
+    def errand(self, _errand: Errand, effect: Effect[T]) -> Effect[T]:
         """Return the effect as it is."""
         return effect
 

@@ -121,6 +121,18 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
     ("text", "problem"),
     [
         (
+            '[broker]\nurl = "mqtt://b"\n[metrics]\nport = 70000\n',
+            "metrics.port: Expected `int` <= 65535",
+        ),
+        (
+            '[broker]\nurl = "mqtt://b"\n[metrics]\nport = 9643\nhost = "everywhere"\n',
+            "metrics.host: 'everywhere' is no IP address of this host, e.g. 127.0.0.1, or 0.0.0.0 for all of them",
+        ),
+        (
+            '[broker]\nurl = "mqtt://b"\n[metrics]\nenabled = true\n',
+            "metrics.enabled: no such key here; there are port, host",
+        ),
+        (
             '[broker]\nurl = "mqtt://a:b@c"\n',
             "broker.url: broker c: no password in the address: name a file in password_file",
         ),

@@ -175,3 +175,4 @@ def test_the_incident_says_where_its_trace_is(told: Told) -> None:
     status = told.cell.get("/status")["traces"]
     assert (status["receiver"], status["dropped"], status["error"]) == (told.traces.url, 0, "")
     assert status["sent"] >= 40
+    assert f"waiting; {told.traces.url}" in told.cell.cli("status").stdout

@@ -1,24 +1,28 @@
-"""A headless Chromium, spoken to by its DevTools protocol: one page, JavaScript evaluated in it."""
+"""A real headless Chromium by Playwright: one browser a module, and for each test pages that share nothing with others.
+
+The browser is this machine's own; Playwright downloads none.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import itertools
+import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
 LIMIT_S = 20.0
-_LISTENING = re.compile(rb"DevTools listening on ws://127\.0\.0\.1:(\d+)/")
+_LISTENING = re.compile(rb"DevTools listening on (ws://127\.0\.0\.1:\d+/\S+)")
 
-_FLAGS = (
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -35,88 +39,75 @@ _FLAGS = (
 class BrowserPage:
     """One open page. `complaints`: what the browser logged as an error, policy violations among it."""
 
-    socket: aiohttp.ClientWebSocketResponse
+    page: Page
     complaints: list[str] = field(default_factory=list)
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-
-    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Return what a DevTools command answers."""
-        number = next(self._numbers)
-        await self.socket.send_json({"id": number, "method": method, "params": parameters})
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                message = await self.socket.receive_json()
-                if message.get("id") == number:
-                    assert "error" not in message, message["error"]
-                    result: dict[str, Any] = message["result"]
-                    return result
-                self._keep(message)
-
-    def _keep(self, message: dict[str, Any]) -> None:
-        if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
-            self.complaints.append(message["params"]["entry"]["text"])
-        if message.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(message["params"]["exceptionDetails"]["text"])
 
     async def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
-        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
+        return await self.page.evaluate(expression)
 
     async def until(self, condition: str) -> None:
         """Wait until a JavaScript expression is true."""
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                if await self.evaluate(f"Boolean({condition})"):
-                    return
-                await asyncio.sleep(0.05)
+        await self.page.wait_for_function(f"() => Boolean({condition})", polling="raf")
+
+    async def text(self, selector: str) -> str:
+        """Return what an element says, in single spaces."""
+        return " ".join((await self.page.text_content(selector) or "").split())
 
 
-@contextlib.asynccontextmanager
-async def browse(profile: Path, url: str) -> AsyncIterator[BrowserPage]:
-    """Open an address in a fresh browser, which ends with the context."""
-    spoken = profile.with_name(f"{profile.name}.log")
+@dataclass(slots=True)
+class Browsing:
+    """Opens pages, each as a person who was never here before."""
+
+    browser: Browser
+    contexts: list[BrowserContext] = field(default_factory=list)
+
+    async def __call__(self, url: str, **options: Any) -> BrowserPage:
+        """Open an address. `options`: of Playwright's `new_context`, e.g. `color_scheme` or `viewport`."""
+        context = await self.browser.new_context(**options)
+        context.set_default_timeout(LIMIT_S * 1_000)
+        self.contexts.append(context)
+        opened = BrowserPage(await context.new_page())
+        opened.page.on("console", lambda said: opened.complaints.append(said.text) if said.type == "error" else None)
+        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        await opened.page.goto(url)
+        return opened
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a browser that runs as long as the module's tests."""
+    if not CHROMIUM and os.environ.get("CI") != "true":
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    profile = tmp_path_factory.mktemp("chromium")
+    spoken = profile / "said.log"
     with spoken.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            CHROMIUM,
-            *_FLAGS,
-            f"--user-data-dir={profile}",
-            "about:blank",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=log,
-        )
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile / 'profile'}", "about:blank"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
     try:
-        port = await _port(spoken)
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                targets = await answer.json()
-            address = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
-            async with session.ws_connect(address, max_msg_size=1 << 24) as socket:
-                page = BrowserPage(socket)
-                for domain in ("Page", "Runtime", "Log"):
-                    await page.call(f"{domain}.enable")
-                await page.call("Page.navigate", url=url)
-                await page.until("location.href !== 'about:blank' && document.readyState === 'complete'")
-                yield page
+        yield _address(spoken)
     finally:
         process.terminate()
-        await process.wait()
+        process.wait()
 
 
-async def _port(spoken: Path) -> int:
-    """Return the port that the browser names.
+@pytest.fixture
+async def browse(chromium: str) -> AsyncIterator[Browsing]:
+    """Open pages that are gone after the test."""
+    async with async_playwright() as playwright:
+        browsing = Browsing(await playwright.chromium.connect_over_cdp(chromium))
+        yield browsing
+        for context in browsing.contexts:
+            await context.close()
+
+
+def _address(spoken: Path) -> str:
+    """Return the address that the browser names.
 
     Its profile has it too, but Ubuntu's browser is a snap with a file system of its own, where nobody else can read.
     """
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            if found := _listening(spoken):
-                return found
-            await asyncio.sleep(0.05)
-
-
-def _listening(spoken: Path) -> int:
-    found = _LISTENING.search(spoken.read_bytes())
-    return int(found[1]) if found else 0
+    for _ in range(int(LIMIT_S / 0.02)):
+        if found := _LISTENING.search(spoken.read_bytes()):
+            return found[1].decode()
+        time.sleep(0.02)
+    raise AssertionError(f"the browser does not listen: {spoken.read_text(errors='replace')[-500:]}")

@@ -300,6 +300,9 @@ class Log:
         await self.real.append(entries, receipts)
         self.fuse.cross("after commit")
 
+    async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
+        return await self.real.back(before=before, after=after, kinds=kinds)
+
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         return await self.real.timeline(node=node, incident_id=incident_id, limit=limit)
 
@@ -356,7 +359,7 @@ async def live(
     intake.on_order_ended = lambda event: desk.ended(event.order_id)
     bench = BenchDesk(cell, desk, ScheduleWatch(cell, replace(scheduler, name=NO_SCHEDULER), time.time), time.time)
     intake.on_bench_ended = bench.ended
-    traces = effects.traces = traced(cell)
+    traces = effects.traces = notices.courier.traces = traced(cell)
     intake.on_arrival = traces.arrived
 
     def act(entry: Logged) -> None:
@@ -382,8 +385,7 @@ async def live(
         effects.resume()
         bench.resume()
         await _until_over(cell, fuse, tasks, until, mail=world.mail)
-        if not fuse.died.is_set():
-            await cell.caught_up()
+        await _until_committed(cell, fuse)
     finally:
         await effects.close()
         await notices.close()
@@ -408,6 +410,14 @@ async def _until_over(cell: Cell, fuse: Fuse, tasks: list[asyncio.Task[None]], u
         for task in tasks:
             if task.done() and not fuse.died.is_set():
                 task.result()
+
+
+async def _until_committed(cell: Cell, fuse: Fuse) -> None:
+    """Wait until what is believed is in the log, too, unless it dies before."""
+    either = {asyncio.create_task(cell.caught_up()), asyncio.create_task(fuse.died.wait())}
+    _, waiting = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _rests(incident: Incident) -> bool:

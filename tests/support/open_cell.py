@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -332,7 +333,25 @@ class OpenCell:
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
-    app: web.Application = field(default_factory=web.Application)
+    served: list[web.AppRunner] = field(default_factory=list)
+
+    @property
+    def app(self) -> web.Application:
+        """What answers now."""
+        return self.served[-1].app
+
+    async def hang_up(self) -> None:
+        """Answer nobody any more; what was being answered is cut."""
+        await self.served.pop().cleanup()
+
+    async def answer(self) -> None:
+        """Answer at the cell's address."""
+        uploads = Receiver(self.uploads, self.front.check_leading) if self.uploads is not None else None
+        app = create_app(self.front, evidence=self.evidence, uploads=uploads, metrics=self.metrics)
+        self.served.append(web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False))
+        await self.served[-1].setup()
+        address = urlsplit(self.url)
+        await web.TCPSite(self.served[-1], address.hostname, address.port).start()
 
     async def add_nodes(self, *names: str, facts: NodeFacts | None = None) -> None:
         """Make nodes known and online."""
@@ -432,7 +451,7 @@ async def open_cell(
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
-    metrics = Metrics(front, Tally(cell), count(0.0, KEPT_S).__next__)
+    metrics = Metrics(front, Tally(cell, notices.courier.destinations.rules), count(0.0, KEPT_S).__next__)
     intake.on_bench_ended, intake.on_progress = bench.ended, bench.heard
 
     def act(entry: Logged) -> None:
@@ -449,17 +468,14 @@ async def open_cell(
         s3, store = (import_module(f"controller.evidence.{name}") for name in ("s3", "s3_store"))
         kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
-    receiver = Receiver(uploads, front.check_leading) if uploads is not None else None
-    app = create_app(front, evidence=kept, uploads=receiver, metrics=metrics)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
+    opened = OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept)
     tasks = [asyncio.create_task(each) for each in (cell.run(), watch.run(), notices.run())]
     try:
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        yield OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept, app)
+        await opened.answer()
+        yield opened
     finally:
-        await runner.cleanup()
+        for runner in opened.served:
+            await runner.cleanup()
         await effects.close()
         await notices.close()
         await bench.close()

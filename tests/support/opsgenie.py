@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from tests.support.answering import Answering, Got, Said
+from tests.support.http_double import Answering, Got, Said
 
 TOKEN = "0a1b2c3d-1111-2222-3333-444455556666"
 LIMITS: Mapping[str, int] = {

@@ -11,7 +11,7 @@ from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest
 
-from tests.support.answering import Answering, Got, Said
+from tests.support.http_double import Answering, Got, Said
 
 ROUTING_KEY = "R0123456789abcdef0123456789abcde"
 TOKEN = "y_NbAkKc66ryYTWUXYEu"

@@ -7,7 +7,6 @@ fault must not come back on the same part. Until that is over it is pending and 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from controller.policy.incident import PEOPLE
@@ -124,20 +123,6 @@ def superseded(fixes: Fixes, incident: Open) -> None:
     """Another repair begins, or people get it: what was tried before and never verified did not mend it."""
     if incident.tries and not incident.tries[-1].verified_at:
         fixes.failed(incident, incident.tries.pop())
-
-
-def by_class(rows: Iterable[FixRow]) -> dict[tuple[str, str], FixRow]:
-    """Return the rows of every SKU together, by class and action."""
-    found: dict[tuple[str, str], FixRow] = {}
-    for row in rows:
-        key = (row.fault_class, row.action)
-        before = found.get(key)
-        count = Count(row.fixed, row.not_fixed, row.not_done)
-        if before is not None:
-            count = Count(row.fixed + before.fixed, row.not_fixed + before.not_fixed, row.not_done + before.not_done)
-        pending = row.pending + (before.pending if before is not None else 0)
-        found[key] = _row((row.fault_class, "", row.action), count, pending)
-    return found
 
 
 def _row(cell: Cell, count: Count, pending: int) -> FixRow:

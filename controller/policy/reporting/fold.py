@@ -46,6 +46,10 @@ class Fold:
 
     What comes before the span is needed all the same: it says how things stood when the span began. Where entries are
     missing, counting begins anew after the gap.
+
+    Attributes:
+        last_id: the last entry that was taken in.
+        is_over: the end of the span was read, and nothing that follows changes the report.
     """
 
     def __init__(self, asked: Asked, *, known: Mapping[str, Known] = NOBODY, deleted_through: int = 0) -> None:
@@ -57,6 +61,7 @@ class Fold:
         """
         self.told = Told(asked, known)
         self.last_id = 0
+        self.is_over = False
         self._deleted_through = deleted_through
         self._missing_through = 0
 
@@ -66,17 +71,22 @@ class Fold:
             self.take(entry)
 
     def take(self, entry: events.Logged) -> None:
-        """Take one entry in; what is not before the end of the span changes nothing."""
+        """Take one entry in. The first one that is not before the end of the span ends it, whatever a clock that is set
+        back says of those after it."""
         told = self.told
-        if entry.at >= told.asked.until:
+        if self.is_over or entry.at >= told.asked.until:
+            self.is_over = True
             return
         if entry.event_id != self.last_id + 1 or entry.event_id == self._deleted_through + 1 > 1:
             self._miss(entry)
         told.tells_from = told.tells_from or entry.at
-        self.last_id, told.at = entry.event_id, max(told.at, entry.at)
+        told.entry_before_at, self.last_id = told.at or entry.at, entry.event_id
+        if entry.at > told.at:
+            told.at = entry.at
         take_in = TAKES.get(type(entry.event))
         if take_in is not None:
             take_in(told, entry.event, told.at)
+            told.settle()
 
     def _miss(self, entry: events.Logged) -> None:
         """Entries are missing before this one: what was counted stands for less than it seems to."""
@@ -85,7 +95,8 @@ class Fold:
         told.tells_from, told.at = entry.at, max(told.at, entry.at)
         told.count_from(max(told.asked.since, told.at))
         for name, known in told.known.items():
-            told.node(name).is_known(known, told.tells_from)
+            told.changing(name).is_known(known, told.tells_from)
+        told.settle()
 
     def report(self) -> Report:
         """Return the report; nothing can be taken in afterwards that was before the end of the span."""

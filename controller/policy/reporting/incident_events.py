@@ -14,12 +14,12 @@ from controller.policy.reporting.told import Told
 
 def opened(told: Told, event: events.IncidentOpened, at: float) -> None:
     """An incident opened."""
-    node = told.counted(event.node) if event.node else None
+    node = told.changing(event.node) if event.node else None
     first = _first_finding(node, event)
     is_drill = node is not None and _is_drill(node, event)
     left_out = is_drill and not told.asked.drills
     incident = incidents.opened(event, at, sku=node.sku if node is not None else "", drill=left_out)
-    incident.raised_at = first.at if first is not None else 0.0
+    incident.raised_at, incident.by_drill = first.at if first is not None else 0.0, is_drill
     told.open[incident.id] = incident
     if is_drill and told.counts and node is not None:
         told.drills.open(incident, node.drilled_at)
@@ -187,8 +187,8 @@ def closed(told: Told, event: events.IncidentClosed, at: float) -> None:
         node.let_go(incident.id)
     if not told.counts:
         return
+    told.drills.returned += incident.by_drill and event.outcome == "returned"
     if told.excluded(incident):
-        told.drills.returned += event.outcome == "returned"
         return
     told.outcomes.close(incident, event.outcome)
     if event.outcome == "returned" and incident.cordoned_at and incident.is_failure:

@@ -42,6 +42,7 @@ class Open:
 
     Attributes:
         kind: what its hold of a node is: `fault`, `operator`, `admission` or `drill`; `fleet` for one of no node.
+        by_drill: a person's drill made it, whether drills count or not.
         raised_at: when its first finding came into the log, 0 where the log does not tell.
         doing: what its time goes to, from `doing_at` on.
         spent_s: what it went to before.
@@ -59,6 +60,7 @@ class Open:
     opened_at: float
     is_failure: bool
     shadow: bool
+    by_drill: bool = False
     raised_at: float = 0.0
     doing: str = HANDLING
     doing_at: float = 0.0

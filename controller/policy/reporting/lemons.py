@@ -29,6 +29,8 @@ class LemonBook:
 
     def count_jobs(self, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """The jobs on a node changed."""
+        if before == after:
+            return
         for job in set(after) - set(before):
             self.job_nodes[job] = self.job_nodes.get(job, 0) + 1
         for job in set(before) - set(after):

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controller.policy.reporting.asked import Prices
-from controller.policy.reporting.nodes import Node
+from controller.policy.reporting.nodes import Cause, Node
 from controller.policy.reporting.shapes import Losses, LossRow, RiskRow
-from controller.policy.reporting.states import HOUR_S, State
+from controller.policy.reporting.states import HOUR_S
 
 LOST_KINDS = ("fault", "lost", "scheduler", "people", "admission", "benchmarks", "drill")
-
-Cause = tuple[str, str, str]
-"""Kind, cause and what was done: the columns of the same names."""
 
 
 @dataclass(slots=True)
@@ -22,15 +19,13 @@ class LossBook:
     lost: dict[tuple[Cause, str], list[float]] = field(default_factory=dict)
     risk: dict[Cause, list[float]] = field(default_factory=dict)
 
-    def count(self, node: Node, state: State, seconds: float) -> None:
-        """Count time that a node spent in a state."""
-        cause = cause_of(node, state)
-        if cause is not None:
-            _add(self.lost.setdefault((cause, node.sku), [0.0, 0.0]), node, seconds)
-        elif state is State.IN_SERVICE and node.open:
-            incident = node.at_risk
-            if incident is not None:
-                _add(self.risk.setdefault(("risk", incident.fault_class, incident.doing), [0.0, 0.0]), node, seconds)
+    def count(self, node: Node, seconds: float) -> None:
+        """Count time of a node."""
+        counts = node.counts_as
+        if counts.lost_to is not None:
+            _add(self.lost.setdefault((counts.lost_to, node.sku), [0.0, 0.0]), node, seconds)
+        elif counts.risks is not None:
+            _add(self.risk.setdefault(counts.risks, [0.0, 0.0]), node, seconds)
 
     def report(self, prices: Prices) -> Losses:
         """Return what was lost, the most first, and what it is worth."""
@@ -50,26 +45,6 @@ class LossBook:
             round(unpriced, 6),
             prices.currency,
         )
-
-
-def cause_of(node: Node, state: State) -> Cause | None:
-    """Return what a node's time is lost to in a state, `None` when it is not lost."""
-    incident = node.culprit
-    match state:
-        case State.HELD_OUT | State.DRILL if incident is not None:
-            return ("drill" if state is State.DRILL else "fault"), incident.fault_class, incident.doing
-        case State.PLANNED if incident is not None and incident.kind == "admission":
-            return "admission", incident.fault_class, incident.doing
-        case State.PLANNED:
-            return "people", "planned", ""
-        case State.KEPT_OUT:
-            return "scheduler", "kept_out", ""
-        case State.LOST:
-            return "lost", "node_lost", ""
-        case State.IN_SERVICE if node.leases > 0:
-            return "benchmarks", "benchmarks", ""
-        case _:
-            return None
 
 
 def _add(spent: list[float], node: Node, seconds: float) -> None:

@@ -8,22 +8,26 @@ from controller.policy.reporting.told import Told
 
 def node_seen(told: Told, event: events.NodeSeen, _at: float) -> None:
     """Take in what a node is."""
-    told.counted(event.node).is_what(event.facts)
+    node = told.changing(event.node)
+    told.time.count(node, told.at)
+    node.is_what(event.facts)
 
 
 def node_placed(told: Told, event: events.NodePlaced, _at: float) -> None:
     """Take in where a source says that a node stands."""
-    told.counted(event.node).stands(event.source, event.places)
+    node = told.changing(event.node)
+    told.time.count(node, told.at)
+    node.stands(event.source, event.places)
 
 
 def presence_changed(told: Told, event: events.PresenceChanged, _at: float) -> None:
     """Take in whether a node's agent is heard."""
-    told.counted(event.node).presence = event.state
+    told.changing(event.node).presence = event.state
 
 
 def schedule_observed(told: Told, event: events.ScheduleObserved, _at: float) -> None:
     """Take in how the scheduler sees a node."""
-    node = told.counted(event.node)
+    node = told.changing(event.node)
     before = node.jobs
     node.is_scheduled(event)
     told.lemons.count_jobs(before, node.jobs)
@@ -31,12 +35,12 @@ def schedule_observed(told: Told, event: events.ScheduleObserved, _at: float) ->
 
 def finding_raised(told: Told, event: events.FindingRaised, at: float) -> None:
     """Take in a finding."""
-    told.counted(event.node).raised(event, at)
+    told.changing(event.node).raised(event, at)
 
 
 def finding_cleared(told: Told, event: events.FindingCleared, _at: float) -> None:
     """Take in that a finding is over."""
-    told.counted(event.node).cleared(event)
+    told.changing(event.node).cleared(event)
 
 
 def drill_started(told: Told, event: events.DrillStarted, at: float) -> None:
@@ -50,17 +54,18 @@ def lease_granted(told: Told, event: bench_events.LeaseGranted, _at: float) -> N
     """Nodes may run a benchmark."""
     told.leases[event.lease_id] = tuple(event.nodes)
     for name in event.nodes:
-        told.counted(name).leases += 1
+        told.changing(name).leases += 1
 
 
 def lease_ended(told: Told, event: bench_events.LeaseEnded, _at: float) -> None:
     """Nodes are free of a lease."""
     for name in told.leases.pop(event.lease_id, ()):
-        told.counted(name).leases -= 1
+        told.changing(name).leases -= 1
 
 
 def restored(told: Told, _event: events.LogRestored, at: float) -> None:
     """What happened between the backup's last entry and this one is not in the log."""
     told.restored += 1
     for node in told.nodes.values():
+        told.time.count(node, told.entry_before_at)
         told.time.count_untold(node, at)

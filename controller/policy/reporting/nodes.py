@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from checks.finding import Finding, FindingKey
 from controller import events
@@ -14,7 +15,31 @@ from controller.policy.reporting.incidents import Open
 from controller.policy.reporting.states import STATES, State
 from wire.messages import NodeFacts
 
-_NONE: frozenset[str] = frozenset()
+Cause = tuple[str, str, str]
+"""Kind, cause, and what is done meanwhile."""
+
+_IN_SERVICE = STATES.index(State.IN_SERVICE)
+
+
+class CountsAs(NamedTuple):
+    """What a node's time counts as.
+
+    Attributes:
+        state: index of `STATES`.
+        lost_to: `None` while it is not lost.
+        risks: the incident for which it should be out, `None` while there is none.
+        heard: it is exposed: a failure would be seen.
+        busy: it has a job.
+    """
+
+    state: int
+    lost_to: Cause | None
+    risks: Cause | None
+    heard: bool
+    busy: bool
+
+
+NOTHING_TOLD = CountsAs(STATES.index(State.UNKNOWN), None, None, heard=False, busy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +58,7 @@ class Node:
 
     Attributes:
         since: when it came into the log.
-        counted_to: up to when its time was counted.
+        counts_as: what its time counts as since `counted_to`, up to when it was counted.
         people: why somebody else than fleetmend keeps it out, empty when nobody does.
         scheduler_told: whether a scheduler ever said something of it.
         open: its open incidents; `holders`: those whose cordon is confirmed, in order of taking.
@@ -46,6 +71,7 @@ class Node:
     name: str
     since: float
     counted_to: float
+    counts_as: CountsAs = NOTHING_TOLD
     facts: NodeFacts | None = None
     adapters: int = 0
     claims: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -88,24 +114,59 @@ class Node:
 
     def state(self) -> State:
         """Return what its time counts as now."""
-        kinds = {holder.kind for holder in self.holders.values()} if self.holders else _NONE
-        if "fault" in kinds:
-            return State.HELD_OUT
-        if "drill" in kinds:
-            return State.DRILL
-        if self.holders or self.people:
+        if self.holders:
+            kinds = {holder.kind for holder in self.holders.values()}
+            return State.HELD_OUT if "fault" in kinds else State.DRILL if "drill" in kinds else State.PLANNED
+        if self.people:
             return State.PLANNED
-        if NODE_LOST in self.findings:
+        if self.findings and NODE_LOST in self.findings:
             return State.LOST
         if not self.schedulable:
             return State.KEPT_OUT
         return State.IN_SERVICE if self.heard else State.UNKNOWN
 
-    def count(self, state: State, seconds: float) -> None:
-        """Count time in a state."""
-        index = STATES.index(state)
-        self.by_state_s[index] += seconds
-        self.gpu_by_state_s[index] += seconds * self.gpus
+    def count(self, state: int, seconds: float) -> None:
+        """Count time in a state of `STATES`."""
+        self.by_state_s[state] += seconds
+        self.gpu_by_state_s[state] += seconds * self.gpus
+
+    def would_count_as(self) -> CountsAs:
+        """Return what its time counts as from now on."""
+        state = self.state()
+        if state is State.IN_SERVICE and not self.open and not self.leases:
+            return CountsAs(_IN_SERVICE, None, None, self.heard, bool(self.jobs))
+        return CountsAs(
+            STATES.index(state),
+            self._lost_to(state),
+            self._risks() if state is State.IN_SERVICE else None,
+            self.heard,
+            bool(self.jobs),
+        )
+
+    def _lost_to(self, state: State) -> Cause | None:
+        incident = self.culprit
+        match state:
+            case State.HELD_OUT | State.DRILL if incident is not None:
+                return ("drill" if state is State.DRILL else "fault"), incident.fault_class, incident.doing
+            case State.PLANNED if incident is not None and incident.kind == "admission":
+                return "admission", incident.fault_class, incident.doing
+            case State.PLANNED:
+                return "people", "planned", ""
+            case State.KEPT_OUT:
+                return "scheduler", "kept_out", ""
+            case State.LOST:
+                return "lost", "node_lost", ""
+            case State.IN_SERVICE if self.leases > 0:
+                return "benchmarks", "benchmarks", ""
+            case _:
+                return None
+
+    def _risks(self) -> Cause | None:
+        """Return the first open incident that would take it out, while it is in service all the same."""
+        for each in self.open.values():
+            if each.kind == "fault" and each.is_failure:
+                return "risk", each.fault_class, each.doing
+        return None
 
     def is_what(self, facts: NodeFacts) -> None:
         """Take in what it says of itself."""
@@ -144,11 +205,6 @@ class Node:
     def culprit(self) -> Open | None:
         """The incident that its time out of service is put down to: the one about a fault that took it first."""
         return min(self.holders.values(), key=lambda each: each.kind != "fault", default=None)
-
-    @property
-    def at_risk(self) -> Open | None:
-        """The first open incident that would take it out, while it is in service all the same."""
-        return next((each for each in self.open.values() if each.kind == "fault" and each.is_failure), None)
 
     def forget_time(self) -> None:
         """Begin to count anew."""

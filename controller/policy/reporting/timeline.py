@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from controller.policy.reporting.asked import Asked
 from controller.policy.reporting.exposure import ExposureBook
 from controller.policy.reporting.losses import LossBook
-from controller.policy.reporting.nodes import Node
+from controller.policy.reporting.nodes import NOTHING_TOLD, Node
 from controller.policy.reporting.shapes import Slice
 from controller.policy.reporting.states import HOUR_S, STATES, State
 
 SLICES = 60
 """So many columns has the picture of the span, however long that is. Source: our choice, by the room on a page."""
+
+
+_SERVES = STATES.index(State.IN_SERVICE)
 
 
 @dataclass(slots=True)
@@ -31,27 +34,34 @@ class TimeBook:
     with_jobs_gpu_s: float = 0.0
     slices: list[list[float]] = field(default_factory=lambda: [[0.0] * len(STATES) for _ in range(SLICES)])
 
-    def count(self, node: Node, at: float) -> None:
-        """Count a node's time up to a moment, as the state says in which it was until then."""
-        self._count(node, at, node.state())
+    def turn(self, node: Node, at: float) -> None:
+        """Count a node's time as it was counted until now, if it counts otherwise from now on."""
+        now = node.would_count_as()
+        if now != node.counts_as:
+            self.count(node, at)
+            node.counts_as = now
 
     def count_untold(self, node: Node, at: float) -> None:
         """Count a node's time up to a moment as unknown: the log tells nothing of it."""
-        self._count(node, at, State.UNKNOWN)
+        counts, node.counts_as = node.counts_as, NOTHING_TOLD
+        self.count(node, at)
+        node.counts_as = counts
 
-    def _count(self, node: Node, at: float, state: State) -> None:
+    def count(self, node: Node, at: float) -> None:
+        """Count a node's time up to a moment."""
         start, end = max(node.counted_to, self.begin), min(at, self.asked.until)
         node.counted_to = max(node.counted_to, at)
         seconds = end - start
         if seconds <= 0.0:
             return
-        node.count(state, seconds)
-        self.losses.count(node, state, seconds)
-        if node.heard and state is not State.UNKNOWN:
+        counts = node.counts_as
+        node.count(counts.state, seconds)
+        self.losses.count(node, seconds)
+        if counts.heard:
             self.exposure.count(node, seconds)
-        if state is State.IN_SERVICE and node.jobs:
+        if counts.busy and counts.state == _SERVES:
             self.with_jobs_gpu_s += seconds * node.gpus
-        self._slice(STATES.index(state), start, end)
+        self._slice(counts.state, start, end)
 
     @property
     def slice_s(self) -> float:

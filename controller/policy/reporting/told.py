@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from controller.policy.reporting.asked import Asked, Known
 from controller.policy.reporting.detection import TimesBook
@@ -16,7 +15,7 @@ from controller.policy.reporting.nodes import Node
 from controller.policy.reporting.outcomes import OutcomeBook
 from controller.policy.reporting.timeline import TimeBook
 
-NOBODY: Mapping[str, Known] = MappingProxyType({})
+NOBODY: Mapping[str, Known] = {}
 
 
 @dataclass(slots=True)
@@ -27,10 +26,12 @@ class Told:
         known: what is known of nodes besides the log, for a log whose beginning was deleted.
         tells_from: since when nothing is missing, 0 before the first entry.
         at: the latest time that was read; a controller's clock that was set back does not turn it back.
+        entry_before_at: when the entry before this one was written.
         leases: benchmarks that may run → their nodes.
         untold: how often something happened to an incident whose beginning is not in the log.
         restored: gaps in which a backup tells nothing.
         jobs_hit: jobs that ran on nodes when they were taken out.
+        changed: nodes of which something changed by the entry that is taken in.
     """
 
     asked: Asked
@@ -40,9 +41,11 @@ class Told:
     leases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tells_from: float = 0.0
     at: float = 0.0
+    entry_before_at: float = 0.0
     untold: int = 0
     restored: int = 0
     jobs_hit: int = 0
+    changed: list[Node] = field(default_factory=list)
     time: TimeBook = field(init=False)
     fixes: Fixes = field(init=False)
     times: TimesBook = field(init=False)
@@ -74,19 +77,25 @@ class Told:
             found = self.nodes[name] = Node(name, self.at, self.at)
         return found
 
-    def counted(self, name: str) -> Node:
-        """Return a node, its time counted up to now: what comes next may change what its time counts as."""
+    def changing(self, name: str) -> Node:
+        """Return a node of which something changes now, so that its time may count as something else afterwards."""
         node = self.node(name)
-        self.time.count(node, self.at)
+        self.changed.append(node)
         return node
 
+    def settle(self) -> None:
+        """Count the time of nodes that changed as what it counted before, if it counts as something else now."""
+        for node in self.changed:
+            self.time.turn(node, self.at)
+        self.changed.clear()
+
     def incident(self, incident_id: str) -> Open | None:
-        """Return an open incident, its node's time counted up to now; `None` when the log has not its beginning."""
+        """Return an open incident of which something changes now; `None` when the log has not its beginning."""
         found = self.open.get(incident_id)
         if found is None:
             self.untold += 1
         elif found.node:
-            self.counted(found.node)
+            self.changing(found.node)
         return found
 
     def excluded(self, incident: Open) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.bench_events import BenchAsked
+from controller.events import OperatorActed
 from tests.support import benching
-from tests.support.browser import CHROMIUM, browse
+from tests.support.browser import Browsing, browse, chromium
 from tests.support.open_cell import OpenCell
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium on this machine: apt-get install chromium"
-)
+__all__ = ["browse", "chromium"]
+
+NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "is_mobile": True}
 
 CONTRAST = """
 (() => {
@@ -44,77 +44,74 @@ async def measure(cell: OpenCell) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_picture_can_be_read_in_both_schemes(cell: OpenCell, tmp_path: Path, scheme: str) -> None:
+async def test_the_picture_can_be_read_in_both_schemes(cell: OpenCell, browse: Browsing, scheme: str) -> None:
     await measure(cell)
-    async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
-        await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        lines, words = await page.evaluate(CONTRAST)
-        assert lines >= 3.0 and words >= 4.5
-        assert page.complaints == []
+    page = await browse(f"{cell.url}/nodes/n1", color_scheme=scheme)
+    lines, words = await page.evaluate(CONTRAST)
+    assert lines >= 3.0 and words >= 4.5
+    assert page.complaints == []
 
 
-async def test_every_line_is_drawn_within_the_frame_and_said_in_words(cell: OpenCell, tmp_path: Path) -> None:
+async def test_every_line_is_drawn_within_the_frame_and_said_in_words(cell: OpenCell, browse: Browsing) -> None:
     await measure(cell)
-    async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
-        drawn = await page.evaluate(
-            "[...document.querySelectorAll('#plot-node_all_reduce polyline')].map((e) => {"
-            " const [svg, line] = [e.ownerSVGElement.getBoundingClientRect(), e.getBoundingClientRect()];"
-            " return line.width > 20 && line.left >= svg.left && line.right <= svg.right && line.top >= svg.top; })"
-        )
-        assert drawn == [True] * 5
-        said = await page.evaluate("document.querySelector('#plot-node_all_reduce svg[role=img]').ariaLabel")
-        assert said.startswith("GB/s by size of message, 1 MiB to 16 GiB. NCCL's choice: 460.9 GB/s at 16 GiB; ring:")
-        await page.evaluate("document.querySelector('#numbers-node_all_reduce summary').click(); 1")
-        rows = await page.evaluate("document.querySelectorAll('#numbers-node_all_reduce tbody tr').length")
-        assert rows == len(benching.SIZES)
-        shown = await page.evaluate("document.querySelector('#freshness').textContent")
-        await page.until(f"document.querySelector('#freshness').textContent !== {shown!r}")
-        assert await page.evaluate("document.querySelector('#numbers-node_all_reduce').open")
-        assert page.complaints == []
+    page = await browse(f"{cell.url}/nodes/n1")
+    drawn = await page.evaluate(
+        "[...document.querySelectorAll('#plot-node_all_reduce polyline')].map((e) => {"
+        " const [svg, line] = [e.ownerSVGElement.getBoundingClientRect(), e.getBoundingClientRect()];"
+        " return line.width > 20 && line.left >= svg.left && line.right <= svg.right && line.top >= svg.top; })"
+    )
+    assert drawn == [True] * 5
+    said = await page.evaluate("document.querySelector('#plot-node_all_reduce svg[role=img]').ariaLabel")
+    assert said.startswith("GB/s by size of message, 1 MiB to 16 GiB. NCCL's choice: 460.9 GB/s at 16 GiB; ring:")
+    await page.evaluate("document.querySelector('#numbers-node_all_reduce summary').click(); 1")
+    rows = await page.evaluate("document.querySelectorAll('#numbers-node_all_reduce tbody tr').length")
+    assert rows == len(benching.SIZES)
+    await cell.tell(OperatorActed("pause", "n1", "alice", ""))
+    await page.until("document.querySelector('#banner-node-paused')")
+    assert await page.evaluate("document.querySelector('#numbers-node_all_reduce').open")
+    assert page.complaints == []
 
 
-async def test_no_line_of_the_timeline_is_wider_than_a_narrow_screen(cell: OpenCell, tmp_path: Path) -> None:
+async def test_no_line_of_the_timeline_is_wider_than_a_narrow_screen(cell: OpenCell, browse: Browsing) -> None:
     run_id = f"run-{'0123456789abcdef' * 6}"
     await cell.tell(BenchAsked(run_id, ["n1"], ["gemm"], 1, "operator", "kim", "to see"))
-    async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
-        await page.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
-        assert run_id in await page.evaluate("document.querySelector('.timeline').textContent")
-        assert await page.evaluate("document.documentElement.scrollWidth <= 360")
+    page = await browse(f"{cell.url}/nodes/n1", **NARROW)
+    assert run_id in await page.evaluate("document.querySelector('.timeline').textContent")
+    assert await page.evaluate("document.documentElement.scrollWidth <= 360")
 
 
 async def test_on_a_narrow_screen_the_words_of_the_picture_can_be_read_and_do_not_meet(
-    cell: OpenCell, tmp_path: Path
+    cell: OpenCell, browse: Browsing
 ) -> None:
     await measure(cell)
-    async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
-        await page.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
-        assert await page.evaluate("document.documentElement.scrollWidth <= 360")
-        boxes = await page.evaluate(
-            "[...document.querySelectorAll('#plot-node_all_reduce .tick')].map((e) => e.getBoundingClientRect())"
-            ".map((box) => [box.left, box.right, box.top, box.bottom])"
-        )
-        assert all(bottom - top >= 8.0 for _, _, top, bottom in boxes)
-        pairs = itertools.combinations(boxes, 2)
-        assert not [pair for pair in pairs if _overlap(pair[0][:2], pair[1][:2]) and _overlap(pair[0][2:], pair[1][2:])]
+    page = await browse(f"{cell.url}/nodes/n1", **NARROW)
+    assert await page.evaluate("document.documentElement.scrollWidth <= 360")
+    boxes = await page.evaluate(
+        "[...document.querySelectorAll('#plot-node_all_reduce .tick')].map((e) => e.getBoundingClientRect())"
+        ".map((box) => [box.left, box.right, box.top, box.bottom])"
+    )
+    assert all(bottom - top >= 8.0 for _, _, top, bottom in boxes)
+    pairs = itertools.combinations(boxes, 2)
+    assert not [pair for pair in pairs if _overlap(pair[0][:2], pair[1][:2]) and _overlap(pair[0][2:], pair[1][2:])]
 
 
 def _overlap(one: list[float], other: list[float]) -> bool:
     return one[0] < other[1] and other[0] < one[1]
 
 
-async def test_a_result_appears_and_what_runs_can_be_stopped(cell: OpenCell, tmp_path: Path) -> None:
+async def test_a_result_appears_and_what_runs_can_be_stopped(cell: OpenCell, browse: Browsing) -> None:
     run_id = await cell.ask_bench("n1")
     await cell.nodes.progress("n1", 0.42, "1 GiB")
-    async with browse(tmp_path / "profile", f"{cell.url}/nodes/n1") as page:
-        now = await page.evaluate("document.querySelector('#bench-now').textContent")
-        assert "nccl_all_reduce is under way: 1 GiB 42 %" in " ".join(now.split())
-        await page.evaluate("document.querySelector('button[data-act=stop]').click(); 1")
-        await page.until("document.querySelector('#act').open")
-        await page.evaluate("document.querySelector('#act-do').click(); 1")
-        await page.until("!document.querySelector('#act').open")
-        assert cell.cell.belief.bench.runs[run_id].outcome == "stopped"
-        await page.until("!document.querySelector('#bench-now')")
-        await cell.ask_bench("n1")
-        await cell.nodes.come_back("n1", benching.measured())
-        await page.until("document.querySelector('#plot-node_all_reduce')")
-        assert page.complaints == []
+    page = await browse(f"{cell.url}/nodes/n1")
+    now = await page.evaluate("document.querySelector('#bench-now').textContent")
+    assert "nccl_all_reduce is under way: 1 GiB 42 %" in " ".join(now.split())
+    await page.evaluate("document.querySelector('button[data-act=stop]').click(); 1")
+    await page.until("document.querySelector('#act').open")
+    await page.evaluate("document.querySelector('#act-do').click(); 1")
+    await page.until("!document.querySelector('#act').open")
+    assert cell.cell.belief.bench.runs[run_id].outcome == "stopped"
+    await page.until("!document.querySelector('#bench-now')")
+    await cell.ask_bench("n1")
+    await cell.nodes.come_back("n1", benching.measured())
+    await page.until("document.querySelector('#plot-node_all_reduce')")
+    assert page.complaints == []

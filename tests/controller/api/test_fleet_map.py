@@ -1,20 +1,23 @@
-"""The map of a fleet that has more nodes than a page has room for, and its counts."""
+"""A fleet's counts, and what its map says after every change, beside what a fresh look at each node would say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
 from controller.api import rows
+from controller.api.map_keeper import MapKeeper
+from controller.api.map_shapes import FleetMap
+from controller.changes import Changes
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.node_belief import by_health, health
-from controller.web.fleet_map import MAX_TILES, fleet_view
 
-NODES = MAX_TILES + 100
+NODES = 1_100
 
 
 @dataclass
@@ -22,16 +25,19 @@ class View:
     """A cell as far as the map needs one."""
 
     belief: Belief = field(default_factory=Belief)
+    changes: Changes = field(default_factory=Changes)
 
     def now(self) -> float:
         return 2_000.0
 
     def tell(self, *said: events.Event) -> None:
         for event in said:
-            folding.apply(self.belief, events.Logged(self.belief.last_event_id + 1, 1_000.0, event))
+            entry = events.Logged(self.belief.last_event_id + 1, 1_000.0, event)
+            folding.apply(self.belief, entry)
+            self.changes.note(entry, self.belief)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def view() -> View:
     """n0 to n1099: the last five failed, the three before them are silent, the two before those degraded."""
     view = View()
@@ -47,17 +53,29 @@ def _fault(number: int, verdict: Verdict) -> events.Event:
     return events.FindingRaised(f"n{number}", "boot", finding, 1_000.0)
 
 
-def test_the_worst_have_room_and_stand_in_the_order_of_their_names(view: View) -> None:
-    shown = fleet_view(view)  # type: ignore[arg-type]  # the map asks for no more of a cell
-    assert (len(shown.tiles), shown.hidden) == (MAX_TILES, NODES - MAX_TILES)
-    names = [tile.name for tile in shown.tiles]
-    assert names == [f"n{number}" for number in range(MAX_TILES - 10)] + [f"n{n}" for n in range(NODES - 10, NODES)]
+def test_a_kept_map_is_what_a_fresh_look_gives(view: View) -> None:
+    changes = Changes()
+    keeper = MapKeeper(changes)
+    view.changes = changes
+    assert _fresh(view) == keeper.current(view.belief, view.now())
+    for said in (
+        _fault(7, Verdict.FAILED),
+        events.PresenceChanged("n8", "lost", "so"),
+        events.OperatorActed("pause", "n9", "alice", ""),
+        events.NodePlaced("n10", {"rack": ["r1"]}, "file"),
+        events.OperatorActed("pause", "rack=r1", "alice", ""),
+        events.PresenceChanged("a new one", "online", "so"),
+        events.OperatorActed("resume", "rack=r1", "alice", ""),
+        events.PresenceChanged("n7", "silent", "so"),
+    ):
+        view.tell(said)
+        assert _fresh(view) == keeper.current(view.belief, view.now()), said
+    kept = keeper.encoded(view.belief, view.now())
+    assert msgspec.json.decode(kept, type=FleetMap) == _fresh(view)
 
 
-def test_the_map_narrows_to_one_health(view: View) -> None:
-    shown = fleet_view(view, only="unknown")  # type: ignore[arg-type]  # as above
-    assert [tile.name for tile in shown.tiles] == [f"n{number}" for number in range(NODES - 8, NODES - 5)]
-    assert shown.hidden == 0
+def _fresh(view: View) -> FleetMap:
+    return MapKeeper(view.changes).current(view.belief, view.now())
 
 
 def test_the_counts_are_those_of_each_node_by_itself(view: View) -> None:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from controller.api import app, live
+from controller.cell import Cell
 from controller.changes import ENTRIES_KEPT, Changes
 from controller.events import Logged, NodePlaced, OperatorActed, PresenceChanged
 from controller.policy import folding
@@ -128,6 +129,23 @@ async def test_who_hears_nothing_else_hears_the_beat(
         assert {kind async for kind, _, _ in heard_first(answer, 4)} == {"beat"}
 
 
+async def test_a_page_that_knows_more_than_was_told_to_others_waits_for_what_comes_after(
+    cell: OpenCell, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "GAP_S", 1.0)
+    before = cell.cell.belief.last_event_id
+    async with http.get(LIVE) as first:
+        await cell.tell(PresenceChanged("n1", "stopped", "It was stopped."))
+        await change(first)
+        await cell.tell(PresenceChanged("n2", "stopped", "It was stopped."))
+        async with http.get(f"{LIVE}?since={before - 1}") as second:
+            assert [row[0] for row in (await change(second))[1]["nodes"]][:2] == ["n2", "n1"]
+            await second.content.readline()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await second.content.readline()
+
+
 async def test_a_page_that_reads_nothing_is_let_go(cell: OpenCell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "WRITE_LIMIT_S", 0.05)
     monkeypatch.setattr(live, "BEAT_S", 0.0)
@@ -167,3 +185,10 @@ async def test_streams_end_when_the_controller_does(tmp_path_factory: pytest.Tem
             await answer.content.readline()
         async with asyncio.timeout(5.0):
             await answer.content.read()
+
+
+async def test_a_controller_that_stands_by_tells_what_another_one_logged(cell: OpenCell) -> None:
+    told: list[int] = []
+    standby = Cell(cell.cell.log, cell.cell.rules, told=lambda entry: told.append(entry.event_id))
+    await standby.catch_up()
+    assert told == list(range(1, cell.cell.belief.last_event_id + 1))

@@ -17,6 +17,8 @@ from controller.events import (
     PresenceChanged,
     ScheduleObserved,
 )
+from controller.web import pages
+from controller.web.pages import STATIC
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
 from wire.messages import NodeFacts
 
@@ -66,29 +68,54 @@ def buttons(shown: Page) -> set[str]:
     return {str(button["data-act"]) for button in shown.all("button") if "data-act" in button}
 
 
-async def test_the_fleet_page_shows_every_node_with_shape_and_word(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+async def test_the_fleet_page_says_why_and_what_comes_next(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     cell.scheduler.jobs["n2"] = ("17",)
     await cell.nodes.find("n2", off_the_bus())
     await cell.until_step("n2", "drain")
-    cell.scheduler.foreign["n5"] = "bios update (bob)"
-    await cell.until_foreign("n5")
     shown = await page(http, "/")
-    labels = {str(link["href"]): link.get("aria-label") for link in shown.all("a") if "tile" in str(link.get("class"))}
-    assert [f"/nodes/n{number}" for number in range(1, 11)] == list(labels)
-    assert labels["/nodes/n2"] == "n2, failed, drain"
-    assert labels["/nodes/n5"] == "n5, ok, held by others"
-    assert labels["/nodes/n1"] == "n1, ok"
     assert "■ failed" in shown.text and "1 of 2" in shown.text
     assert off_the_bus().because in shown.text and "Drain is under way, at most 10 min more." in shown.text
 
 
-async def test_the_map_can_be_narrowed_to_one_health(cell: OpenCell, http: aiohttp.ClientSession) -> None:
-    await cell.nodes.find("n3", disk_full())
-    await cell.until("n3", "waiting")
-    shown = await page(http, "/?health=degraded")
-    tiles = [link["href"] for link in shown.all("a") if "tile" in str(link.get("class"))]
-    assert tiles == ["/nodes/n3"]
-    assert "No node is failed." in (await page(http, "/?health=failed")).text
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/?health=fine", 422, "'fine' is no health. failed, degraded, unknown, ok"),
+        ("/?part=live&health=fine", 422, "'fine' is no health."),
+        ("/?healht=ok", 400, "unknown query 'healht'. known: find, group, health"),
+        ("/?group=shelf", 422, "the map cannot be grouped by 'shelf'. site, pool, rack, leaf"),
+        ("/?part=dead", 422, "a page has no part 'dead'."),
+        ("/nodes/n1?health=ok", 400, "unknown query 'health'. this page takes no query"),
+    ],
+)
+async def test_a_page_takes_no_query_that_it_does_not_know(
+    http: aiohttp.ClientSession, path: str, status: int, text: str
+) -> None:
+    assert text in (await page(http, path, status=status)).text
+
+
+async def test_one_fleet_page_serves_all_who_ask_at_once_and_says_of_when_it_is(
+    cell: OpenCell, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked() -> tuple[int, bool]:
+        async with http.get("/?part=live") as answer:
+            return int(answer.headers[pages.EVENT_HEADER]), "Paused by alice" in await answer.text()
+
+    monkeypatch.setattr(pages, "KEPT_S", 60.0)
+    before = cell.cell.belief.last_event_id
+    assert await asked() == (before, False)
+    await cell.tell(OperatorActed("pause", "fleet", "alice", ""))
+    assert await asked() == (before, False)
+    monkeypatch.setattr(pages, "KEPT_S", 0.0)
+    assert await asked() == (cell.cell.belief.last_event_id, True)
+
+
+async def test_a_page_names_where_it_is_in_the_navigation(http: aiohttp.ClientSession) -> None:
+    named = {
+        str(link["href"]): link.get("aria-current") for link in (await page(http, "/")).all("a") if "data-key" in link
+    }
+    assert named.pop("/") == "page" and set(named.values()) == {None}
+    assert set(named) == {"/incidents", "/budgets", "/playbooks", "/audit", "/report"}
 
 
 async def test_an_empty_cell_says_what_to_expect(cell: OpenCell, http: aiohttp.ClientSession) -> None:
@@ -164,11 +191,14 @@ async def test_what_does_not_exist_is_a_page_that_says_so(http: aiohttp.ClientSe
     assert text in shown.text and shown.all("html")
 
 
-@pytest.mark.parametrize("name", ["fleetmend.css", "fleetmend.js", "theme.js", "favicon.svg"])
+@pytest.mark.parametrize("name", sorted(path.name for path in STATIC.iterdir()))
 async def test_what_a_page_needs_is_served(http: aiohttp.ClientSession, name: str) -> None:
     async with http.get(f"/static/{name}") as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
         assert len(await answer.read()) > 200
+        tag = {"If-None-Match": answer.headers["ETag"]}
+    async with http.get(f"/static/{name}", headers=tag) as again:
+        assert (again.status, await again.read()) == (304, b"")
 
 
 async def test_a_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_code(
@@ -211,7 +241,7 @@ async def test_nothing_anybody_says_becomes_markup(cell: OpenCell, http: aiohttp
     await hostile(cell)
     path = "/nodes/" + HOSTILE.translate({ord(c): f"%{ord(c):02X}" for c in "\"'<>()/= "})
     for address in ("/", path, "/nodes/n1", "/incidents/inc-000001", f"/nodes/{path[7:]}x", "/?health=" + path[7:]):
-        status = 404 if address.endswith("x") else 200
+        status = 404 if address.endswith("x") else 422 if "?" in address else 200
         shown = await page(http, address, status=status)
         scripts = {str(script["src"]) for script in shown.all("script")}
         assert scripts and all(source.startswith("/static/") for source in scripts), address

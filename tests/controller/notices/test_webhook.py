@@ -13,7 +13,7 @@ from aiohttp import web
 
 from controller.adapters import Filed, Notice
 from controller.errors import InDoubt, Permanent, Retryable
-from controller.notices.http import retry_after_s
+from controller.notices.http import MAX_RESET_S, retry_after_s, wait_s
 from controller.notices.webhook import WebhookNotifier
 from controller.tracing import current
 
@@ -240,6 +240,25 @@ NOW = 1_700_000_000.0
 )
 def test_a_receiver_says_when_to_come_again(header: str, wait_s: float) -> None:
     assert retry_after_s(header, now=NOW) == wait_s
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "17", "X-RateLimit-Reset": "1700000900"}, 17.0),
+        ({"X-RateLimit-Reset": "1700000090"}, 90.0),
+        ({"RateLimit-Reset": "1700000030"}, 30.0),
+        ({"X-RateLimit-Reset": "2023-11-14T22:14:20Z"}, 60.0),
+        ({"X-RateLimit-Reset": "2023-11-14T22:14:20"}, 60.0),
+        ({"X-RateLimit-Reset": "1"}, 1.0),
+        ({"X-RateLimit-Reset": "9" * 40}, MAX_RESET_S),
+        ({"X-RateLimit-Reset": "soon"}, 5.0),
+        ({"X-RateLimit-Reset": "٣"}, 5.0),
+        ({}, 5.0),
+    ],
+)
+def test_a_rate_limit_says_when_it_ends(headers: dict[str, str], wait: float) -> None:
+    assert wait_s(headers, now=NOW) == wait
 
 
 async def test_the_receiver_is_told_to_which_span_a_notice_belongs(receiver: Receiver, notice: Notice) -> None:

@@ -15,7 +15,7 @@ from controller.adapters import Acknowledging, Answer, Filed, Following, Heard, 
 from controller.errors import Permanent, Retryable
 from controller.pages.opsgenie import Opsgenie, from_section
 from controller.sections.pages.opsgenie import OpsgenieSection
-from tests.support.answering import Fault, half, hang, hang_up, nonsense, status
+from tests.support.http_double import Fault, Got, Said, half, hang, hang_up, nonsense, status
 from tests.support.opsgenie import TOKEN, OpsgenieDouble, flaw_of
 
 ALIAS = "main/opsgenie/1654321 gpu_lost"
@@ -28,8 +28,8 @@ async def opsgenie() -> AsyncIterator[OpsgenieDouble]:
         yield served
 
 
-def of(served: OpsgenieDouble, token: str = TOKEN) -> Opsgenie:
-    return Opsgenie(served.url, token, "main", {"datacentre": "DC hands"}, timeout_s=0.3)
+def of(served: OpsgenieDouble, token: str = TOKEN, timeout_s: float = 10.0) -> Opsgenie:
+    return Opsgenie(served.url, token, "main", {"datacentre": "DC hands"}, timeout_s=timeout_s)
 
 
 def news(notice: Notice, text: str = "The reboot did not help.", key: str = "inc-000007/page/1/news/9") -> Notice:
@@ -155,14 +155,17 @@ async def test_no_error_tells_the_key(opsgenie: OpsgenieDouble, notice: Notice) 
 async def test_no_whole_answer_is_asked_again_and_is_one_alert(
     opsgenie: OpsgenieDouble, notice: Notice, fault: Fault, asked_before: int
 ) -> None:
-    def answer(count: int) -> None:
-        if count == asked_before + 1:
-            opsgenie.late_faults.append(fault)
-
     usual = opsgenie.answer
-    opsgenie.answer = lambda got: (answer(len(opsgenie.got)), usual(got))[1]
+
+    def answer(got: Got) -> Said:
+        if len(opsgenie.got) == asked_before + 1:
+            opsgenie.late_faults.append(fault)
+        said: Said = usual(got)
+        return said
+
+    opsgenie.answer = answer
     with contextlib.suppress(Retryable):  # a question whose connection broke is asked again by aiohttp itself
-        await of(opsgenie).send(notice)
+        await of(opsgenie, timeout_s=0.3 if fault is hang else 10.0).send(notice)
     await of(opsgenie).send(notice)
 
     assert [alert["count"] for alert in opsgenie.alerts] == [1]

@@ -14,11 +14,14 @@ import pytest
 import structlog
 
 from controller.cell import Cell
+from controller.errors import Retryable
+from controller.events import Logged, StepIntended
 from controller.policy.playbook import Playbook, Verb
 from controller.store.sqlite import SqliteLog
-from controller.tracing import otlp
-from controller.tracing.calls import Peers
+from controller.tracing import current, otlp
+from controller.tracing.calls import Errand, Peers
 from controller.tracing.ids import trace_id_of
+from controller.tracing.scene import Scene
 from controller.tracing.sending import Receiver, Sender
 from controller.tracing.telling import Teller
 from tests.controller.test_interrupted import FINDING, NO_FUSE, RETURNED, new_world, rules
@@ -34,7 +37,7 @@ LIMIT_S = 20.0
 
 def teller(cell: Cell, *, url: str, share: float = 1.0) -> Teller:
     receiver = Receiver(f"{url}/v1/traces", partial(otlp.encode, instance="host-1"), otlp.rejected)
-    peers = Peers("counting", "ticket", "page", "bmc")
+    peers = Peers("counting", "bmc")
     return Teller(cell, Sender(receiver, every_s=0.0), "main", peers, time.time, share=share, settle_s=0.0)
 
 
@@ -54,6 +57,11 @@ async def one_life(
 
 async def whole_life(tmp_path: Path, world: World, book: Playbook, receiver: Received) -> Cell:
     return await one_life(lambda: SqliteLog(tmp_path / "events.sqlite"), world, book, receiver, Fuse(NO_FUSE))
+
+
+async def whole_log(tmp_path: Path) -> list[Logged]:
+    with contextlib.closing(SqliteLog(tmp_path / "events.sqlite")) as log:
+        return list(log.read())
 
 
 def named(spans: list[Seen], name: str) -> list[Seen]:
@@ -98,12 +106,12 @@ async def test_a_step_that_fails_is_an_error_and_notices_are_calls(tmp_path: Pat
     spans = receiver.spans()
     (failed,) = named(spans, "step power_cycle")
     assert failed.attributes["fleetmend.outcome"] in {"failed", "refused"}
-    assert [named(spans, f"call {what}")[0].attributes["service.peer.name"] for what in ("ticket", "page")] == [
-        "ticket",
-        "page",
-    ]
     assert not named(spans, "incident"), "it is not over: people have it"
-    (ticket,), (page,) = named(spans, "call ticket"), named(spans, "call page")
+    (ticket,), (page,) = named(spans, "file ticket"), named(spans, "file page")
+    assert [each.attributes["service.peer.name"] for each in (ticket, page)] == ["ticket", "page"]
+    assert [each.parent for each in (ticket, page)] == [
+        named(spans, f"call {each}")[0].id for each in ("ticket", "page")
+    ]
     assert world.traceparents == [f"00-{each.trace}-{each.id}-01" for each in (ticket, page)]
 
 
@@ -135,6 +143,9 @@ async def test_killed_and_started_again_it_goes_on_in_the_same_trace(
     assert twice == []
     assert len({seen.trace for seen in spans}) == 1
     assert all(seen.began <= seen.ended for seen in spans)
+    steps = {seen.attributes["fleetmend.step"] for seen in spans if seen.name.startswith("step ")}
+    missing = {step.name for step in RETURNED.steps} - steps
+    assert len(missing) <= (fuse.crossed[-1] == "after commit"), "lost alone is what was committed and not told"
     (root,) = named(spans, "incident")
     assert root.notes[0] == "incident.opened", "what was before the kill is in it"
     assert root.began <= min(seen.began for seen in spans)
@@ -166,3 +177,40 @@ async def test_a_flood_is_dropped_and_counted(tmp_path: Path, receiver: Received
     assert told[0].sender.dropped > 10
     said = [entry["because"] for entry in logs if entry["event"] == "traces.interrupted"]
     assert said == ["more happens than can be told"]
+
+
+async def test_what_is_done_beside_the_steps_is_seen_too(tmp_path: Path, receiver: Received) -> None:
+    """An errand hangs below the call on whose account it runs, else below the incident."""
+    cell = await whole_life(tmp_path, new_world(), HANDED_OVER, receiver)
+    (incident,) = cell.belief.incidents.values()
+    cell.log = SqliteLog(tmp_path / "events.sqlite")
+    told = teller(cell, url=receiver.url)
+    carried: list[str] = []
+
+    async def carry() -> str:
+        carried.append(current.headers()["traceparent"])
+        return "T-1"
+
+    async def fail() -> None:
+        raise Retryable("jira answered 503", after_s=1.0)
+
+    async def step() -> str:
+        return await told.errand(Errand(incident.id, "file ticket", "jira", "k1"), carry)()
+
+    before = len(receiver.spans())
+    told.begin()
+    intent = next(entry.event for entry in await whole_log(tmp_path) if isinstance(entry.event, StepIntended))
+    assert await told.watch(intent, step)() == "T-1"
+    assert await told.errand(Errand(incident.id, "tell ticket", "jira", "k2"), carry)() == "T-1"
+    with pytest.raises(Retryable):
+        await told.errand(Errand(incident.id, "close ticket", "jira", "k3"), fail)()
+    await told.close()
+    cell.log.close()
+    spans = receiver.spans()[before:]
+    filed, updated, closed = (named(spans, f"{what} ticket")[0] for what in ("file", "tell", "close"))
+    (call,) = named(spans, "call cordon")
+    root = Scene(filed.trace, incident.id, "main").root
+    assert [each.parent for each in (filed, updated, closed)] == [call.id, root, root]
+    assert carried == [f"00-{each.trace}-{each.id}-01" for each in (filed, updated)]
+    assert (closed.attributes["error.type"], closed.span.status.message) == ("Retryable", "jira answered 503")
+    assert {each.attributes["service.peer.name"] for each in (filed, updated, closed)} == {"jira"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -55,15 +56,15 @@ class Answering:
         return [got for got in self.got if got.method == method and got.path.startswith(path)]
 
     @asynccontextmanager
-    async def served(self) -> AsyncIterator[Answering]:
-        """Serve until left."""
+    async def served(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Answering]:
+        """Serve until left, with TLS when there is what it takes."""
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._take)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
         host, port = runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
+        self.url = f"{'https' if tls else 'http'}://{host}:{port}"
         try:
             yield self
         finally:
@@ -73,8 +74,7 @@ class Answering:
         raw = await request.read()
         body: Any = None
         if raw:
-            is_json = request.content_type == "application/json"
-            body = msgspec.json.decode(raw) if is_json else raw.decode()
+            body = msgspec.json.decode(raw) if raw[:1] in (b"{", b"[") else raw.decode()
         got = Got(request.method, request.path, dict(request.query), dict(request.headers), body)
         self.got.append(got)
         if self.faults:

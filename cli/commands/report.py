@@ -1,0 +1,174 @@
+"""`fleetmend report`: where time, GPU-hours and money went, from a controller or from an exported log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import msgspec
+from rich import box
+from rich.console import Group, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Client, Failed, with_client
+from cli.commands.acts import json_option
+from cli.exit_codes import ExitCode
+from cli.printing import cell, console, plain, print_json
+from cli.report_files import write_html, write_tables
+from cli.report_log import LogAsked, report_of_log
+from controller.api import report_tables
+from controller.api.report_tables import ReportTable, tables
+from controller.api.report_words import headlines, shown
+from controller.policy.reporting.asked import Prices
+from controller.policy.reporting.shapes import Report
+from controller.web.report_view import report_view
+
+PATIENCE_S = 600.0
+"""How long a controller may read its log for a report. Source: our choice; a quarter of a large cell takes a minute."""
+
+ROWS = 15
+"""Of one table in a terminal; files and --json have all."""
+
+BAR = 24
+WIDE_TABLES = frozenset({"detection", "repair", "outcomes", "nodes"})
+TABLES_WITHOUT_ROWS_SHOWN = frozenset({"losses", "repair", "fixes"})
+
+file_path = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option("--since", metavar="WHEN", default="", help="7d, 12h or ISO 8601; default 7d, or all of --log.")
+@click.option("--until", metavar="WHEN", default="", help="Likewise; default now, or the end of --log.")
+@click.option("--drills", is_flag=True, help="Count faults that people injected like others.")
+@click.option("--html", "html", metavar="FILE", type=file_path, help="Write one page that needs nothing else.")
+@click.option(
+    "--csv", "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Write a file a table."
+)
+@click.option("--log", "log", metavar="FILE", type=file_path, help="Read an exported log (.gz too), ask no controller.")
+@click.option(
+    "--gpu-hour-price", metavar="PRICE", type=click.FloatRange(0), help="With --log: what a GPU-hour is worth."
+)
+@click.option("--currency", metavar="NAME", default="", help="With --log: shown with money.")
+@json_option
+@with_client
+def report(
+    client: Client,
+    since: str,
+    until: str,
+    drills: bool,
+    html: Path | None,
+    folder: Path | None,
+    log: Path | None,
+    gpu_hour_price: float | None,
+    currency: str,
+    as_json: bool,
+) -> None:
+    """Show availability, faults, repairs, and GPU-hours and money lost, over a span of time.
+
+    docs/explanation/figures.md says how each figure is defined. What the log does not tell is a dash, never a zero.
+    A controller knows its prices by [report] of its settings.
+    """
+    if log is None and (gpu_hour_price is not None or currency):
+        raise click.UsageError("--gpu-hour-price and --currency go with --log; a controller has them in its settings")
+    if log is not None:
+        made = report_of_log(LogAsked(log, since, until, drills, Prices(gpu_hour_price, {}, currency)))
+    else:
+        made = _asked(client, since, until, drills=drills)
+    if html is not None:
+        write_html(made, html, about=log.name if log is not None else client.url)
+        click.echo(plain(f"wrote {html}"), err=True)
+    if folder is not None:
+        written = write_tables(made, folder)
+        click.echo(plain(f"wrote {len(written)} tables to {folder}"), err=True)
+    if as_json:
+        print_json(msgspec.to_builtins(made))
+    elif html is None and folder is None:
+        _show(made)
+
+
+def _asked(client: Client, since: str, until: str, *, drills: bool) -> Report:
+    asked = replace(client, timeout_s=PATIENCE_S)
+    answer = asked.get("report", since=since, until=until, drills="include" if drills else "")
+    try:
+        return msgspec.convert(answer, Report)
+    except msgspec.ValidationError as error:
+        raise Failed(f"{client.url} gives a report of another version: {error}", ExitCode.UNREACHABLE) from error
+
+
+def _show(made: Report) -> None:
+    out = console()
+    view = report_view(made)
+    out.print(cell(f"Report: {view.span}", "bold"))
+    out.print(cell(view.fleet, "dim"))
+    out.print()
+    out.print(_headlines(made))
+    out.print(_states(made))
+    for table in tables(made):
+        if table.name in {"summary", "states"} or not (table.rows or table.name in TABLES_WITHOUT_ROWS_SHOWN):
+            continue
+        out.print()
+        out.print(_titled(table))
+    for note in made.notes:
+        out.print(cell(f"! {note}", "yellow"))
+
+
+def _headlines(made: Report) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(style="dim", overflow="fold")
+    for name, (value, below) in headlines(made).items():
+        grid.add_row(name, cell(value), cell(below))
+    return grid
+
+
+_STATE_STYLES = {
+    "in_service": "green",
+    "held_out": "red",
+    "kept_out": "yellow",
+    "lost": "magenta",
+    "planned": "blue",
+    "drill": "cyan",
+    "unknown": "dim",
+}
+
+
+def _states(made: Report) -> Table:
+    """Return the states with a bar each: colour alone never carries a meaning."""
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("left", "right", "right", "left"):
+        grid.add_column(justify=justify, no_wrap=True)
+    for row in made.availability.states:
+        if row.node_hours:
+            share = row.share or 0.0
+            bar = Text("█" * max(1, round(BAR * share)), style=_STATE_STYLES[row.state])
+            state = cell(shown(row.state, report_tables.TEXT))
+            grid.add_row(state, shown(row.share, report_tables.SHARE), f"{shown(row.node_hours, 'hours')} node-h", bar)
+    return grid
+
+
+def _titled(table: ReportTable) -> Group:
+    title = cell(table.title, "bold")
+    if not table.rows:
+        return Group(title, cell(table.empty, "dim"))
+    places = _columns_with_news(table)
+    values = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in (table.columns[place] for place in places):
+        is_text = column.kind == report_tables.TEXT
+        justify: JustifyMethod = "left" if is_text else "right"
+        values.add_column(column.title, justify=justify, overflow="fold")
+    for row in table.rows[:ROWS]:
+        values.add_row(*(cell(shown(row[place], table.columns[place].kind)) for place in places))
+    if len(table.rows) > ROWS:
+        values.caption = f"and {len(table.rows) - ROWS} more: --csv, --json"
+    return Group(title, cell(table.meaning, "dim"), values)
+
+
+def _columns_with_news(table: ReportTable) -> list[int]:
+    """Return the columns to show; of a wide table those that have nothing but zeros are left to files and --json."""
+    every = range(len(table.columns))
+    if table.name not in WIDE_TABLES:
+        return list(every)
+    return [place for place in every if any(row[place] for row in table.rows)]

@@ -1,0 +1,51 @@
+/* What a person does: a button opens the dialog that asks why, and the controller's refusal is said where it was asked. */
+import { live, refresh } from "./live.js";
+
+const dialog = document.getElementById("act");
+const because = document.getElementById("act-because");
+const failure = document.getElementById("act-failure");
+const confirmButton = document.getElementById("act-do");
+let asked = null;
+
+function ask(button) {
+  asked = { url: button.dataset.url, body: JSON.parse(button.dataset.body) };
+  document.getElementById("act-title").textContent = button.dataset.title;
+  document.getElementById("act-text").textContent = button.dataset.text;
+  confirmButton.textContent = button.textContent;
+  because.value = "";
+  failure.hidden = true;
+  dialog.showModal();
+}
+
+async function act() {
+  const answer = await fetch(asked.url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ ...asked.body, because: because.value }),
+  });
+  if (answer.ok) return;
+  const { error, hint } = await answer.json();
+  throw new Error(`${error} (${hint})`);
+}
+
+export function offerActs() {
+  live.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-act]");
+    if (button) ask(button);
+  });
+  document.getElementById("act-cancel").addEventListener("click", () => dialog.close());
+  dialog.querySelector("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    confirmButton.disabled = true;
+    try {
+      await act();
+      dialog.close();
+      await refresh();
+    } catch (error) {
+      failure.textContent = error.message;
+      failure.hidden = false;
+    } finally {
+      confirmButton.disabled = false;
+    }
+  });
+}
