@@ -17,6 +17,7 @@ from controller.events import DrillStarted, Event, Logged, OrderEnded
 from controller.intake import Intake
 from controller.policy.belief import Belief
 from controller.policy.budget import over_budget
+from controller.policy.drilling import why_no_drill
 from controller.policy.reporting.asked import Asked, Prices
 from controller.policy.reporting.shapes import Report
 from controller.policy.rules import Rules
@@ -99,6 +100,11 @@ class FrontDesk:
         await self.cell.caught_up()
         return await self.cell.log.back(before=before, after=after, kinds=kinds)
 
+    async def of_node(self, node: str, *, kinds: Sequence[str], limit: int) -> list[Logged]:
+        """Return the newest log entries of these kinds that name a node, newest last."""
+        await self.cell.caught_up()
+        return await self.cell.log.of_node(node, kinds=kinds, limit=limit)
+
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""
         await self.cell.caught_up()
@@ -162,10 +168,9 @@ class FrontDesk:
         known = self.belief.nodes.get(node)
         if known is None:
             raise Refused(f"no node is called {node!r}")
-        if known.presence != "online":
-            raise Refused(f"{node} is {known.presence}, so no fault can be injected")
-        if known.facts.orders_allowed and OrderAction.INJECT_FAULT not in known.facts.orders_allowed:
-            raise Refused(f"{node} does not take part in drills: inject_fault is not among its orders_allowed")
+        because = why_no_drill(known)
+        if because:
+            raise Refused(because)
         self._drills += 1
         now = self.clock()
         order_id = f"drill/{self.orders.term}/{self._drills}"

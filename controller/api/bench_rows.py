@@ -137,10 +137,10 @@ def result_detail(row: ResultRow, judged: BenchJudged | None, book: BenchBook, l
 
 
 def _headline(headline: Mapping[str, float], limits: BenchLimits) -> list[HeadlineShown]:
-    return [HeadlineShown(name, value, _metric(limits, name).unit) for name, value in headline.items()]
+    return [HeadlineShown(name, value, metric_of(limits, name).unit) for name, value in headline.items()]
 
 
-def _metric(limits: BenchLimits, name: str) -> BenchMetric:
+def metric_of(limits: BenchLimits, name: str) -> BenchMetric:
     """Return the metric; what a node says of one that nobody knows has no unit, and is shown all the same."""
     try:
         return limits.metric(name)
@@ -149,7 +149,7 @@ def _metric(limits: BenchLimits, name: str) -> BenchMetric:
 
 
 def _number(judged: JudgedNumber, limits: BenchLimits) -> NumberShown:
-    number, metric = judged.number, _metric(limits, judged.number.metric)
+    number, metric = judged.number, metric_of(limits, judged.number.metric)
     return NumberShown(
         metric=number.metric,
         summary=metric.summary,
@@ -213,7 +213,7 @@ def baseline_row(baseline: Baseline, book: BenchBook, limits: BenchLimits) -> Ba
     origin, shift = book.origins.get(name, Origin(0.0, "")), book.shifts.get(name)
     return BaselineShown(
         metric=name.metric,
-        unit=_metric(limits, name.metric).unit,
+        unit=metric_of(limits, name.metric).unit,
         sku=name.sku,
         driver=name.driver,
         nccl=name.nccl,

@@ -50,6 +50,10 @@ class CellView(Protocol):
         """Return the entries of these kinds between two ids, neither of them included, newest first."""
         ...
 
+    async def of_node(self, node: str, *, kinds: Sequence[str], limit: int) -> list[Logged]:
+        """Return the newest log entries of these kinds that name a node, newest last."""
+        ...
+
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""
         ...

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from controller import events
-from controller.api.moments import duration
+from controller.api.moments import duration, iso
 from controller.api.phrases import sentence_case, spaced
 from controller.api.shapes import PlannedStep
 from controller.events import Logged
@@ -46,17 +46,19 @@ class _History:
     phase: str = Phase.AUTOMATIC
     taken: dict[str, PlannedStep] = field(default_factory=dict)
 
-    def add(self, event: object) -> None:
+    def add(self, logged: Logged) -> None:
+        event = logged.event
         if type(event) in _BEGIN_PHASE:
             self._abandon()
             self.phase = _BEGIN_PHASE[type(event)]
         elif isinstance(event, events.IncidentAborted | events.IncidentClosed):
             self._abandon()
         elif isinstance(event, events.StepIntended):
-            self.taken[event.key] = _begun(event)
+            self.taken[event.key] = _begun(event, logged.at)
         elif isinstance(event, events.StepEnded) and event.key in self.taken:
-            ended = self.taken[event.key]
-            self.taken[event.key] = msgspec.structs.replace(ended, state=event.outcome, because=event.because)
+            self.taken[event.key] = msgspec.structs.replace(
+                self.taken[event.key], state=event.outcome, because=event.because, ended_at=iso(logged.at)
+            )
         elif isinstance(event, events.StepSkipped):
             self.taken[f"skipped/{len(self.taken)}"] = _skipped(event, self.phase)
 
@@ -67,9 +69,23 @@ class _History:
                 self.taken[key] = msgspec.structs.replace(step, state="abandoned", because=because)
 
 
-def _begun(event: events.StepIntended) -> PlannedStep:
+def _begun(event: events.StepIntended, at: float) -> PlannedStep:
+    reason = event.reason
     return PlannedStep(
-        event.phase, event.step, event.verb, "current", event.attempt, event.attempt, 0.0, event.reason.because, ""
+        event.phase,
+        event.step,
+        event.verb,
+        "current",
+        event.attempt,
+        event.attempt,
+        0.0,
+        reason.because,
+        "",
+        decided=reason.because,
+        inputs=dict(reason.inputs),
+        unless=reason.unless,
+        parameters=dict(event.parameters),
+        began_at=iso(at),
     )
 
 
@@ -85,9 +101,9 @@ def planned_steps(incident: Incident, log: Iterable[Logged]) -> list[PlannedStep
     """
     history = _History()
     for logged in log:
-        history.add(logged.event)
+        history.add(logged)
     if incident.intent is not None:
-        history.taken.setdefault(incident.intent.key, _begun(incident.intent))
+        history.taken.setdefault(incident.intent.key, _begun(incident.intent, incident.intent_at))
     taken = [_with_limits(step, incident) for step in history.taken.values()]
     return taken + ([] if incident.closed_at else _to_come(incident))
 
@@ -96,8 +112,10 @@ def _with_limits(step: PlannedStep, incident: Incident) -> PlannedStep:
     found = next((s for s in incident.steps() if s.name == step.step and step.phase == incident.phase), None)
     if found is None:
         return step
+    ends_by = iso(incident.ends_by) if step.state == "current" and incident.intent is not None else None
+    attempts = max(step.attempt, attempts_of(found))
     return msgspec.structs.replace(
-        step, attempts=max(step.attempt, attempts_of(found)), limit_s=found.limit_s, otherwise=_otherwise(found)
+        step, attempts=attempts, limit_s=found.limit_s, otherwise=_otherwise(found), ends_by=ends_by
     )
 
 
@@ -125,7 +143,16 @@ def _planned(incident: Incident, step: Step, *, is_next: bool) -> PlannedStep:
         state = "waiting" if incident.waiting_for else "next"
     attempt = incident.attempts.get(step.name, 0) + 1
     return PlannedStep(
-        incident.phase, step.name, step.verb, state, attempt, attempts_of(step), step.limit_s, "", _otherwise(step)
+        incident.phase,
+        step.name,
+        step.verb,
+        state,
+        attempt,
+        attempts_of(step),
+        step.limit_s,
+        "",
+        _otherwise(step),
+        parameters=dict(step.parameters),
     )
 
 
@@ -239,25 +266,43 @@ def why_not_abort(incident: Incident) -> str:
     return ""
 
 
+def why_not_uncordon(incident: Incident, belief: Belief) -> str:
+    """Return why there is nothing to undo, empty when the node can be returned at once."""
+    if incident.closed_at:
+        return f"{incident.id} is closed ({incident.outcome})"
+    if not incident.node:
+        return f"{incident.id} is about no single node, and none is held out for it"
+    if incident.stop_asked:
+        return f"{incident.id} is being ended already"
+    if belief.nodes[incident.node].hold_id or incident.playbook.name == OPERATOR_CORDON.name:
+        return ""
+    foreign = belief.nodes[incident.node].foreign_reason
+    if foreign:
+        return f"{incident.node} is held by somebody else ({foreign}), whom fleetmend never undoes"
+    return f"{incident.node} is not held out; nothing was done that could be undone"
+
+
+def why_not_acknowledge(incident: Incident, belief: Belief) -> str:
+    """Return why nobody needs to acknowledge, empty when somebody was paged and nobody has answered."""
+    if incident.closed_at:
+        return f"{incident.id} is closed ({incident.outcome})"
+    if incident.acknowledged_at:
+        return f"{incident.acknowledged_by} looks after {incident.id}"
+    if not any(thread.kind == PAGE for thread in belief.notices.of(incident.id)):
+        return f"nobody was paged for {incident.id}"
+    return ""
+
+
+def refusals(incident: Incident, belief: Belief) -> dict[str, str]:
+    """Return what a person might do about the incident → why that is not possible now, empty when it is."""
+    return {
+        "approve": why_not_approve(incident),
+        "abort": why_not_abort(incident),
+        "uncordon": why_not_uncordon(incident, belief),
+        "acknowledge": why_not_acknowledge(incident, belief),
+    }
+
+
 def possible_acts(incident: Incident, belief: Belief) -> list[str]:
     """Return what a person can do about the incident now: approve, abort, uncordon, acknowledge."""
-    acts = []
-    if not why_not_approve(incident):
-        acts.append("approve")
-    if not why_not_abort(incident):
-        acts.append("abort")
-    if _is_out(incident, belief):
-        acts.append("uncordon")
-    if not incident.closed_at and not incident.acknowledged_at and _is_paged(incident, belief):
-        acts.append("acknowledge")
-    return acts
-
-
-def _is_paged(incident: Incident, belief: Belief) -> bool:
-    return any(thread.kind == PAGE for thread in belief.notices.of(incident.id))
-
-
-def _is_out(incident: Incident, belief: Belief) -> bool:
-    if incident.closed_at or incident.stop_asked or not incident.node:
-        return False
-    return bool(belief.nodes[incident.node].hold_id) or incident.playbook.name == OPERATOR_CORDON.name
+    return [act for act, why_not in refusals(incident, belief).items() if not why_not]

@@ -163,6 +163,7 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         acknowledged_at=iso_or_none(incident.acknowledged_at),
         notices=[notice_row(thread) for thread in cell.belief.notices.of(incident.id)],
         notice_failures=[notice_failure(*each) for each in cell.belief.notices.troubles_of(incident.id)],
+        refusals={act: because for act, because in plan.refusals(incident, cell.belief).items() if because},
         trace_id=trace_id,
         trace_url=trace_url,
     )

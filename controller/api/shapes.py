@@ -165,6 +165,12 @@ class PlannedStep(msgspec.Struct, frozen=True):
 
     `state`: done, failed, refused, timed_out, in_doubt, skipped, abandoned (a person ended it), current, waiting,
     next or planned. `otherwise`: the step that follows when this one fails.
+
+    Attributes:
+        decided: why it was begun; `because` says how it ended, once it did.
+        inputs: what went into that decision; `unless`: what would have to differ for it not to be begun.
+        parameters: what it was, or will be, asked with.
+        ends_by: when a step that is under way has failed at the latest, null for every other.
     """
 
     phase: str
@@ -176,6 +182,13 @@ class PlannedStep(msgspec.Struct, frozen=True):
     limit_s: float
     because: str
     otherwise: str
+    decided: str = ""
+    inputs: dict[str, str] = {}
+    unless: str = ""
+    parameters: dict[str, str] = {}
+    began_at: str | None = None
+    ended_at: str | None = None
+    ends_by: str | None = None
 
 
 class BundleRow(msgspec.Struct, frozen=True):
@@ -257,7 +270,7 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     """Everything about one incident.
 
     Attributes:
-        acts: what a person can do about it now.
+        acts: what a person can do about it now; `refusals`: what they cannot → why not.
         question: what a person is asked now, empty when nothing is.
         approves: what an approval would be for now; an approval that names it is refused when that has changed.
         part: what it is about, by serial number where known.
@@ -305,6 +318,7 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     acknowledged_at: str | None = None
     notices: list[NoticeRow] = []
     notice_failures: list[NoticeFailure] = []
+    refusals: dict[str, str] = {}
     trace_id: str = ""
     trace_url: str = ""
 

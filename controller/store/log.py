@@ -128,6 +128,14 @@ class EventLog(Protocol):
         """
         ...
 
+    async def of_node(self, node: str, *, kinds: Sequence[str], limit: int) -> list[Logged]:
+        """Return the newest entries of these kinds that name a node, newest last.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        ...
+
     async def size(self) -> StoreSize:
         """Return how large the log is."""
         ...

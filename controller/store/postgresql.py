@@ -222,6 +222,19 @@ class PostgresqlLog:
         )
         return [logged_of(self.name, *row) for row in await self._beside(query, (before, after, list(kinds)))]
 
+    async def of_node(self, node: str, *, kinds: Sequence[str], limit: int) -> list[Logged]:
+        """Return the newest entries of these kinds that name a node, newest last.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        query = (
+            "SELECT event_id, at, body FROM events WHERE node <> '' AND node = %s AND kind = ANY(%s) "
+            "ORDER BY event_id DESC LIMIT %s"
+        )
+        rows = await self._beside(query, (node, list(kinds), limit))
+        return [logged_of(self.name, *row) for row in reversed(rows)]
+
     async def size(self) -> StoreSize:
         """Return how large the log is."""
         rows = await self._beside(SIZE, ())

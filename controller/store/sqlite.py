@@ -191,6 +191,25 @@ class SqliteLog:
             rows = self._reading.execute(query, (before, after, *kinds)).fetchall()
         return [logged_of(self.name, *row) for row in rows]
 
+    async def of_node(self, node: str, *, kinds: Sequence[str], limit: int) -> list[Logged]:
+        """Return the newest entries of these kinds that name a node, newest last.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._of_node, node, tuple(kinds), limit)
+
+    def _of_node(self, node: str, kinds: tuple[str, ...], limit: int) -> list[Logged]:
+        places = ", ".join("?" * len(kinds))
+        query = (
+            "SELECT event_id, at, body FROM events WHERE node != '' AND node = ? "  # noqa: S608
+            f"AND kind IN ({places}) ORDER BY event_id DESC LIMIT ?"
+        )
+        with self._told("read"):
+            rows = self._reading.execute(query, (node, *kinds, limit)).fetchall()
+        return [logged_of(self.name, *row) for row in reversed(rows)]
+
     async def size(self) -> StoreSize:
         """Return how large the log is."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._size)

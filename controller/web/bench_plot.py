@@ -32,17 +32,21 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """One line. `look`: its class, by kind and number. `points`: of an SVG polyline; `end`: its last point."""
+    """One line. `look`: its class, by kind and number. `points`: of an SVG polyline; `end`: its last point.
+
+    `dots`: the points that are marked, where each of them is a measurement of its own.
+    """
 
     look: str
     name: str
     points: str
     end: tuple[float, float]
+    dots: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The values at one size, in the order of the strokes; empty where a line has none there."""
+    """The values at one size or moment, in the order of the strokes; empty where a line has none there."""
 
     size: str
     values: tuple[str, ...]
@@ -50,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything that the template draws."""
+    """Everything that the template draws. `along`: what the axis across is, as the table's head says it."""
 
     name: str
     title: str
@@ -66,6 +70,7 @@ class Picture:
     right: int = RIGHT
     top: int = TOP
     bottom: int = BOTTOM
+    along: str = "Size"
 
 
 def picture(chart: Chart) -> Picture:

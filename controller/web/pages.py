@@ -19,9 +19,13 @@ from controller.api import reading, reporting
 from controller.api.call import Call
 from controller.api.cell_view import CellView
 from controller.api.fleet_map import KINDS
+from controller.api.node_history import history_of
 from controller.api.problems import Problem
+from controller.policy.drilling import why_no_drill
 from controller.web import fleet_map
 from controller.web.bench_section import bench_section
+from controller.web.incident_page import incident_view
+from controller.web.node_page import NodeView, node_view
 from controller.web.ops_pages import OpsPages
 from controller.web.query import check_query
 from controller.web.report_view import environment, report_view
@@ -75,12 +79,21 @@ class Pages:
         check_query(request)
         node = await reading.node(Call(self._cell, request.match_info))
         bench = await bench_section(self._cell, node.name)
-        return self._page("node.html", {"node": node, "bench": bench}, part=request.query.get("part", ""))
+        view = await self._node_view(node.name)
+        return self._page("node.html", {"node": node, "bench": bench, "view": view}, part=request.query.get("part", ""))
+
+    async def _node_view(self, name: str) -> NodeView:
+        node = self._cell.belief.nodes[name]
+        history = await history_of(self._cell, node)
+        because = why_no_drill(node)
+        return node_view(history, self._cell.now(), why_no_drill=because, devices=node.facts.devices)
 
     async def _incident(self, request: web.Request) -> web.Response:
         check_query(request)
         incident = await reading.incident(Call(self._cell, request.match_info))
-        return self._page("incident.html", {"incident": incident}, part=request.query.get("part", ""))
+        stands_by = reading.cell_status(self._cell).role == "standby"
+        view = incident_view(incident, self._cell.now(), stands_by=stands_by)
+        return self._page("incident.html", {"incident": incident, "view": view}, part=request.query.get("part", ""))
 
     async def _report(self, request: web.Request) -> web.Response:
         made = await reporting.report(Call(self._cell, query=dict(request.query)))

@@ -28,6 +28,8 @@ _TONES = {
     "handed_over": "failed",
     "aborted": "failed",
     "lost": "failed",
+    "open": "degraded",
+    "acknowledged": "ok",
     "running": "active",
     "current": "active",
     "pass": "ok",
@@ -98,6 +100,11 @@ def ago(at: str, now: float) -> str:
     return f"{duration(now - moment(at).timestamp())} ago"
 
 
+def lasted(since: str, end: str) -> str:
+    """Return how long it is from one moment to another, as people say it."""
+    return duration((moment(end) - moment(since)).total_seconds())
+
+
 def short_device(device: str) -> str:
     """Return a device's name, cut in the middle when it is as long as a GPU's UUID."""
     return device if len(device) <= 24 else f"{device[:12]}…{device[-6:]}"
@@ -130,6 +137,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "day_and_clock": day_and_clock,
     "ago": ago,
     "duration": duration,
+    "lasted": lasted,
     "share": share,
     "figure": figure,
     "short_texts": short_texts,

@@ -303,6 +303,9 @@ class Log:
     async def back(self, *, before: int, after: int, kinds: Sequence[str]) -> list[Logged]:
         return await self.real.back(before=before, after=after, kinds=kinds)
 
+    async def of_node(self, node: str, *, kinds: Sequence[str], limit: int) -> list[Logged]:
+        return await self.real.of_node(node, kinds=kinds, limit=limit)
+
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         return await self.real.timeline(node=node, incident_id=incident_id, limit=limit)
 

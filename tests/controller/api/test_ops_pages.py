@@ -105,7 +105,7 @@ async def test_the_audit_tells_acts_from_decisions_and_goes_back_to_the_beginnin
 ) -> None:
     monkeypatch.setattr(auditing, "MOST_ENTRIES", 3)
     await cell.nodes.find("n3", off_the_bus())
-    await cell.until("n3", "running")
+    await cell.until_step("n3", "probation")
     await cell.tell(OperatorActed("pause", "fleet", "alice", "a visit"), OperatorActed("resume", "fleet", "bob", ""))
     people = await get(http, "audit?what=people")
     assert [(row["by"], row["verb"]) for row in people["entries"]] == [("bob", "resume"), ("alice", "pause")]

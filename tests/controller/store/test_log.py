@@ -48,6 +48,15 @@ async def test_the_newest_entries_of_a_node_or_an_incident_are_shown(log: EventL
     assert [waiting(3, "inc-1"), entry(4)] == await log.timeline(limit=2)
 
 
+async def test_the_newest_entries_of_some_kinds_that_name_a_node(log: EventLog) -> None:
+    online = events.Logged(3, 3.0, events.PresenceChanged("n1", "online", "so"))
+    await log.append([entry(1), entry(2, "n2"), online, entry(4), waiting(5, "inc-1")], [])
+    assert [entry(1), entry(4)] == await log.of_node("n1", kinds=("node.seen",), limit=9)
+    assert [online, entry(4)] == await log.of_node("n1", kinds=("node.seen", "presence.changed"), limit=2)
+    assert await log.of_node("n3", kinds=("node.seen",), limit=9) == []
+    assert await log.of_node("", kinds=("node.seen", "incident.waiting"), limit=9) == []
+
+
 async def test_the_timeline_of_a_node_holds_what_its_incidents_came_to(log: EventLog) -> None:
     begun = events.StepIntended(
         "inc-1", "automatic", "cordon", "cordon", 1, "k", "n1", "", {}, 9.0, events.Reason("why")
