@@ -8,21 +8,29 @@ busy cell. Both numbers are of one process; what decoding alone does is the most
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
 
 import msgspec
 
-from benchmarks.report import Row, publish
+from benchmarks.report import Row, publish, spread
 from checks.finding import Action, Finding, Verdict
 from controller import events, playbooks
+from controller.cell import Cell
+from controller.policy.belief import Belief
 from controller.policy.playbook import Playbook
-from controller.policy.reporting.asked import Asked
+from controller.policy.reporting.asked import Asked, Prices
 from controller.policy.reporting.fold import Fold
+from controller.reporting import Reporter
 from controller.store.log import logged_of, row_of
+from controller.store.sqlite import SqliteLog
 from wire.messages import CheckLevel, NodeFacts
 
 BEGIN = 1_790_000_000.0
@@ -140,6 +148,40 @@ def memory_mib(days: int) -> float:
     return held
 
 
+@dataclass(slots=True)
+class Beside:
+    """What a reporter sees of a cell whose log is in SQLite."""
+
+    log: SqliteLog
+    belief: Belief = field(default_factory=Belief)
+
+    async def caught_up(self) -> None:
+        """Everything is in the log."""
+
+
+async def beside_a_loop(folder: Path, days: int) -> tuple[int, float, list[float]]:
+    """Return how many entries a controller's log has, how long its report takes, and for how long its loop stood still
+    meanwhile, each time, in milliseconds."""
+    fleet, log = Fleet(), SqliteLog(folder / "events.sqlite")
+    log.begin_term()
+    await log.append(list(fleet.begin()), [])
+    for day in range(days):
+        await log.append(list(fleet.day(day)), [])
+    reporter = Reporter(cast("Cell", Beside(log)), Prices())
+    made = asyncio.create_task(reporter.report(Asked(BEGIN, BEGIN + days * DAY_S), whole=False))
+    began = last = time.perf_counter()
+    stood_ms: list[float] = []
+    while not made.done():
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        stood_ms.append((now - last) * 1e3)
+        last = now
+    assert made.result().span.nodes == NODES
+    took_s = time.perf_counter() - began
+    log.close()
+    return fleet.number, took_s, stood_ms
+
+
 def report_s() -> float:
     """Return how long it takes to make the report of a month once everything is folded."""
     fleet = Fleet()
@@ -166,6 +208,12 @@ def main() -> None:
         Row(f"held after {asked.days // 4} days of {NODES} nodes", memory_mib(asked.days // 4), "MiB"),
         Row(f"held after {asked.days} days of {NODES} nodes", memory_mib(asked.days), "MiB"),
         Row("report of a month, folded, as JSON", report_s(), "s"),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        entries, took_s, stood_ms = asyncio.run(beside_a_loop(Path(folder), asked.days // 2))
+    rows += [
+        Row(f"a controller's report of {entries:,} entries in SQLite", took_s, "s"),
+        *spread("its loop stands still meanwhile", stood_ms, "ms"),
     ]
     publish("report_fold", rows, about=f"a report's fold over {DECODED:,} entries, {NODES:,} nodes")
 

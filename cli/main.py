@@ -32,7 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "acknowledge": ("cli.commands.acts:acknowledge", "Say that you look after an incident: nobody else is paged..."),
     "bench": ("cli.commands.bench:bench", "Measure idle or cordoned nodes, and show what they reach."),
     "drill": ("cli.commands.drill:drill", "Inject a fault into a node and watch it being mended."),
-    "report": ("cli.commands.report:report", "Show where time, GPU-hours and money went, over a span of time."),
+    "report": (
+        "cli.commands.report:report",
+        "Show availability, faults, repairs, and GPU-hours and money lost, over a span of time.",
+    ),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
     "check": ("cli.commands.check:check", "Look at this host once, and answer as a Nagios plug-in does."),
     "checks": (

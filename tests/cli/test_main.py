@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -50,11 +51,14 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
     assert not loaded & {"rich", "aiohttp", "msgspec", "agent", "controller", "pydantic", "cryptography", "asyncio"}
 
 
-def test_help_is_there_within_0_3_s() -> None:
+def test_help_takes_less_than_0_3_s_of_a_core() -> None:
+    """Its own time, which does not grow with what else the machine does."""
+
     def once() -> float:
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         run_cli("--help")
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(once() for _ in range(5)) <= 0.3
 
