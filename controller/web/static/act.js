@@ -28,7 +28,18 @@ async function act() {
   throw new Error(`${error} (${hint})`);
 }
 
+/* Where a page or a ticket leads: its link opens the dialog and does nothing, and nothing opens when it cannot be done. */
+const LED_TO = { acknowledge: "acknowledge", approve: "approve", stop: "abort", undo: "uncordon" };
+
+function askWhatTheLinkMeans() {
+  const verb = LED_TO[location.hash.slice(1)];
+  const button = verb && live.querySelector(`.crown button[data-act="${verb}"]`);
+  if (button && !dialog.open) ask(button);
+}
+
 export function offerActs() {
+  askWhatTheLinkMeans();
+  addEventListener("hashchange", askWhatTheLinkMeans);
   live.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-act]");
     if (button) ask(button);

@@ -37,6 +37,24 @@ async def test_whoever_takes_over_has_the_incident_and_the_node_stays_out(cell: 
     assert opened.complaints == []
 
 
+async def test_the_links_of_a_page_lead_to_what_they_name_and_do_nothing_by_themselves(
+    cell: OpenCell, browse: Browsing
+) -> None:
+    cell.scheduler.jobs["n3"] = ("17",)
+    await cell.nodes.find("n3", off_the_bus())
+    incident = await cell.until_step("n3", "drain")
+    links = {"acknowledge": "Look after inc-000001", "stop": "Take over inc-000001"}
+    page = (await browse(f"{cell.url}/incidents/inc-000001")).page
+    for name, title in links.items():
+        await page.goto(f"{cell.url}/incidents/inc-000001#{name}")
+        await page.reload()
+        await expect(page.locator("#act-title")).to_have_text(title)
+    await page.goto(f"{cell.url}/incidents/inc-000001#approve")
+    await page.reload()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert not incident.acknowledged_by and not incident.stop_asked
+
+
 async def test_a_drill_is_started_from_the_page_and_a_refusal_said_beside_the_button(
     cell: OpenCell, browse: Browsing
 ) -> None:
