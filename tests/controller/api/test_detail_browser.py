@@ -43,7 +43,7 @@ async def test_the_links_of_a_page_lead_to_what_they_name_and_do_nothing_by_them
     cell.scheduler.jobs["n3"] = ("17",)
     await cell.nodes.find("n3", off_the_bus())
     incident = await cell.until_step("n3", "drain")
-    links = {"acknowledge": "Look after inc-000001", "stop": "Take over inc-000001"}
+    links = {"stop": "Take over inc-000001", "undo": "Return n3 to service"}
     page = (await browse(f"{cell.url}/incidents/inc-000001")).page
     for name, title in links.items():
         await page.goto(f"{cell.url}/incidents/inc-000001#{name}")
