@@ -332,8 +332,17 @@ def _why_step(incident: Incident, step: Step, attempt: int) -> Reason:
     return Reason(
         f"{step.verb} for {incident.fault_class}: {which}{tries}.",
         {**facts, "attempt": str(attempt), **asks},
-        "a person aborts the incident" if step.verb not in QUICK_EFFECTS else "",
+        _UNLESS.get(step.verb, "a person aborts the incident"),
     )
+
+
+_UNLESS = {
+    Verb.CORDON: "the fault had gone before, or a budget, a breaker, a pause or a freeze had held it back",
+    Verb.UNCORDON: "a finding of the incident stood, or somebody else held the node",
+    Verb.TICKET: "the fault had been mended before people were needed",
+    Verb.PAGE: "the fault had been mended before people were needed",
+}
+"""What would have to differ for a step that nobody can abort: it is over within seconds."""
 
 
 def _with_input(reason: Reason, name: str, text: str) -> Reason:

@@ -64,7 +64,7 @@ def _give_to_people(incident: Incident, what: str, *, again: str = "", rma: str 
             f"Handed to people{again}: {what}",
             {
                 "playbook": incident.playbook.name,
-                "attempts": str(dict(incident.attempts)),
+                "attempts": ", ".join(f"{step} ×{count}" for step, count in incident.attempts.items()),
                 "part": incident.part,
                 "strikes": str(incident.recurrence.strikes),
             },
