@@ -18,8 +18,9 @@ from controller.adapters import Answer, Listening
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import StepIntended
 from controller.notice_events import NoticeHeard
-from controller.notices.courier import TRY_LIMIT_S, Courier, Letter, Tried, not_filed
+from controller.notices.courier import MAX_SAID, TRY_LIMIT_S, Courier, Letter, Tried, not_filed
 from controller.notices.letters import intent_like
+from controller.notices.wording import one_line
 from controller.policy.noticing.book import PAGE, TICKET, Thread, Trouble, about
 from controller.policy.noticing.due import Act, Due, due, escalation_key
 from controller.policy.noticing.subjects import team_of
@@ -248,7 +249,8 @@ class NoticeDesk:
     def _note_deaf(self, name: str, error: Exception) -> None:
         """Keep why a destination does not say how its notices stand. Nothing follows from that: unknown never acts."""
         known = isinstance(error, Retryable | Permanent | Refused | InDoubt)
-        because = str(error) or type(error).__name__ if known else f"{type(error).__name__}: {error}"
+        said = one_line(str(error), MAX_SAID)
+        because = said or type(error).__name__ if known else f"{type(error).__name__}: {said}"
         if name not in self.deaf:
             log.warning("notices.unheard", destination=name, because=because)
         self.deaf[name] = because
@@ -277,7 +279,8 @@ NO = frozenset({"permanent", "refused"})
 
 def _heard(thread: Thread, answer: Answer) -> NoticeHeard:
     which = (thread.current, thread.kind, thread.destination, thread.reference)
-    return NoticeHeard(*which, answer.state, answer.by, answer.because)
+    said = (one_line(answer.by, MAX_SAID), one_line(answer.because, MAX_SAID))
+    return NoticeHeard(*which, answer.state, *said)
 
 
 def _nobody(intent: StepIntended, team: str, severity: str) -> Sent:

@@ -266,6 +266,49 @@ async def test_a_second_incident_of_a_part_joins_and_a_later_one_names_the_old(t
         assert (first.subject, second.subject, second.follows) == (first.subject, first.subject, "JIRA-1")
 
 
+async def test_an_incident_that_comes_while_the_notice_is_closed_is_not_lost_with_it(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        both = (here.tickets, here.pages[0])
+        for box in both:
+            box.open_gate.clear()
+        await here.post("/api/v1/nodes/n1/uncordon")
+        await here.cell.until("n1", "closed")
+        await here.mend("n1")
+        await asyncio.sleep(0.1)
+
+        await here.break_down("n1")
+        await here.cell.until_true(lambda: len(here.cell.cell.belief.incidents) == 2)
+        await asyncio.sleep(0.1)
+        for box in both:
+            box.open_gate.set()
+        await here.cell.until_true(lambda: len(here.cell.cell.belief.notices.of("inc-000002")) == 2)
+        await asyncio.sleep(0.1)
+
+        notices = (await here.get("/api/v1/incidents/inc-000002"))["notices"]
+        assert [(n["reference"], n["state"]) for n in notices] == [("JIRA-2", "open"), ("DUTY-2", "open")]
+        assert [box.sorts() for box in both] == [["filed", "closed", "filed"]] * 2
+        assert here.tickets.of("filed")[1].follows == "JIRA-1"
+
+
+async def test_words_that_the_log_cannot_hold_end_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty", "chat")) as here:
+        here.tickets.broken = Retryable(f"jira answered 503 no\udcff\x00{'w' * 100_000}", after_s=0.2)
+        here.pages[1].broken = ValueError("\ud800")
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        here.pages[0].stands["DUTY-1"] = Answer(Heard.ACKNOWLEDGED, "a\udcff\nnn", "w" * 100_000)
+        await here.cell.until_true(lambda: here.cell.cell.belief.incidents["inc-000001"].acknowledged_at > 0.0)
+
+        incident = await here.get("/api/v1/incidents/inc-000001")
+        failures = {f["destination"]: f["because"] for f in incident["notice_failures"]}
+        assert failures["jira"].startswith("jira answered 503 no??www")
+        assert failures["chat"] == "The adapter of chat crashed: ValueError: ?"
+        assert incident["acknowledged_by"] == "a? nn in duty"
+        assert len(str(incident)) < 20_000
+
+
 async def test_a_destination_that_does_not_say_how_its_notices_stand_is_told_of(tmp_path: Path) -> None:
     async with site(tmp_path, usual("duty")) as here:
         await here.break_down("n1")
