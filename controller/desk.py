@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from controller.api.map_keeper import MapKeeper
+from controller.api.shapes import StoreUse
 from controller.cell import Cell
 from controller.changes import Changes
 from controller.engine.orders import OrderDesk
@@ -98,6 +99,10 @@ class FrontDesk:
         """Return the entries of these kinds between two ids, neither of them included, newest first."""
         await self.cell.caught_up()
         return await self.cell.log.back(before=before, after=after, kinds=kinds)
+
+    def deleted_through(self) -> int:
+        """Return up to which id entries may be gone from the log, 0 while it is whole."""
+        return msgspec.convert(self.store_use(), StoreUse).deleted_through
 
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""
