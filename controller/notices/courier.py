@@ -8,6 +8,7 @@ that of five hundred that come at once no two open what is to be one.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,8 +23,8 @@ from controller.notice_events import NoticeClosed, NoticeFailed, NoticeFiled, No
 from controller.notices.choosing import Destinations
 from controller.notices.letters import first_letter, news_letter
 from controller.notices.wording import one_line
-from controller.policy.noticing.book import about, thread_id
-from controller.policy.noticing.due import Act, Due
+from controller.policy.noticing.book import Thread, about, thread_id
+from controller.policy.noticing.due import Act, Due, has_ended
 from controller.policy.noticing.filing import Addressed, Filing, filing_of
 from controller.policy.verb_effects import MOST_DOUBTS, USUAL_RETRY, delay_s
 from controller.tracing.calls import Errand
@@ -108,6 +109,7 @@ class Courier:
     _gates: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _slots: dict[str, asyncio.Event] = field(default_factory=dict)
     _closing: dict[str, asyncio.Event] = field(default_factory=dict)
+    _joining: Counter[str] = field(default_factory=Counter)
     _sending: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def adapter(self, kind: str, destination: str) -> Notifier | None:
@@ -128,9 +130,18 @@ class Courier:
             return Tried(letter.destination, "permanent", f"No destination is called {letter.destination}.")
         async with self._turn(letter) as filing:
             if filing.joins is not None:
-                await self.note(_joined(self.cell, letter, filing))
+                await self._join(letter, filing, filing.joins.id)
                 return Tried(letter.destination, "done", f"{filing.joins.reference} in {letter.destination} takes it.")
             return await self._send(adapter, letter, filing)
+
+    async def _join(self, letter: Letter, filing: Filing, thread: str) -> None:
+        """Record that an open notice takes an incident; until the log has it, nobody closes that notice."""
+        self._joining[thread] += 1
+        try:
+            await self.note(_joined(self.cell, letter, filing))
+        finally:
+            self._joining[thread] -= 1
+            self._joining += Counter()
 
     @asynccontextmanager
     async def _turn(self, letter: Letter) -> AsyncIterator[Filing]:
@@ -206,6 +217,8 @@ class Courier:
             why = "is among the settings no more" if adapter is None else "cannot change what it was sent"
             await self.note(_brought(due, f"{due.destination} {why}."))
             return None
+        if due.act is Act.CLOSE and not self._may_close(thread):
+            return None
         key = self.key_again(due)
         notice = news_letter(self.cell.belief, thread, due, at=self.clock(), page_url=self.page_url)
         change = _change(adapter, due)
@@ -215,6 +228,11 @@ class Courier:
             if tried.outcome != "withheld":
                 await self.note(_brought(due) if done is not None else _not_brought(due, tried))
         return tried
+
+    def _may_close(self, thread: Thread) -> bool:
+        """Whether a notice is over still: an incident may have joined it since its closing was due."""
+        is_over = has_ended(self.cell.belief, self.destinations.rules, thread, self.clock())
+        return is_over and thread.id not in self._joining
 
     @contextmanager
     def _closes(self, due: Due) -> Iterator[None]:

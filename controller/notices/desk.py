@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from controller.adapters import Answer, Listening
+from controller.adapters import Answer, Heard, Listening
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import StepIntended
 from controller.notice_events import NoticeHeard
@@ -35,6 +35,10 @@ LOOK_S = 0.1
 
 TICK_S = 1.0
 
+GONE_S = 600.0
+"""For so long must a destination say that a notice is gone before that is believed, which ends it for good. Source: our
+choice; an index that is built anew, or an account that lost its right to read for a moment, shows nothing meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -52,6 +56,7 @@ class NoticeDesk:
     Attributes:
         listen_every_s: how often each destination is asked how its notices stand.
         deaf: destination, by kind and name → why it does not say how they stand.
+        missed: thread → since when its destination says that it is gone.
     """
 
     courier: Courier
@@ -59,6 +64,7 @@ class NoticeDesk:
     tick_s: float = TICK_S
     patience_s: float = PATIENCE_S
     deaf: dict[str, str] = field(default_factory=dict)
+    missed: dict[str, float] = field(default_factory=dict)
     _jobs: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def file(self, intent: StepIntended, *, resumed: bool) -> Sent | None:
@@ -242,9 +248,21 @@ class NoticeDesk:
             self._note_deaf(f"{kind} {name}", error)
             return
         self.deaf.pop(f"{kind} {name}", None)
-        heard = [_heard(t, answers[t.reference]) for t in threads if self._is_news(t, answers.get(t.reference), began)]
+        here = [t for t in threads if not self._is_missed_briefly(t, answers.get(t.reference), began)]
+        heard = [_heard(t, answers[t.reference]) for t in here if self._is_news(t, answers.get(t.reference), began)]
         if heard:
             await self.courier.cell.submit(list(heard))
+
+    def _is_missed_briefly(self, thread: Thread, answer: Answer | None, now: float) -> bool:
+        """Whether a notice is said to be gone, and not for long enough to be believed."""
+        if answer is None or answer.state is not Heard.GONE:
+            self.missed.pop(thread.id, None)
+            return False
+        since = self.missed.setdefault(thread.id, now)
+        if 0.0 <= now - since < GONE_S:
+            return True
+        del self.missed[thread.id]
+        return False
 
     def _note_deaf(self, name: str, error: Exception) -> None:
         """Keep why a destination does not say how its notices stand. Nothing follows from that: unknown never acts."""
