@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from controller.api.map_keeper import MapKeeper
+from controller.api.shapes import StoreUse
 from controller.cell import Cell
 from controller.changes import Changes
 from controller.engine.orders import OrderDesk
@@ -104,6 +105,10 @@ class FrontDesk:
         """Return the newest log entries of these kinds that name a node, newest last."""
         await self.cell.caught_up()
         return await self.cell.log.of_node(node, kinds=kinds, limit=limit)
+
+    def deleted_through(self) -> int:
+        """Return up to which id entries may be gone from the log, 0 while it is whole."""
+        return msgspec.convert(self.store_use(), StoreUse).deleted_through
 
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""

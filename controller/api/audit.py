@@ -51,7 +51,7 @@ async def audit(call: Call) -> AuditPage:
     before = _number(asked.get("before", "")) or call.cell.belief.last_event_id + 1
     found: list[Logged] = []
     for _ in range(MOST_STRETCHES):
-        after = max(0, before - STRETCH - 1)
+        after = _down_to(before, call.cell.deleted_through())
         entries = await call.cell.back(before=before, after=after, kinds=KINDS[what])
         found += [entry for entry in entries if _is_wanted(entry, asked)]
         before = after + 1
@@ -63,6 +63,13 @@ async def audit(call: Call) -> AuditPage:
     shown = timeline_of(call.cell, found)
     rows = [AuditEntry(entry, *_who(logged.event)) for entry, logged in zip(shown, found, strict=True)]
     return AuditPage(rows, before if before > 1 else None, before)
+
+
+def _down_to(before: int, deleted_through: int) -> int:
+    """Return where a stretch ends. Where entries were deleted few are left, of incidents that were open then: all of
+    them are one stretch, so that nobody turns empty pages down to the first entry."""
+    after = before - STRETCH - 1
+    return after if after > deleted_through else 0
 
 
 def _number(text: str) -> int:

@@ -54,6 +54,10 @@ class CellView(Protocol):
         """Return the newest log entries of these kinds that name a node, newest last."""
         ...
 
+    def deleted_through(self) -> int:
+        """Return up to which id entries may be gone from the log, 0 while it is whole."""
+        ...
+
     async def entry(self, event_id: int) -> Logged | None:
         """Return one log entry, `None` when the log has it no longer."""
         ...

@@ -38,6 +38,10 @@ MOST_ROWS: Final = 2_000
 WRITE_LIMIT_S: Final = 20.0
 """A page that takes nothing for so long is gone. Source: our choice, two beats."""
 
+MOST_FRAMES: Final = 64
+"""Messages that are kept for pages that know as much as each other, until the log goes on. Source: our choice; pages
+that keep up are at a few places, and whoever comes from each entry in turn must not fill the memory of a quiet cell."""
+
 BUFFERED_BYTES: Final = 65_536
 AGAIN_AFTER_MS: Final = 1_000
 
@@ -103,9 +107,12 @@ class Live:
 
         Pages that keep up share one.
         """
-        if since not in self._frames:
-            self._frames[since] = self._made(since)
-        return self._frames[since]
+        if since in self._frames:
+            return self._frames[since]
+        made = self._made(since)
+        if len(self._frames) < MOST_FRAMES:
+            self._frames[since] = made
+        return made
 
     def _made(self, since: int) -> tuple[bytes, int]:
         touched = self.cell.changes.since(since, self.cell.belief)

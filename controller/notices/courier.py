@@ -8,8 +8,9 @@ that of five hundred that come at once no two open what is to be one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -21,8 +22,9 @@ from controller.events import Event, StepIntended
 from controller.notice_events import NoticeClosed, NoticeFailed, NoticeFiled, NoticeTold
 from controller.notices.choosing import Destinations
 from controller.notices.letters import first_letter, news_letter
-from controller.policy.noticing.book import about, thread_id
-from controller.policy.noticing.due import Act, Due
+from controller.notices.wording import one_line
+from controller.policy.noticing.book import Thread, about, thread_id
+from controller.policy.noticing.due import Act, Due, has_ended
 from controller.policy.noticing.filing import Addressed, Filing, filing_of
 from controller.policy.verb_effects import MOST_DOUBTS, USUAL_RETRY, delay_s
 from controller.tracing.calls import Errand
@@ -35,6 +37,10 @@ AT_ONCE = 4
 
 TRY_LIMIT_S = 60.0
 """No adapter may take longer for one letter. Source: our choice, above every time-out of theirs."""
+
+MAX_SAID = 1_000
+"""Characters of why a destination did not take a letter. Others wrote them: what the log cannot hold would end the
+controller with each try. Source: our choice; an address and a sentence fit."""
 
 HOURLY_S = 3_600.0
 MOST_HOURS = 24
@@ -102,6 +108,8 @@ class Courier:
     traces: Traces = field(default_factory=NoTraces)
     _gates: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _slots: dict[str, asyncio.Event] = field(default_factory=dict)
+    _closing: dict[str, asyncio.Event] = field(default_factory=dict)
+    _joining: Counter[str] = field(default_factory=Counter)
     _sending: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def adapter(self, kind: str, destination: str) -> Notifier | None:
@@ -122,16 +130,25 @@ class Courier:
             return Tried(letter.destination, "permanent", f"No destination is called {letter.destination}.")
         async with self._turn(letter) as filing:
             if filing.joins is not None:
-                await self.note(_joined(self.cell, letter, filing))
+                await self._join(letter, filing, filing.joins.id)
                 return Tried(letter.destination, "done", f"{filing.joins.reference} in {letter.destination} takes it.")
             return await self._send(adapter, letter, filing)
+
+    async def _join(self, letter: Letter, filing: Filing, thread: str) -> None:
+        """Record that an open notice takes an incident; until the log has it, nobody closes that notice."""
+        self._joining[thread] += 1
+        try:
+            await self.note(_joined(self.cell, letter, filing))
+        finally:
+            self._joining[thread] -= 1
+            self._joining += Counter()
 
     @asynccontextmanager
     async def _turn(self, letter: Letter) -> AsyncIterator[Filing]:
         """Decide what is sent, and keep what would be the same from being sent meanwhile."""
         filing, slot = self._filing(letter)
-        while filing.joins is None and slot in self._slots:
-            await self._slots[slot].wait()
+        while (under_way := self._under_way(filing, slot)) is not None:
+            await under_way.wait()
             filing, slot = self._filing(letter)
         if filing.joins is not None:
             yield filing
@@ -143,6 +160,10 @@ class Courier:
         finally:
             here.pop(letter.incident_id, None)
             self._slots.pop(slot).set()
+
+    def _under_way(self, filing: Filing, slot: str) -> asyncio.Event | None:
+        """Return what a letter waits for: one like it, or the closing of the notice that would take its incident."""
+        return self._slots.get(slot) if filing.joins is None else self._closing.get(filing.joins.id)
 
     def _filing(self, letter: Letter) -> tuple[Filing, str]:
         belief, place = self.cell.belief, f"{letter.kind} {letter.destination}"
@@ -196,14 +217,35 @@ class Courier:
             why = "is among the settings no more" if adapter is None else "cannot change what it was sent"
             await self.note(_brought(due, f"{due.destination} {why}."))
             return None
+        if due.act is Act.CLOSE and not self._may_close(thread):
+            return None
         key = self.key_again(due)
         notice = news_letter(self.cell.belief, thread, due, at=self.clock(), page_url=self.page_url)
         change = _change(adapter, due)
         letter = replace(notice, key=key)
-        tried, done = await self._try(adapter, due, lambda: _done(change(due.reference, letter)))
-        if tried.outcome != "withheld":
-            await self.note(_brought(due) if done is not None else _not_brought(due, tried))
+        with self._closes(due):
+            tried, done = await self._try(adapter, due, lambda: _done(change(due.reference, letter)))
+            if tried.outcome != "withheld":
+                await self.note(_brought(due) if done is not None else _not_brought(due, tried))
         return tried
+
+    def _may_close(self, thread: Thread) -> bool:
+        """Whether a notice is over still: an incident may have joined it since its closing was due."""
+        is_over = has_ended(self.cell.belief, self.destinations.rules, thread, self.clock())
+        return is_over and thread.id not in self._joining
+
+    @contextmanager
+    def _closes(self, due: Due) -> Iterator[None]:
+        """Keep further incidents off a notice while it is closed: they would be closed with it, and heard of by
+        nobody."""
+        if due.act is not Act.CLOSE:
+            yield
+            return
+        self._closing[due.about] = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._closing.pop(due.about).set()
 
     async def _try(
         self, adapter: Notifier, which: Letter | Due, send: Callable[[], Awaitable[Filed]]
@@ -228,19 +270,19 @@ class Courier:
         return self._not_taken(which, error)
 
     def _not_taken(self, which: Letter | Due, error: Exception) -> Tried:
-        name, failures = which.destination, which.failures
+        name, failures, said = which.destination, which.failures, one_line(str(error), MAX_SAID)
         match error:
             case Refused():
-                return Tried(name, "refused", str(error))
+                return Tried(name, "refused", said)
             case InDoubt():
                 again = failures < MOST_DOUBTS
-                return Tried(name, "in_doubt", str(error), self._later(name, failures) if again else 0.0)
+                return Tried(name, "in_doubt", said, self._later(name, failures) if again else 0.0)
             case Retryable():
-                return Tried(name, "retry", str(error), self._later(name, failures, error.after_s))
+                return Tried(name, "retry", said, self._later(name, failures, error.after_s))
             case Permanent():
-                return Tried(name, "permanent", str(error), self._hourly(failures))
+                return Tried(name, "permanent", said, self._hourly(failures))
         log.error("notice.crashed", destination=name, because=repr(error), exc_info=error)
-        because = f"The adapter of {name} crashed: {type(error).__name__}: {error}"
+        because = f"The adapter of {name} crashed: {type(error).__name__}: {said}"
         return Tried(name, "permanent", because, self._hourly(failures))
 
     def _later(self, destination: str, failures: int, least_s: float = 0.0) -> float:

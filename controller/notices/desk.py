@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from controller.adapters import Answer, Listening
+from controller.adapters import Answer, Heard, Listening
 from controller.errors import InDoubt, Permanent, Refused, Retryable
 from controller.events import StepIntended
 from controller.notice_events import NoticeHeard
-from controller.notices.courier import TRY_LIMIT_S, Courier, Letter, Tried, not_filed
+from controller.notices.courier import MAX_SAID, TRY_LIMIT_S, Courier, Letter, Tried, not_filed
 from controller.notices.letters import intent_like
+from controller.notices.wording import one_line
 from controller.policy.noticing.book import PAGE, TICKET, Thread, Trouble, about
 from controller.policy.noticing.due import Act, Due, due, escalation_key
 from controller.policy.noticing.subjects import team_of
@@ -33,6 +34,10 @@ LOOK_S = 0.1
 """How often a step that waits looks whether somebody ended its incident meanwhile."""
 
 TICK_S = 1.0
+
+GONE_S = 600.0
+"""For so long must a destination say that a notice is gone before that is believed, which ends it for good. Source: our
+choice; an index that is built anew, or an account that lost its right to read for a moment, shows nothing meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class NoticeDesk:
     Attributes:
         listen_every_s: how often each destination is asked how its notices stand.
         deaf: destination, by kind and name → why it does not say how they stand.
+        missed: thread → since when its destination says that it is gone.
     """
 
     courier: Courier
@@ -58,6 +64,7 @@ class NoticeDesk:
     tick_s: float = TICK_S
     patience_s: float = PATIENCE_S
     deaf: dict[str, str] = field(default_factory=dict)
+    missed: dict[str, float] = field(default_factory=dict)
     _jobs: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def file(self, intent: StepIntended, *, resumed: bool) -> Sent | None:
@@ -241,14 +248,27 @@ class NoticeDesk:
             self._note_deaf(f"{kind} {name}", error)
             return
         self.deaf.pop(f"{kind} {name}", None)
-        heard = [_heard(t, answers[t.reference]) for t in threads if self._is_news(t, answers.get(t.reference), began)]
+        here = [t for t in threads if not self._is_missed_briefly(t, answers.get(t.reference), began)]
+        heard = [_heard(t, answers[t.reference]) for t in here if self._is_news(t, answers.get(t.reference), began)]
         if heard:
             await self.courier.cell.submit(list(heard))
+
+    def _is_missed_briefly(self, thread: Thread, answer: Answer | None, now: float) -> bool:
+        """Whether a notice is said to be gone, and not for long enough to be believed."""
+        if answer is None or answer.state is not Heard.GONE:
+            self.missed.pop(thread.id, None)
+            return False
+        since = self.missed.setdefault(thread.id, now)
+        if 0.0 <= now - since < GONE_S:
+            return True
+        del self.missed[thread.id]
+        return False
 
     def _note_deaf(self, name: str, error: Exception) -> None:
         """Keep why a destination does not say how its notices stand. Nothing follows from that: unknown never acts."""
         known = isinstance(error, Retryable | Permanent | Refused | InDoubt)
-        because = str(error) or type(error).__name__ if known else f"{type(error).__name__}: {error}"
+        said = one_line(str(error), MAX_SAID)
+        because = said or type(error).__name__ if known else f"{type(error).__name__}: {said}"
         if name not in self.deaf:
             log.warning("notices.unheard", destination=name, because=because)
         self.deaf[name] = because
@@ -277,7 +297,8 @@ NO = frozenset({"permanent", "refused"})
 
 def _heard(thread: Thread, answer: Answer) -> NoticeHeard:
     which = (thread.current, thread.kind, thread.destination, thread.reference)
-    return NoticeHeard(*which, answer.state, answer.by, answer.because)
+    said = (one_line(answer.by, MAX_SAID), one_line(answer.because, MAX_SAID))
+    return NoticeHeard(*which, answer.state, *said)
 
 
 def _nobody(intent: StepIntended, team: str, severity: str) -> Sent:

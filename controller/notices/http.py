@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 
 from controller.errors import InDoubt, Permanent, Retryable
+from controller.notices.wording import one_line
 from controller.tracing import current
 
 RETRY_AFTER_S = 5.0
@@ -30,7 +31,8 @@ RESETS = ("X-RateLimit-Reset", "RateLimit-Reset")
 API"; GitLab, "Rate limits"; ServiceNow, "Inbound REST API rate limiting"; Atlassian, "Rate limiting"."""
 
 MAX_RESET_S = 3_600.0
-"""No rate limit of these lasts longer; a header that says so comes from a clock that is wrong."""
+"""No rate limit of these lasts longer; a header that says so comes from a clock that is wrong. A `Retry-After` of years
+would be a page that nobody gets."""
 
 MAX_ANSWER_BYTES = 1_048_576
 MAX_SAID = 300
@@ -143,7 +145,7 @@ class HttpClient:
         body, whole = await _body(answer, self.most_bytes)
         if 200 <= answer.status < 300:
             return Reply(answer.status, answer.headers, body, whole, self.receiver)
-        said = f"{self.receiver} answered {answer.status} {answer.reason or ''}".rstrip()
+        said = f"{self.receiver} answered {answer.status} {one_line(answer.reason or '', MAX_SAID)}".rstrip()
         if answer.status in PASSING or answer.status >= 500 or _is_limited(answer):
             raise Retryable(said, after_s=wait_s(answer.headers, now=self.clock()))
         if 300 <= answer.status < 400:
@@ -153,21 +155,21 @@ class HttpClient:
         raise HttpRefusal(said, status=answer.status, body=body)
 
     def _unanswered(self, error: Exception, *, once: bool) -> Retryable | InDoubt:
-        said = f"{self.receiver} did not answer ({str(error) or type(error).__name__})"
+        said = f"{self.receiver} did not answer ({_why(error)})"
         if once:
             return InDoubt(f"{said}; the notice may have arrived all the same")
         return Retryable(said, after_s=RETRY_AFTER_S)
 
 
 def retry_after_s(header: str, *, now: float) -> float:
-    """Return how long a `Retry-After` asks to wait: seconds or a date, at least 1 s; 5 s when it says neither.
+    """Return how long a `Retry-After` asks to wait: seconds or a date, 1 s to an hour; 5 s when it says neither.
 
     Source: RFC 9110 10.2.3.
     """
     if header.isascii() and header.isdecimal():
-        return max(1.0, float(header[:9]))
+        return min(MAX_RESET_S, max(1.0, float(header[:9])))
     try:
-        return max(1.0, parsedate_to_datetime(header).timestamp() - now)
+        return min(MAX_RESET_S, max(1.0, parsedate_to_datetime(header).timestamp() - now))
     except (ValueError, OverflowError):
         return RETRY_AFTER_S
 
@@ -205,20 +207,24 @@ def _encoded(json: object, data: bytes | Mapping[str, str] | None) -> tuple[Any,
 
 async def _body(answer: aiohttp.ClientResponse, most_bytes: int) -> tuple[bytes, bool]:
     """Return what fits of the answer, and whether that is all. A 2xx that breaks off after its head was a 2xx."""
-    body = b""
+    body = bytearray()
     try:
         while len(body) < most_bytes:
             chunk = await answer.content.read(MAX_ANSWER_BYTES)
             if not chunk:
-                return body, True
+                return bytes(body), True
             body += chunk
     except (aiohttp.ClientError, TimeoutError):
-        return body, False
-    return body, False
+        return bytes(body), False
+    return bytes(body), False
 
 
 def _words(body: bytes) -> str:
     """Return what an answer's text says, on one line."""
-    text = " ".join(body[: 4 * MAX_SAID].decode(errors="replace").split())
-    plain = "".join(character if character.isprintable() else "?" for character in text)
-    return plain[:MAX_SAID]
+    return one_line(body[: 4 * MAX_SAID].decode(errors="replace"), MAX_SAID)
+
+
+def _why(error: Exception) -> str:
+    """Return what went wrong. aiohttp's own text of an answer that is no HTTP has the whole address."""
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return one_line(said, MAX_SAID) or type(error).__name__

@@ -42,7 +42,7 @@ class WebhookNotifier:
     async def send(self, notice: Notice) -> Filed:
         """POST it. Its reference: `reference` or `id` of the answer's JSON, else its Location, else the key."""
         reply = await self._post(notice.key, as_json(notice, "filed"))
-        return Filed(_reference(reply) or reply.headers.get("Location", "") or notice.key)
+        return Filed(_reference(reply) or _plain(reply.headers.get("Location", "")) or notice.key)
 
     async def update(self, reference: str, notice: Notice) -> None:
         """POST what is new."""
@@ -64,4 +64,10 @@ def _reference(reply: Reply) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     found = (read.get("reference") or read.get("id")) if isinstance(read, dict) else None
-    return str(found)[:MAX_REFERENCE_CHARACTERS] if isinstance(found, str | int) else ""
+    return _plain(str(found)) if isinstance(found, str | int) else ""
+
+
+def _plain(reference: str) -> str:
+    """Return a reference as it can be logged and shown, cut: it is for people, and for the receiver to be told."""
+    shown = (character for character in reference[:MAX_REFERENCE_CHARACTERS] if character.isprintable())
+    return "".join(shown).strip()

@@ -22,6 +22,7 @@ class Mailbox:
         fails: raised, one after the other, in place of taking what comes; the last one again and again while `broken`.
         open_gate: while it is not set, nothing is answered.
         stands: reference → how it stands there, as people left it.
+        waiting: how many stand before the gate.
         said: what came, in order: `filed`, `updated`, `closed` or `acknowledged`, and the notice.
     """
 
@@ -33,12 +34,15 @@ class Mailbox:
     stands: dict[str, Answer] = field(default_factory=dict)
     said: list[tuple[str, Notice]] = field(default_factory=list)
     looks: int = 0
+    waiting: int = 0
 
     def __post_init__(self) -> None:
         self.open_gate.set()
 
     async def _come(self, what: str, notice: Notice) -> None:
+        self.waiting += 1
         await self.open_gate.wait()
+        self.waiting -= 1
         if self.fails:
             raise self.fails.pop(0)
         if self.broken is not None:

@@ -146,6 +146,17 @@ async def test_a_page_that_knows_more_than_was_told_to_others_waits_for_what_com
                     await second.content.readline()
 
 
+async def test_who_comes_from_every_entry_in_turn_fills_no_memory(
+    cell: OpenCell, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_FRAMES", 3)
+    for away in range(10):
+        async with http.get(f"{LIVE}?since={10_000 + away}") as answer:
+            kinds = [kind async for kind, _, _ in heard_first(answer, 2)]
+        assert kinds == ["beat", "reset"]
+    assert len(cell.app[app.LIVE]._frames) <= 3
+
+
 async def test_a_page_that_reads_nothing_is_let_go(cell: OpenCell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "WRITE_LIMIT_S", 0.05)
     monkeypatch.setattr(live, "BEAT_S", 0.0)

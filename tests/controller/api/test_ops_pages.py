@@ -124,6 +124,23 @@ async def test_the_audit_tells_acts_from_decisions_and_goes_back_to_the_beginnin
     assert seen == [entry.event_id for entry in reversed(log) if kind_of(entry.event) in auditing.KINDS[""]]
 
 
+async def test_the_audit_turns_no_empty_pages_where_entries_were_deleted(
+    cell: OpenCell, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing, "STRETCH", 2)
+    monkeypatch.setattr(auditing, "MOST_STRETCHES", 1)
+    await cell.tell(*[OperatorActed("pause", f"node=n{number % 4}", "alice", "a visit") for number in range(40)])
+    last = cell.cell.belief.last_event_id
+    cell.cell.log.delete_events(through=last - 4, before=cell.clock() + 1.0, keep_incidents=frozenset(), limit=last)
+    cell.front.store_use = lambda: {"name": "", "used_bytes": 0, "events": 4, "deleted_through": last - 4}
+
+    first = await get(http, "audit?by=alice")
+    second = await get(http, f"audit?by=alice&before={first['before']}")
+
+    assert [len(page["entries"]) for page in (first, second)] == [2, 2]
+    assert (second["before"], second["looked_through"]) == (None, 1)
+
+
 @pytest.mark.parametrize("query", ["what=all", "before=x", "before=0", "before=-1"])
 async def test_a_filter_that_is_none_is_refused(http: aiohttp.ClientSession, query: str) -> None:
     assert (await get(http, f"audit?{query}", status=422))["field"] == query.partition("=")[0]

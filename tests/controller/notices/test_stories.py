@@ -16,6 +16,7 @@ from controller.adapters import Answer, Heard
 from controller.errors import Permanent, Retryable
 from controller.events import NodePlaced
 from controller.notices.choosing import Destinations
+from controller.policy.noticing.due import Act, Due
 from controller.policy.noticing.routing import DestinationRule
 from controller.policy.playbook import Clears, Step, Verb
 from controller.policy.rules import Budget, Rules
@@ -264,6 +265,83 @@ async def test_a_second_incident_of_a_part_joins_and_a_later_one_names_the_old(t
 
         first, second = here.tickets.of("filed")
         assert (first.subject, second.subject, second.follows) == (first.subject, first.subject, "JIRA-1")
+
+
+async def test_an_incident_that_comes_while_the_notice_is_closed_is_not_lost_with_it(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        both = (here.tickets, here.pages[0])
+        for box in both:
+            box.open_gate.clear()
+        await here.post("/api/v1/nodes/n1/uncordon")
+        await here.cell.until("n1", "closed")
+        await here.cell.until_true(lambda: all(box.waiting for box in both))
+        await here.mend("n1")
+
+        await here.break_down("n1")
+        await here.cell.until_true(lambda: len(here.cell.cell.belief.incidents) == 2)
+        await asyncio.sleep(0.1)
+        for box in both:
+            box.open_gate.set()
+        await here.cell.until_true(lambda: len(here.cell.cell.belief.notices.of("inc-000002")) == 2)
+        await asyncio.sleep(0.1)
+
+        notices = (await here.get("/api/v1/incidents/inc-000002"))["notices"]
+        assert [(n["reference"], n["state"]) for n in notices] == [("JIRA-2", "open"), ("DUTY-2", "open")]
+        assert [box.sorts() for box in both] == [["filed", "closed", "filed"]] * 2
+        assert here.tickets.of("filed")[1].follows == "JIRA-1"
+
+
+async def test_a_notice_that_got_another_incident_since_its_closing_was_due_stays_open(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        desk = desk_of(here.cell.cell, here.tickets, here.pages[0], here.cell.clock)
+        stale = Due(Act.CLOSE, "ticket", "jira", "inc-000001", "inc-000001/ticket/jira/closed/inc-000001", "JIRA-1")
+
+        assert await desk.courier.bring(stale) is None
+
+        assert here.tickets.sorts() == ["filed"]
+
+
+async def test_a_destination_that_shows_nothing_for_a_moment_ends_no_notice(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        thread = here.cell.cell.belief.notices.threads["ticket jira JIRA-1"]
+        here.tickets.stands["JIRA-1"] = Answer(Heard.GONE)
+        looks = here.tickets.looks
+        await here.cell.until_true(lambda: here.tickets.looks > looks + 3)
+        assert thread.heard == "open"
+
+        here.tickets.stands["JIRA-1"] = Answer(Heard.OPEN)
+        looks = here.tickets.looks
+        await here.cell.until_true(lambda: here.tickets.looks > looks + 1)
+        here.cell.clock.now += 601.0
+        here.tickets.stands["JIRA-1"] = Answer(Heard.GONE)
+        looks = here.tickets.looks
+        await here.cell.until_true(lambda: here.tickets.looks > looks + 1)
+        assert thread.heard == "open"
+        here.cell.clock.now += 601.0
+        await here.cell.until_true(lambda: thread.heard == "gone")
+
+
+async def test_words_that_the_log_cannot_hold_end_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty", "chat")) as here:
+        here.tickets.broken = Retryable(f"jira answered 503 no\udcff\x00{'w' * 100_000}", after_s=0.2)
+        here.pages[1].broken = ValueError("\ud800")
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        here.pages[0].stands["DUTY-1"] = Answer(Heard.ACKNOWLEDGED, "a\udcff\nnn", "w" * 100_000)
+        await here.cell.until_true(lambda: here.cell.cell.belief.incidents["inc-000001"].acknowledged_at > 0.0)
+
+        incident = await here.get("/api/v1/incidents/inc-000001")
+        failures = {f["destination"]: f["because"] for f in incident["notice_failures"]}
+        assert failures["jira"].startswith("jira answered 503 no??www")
+        assert failures["chat"] == "The adapter of chat crashed: ValueError: ?"
+        assert incident["acknowledged_by"] == "a? nn in duty"
+        assert len(str(incident)) < 20_000
 
 
 async def test_a_destination_that_does_not_say_how_its_notices_stand_is_told_of(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -141,6 +142,58 @@ async def test_no_error_tells_the_secret_in_the_url(receiver: Receiver, notice: 
     assert "s3cret" not in str(raised.value)
 
 
+@asynccontextmanager
+async def saying(answer: bytes) -> AsyncIterator[str]:
+    """Answer every request with these bytes, whatever they are; yield the address."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks/s3cret"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 503 no\xff\xfe\x01way\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 400 " + b"\xff" * 5_000 + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX\xff Y: \x00\xff\r\n\r\n",
+        b"\xff\xfe\x00 no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+async def test_an_answer_of_any_bytes_is_told_in_one_line_that_the_log_takes(answer: bytes, notice: Notice) -> None:
+    async with saying(answer) as url:
+        with pytest.raises((Retryable, Permanent)) as raised:
+            await WebhookNotifier(url, repeatable=True).send(notice)
+
+    said = str(raised.value)
+    assert said.isprintable(), ascii(said)
+    assert len(said) < 500
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 201 Created\r\nLocation: /t/\xff\xfe" + b"1" * 5_000 + b"\r\nContent-Length: 0\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n{"id": "/t/\\u0000\\u001b\\n\\u202e11"}',
+    ],
+)
+async def test_a_reference_of_any_bytes_is_one_that_the_log_takes(answer: bytes, notice: Notice) -> None:
+    async with saying(answer) as url:
+        filed = await WebhookNotifier(url, repeatable=True).send(notice)
+
+    assert filed.reference.isprintable(), ascii(filed.reference)
+    assert filed.reference.startswith("/t/1")
+    assert len(filed.reference) <= 200
+
+
 async def test_a_receiver_that_is_down_is_worth_another_try(notice: Notice) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
@@ -235,7 +288,8 @@ NOW = 1_700_000_000.0
         ("nan", 5.0),
         ("1e9", 5.0),
         ("٣", 5.0),
-        ("9" * 500, 999_999_999.0),
+        ("9" * 500, MAX_RESET_S),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RESET_S),
     ],
 )
 def test_a_receiver_says_when_to_come_again(header: str, wait_s: float) -> None:
