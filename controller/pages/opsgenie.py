@@ -21,6 +21,7 @@ from controller.notices.http import HttpClient, HttpRefusal
 from controller.notices.lengths import full, links_of, summary
 from controller.notices.secret import read_secret
 from controller.notices.wording import cut, one_line
+from controller.pages.asking import answers_of
 from controller.pages.keys import dedup_key
 from controller.sections.pages.opsgenie import OpsgenieSection
 
@@ -145,7 +146,11 @@ class Opsgenie:
 
     async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
         """Return how each alert stands: one request an alert, since an alias is no word of Opsgenie's search."""
-        return {reference: _answer(await self._alert(reference)) for reference in references}
+
+        async def ask(reference: str) -> Answer:
+            return _answer(await self._alert(reference))
+
+        return await answers_of(references, ask)
 
     async def _change(self, path: str, body: object) -> Done:
         """Have something changed, and return what came of it.

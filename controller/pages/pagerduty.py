@@ -21,6 +21,7 @@ from controller.notices.http import HttpClient
 from controller.notices.lengths import full, links_of, summary
 from controller.notices.secret import read_secret
 from controller.notices.wording import one_line
+from controller.pages.asking import answers_of
 from controller.pages.keys import dedup_key
 from controller.sections.pages.pagerduty import PagerDutySection
 
@@ -170,7 +171,11 @@ class PagerDuty:
 
     async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
         """Return how the newest incident of each key stands: one request a key, PagerDuty finds no two at once."""
-        return {reference: _answer(await self._newest(reference)) for reference in references}
+
+        async def ask(reference: str) -> Answer:
+            return _answer(await self._newest(reference))
+
+        return await answers_of(references, ask)
 
     async def _open(self, key: str) -> Incident | None:
         found = await self._newest(key)
