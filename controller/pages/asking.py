@@ -9,7 +9,7 @@ from typing import Final
 from controller.adapters import Answer
 
 AT_ONCE: Final = 8
-"""Source: our choice; at 0.3 s a request 1,600 pages are asked about in a minute, and PagerDuty lets a token ask 960."""
+"""Source: our choice; at 0.3 s a request 1,600 pages are asked about in a minute; PagerDuty lets a token ask 960."""
 
 
 async def answers_of(references: Sequence[str], ask: Callable[[str], Awaitable[Answer]]) -> Mapping[str, Answer]:
