@@ -19,6 +19,7 @@ from controller.notices.secret import read_secret
 from controller.notices.wording import one_line
 from controller.sections.tickets.github import GitHubSection
 from controller.tickets.document import Block, news_blocks, ticket_blocks, title_of, within
+from controller.tickets.labels import Labels, labels_of
 from controller.tickets.marks import Mark
 from controller.tickets.markup import hidden, markdown
 from controller.tickets.talking import MAX_TEXT, MAX_WORDS, MOST_BYTES, Talk
@@ -67,24 +68,15 @@ class GitHubRules:
 
     Attributes:
         repositories: team → repository, `owner/name`.
-        label: that every ticket has, by which they are listed.
     """
 
     repository: str
+    labels: Labels
     repositories: Mapping[str, str] = field(default_factory=dict)
-    label: str = "fleetmend"
-    labels: tuple[str, ...] = ()
-    team_labels: Mapping[str, str] = field(default_factory=dict)
-    severity_labels: Mapping[str, str] = field(default_factory=dict)
 
     def repository_of(self, team: str) -> str:
         """Return where a team's tickets are made."""
         return self.repositories.get(team, self.repository)
-
-    def labels_of(self, notice: Notice) -> list[str]:
-        """Return the labels of a ticket."""
-        named = (self.team_labels.get(notice.team, ""), self.severity_labels.get(notice.severity, ""))
-        return [self.label, *self.labels, *(label for label in named if label)]
 
 
 @dataclass(slots=True)
@@ -103,7 +95,9 @@ class GitHub:
     @property
     def mark_needs(self) -> str:
         """What has to hold so that a ticket gets its mark."""
-        return f"the account of token_file needs the role Triage or Write to set the label {self.rules.label!r}"
+        return (
+            f"the account of token_file needs the role Triage or Write to set the label {self.rules.labels.found_by!r}"
+        )
 
     async def find(self, _mark: Mark, notice: Notice) -> Sequence[Ticket]:
         """Return the newest tickets whatever their state, and all that are open."""
@@ -119,7 +113,7 @@ class GitHub:
         issue = {
             "title": title_of(notice, MAX_TITLE),
             "body": _marked(mark.text, ticket_blocks(notice)),
-            "labels": self.rules.labels_of(notice),
+            "labels": self.rules.labels.of(notice),
         }
         path = f"/repos/{repository}/issues"
         made: _Issue = await self.talk.change("POST", path, issue, _Issue, what=f"repository {repository}")
@@ -195,7 +189,7 @@ class GitHub:
     async def _page(self, repository: str, state: str, page: int) -> list[_Issue]:
         """Return a page of tickets, newest first."""
         query = {
-            "labels": self.rules.label,
+            "labels": self.rules.labels.found_by,
             "state": state,
             "sort": "created",
             "direction": "desc",
@@ -218,7 +212,7 @@ class GitHub:
 
     def _ticket(self, repository: str, issue: _Issue) -> Ticket:
         reference = f"{repository}#{issue.number}"
-        mark = issue.body or "" if self.rules.label in _names(issue.labels) else ""
+        mark = issue.body or "" if self.rules.labels.found_by in _names(issue.labels) else ""
         return Ticket(reference, issue.state != "closed", mark, issue.html_url, state=issue.state)
 
 
@@ -251,9 +245,6 @@ def from_section(section: GitHubSection, cell: str) -> Ticketing:
     rules = GitHubRules(
         repository=section.repository,
         repositories=section.repositories,
-        label=section.label,
-        labels=tuple(section.labels),
-        team_labels=section.team_labels,
-        severity_labels=dict(section.severity_labels.items()),
+        labels=labels_of(section),
     )
     return Ticketing(GitHub(Talk(client, "token_file"), rules), cell, section.called)

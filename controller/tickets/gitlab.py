@@ -20,6 +20,7 @@ from controller.notices.secret import read_secret
 from controller.notices.wording import one_line
 from controller.sections.tickets.gitlab import GitLabSection
 from controller.tickets.document import Block, news_blocks, ticket_blocks, title_of, within
+from controller.tickets.labels import Labels, labels_of
 from controller.tickets.marks import Mark
 from controller.tickets.markup import hidden, markdown
 from controller.tickets.talking import MAX_TEXT, MAX_WORDS, MOST_BYTES, Talk
@@ -60,25 +61,16 @@ class GitLabRules:
 
     Attributes:
         projects: team → project.
-        label: that every ticket has, by which they are listed.
     """
 
     project: str
+    labels: Labels
     projects: Mapping[str, str] = field(default_factory=dict)
-    label: str = "fleetmend"
-    labels: tuple[str, ...] = ()
-    team_labels: Mapping[str, str] = field(default_factory=dict)
-    severity_labels: Mapping[str, str] = field(default_factory=dict)
     confidential: bool = False
 
     def project_of(self, team: str) -> str:
         """Return where a team's tickets are made."""
         return self.projects.get(team, self.project)
-
-    def labels_of(self, notice: Notice) -> list[str]:
-        """Return the labels of a ticket."""
-        named = (self.team_labels.get(notice.team, ""), self.severity_labels.get(notice.severity, ""))
-        return [self.label, *self.labels, *(label for label in named if label)]
 
 
 @dataclass(slots=True)
@@ -97,9 +89,8 @@ class GitLab:
     @property
     def mark_needs(self) -> str:
         """What has to hold so that a ticket gets its mark."""
-        return (
-            f"the account of token_file needs the role Reporter (Planner) or more to set the label {self.rules.label!r}"
-        )
+        label = self.rules.labels.found_by
+        return f"the account of token_file needs the role Reporter (Planner) or more to set the label {label!r}"
 
     async def find(self, _mark: Mark, notice: Notice) -> Sequence[Ticket]:
         """Return the newest tickets whatever their state, and all that are open."""
@@ -115,7 +106,7 @@ class GitLab:
         issue = {
             "title": title_of(notice, MAX_TITLE),
             "description": _marked(mark.text, ticket_blocks(notice)),
-            "labels": ",".join(self.rules.labels_of(notice)),
+            "labels": ",".join(self.rules.labels.of(notice)),
             **({"confidential": True} if self.rules.confidential else {}),
         }
         path = f"{_project(project)}/issues"
@@ -187,7 +178,7 @@ class GitLab:
     async def _page(self, project: str, state: str, page: int) -> list[_Issue]:
         """Return a page of tickets, newest first."""
         query = {
-            "labels": self.rules.label,
+            "labels": self.rules.labels.found_by,
             "state": state,
             "scope": "all",
             "order_by": "created_at",
@@ -210,7 +201,7 @@ class GitLab:
 
     def _ticket(self, project: str, issue: _Issue) -> Ticket:
         reference = f"{project}#{issue.iid}"
-        mark = issue.description or "" if self.rules.label in issue.labels else ""
+        mark = issue.description or "" if self.rules.labels.found_by in issue.labels else ""
         return Ticket(reference, issue.state != "closed", mark, issue.web_url, state=issue.state)
 
 
@@ -239,10 +230,7 @@ def from_section(section: GitLabSection, cell: str) -> Ticketing:
     rules = GitLabRules(
         project=section.project,
         projects=section.projects,
-        label=section.label,
-        labels=tuple(section.labels),
-        team_labels=section.team_labels,
-        severity_labels=dict(section.severity_labels.items()),
+        labels=labels_of(section),
         confidential=section.confidential,
     )
     return Ticketing(GitLab(Talk(client, "token_file"), rules), cell, section.called)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Fault:
 
 
 @dataclass
-class TicketDouble:
+class TicketDouble(ABC):
     """One system.
 
     Attributes:
@@ -51,29 +52,33 @@ class TicketDouble:
     asked: list[str] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @abstractmethod
     def routes(self) -> list[web.RouteDef]:
-        raise NotImplementedError
+        """Return what it answers."""
 
+    @abstractmethod
     def desk(self, folder: Path, *, token: str = SECRET, **changed: object) -> Ticketing:
         """Return the adapter, by a section of the settings."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close_as_technician(self, reference: str, words: str) -> None:
-        raise NotImplementedError
+        """Close a ticket as a person would, with these words."""
 
+    @abstractmethod
     def comments(self, reference: str) -> list[str]:
         """Return the texts of what was said on a ticket, in its own markup."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_open(self, reference: str) -> bool:
-        raise NotImplementedError
+        """Return whether a ticket is open."""
 
+    @abstractmethod
     def count(self) -> int:
         """Return how many tickets there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, reference: str) -> None:
-        raise NotImplementedError
+        """Take a ticket away."""
 
     def fail(self, kind: int | str, method: str = "", path: str = "", **more: Any) -> None:
         """Have the next such request fail."""
