@@ -1,8 +1,8 @@
 """The last day of one node's counters: every minute of the last two hours, and every quarter of an hour before. Pure.
 
 Of a level the least and the most of each quarter are kept, of a total how much it grew; what was between them is gone.
-A node that tells every counter takes LANE_BYTES of numbers for each and a little more for what holds them
-(docs/explanation/measured.md); however often and whatever it tells, it never takes more.
+However often and whatever a node tells, each counter takes LANE_BYTES of numbers at the most and a little more for what
+holds them; totals that never grow, as most never do, share one lane (docs/explanation/measured.md).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final
 
-from checks.node_counters import BY_NAME, Kind, NodeCounter
+from checks.node_counters import BY_NAME, NODE_COUNTERS, Kind
 
 MINUTE_S: Final = 60
 QUARTER_MINUTES: Final = 15
@@ -68,6 +68,8 @@ class CounterRing:
     """Number of the newest minute since 1970 on our clock; 0 before anything was told."""
     _lanes: dict[str, array[float]] = field(default_factory=dict)
     """Minutes, then the quarters' least (of a total: its growth), then of a level the quarters' most."""
+    _calm: array[float] = field(default_factory=lambda: _lane(Kind.TOTAL))
+    """The lane of every total that has none of its own: nothing was added to it whenever the node spoke."""
 
     def tell(self, values: Mapping[str, float], *, told_at: float, at: float) -> None:
         """Take in what a node says; names that nobody knows and numbers that are none are left out.
@@ -79,11 +81,16 @@ class CounterRing:
         if 0.0 < self.told_at - told_at < LATE_S:
             return
         self._advance(int(at // MINUTE_S))
-        known = ((BY_NAME[name], value) for name, value in values.items() if name in BY_NAME)
-        for counter, value in known:
-            if abs(value) <= LARGEST:
-                self._put(counter, value)
-                self.newest[counter.name] = value
+        known = {
+            each.name: values[each.name] for each in NODE_COUNTERS if abs(values.get(each.name, NOTHING)) <= LARGEST
+        }
+        self._keep_calm(told=known.keys())
+        for name, value in known.items():
+            if BY_NAME[name].kind is Kind.LEVEL:
+                self._put_level(name, value)
+            else:
+                self._put_total(name, value)
+        self.newest |= known
         self.told_at = told_at
 
     @property
@@ -94,15 +101,15 @@ class CounterRing:
     @property
     def room_bytes(self) -> int:
         """How much memory the numbers take that are kept."""
-        return sum(sys.getsizeof(lane) for lane in self._lanes.values())
+        return sum(sys.getsizeof(lane) for lane in (*self._lanes.values(), self._calm))
 
     def samples(self, name: str, *, now: float) -> list[Sample]:
         """Return what is kept of a counter, oldest first; what nothing is known of is not there."""
-        lane = self._lanes.get(name)
-        if lane is None:
+        if name not in self.newest:
             return []
         is_level = BY_NAME[name].kind is Kind.LEVEL
-        return [each for each in self._all(lane, is_level=is_level) if now - KEPT_S < each.at + each.over_s]
+        samples = self._all(self._lanes.get(name, self._calm), is_level=is_level)
+        return [sample for sample in samples if now - KEPT_S < sample.at + sample.over_s]
 
     def _all(self, lane: array[float], *, is_level: bool) -> Iterator[Sample]:
         """Yield quarters up to the first whole one of which every minute is kept, and from there on minutes."""
@@ -120,16 +127,15 @@ class CounterRing:
                 yield Sample(float(number * MINUTE_S), float(MINUTE_S), value, value)
 
     def _advance(self, minute: int) -> None:
-        """Begin a minute. On a clock that was set back by less than a quarter the newest one goes on."""
+        """Begin a minute. On a clock that was set back by less than a quarter the newest one goes on, else all anew."""
         if minute < self._minute - QUARTER_MINUTES:
-            self._lanes.clear()
-            self._minute = 0
+            self.newest, self._lanes, self._calm, self._minute = {}, {}, _lane(Kind.TOTAL), 0
         if minute <= self._minute:
             return
         passed = range(max(self._minute, minute - MINUTES) + 1, minute + 1)
         quarter, before = minute // QUARTER_MINUTES, self._minute // QUARTER_MINUTES
         quarters = range(max(before, quarter - QUARTERS) + 1, quarter + 1)
-        for lane in self._lanes.values():
+        for lane in (*self._lanes.values(), self._calm):
             for number in passed:
                 lane[number % MINUTES] = NOTHING
             for number in quarters:
@@ -137,23 +143,41 @@ class CounterRing:
                     lane[start + number % QUARTERS] = NOTHING
         self._minute = minute
 
-    def _put(self, counter: NodeCounter, value: float) -> None:
-        lane, low = self._lane(counter), MINUTES + self._minute // QUARTER_MINUTES % QUARTERS
-        if counter.kind is Kind.LEVEL:
-            lane[self._minute % MINUTES] = value
-            lane[low] = _least(lane[low], value)
-            lane[low + QUARTERS] = -_least(-lane[low + QUARTERS], -value)
-        elif counter.name in self.newest:
-            grown = max(0.0, value - self.newest[counter.name])
-            for place in (self._minute % MINUTES, low):
+    @property
+    def _quarter(self) -> int:
+        """The place of the newest quarter in a lane."""
+        return MINUTES + self._minute // QUARTER_MINUTES % QUARTERS
+
+    def _keep_calm(self, told: Set[str]) -> None:
+        """Note that the node spoke in this minute. What it did not tell is calm no longer: levels never were."""
+        for name in self.newest.keys() - told - self._lanes.keys():
+            self._lanes[name] = array("f", self._calm)
+        if self.newest:
+            self._calm[self._minute % MINUTES] = self._calm[self._quarter] = 0.0
+
+    def _put_level(self, name: str, value: float) -> None:
+        if name not in self._lanes:
+            self._lanes[name] = _lane(Kind.LEVEL)
+        lane, low, high = self._lanes[name], self._quarter, self._quarter + QUARTERS
+        lane[self._minute % MINUTES] = value
+        lane[low], lane[high] = _least(lane[low], value), -_least(-lane[high], -value)
+
+    def _put_total(self, name: str, value: float) -> None:
+        """Add what a total grew by. How much it grew before it was told for the first time is not known."""
+        if name not in self.newest:
+            if self.newest:
+                self._lanes[name] = _lane(Kind.TOTAL)
+            return
+        grown = max(0.0, value - self.newest[name])
+        if grown and name not in self._lanes:
+            self._lanes[name] = array("f", self._calm)
+        if (lane := self._lanes.get(name)) is not None:
+            for place in (self._minute % MINUTES, self._quarter):
                 lane[place] = grown + (0.0 if math.isnan(lane[place]) else lane[place])
 
-    def _lane(self, counter: NodeCounter) -> array[float]:
-        lane = self._lanes.get(counter.name)
-        if lane is None:
-            room = MINUTES + (2 if counter.kind is Kind.LEVEL else 1) * QUARTERS
-            lane = self._lanes[counter.name] = array("f", [NOTHING]) * room
-        return lane
+
+def _lane(kind: Kind) -> array[float]:
+    return array("f", [NOTHING]) * (MINUTES + (2 if kind is Kind.LEVEL else 1) * QUARTERS)
 
 
 def _least(one: float, other: float) -> float:

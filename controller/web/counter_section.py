@@ -61,13 +61,13 @@ def counter_section(shown: CountersShown, now: float) -> CounterSection:
         shown.since,
         shown.because,
         tuple(picture for _, picture in drawn if picture is not None),
-        tuple(_said(series) for series in still if series.kind == Kind.LEVEL),
-        tuple(_said(series) for series in still if series.kind == Kind.TOTAL),
+        tuple(f"{series.summary}: {_newest(series)}" for series in still if series.kind == Kind.LEVEL),
+        tuple(f"{series.summary} ({_newest(series)} in all)" for series in still if series.kind == Kind.TOTAL),
     )
 
 
-def _said(series: CounterSeries) -> str:
-    return " ".join(filter(None, (series.summary, f"{series.newest:.6g}", series.unit)))
+def _newest(series: CounterSeries) -> str:
+    return f"{series.newest:.6g} {series.unit}".rstrip()
 
 
 def _level(series: CounterSeries, now: float) -> Picture | None:
@@ -93,7 +93,7 @@ def _total(series: CounterSeries, now: float) -> Picture | None:
     added = accumulate(point.sample.high for point in points)
     line = (_at(points[0].sample.at), 0.0), *zip((point.at for point in points), added, strict=True)
     breaks = frozenset(point.at for point in points if point.is_break)
-    title = f"Added to: {series.summary}; in all {series.newest:.6g}"
+    title = f"{sentence_case(series.summary)}: what was added, {_newest(series)} in all"
     lines = [Line("measured", "added", line, breaks, is_marked=False)]
     return time_picture(_name(series), title, series.unit, lines, most_rows=MOST_ROWS)
 

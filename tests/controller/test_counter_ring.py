@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.node_counters import NODE_COUNTERS
+from checks.node_counters import NODE_COUNTERS, Kind
 from controller.counter_ring import KEPT_S, LANE_BYTES, MINUTES, QUARTERS, CounterRing, Sample
 from controller.counters import CLEAR_EVERY_S, Counters
 from tests.support.open_cell import Clock
@@ -94,7 +94,28 @@ def test_what_is_no_number_is_left_out(value: float) -> None:
 def test_names_that_nobody_knows_take_no_room() -> None:
     ring = CounterRing()
     ring.tell({f"made up {number}": 1.0 for number in range(1_000)}, told_at=MIDNIGHT, at=MIDNIGHT)
-    assert (ring.newest, ring.room_bytes) == ({}, 0)
+    assert (ring.newest, ring.room_bytes) == ({}, CounterRing().room_bytes)
+
+
+def test_totals_that_never_grow_share_one_lane_until_they_do_or_are_not_told() -> None:
+    names = [each.name for each in NODE_COUNTERS if each.kind is Kind.TOTAL]
+    ring = CounterRing()
+
+    def tell(after_s: float, **values: float) -> None:
+        ring.tell(dict.fromkeys(names, 5.0) | values, told_at=MIDNIGHT + after_s, at=MIDNIGHT + after_s)
+
+    for minute in range(3):
+        tell(60.0 * minute)
+    assert ring.room_bytes == CounterRing().room_bytes
+    tell(180.0, **{ERRORS: 6.0})
+    ring.tell({ERRORS: 6.0}, told_at=MIDNIGHT + 240.0, at=MIDNIGHT + 240.0)
+    tell(300.0, **{ERRORS: 6.0})
+    now = MIDNIGHT + 300.0
+    assert [(s.at - MIDNIGHT, s.high) for s in ring.samples(ERRORS, now=now)] == [
+        (60.0, 0.0), (120.0, 0.0), (180.0, 1.0), (240.0, 0.0), (300.0, 0.0),
+    ]  # fmt: skip
+    others = [[s.at - MIDNIGHT for s in ring.samples(name, now=now)] for name in names if name != ERRORS]
+    assert others == [[60.0, 120.0, 180.0, 300.0]] * (len(names) - 1)
 
 
 moments = st.floats(0.0, 4e9) | st.floats(MIDNIGHT, MIDNIGHT + 200_000.0)
@@ -109,7 +130,7 @@ def test_whatever_is_told_when_the_room_is_bounded_and_the_samples_are_in_order(
     ring = CounterRing()
     for told_at, at, values in said:
         ring.tell(values, told_at=told_at, at=at)
-    assert ring.room_bytes <= len(NODE_COUNTERS) * (LANE_BYTES + sys.getsizeof(ring))
+    assert ring.room_bytes <= (len(NODE_COUNTERS) + 1) * (LANE_BYTES + sys.getsizeof(ring))
     for counter in NODE_COUNTERS:
         samples = ring.samples(counter.name, now=ring.heard_at)
         assert len(samples) <= MINUTES + QUARTERS

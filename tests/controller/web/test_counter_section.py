@@ -44,7 +44,7 @@ def test_a_total_is_drawn_as_what_was_added_since_it_is_known() -> None:
     added = series("rdma_link_downs", (0.0, 900.0, 2.0, 2.0), (900.0, 60.0, 0.0, 0.0), (960.0, 60.0, 3.0, 3.0))
     picture = drawn(added)
     assert [row.values for row in picture.rows] == [("5",), ("2",), ("2",), ("0",)]
-    assert picture.title == "Added to: times that an RDMA link went down; in all 42"
+    assert picture.title == "Times that an RDMA link went down: what was added, 42 in all"
 
 
 def test_no_line_leads_over_a_silence() -> None:
@@ -60,8 +60,8 @@ def test_what_never_moved_is_said_and_not_drawn() -> None:
     unmoved = series("gpu_slowed_s", (0.0, 60.0, 0.0, 0.0))
     section = counter_section(CountersShown(iso(MIDNIGHT), "", [still, unmoved]), MIDNIGHT + 120.0)
     assert section.pictures == ()
-    assert section.steady == ("active NVLinks of all GPUs 42",)
-    assert section.unmoved == ("time for which heat slowed the GPU that it slowed most 42 s",)
+    assert section.steady == ("active NVLinks of all GPUs: 42",)
+    assert section.unmoved == ("time for which heat slowed the GPU that it slowed most (42 s in all)",)
 
 
 def test_the_minute_under_way_ends_now() -> None:
