@@ -62,7 +62,7 @@ def counter_section(shown: CountersShown, now: float) -> CounterSection:
         shown.because,
         tuple(picture for _, picture in drawn if picture is not None),
         tuple(f"{series.summary}: {_newest(series)}" for series in still if series.kind == Kind.LEVEL),
-        tuple(f"{series.summary} ({_newest(series)} in all)" for series in still if series.kind == Kind.TOTAL),
+        tuple(f"{series.summary}: {_newest(series)}" for series in still if series.kind == Kind.TOTAL),
     )
 
 

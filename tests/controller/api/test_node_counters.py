@@ -64,6 +64,6 @@ async def test_the_page_draws_what_moves_and_says_what_does_not(cell: OpenCell, 
     drawn = [str(each["id"]) for each in shown.all("figure") if str(each["id"]).startswith("plot-counter-")]
     assert drawn == ["plot-counter-gpu_temperature_celsius", "plot-counter-gpu_pcie_replays"]
     assert "The same all that time: active RDMA ports: 8." in shown.text
-    assert "Nothing was added to: corrected memory errors of all GPUs (12 in all)." in shown.text
+    assert "Nothing was added to these totals: corrected memory errors of all GPUs: 12." in shown.text
     assert "Packets that GPUs sent again over PCI Express: what was added, 9 in all" in shown.text
     assert "none: it has told none" in (await page(http, "/nodes/n2")).text

@@ -61,7 +61,7 @@ def test_what_never_moved_is_said_and_not_drawn() -> None:
     section = counter_section(CountersShown(iso(MIDNIGHT), "", [still, unmoved]), MIDNIGHT + 120.0)
     assert section.pictures == ()
     assert section.steady == ("active NVLinks of all GPUs: 42",)
-    assert section.unmoved == ("time for which heat slowed the GPU that it slowed most (42 s in all)",)
+    assert section.unmoved == ("time for which heat slowed the GPU that it slowed most: 42 s",)
 
 
 def test_the_minute_under_way_ends_now() -> None:
