@@ -116,7 +116,7 @@ def _notices(notices: list[dict[str, Any]]) -> Text:
 def _failures(failures: list[dict[str, Any]]) -> Text:
     """Return what destinations did not take, and when it is tried again."""
     return lines(
-        f"{each['kind']} in {each['destination']}: {each['because']}"
+        f"{each['kind']} in {each['destination']}: {each['because'].rstrip('.')}."
         + (f" Tried again at {moment(each['retry_at'])} UTC." if each["retry_at"] else " Given up.")
         for each in failures
     )

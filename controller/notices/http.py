@@ -7,7 +7,6 @@ went out, was not answered and must not be sent twice is `InDoubt`; an adapter t
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import msgspec
 from controller.errors import InDoubt, Permanent, Retryable
 from controller.notices.wording import one_line
 from controller.tracing import current
+from controller.unreached import NEVER_SENT, why_unreached
 
 RETRY_AFTER_S = 5.0
 PASSING = frozenset({408, 425, 429})
@@ -38,8 +38,6 @@ would be a page that nobody gets."""
 MAX_ANSWER_BYTES = 1_048_576
 MAX_SAID = 300
 """So many characters of an answer's text are told to people."""
-
-NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class HttpRefusal(Permanent):
@@ -136,9 +134,11 @@ class HttpClient:
         except aiohttp.InvalidURL as error:
             raise Permanent(f"the {self.kind}'s url is not one: it must be https://host/path") from error
         except aiohttp.ClientSSLError as error:
-            raise Permanent(f"{self.receiver}: TLS: {error}") from error
+            raise Permanent(f"{self.receiver}: {why_unreached(error)}") from error
         except NEVER_SENT as error:
-            raise Retryable(f"{self.receiver} cannot be reached: {_unreached(error)}", after_s=RETRY_AFTER_S) from error
+            raise Retryable(
+                f"{self.receiver} cannot be reached: {why_unreached(error)}", after_s=RETRY_AFTER_S
+            ) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unanswered(error, once=once) from error
 
@@ -223,15 +223,6 @@ async def _body(answer: aiohttp.ClientResponse, most_bytes: int) -> tuple[bytes,
 def _words(body: bytes) -> str:
     """Return what an answer's text says, on one line."""
     return one_line(body[: 4 * MAX_SAID].decode(errors="replace"), MAX_SAID)
-
-
-def _unreached(error: Exception) -> str:
-    """Return why no connection came about, and to where. aiohttp's own text may have the whole address."""
-    if not isinstance(error, aiohttp.ClientConnectorError):
-        return "no connection came about in time"
-    cause = error.os_error
-    said = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause.strerror or cause)
-    return f"{one_line(said, MAX_SAID)} ({error.host}:{error.port})"
 
 
 def _why(error: Exception) -> str:

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from controller.events import FindingRaised, NodeSeen
+from controller.notice_events import NoticeFiled
 from tests.controller.api.test_detail_pages import DEVICES
 from tests.controller.api.test_pages import hostile
 from tests.support.browser import Browsing, browse, chromium
@@ -82,12 +83,16 @@ async def test_what_is_open_and_chosen_stays_while_the_node_changes(cell: OpenCe
     assert await page.page.input_value("#drill select[name=fault]") == "mount-hang"
 
 
-@pytest.mark.parametrize("path", ["/nodes/n1", "/incidents/inc-000001"])
+REFERENCE = '{alertname="fleetmend_gpu_lost",cell="main",class="gpu_lost",incident="inc-000001",node="n1"}'
+FILED = NoticeFiled("inc-000001", "page", "am", REFERENCE, "https://am.example/x", "n1 GPU-3", "k", "so")
+
+
+@pytest.mark.parametrize("path", ["/nodes/n1", "/incidents/inc-000001", "/docs/how-to/paging.md", "/docs/"])
 async def test_no_page_is_wider_than_a_phone_whatever_things_are_called(
     cell: OpenCell, browse: Browsing, path: str
 ) -> None:
     await hostile(cell)
-    await cell.tell(NodeSeen("n1", "boot-1", NodeFacts(True, devices=DEVICES | {"x" * 90: "y" * 200})))
+    await cell.tell(NodeSeen("n1", "boot-1", NodeFacts(True, devices=DEVICES | {"x" * 90: "y" * 200})), FILED)
     page = await browse(f"{cell.url}{path}", **PHONE)
     assert await page.evaluate("document.documentElement.scrollWidth <= 360")
     assert page.complaints == []
