@@ -53,6 +53,8 @@ async def test_the_links_of_a_page_lead_to_what_they_name_and_do_nothing_by_them
     await page.goto(f"{cell.url}/incidents/inc-000001#approve")
     await page.reload()
     await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.locator("#cannot")).to_have_attribute("open", "")
+    await expect(page.locator("#cannot dl")).to_contain_text("Approve")
     assert not incident.acknowledged_by and not incident.stop_asked
 
 
