@@ -23,6 +23,7 @@ from controller.notice_events import NoticeClosed, NoticeFailed, NoticeFiled, No
 from controller.notices.choosing import Destinations
 from controller.notices.letters import first_letter, news_letter
 from controller.notices.wording import one_line
+from controller.policy.incident import Incident
 from controller.policy.noticing.book import Thread, about, thread_id
 from controller.policy.noticing.due import Act, Due, has_ended
 from controller.policy.noticing.filing import Addressed, Filing, filing_of
@@ -192,7 +193,7 @@ class Courier:
                 filed.url,
                 filing.subject,
                 letter.key,
-                f"{letter.incident_id} too: {belief.incidents[letter.incident_id].because}",
+                _why_filed(belief.incidents[letter.incident_id], is_another=filed.found and is_first),
                 notice.title,
                 notice.team,
                 notice.severity,
@@ -314,6 +315,11 @@ async def _done(change: Awaitable[None]) -> Filed:
     return Filed("")
 
 
+def _why_filed(incident: Incident, *, is_another: bool) -> str:
+    """Return why a notice was filed, or what one that was there already hears."""
+    return f"{incident.id} too: {incident.because}" if is_another else incident.because
+
+
 def _joined(cell: Cell, letter: Letter, filing: Filing) -> NoticeFiled:
     thread, incident = filing.joins, cell.belief.incidents[letter.incident_id]
     assert thread is not None
@@ -325,7 +331,7 @@ def _joined(cell: Cell, letter: Letter, filing: Filing) -> NoticeFiled:
         thread.url,
         thread.subject,
         letter.key,
-        f"{incident.id} too: {incident.because}",
+        _why_filed(incident, is_another=True),
         thread.title,
         thread.team,
         thread.severity,

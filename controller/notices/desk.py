@@ -280,9 +280,11 @@ class NoticeDesk:
         return thread.told_at < began
 
     def errors(self) -> dict[str, str]:
-        """Return which destinations do not take notices, or do not say how they stand: by kind and name."""
+        """Return which destinations of the settings do not take notices, or do not say how they stand: by kind and
+        name."""
         silent = self.courier.cell.belief.notices.silent
-        return {**self.deaf, **{name: trouble.because for name, trouble in silent.items()}}
+        here = {f"{kind} {name}" for kind in (TICKET, PAGE) for name in self.courier.destinations.adapters(kind)}
+        return {**self.deaf, **{name: trouble.because for name, trouble in silent.items() if name in here}}
 
     async def close(self) -> None:
         """Let go of what is under way; the next start takes it up."""
@@ -315,7 +317,9 @@ def _sum_up(tried: list[Tried], filed: list[Thread]) -> Sent:
     if doubts:
         return Sent("in_doubt", doubts[0].because)
     said = [each.because for each in tried if each.outcome == "done"]
-    later = [f"{each.because.rstrip('.')}. It is tried again." for each in tried if each.outcome == "retry"]
+    later = [
+        f"Not taken yet: {each.because.rstrip('.')}. It is tried again." for each in tried if each.outcome == "retry"
+    ]
     hopeless = [each.because for each in tried if each.outcome in NO]
     sentences = " ".join([*said, *later, *hopeless])
     if said or later or not hopeless:

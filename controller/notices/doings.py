@@ -73,7 +73,7 @@ def done_of(incident: Incident) -> str:
         if verb in TELLING or name in TELLING or under_way:
             continue
         times = f" ×{count}" if count > 1 else ""
-        said.append(f"{_words(name, verb)}{times}{_outcome(incident, verb, rungs)}")
+        said.append(f"{_words(name, verb)}{times}{_outcome(incident, name, verb, rungs)}")
     failure = f" Last failure: {incident.last_failure}" if incident.last_failure else ""
     return f"{', '.join(said) or 'nothing yet'}.{failure}"
 
@@ -82,18 +82,26 @@ def _words(name: str, verb: Verb | None) -> str:
     return _DONE[verb] if verb in _DONE else name.replace("_", " ")
 
 
-def _outcome(incident: Incident, verb: Verb | None, rungs: list[Rung]) -> str:
+def _outcome(incident: Incident, name: str, verb: Verb | None, rungs: list[Rung]) -> str:
     """Return how a step ended, where the incident knows. Rungs are used up in their order."""
     if verb is Verb.CORDON and not incident.cordoned:
         return " (not confirmed)"
     if verb is Verb.DRAIN:
         return " (no job left)" if incident.drained else " (jobs are left)"
+    if verb is Verb.VERIFY:
+        return "" if _is_verified(incident, name) else " (did not pass)"
     own = [rung for rung in rungs if rung.verb == verb]
     if not own:
         return ""
     last = own[-1]
     proof = ", verified" if last.verified else ""
     return f" ({_OUTCOMES.get(last.outcome, last.outcome)}{proof})"
+
+
+def _is_verified(incident: Incident, name: str) -> bool:
+    """Whether fresh readings passed: the steps went on after it, or the last repair is known to have held."""
+    passed = {step.name for step in incident.steps()[: incident.position]}
+    return name in passed or any(rung.verified for rung in incident.rungs[-1:])
 
 
 def next_of_page(incident: Incident, at: float) -> str:

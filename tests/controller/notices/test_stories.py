@@ -15,6 +15,7 @@ import pytest
 from controller.adapters import Answer, Heard
 from controller.errors import Permanent, Retryable
 from controller.events import NodePlaced
+from controller.notice_events import NoticeFailed
 from controller.notices.choosing import Destinations
 from controller.policy.noticing.due import Act, Due
 from controller.policy.noticing.routing import DestinationRule
@@ -354,6 +355,17 @@ async def test_a_destination_that_does_not_say_how_its_notices_stand_is_told_of(
         assert here.cell.cell.belief.incidents["inc-000001"].state == "handed_over"
         here.tickets.broken = None
         await here.cell.until_true(lambda: not here.cell.front.overview()["notice_errors"])
+
+
+async def test_a_destination_that_left_the_settings_is_not_said_to_take_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        for name in ("gone", "duty"):
+            why = f"{name} is down"
+            failed = NoticeFailed("inc-000001", "page", name, "", f"k-{name}", "filed", "retry", why, retry_at=1e12)
+            await here.cell.tell(failed)
+        assert (await here.get("/api/v1/status"))["notice_errors"] == {"page duty": "duty is down"}
 
 
 async def test_a_restart_sends_only_what_is_missing_and_under_the_key_that_was_seen(tmp_path: Path) -> None:
