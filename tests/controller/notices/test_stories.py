@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from controller.adapters import Answer, Heard
 from controller.errors import Permanent, Retryable
-from controller.events import NodePlaced
+from controller.events import EvidenceStored, NodePlaced
 from controller.notices.choosing import Destinations
 from controller.policy.noticing.due import Act, Due
 from controller.policy.noticing.routing import DestinationRule
@@ -325,6 +325,59 @@ async def test_a_destination_that_shows_nothing_for_a_moment_ends_no_notice(tmp_
         assert thread.heard == "open"
         here.cell.clock.now += 601.0
         await here.cell.until_true(lambda: thread.heard == "gone")
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_from_being_heard(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty", "chat")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        assert (await here.post("/api/v1/incidents/inc-000001/acknowledge"))[0] == 200
+        await here.until(here.pages[0], "acknowledged")
+        await here.cell.tell(EvidenceStored("inc-000001", "n1", "a", 1024, "0" * 64, "https://kept/a"))
+        await here.until(here.tickets, "updated")
+        await here.mend("n1")
+
+        here.cell.clock.now -= 86_400.0
+        here.tickets.stands["JIRA-1"] = Answer(Heard.CLOSED, "ann", "GPU swapped")
+
+        await here.cell.until_true(
+            lambda: here.cell.cell.belief.notices.threads["ticket jira JIRA-1"].heard == "closed"
+        )
+        await here.until(here.tickets, "closed")
+
+
+async def test_an_answer_that_began_before_what_we_told_is_no_news(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        thread = here.cell.cell.belief.notices.threads["ticket jira JIRA-1"]
+        desk = desk_of(here.cell.cell, here.tickets, here.pages[0], here.cell.clock)
+        answers = Slow(Answer(Heard.CLOSED, "ann"))
+        looking = asyncio.create_task(desk.look("ticket", "jira", answers))
+        await here.cell.until_true(lambda: answers.asked)
+        await here.cell.tell(EvidenceStored("inc-000001", "n1", "a", 1024, "0" * 64, "https://kept/a"))
+        desk.begin_due()
+        await here.cell.until_true(lambda: not thread.news)
+
+        answers.gate.set()
+        await looking
+
+        assert thread.heard == "open"
+        await desk.close()
+
+
+@dataclass(slots=True)
+class Slow:
+    """A destination whose answer is long on its way."""
+
+    answer: Answer
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: bool = False
+
+    async def look(self, references: Sequence[str]) -> dict[str, Answer]:
+        self.asked = True
+        await self.gate.wait()
+        return dict.fromkeys(references, self.answer)
 
 
 async def test_words_that_the_log_cannot_hold_end_nothing(tmp_path: Path) -> None:
