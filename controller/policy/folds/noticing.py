@@ -71,10 +71,14 @@ def _begun(belief: Belief, event: NoticeFiled, at: float) -> Thread:
 
 
 def _take_in(belief: Belief, thread: Thread, event: NoticeFiled, at: float) -> None:
-    """One more incident of the same subject, or of the same storm. It may need another look than the first got."""
+    """One more incident of the same subject, or of the same storm. It may need another look than the first got.
+
+    Who acknowledged the page did so for what was on it then: the new one is answered, or goes to who is next, by itself.
+    """
     thread.incidents[event.incident_id] = ""
     if not thread.group:
         thread.acknowledged_by, thread.acknowledged_at, thread.acknowledged_told = "", 0.0, False
+        thread.escalated_to = ""
         _add(thread, News(belief.last_event_id, at, event.because, major=True))
 
 
@@ -140,6 +144,8 @@ def heard(belief: Belief, event: NoticeHeard, at: float) -> None:
     if event.state not in {"acknowledged", "closed"}:
         return
     by = f"{event.by or 'somebody'} in {event.destination}"
+    if event.state == "acknowledged" and not thread.acknowledged_at:
+        thread.acknowledged_by, thread.acknowledged_at = by, at
     for incident in (belief.open_incidents[each] for each in thread.incidents if each in belief.open_incidents):
         acknowledge(belief, incident, by, at)
         if event.state == "closed" and thread.kind == TICKET and asked(incident) == RETURN:

@@ -64,6 +64,7 @@ class Thread:
         told_through: entry of the log up to which the destination knows.
         told_members: for how many incidents it stands, as far as the destination knows.
         heard: how it stands there, as its destination said last: open, acknowledged, closed or gone.
+        acknowledged_by: who looks after every incident that it is for; one that joined later may need somebody.
         acknowledged_told: its destination knows that somebody looks after it.
         reopened: it was opened again once because what it is about was not over.
         watched: node → findings that stood when an incident closed that people have: it ends when they are gone.
@@ -113,8 +114,9 @@ class Thread:
     def state(self) -> str:
         """One word for people: open, acknowledged, closed or gone."""
         if self.heard == "gone" or not self.ended_at:
-            acknowledged = self.heard == "open" and self.acknowledged_at > 0.0
-            return "acknowledged" if acknowledged else self.heard
+            if self.heard in {"open", "acknowledged"}:
+                return "acknowledged" if self.acknowledged_at else "open"
+            return self.heard
         return "closed"
 
     @property

@@ -218,7 +218,7 @@ def _is_unanswered(thread: Thread, rule: DestinationRule, now: float) -> bool:
     if thread.kind != PAGE or thread.acknowledged_at or thread.escalated_to or not rule.escalate_to:
         return False
     since = thread.filed_at if thread.group else thread.joined_at
-    return thread.heard == "open" and now - since >= rule.escalate_after_s
+    return thread.heard in {"open", "acknowledged"} and now - since >= rule.escalate_after_s
 
 
 def _escalation(

@@ -129,6 +129,40 @@ def test_an_acknowledged_page_is_told_everywhere_else_and_not_escalated() -> Non
     assert ("escalate", "boss") not in what(box.due())
 
 
+def test_who_acknowledged_a_page_did_so_for_what_was_on_it_then() -> None:
+    box = box_of(FLAP)
+    first = hand_over(box)
+    box.hear(1, "acknowledged")
+    box.carry_out_all()
+    box.run.clear_on("n1", xid("79"))
+    second = hand_over(box)
+    box.carry_out_all()
+    page = box.run.belief.notices.threads["page duty duty-2"]
+    assert (page.heard, page.state, list(page.incidents)) == ("acknowledged", "open", [first, second])
+
+    box.run.wait(899.0)
+    assert ("escalate", "boss") not in what(box.due())
+    box.run.wait(1.0)
+
+    assert [each.incident_id for each in box.carry_out_all() if each.act is Act.ESCALATE] == [second]
+    box.run.wait(4_000.0)
+    assert ("escalate", "boss") not in what(box.due())
+
+
+def test_a_page_that_rang_again_can_be_acknowledged_for_the_incident_that_joined() -> None:
+    box = box_of(FLAP)
+    hand_over(box)
+    box.hear(1, "acknowledged")
+    box.run.clear_on("n1", xid("79"))
+    hand_over(box)
+    box.carry_out_all()
+    box.hear(1, "open")
+    box.hear(1, "acknowledged")
+    assert box.run.belief.notices.threads["page duty duty-2"].state == "acknowledged"
+    box.run.wait(2_000.0)
+    assert ("escalate", "boss") not in what(box.due())
+
+
 @pytest.mark.parametrize("verb", ["approve", "abort"])
 def test_whoever_decides_acknowledges(verb: str) -> None:
     box = box_of()
