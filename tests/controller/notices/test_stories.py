@@ -327,6 +327,31 @@ async def test_a_destination_that_shows_nothing_for_a_moment_ends_no_notice(tmp_
         await here.cell.until_true(lambda: thread.heard == "gone")
 
 
+async def test_one_reference_for_everything_joins_nothing_that_is_apart(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        here.tickets.always = "ok"
+        here.tickets.open_gate.clear()
+        await here.break_down("n1")
+        await here.break_down("n2")
+        await here.cell.until_true(lambda: here.tickets.waiting == 2)
+        here.tickets.open_gate.set()
+        for node in ("n1", "n2"):
+            await here.cell.until(node, "handed_over")
+        await here.cell.until_true(lambda: bool(here.cell.cell.belief.notices.owed))
+        here.cell.clock.now += 90_000.0
+        await asyncio.sleep(0.1)
+
+        thread = here.cell.cell.belief.notices.threads["ticket jira ok"]
+        (owed,) = here.cell.cell.belief.notices.owed.values()
+        assert (len(thread.incidents), len(here.tickets.of("filed")), owed.outcome) == (1, 2, "permanent")
+        assert owed.given_up
+        assert "jira answered with the reference ok, which it gave to " in owed.because
+        other = next(i for i in ("inc-000001", "inc-000002") if i not in thread.incidents)
+        incident = await here.get(f"/api/v1/incidents/{other}")
+        assert [failure["because"] for failure in incident["notice_failures"]] == [owed.because]
+        assert len(here.pages[0].of("filed")) == 2
+
+
 async def test_a_clock_that_is_set_back_keeps_nobody_from_being_heard(tmp_path: Path) -> None:
     async with site(tmp_path, usual("duty", "chat")) as here:
         await here.break_down("n1")
