@@ -332,8 +332,8 @@ def _mistaken(letter: Letter, reference: str, other: str) -> Tried:
     the notice there, so it is given up."""
     name = letter.destination
     because = (
-        f"{name} answered with the reference {one_line(reference, MAX_REFERENCE)}, which it gave to {other} before. Two "
-        f"notices under one reference cannot be told apart: {name} must answer each with one of its own, or with none."
+        f"{name} answered with the reference {one_line(reference, MAX_REFERENCE)}, which it gave to {other} before. "
+        f"Two under one reference cannot be told apart: {name} must answer each with one of its own, or with none."
     )
     return Tried(name, "permanent", because)
 

@@ -27,12 +27,14 @@ class News:
     Attributes:
         event_id: entry of the log that it comes from.
         major: it is told at once, and to pages too; others are told to tickets alone, and bundled.
+        joins: the incident that joined by it, empty for all else.
     """
 
     event_id: int
     at: float
     sentence: str
     major: bool = False
+    joins: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Thread:
         told_through: entry of the log up to which the destination knows.
         told_members: for how many incidents it stands, as far as the destination knows.
         heard: how it stands there, as its destination said last: open, acknowledged, closed or gone.
+        heard_id: entry of the log by which that was heard.
         acknowledged_by: who looks after every incident that it is for; one that joined later may need somebody.
         acknowledged_told: its destination knows that somebody looks after it.
         reopened: it was opened again once because what it is about was not over.
@@ -95,6 +98,7 @@ class Thread:
     heard_by: str = ""
     heard_because: str = ""
     heard_at: float = 0.0
+    heard_id: int = 0
     acknowledged_by: str = ""
     acknowledged_at: float = 0.0
     acknowledged_told: bool = False

@@ -121,6 +121,34 @@ async def test_a_ticket_is_opened_again_when_what_it_is_about_is_not_mended(tmp_
         assert len(here.tickets.of("filed")) == len(here.pages[0].of("filed")) == 1
 
 
+async def test_who_closes_a_ticket_in_a_loop_has_it_verified_a_few_times_and_then_people_decide(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        belief = here.cell.cell.belief
+        for _ in range(40):
+            here.tickets.stands["JIRA-1"] = Answer(Heard.CLOSED, "bot", "stale")
+            looks = here.tickets.looks
+            await here.cell.until_true(lambda: here.tickets.looks > looks + 1)  # noqa: B023
+            here.cell.clock.now += 400.0
+            await here.cell.tell()
+            await asyncio.sleep(0.02)
+        await here.cell.until_true(lambda: belief.incidents["inc-000001"].closings > 3)
+        await here.until(here.pages[0], "updated", 1)
+
+        incident = await here.get("/api/v1/incidents/inc-000001")
+        said = [entry["text"] for entry in incident["timeline"] if entry["kind"] == "incident.returning"]
+        assert len(said) == 3
+        assert incident["next"].startswith("A person must decide: the ticket was closed 4 times")
+        assert [n.news.startswith("A person must decide") for n in here.pages[0].of("updated")].count(True) == 1
+        assert "n1" in here.cell.scheduler.held
+
+        await here.mend("n1")
+        assert (await here.post("/api/v1/incidents/inc-000001/approve"))[0] == 200
+        await here.until(here.pages[0], "closed")
+        assert len(here.tickets.of("filed")) == len(here.pages[0].of("filed")) == 1
+
+
 async def test_a_page_that_nobody_acknowledges_goes_to_who_is_next_once(tmp_path: Path) -> None:
     rules = usual("duty", escalate_to="boss", escalate_after_s=900.0)
     boss = DestinationRule("boss", escalation_only=True)
