@@ -43,6 +43,9 @@ MAX_SAID = 1_000
 """Characters of why a destination did not take a letter. Others wrote them: what the log cannot hold would end the
 controller with each try. Source: our choice; an address and a sentence fit."""
 
+MAX_REFERENCE = 80
+"""Characters of a reference in a sentence. Source: our choice."""
+
 HOURLY_S = 3_600.0
 MOST_HOURS = 24
 """What a destination says no to is tried once an hour for a day: a token is renewed, a project is made. Source: our
@@ -109,6 +112,7 @@ class Courier:
     traces: Traces = field(default_factory=NoTraces)
     _gates: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _slots: dict[str, asyncio.Event] = field(default_factory=dict)
+    _noting: dict[str, str] = field(default_factory=dict)
     _closing: dict[str, asyncio.Event] = field(default_factory=dict)
     _joining: Counter[str] = field(default_factory=Counter)
     _sending: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -183,6 +187,34 @@ class Courier:
             if tried.outcome != "withheld":
                 await self.note(not_filed(letter, tried))
             return tried
+        other = self._subject_behind(letter, filed.reference, filing.subject)
+        if other:
+            tried = _mistaken(letter, filed.reference, other)
+            await self.note(not_filed(letter, tried))
+            return tried
+        with self._notes(letter, filed.reference, filing.subject):
+            await self._note_filed(letter, filing, notice, filed)
+        return Tried(letter.destination, "done", f"Sent by {adapter.name}: {filed.reference}.")
+
+    def _subject_behind(self, letter: Letter, reference: str, subject: str) -> str:
+        """Return what else a reference stands for at its destination, empty for a reference that is free or ours."""
+        name = thread_id(letter.kind, letter.destination, reference)
+        thread = self.cell.belief.notices.threads.get(name)
+        known = thread.subject if thread is not None else self._noting.get(name, subject)
+        return known if known != subject else ""
+
+    @contextmanager
+    def _notes(self, letter: Letter, reference: str, subject: str) -> Iterator[None]:
+        """Keep a reference for a subject until the log has it: two answers may come before either is believed."""
+        name = thread_id(letter.kind, letter.destination, reference)
+        self._noting[name] = subject
+        try:
+            yield
+        finally:
+            self._noting.pop(name, None)
+
+    async def _note_filed(self, letter: Letter, filing: Filing, notice: Notice, filed: Filed) -> None:
+        belief = self.cell.belief
         is_first = not letter.again and not letter.failures
         await self.note(
             NoticeFiled(
@@ -204,7 +236,6 @@ class Courier:
                 escalates=letter.escalates,
             )
         )
-        return Tried(letter.destination, "done", f"Sent by {adapter.name}: {filed.reference}.")
 
     async def bring(self, due: Due) -> Tried | None:
         """Tell a destination what is new, or close its notice, and record what became of it.
@@ -295,6 +326,17 @@ class Courier:
     async def note(self, event: Event) -> None:
         """Put an event into the log."""
         await self.cell.submit([event])
+
+
+def _mistaken(letter: Letter, reference: str, other: str) -> Tried:
+    """Return that a destination answered with a reference that it gave to something else; sending again would double
+    the notice there, so it is given up."""
+    name = letter.destination
+    because = (
+        f"{name} answered with the reference {one_line(reference, MAX_REFERENCE)}, which it gave to {other} before. "
+        f"Two under one reference cannot be told apart: {name} must answer each with one of its own, or with none."
+    )
+    return Tried(name, "permanent", because)
 
 
 def _errand(which: Letter | Due) -> Errand:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from controller.api.plan import next_of, why_not_abort, why_not_approve
 from controller.policy.incident import Incident, Phase, Rung, position_after
+from controller.policy.noticing.closings import must_decide
 from controller.policy.playbook import (
     BENCH_SHIFT_CLASS,
     BREAKER_CLASS,
@@ -110,7 +111,8 @@ def next_of_page(incident: Incident, at: float) -> str:
         return _NEXT_OF_FLEET[incident.playbook.name].format(id=incident.id)
     under_way = incident.intent is not None and incident.intent.verb not in TELLING
     to_come = list(_to_come(incident))
-    if incident.closed_at or incident.stop_asked or (incident.waiting_for and not under_way):
+    is_told_there = incident.closed_at or incident.stop_asked or incident.closed_there_at or must_decide(incident)
+    if is_told_there or (incident.waiting_for and not under_way):
         return next_of(incident, at)
     if under_way:
         return _under_way(incident, to_come, at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from controller.adapters import Answer, Heard
 from controller.errors import Permanent, Retryable
-from controller.events import NodePlaced
+from controller.events import EvidenceStored, NodePlaced
 from controller.notice_events import NoticeFailed
 from controller.notices.choosing import Destinations
 from controller.policy.noticing.due import Act, Due
@@ -119,6 +119,34 @@ async def test_a_ticket_is_opened_again_when_what_it_is_about_is_not_mended(tmp_
         assert "Still found on fresh readings" in here.tickets.of("updated")[-1].news
         assert here.tickets.stands["JIRA-1"].state is Heard.OPEN
         assert "n1" in here.cell.scheduler.held
+        assert len(here.tickets.of("filed")) == len(here.pages[0].of("filed")) == 1
+
+
+async def test_who_closes_a_ticket_in_a_loop_has_it_verified_a_few_times_and_then_people_decide(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        belief = here.cell.cell.belief
+        for _ in range(40):
+            here.tickets.stands["JIRA-1"] = Answer(Heard.CLOSED, "bot", "stale")
+            looks = here.tickets.looks
+            await here.cell.until_true(lambda: here.tickets.looks > looks + 1)  # noqa: B023
+            here.cell.clock.now += 400.0
+            await here.cell.tell()
+            await asyncio.sleep(0.02)
+        await here.cell.until_true(lambda: belief.incidents["inc-000001"].closings > 3)
+        await here.until(here.pages[0], "updated", 1)
+
+        incident = await here.get("/api/v1/incidents/inc-000001")
+        said = [entry["text"] for entry in incident["timeline"] if entry["kind"] == "incident.returning"]
+        assert len(said) == 3
+        assert incident["next"].startswith("A person must decide: the ticket was closed 4 times")
+        assert [n.news.startswith("A person must decide") for n in here.pages[0].of("updated")].count(True) == 1
+        assert "n1" in here.cell.scheduler.held
+
+        await here.mend("n1")
+        assert (await here.post("/api/v1/incidents/inc-000001/approve"))[0] == 200
+        await here.until(here.pages[0], "closed")
         assert len(here.tickets.of("filed")) == len(here.pages[0].of("filed")) == 1
 
 
@@ -326,6 +354,84 @@ async def test_a_destination_that_shows_nothing_for_a_moment_ends_no_notice(tmp_
         assert thread.heard == "open"
         here.cell.clock.now += 601.0
         await here.cell.until_true(lambda: thread.heard == "gone")
+
+
+async def test_one_reference_for_everything_joins_nothing_that_is_apart(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        here.tickets.always = "ok"
+        here.tickets.open_gate.clear()
+        await here.break_down("n1")
+        await here.break_down("n2")
+        await here.cell.until_true(lambda: here.tickets.waiting == 2)
+        here.tickets.open_gate.set()
+        for node in ("n1", "n2"):
+            await here.cell.until(node, "handed_over")
+        await here.cell.until_true(lambda: bool(here.cell.cell.belief.notices.owed))
+        here.cell.clock.now += 90_000.0
+        await asyncio.sleep(0.1)
+
+        thread = here.cell.cell.belief.notices.threads["ticket jira ok"]
+        (owed,) = here.cell.cell.belief.notices.owed.values()
+        assert (len(thread.incidents), len(here.tickets.of("filed")), owed.outcome) == (1, 2, "permanent")
+        assert owed.given_up
+        assert "jira answered with the reference ok, which it gave to " in owed.because
+        other = next(i for i in ("inc-000001", "inc-000002") if i not in thread.incidents)
+        incident = await here.get(f"/api/v1/incidents/{other}")
+        assert [failure["because"] for failure in incident["notice_failures"]] == [owed.because]
+        assert len(here.pages[0].of("filed")) == 2
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_from_being_heard(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty", "chat")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        assert (await here.post("/api/v1/incidents/inc-000001/acknowledge"))[0] == 200
+        await here.until(here.pages[0], "acknowledged")
+        await here.cell.tell(EvidenceStored("inc-000001", "n1", "a", 1024, "0" * 64, "https://kept/a"))
+        await here.until(here.tickets, "updated")
+        await here.mend("n1")
+
+        here.cell.clock.now -= 86_400.0
+        here.tickets.stands["JIRA-1"] = Answer(Heard.CLOSED, "ann", "GPU swapped")
+
+        await here.cell.until_true(
+            lambda: here.cell.cell.belief.notices.threads["ticket jira JIRA-1"].heard == "closed"
+        )
+        await here.until(here.tickets, "closed")
+
+
+async def test_an_answer_that_began_before_what_we_told_is_no_news(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        thread = here.cell.cell.belief.notices.threads["ticket jira JIRA-1"]
+        desk = desk_of(here.cell.cell, here.tickets, here.pages[0], here.cell.clock)
+        answers = Slow(Answer(Heard.CLOSED, "ann"))
+        looking = asyncio.create_task(desk.look("ticket", "jira", answers))
+        await here.cell.until_true(lambda: answers.asked)
+        await here.cell.tell(EvidenceStored("inc-000001", "n1", "a", 1024, "0" * 64, "https://kept/a"))
+        desk.begin_due()
+        await here.cell.until_true(lambda: not thread.news)
+
+        answers.gate.set()
+        await looking
+
+        assert thread.heard == "open"
+        await desk.close()
+
+
+@dataclass(slots=True)
+class Slow:
+    """A destination whose answer is long on its way."""
+
+    answer: Answer
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: bool = False
+
+    async def look(self, references: Sequence[str]) -> dict[str, Answer]:
+        self.asked = True
+        await self.gate.wait()
+        return dict.fromkeys(references, self.answer)
 
 
 async def test_words_that_the_log_cannot_hold_end_nothing(tmp_path: Path) -> None:
