@@ -4,8 +4,8 @@
 MAKEFLAGS += --no-print-directory
 SOURCES := agent benchmarks checks cli controller playbooks scripts wire tests
 ARGS ?=
-# Tests wait for real servers more than they compute, so that three keep two cores busy.
-WORKERS ?= 3
+# Tests wait for real servers more than they compute, so that four keep two cores busy.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check hardware bench fmt docs clean environment

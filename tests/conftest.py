@@ -29,6 +29,7 @@ LONG = (
     "end_to_end/",
     "controller/test_interrupted",
     "controller/benching/",
+    "controller/schedulers/test_slurm",
     "cli/",
     "agent/simulation/",
     "agent/bench/",
