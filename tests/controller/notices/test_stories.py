@@ -61,6 +61,16 @@ class Site:
         """Wait until so many things of a sort have come."""
         await self.cell.until_true(lambda: len(box.of(sort)) >= count)
 
+    async def until_settled(self, *boxes: Mailbox) -> None:
+        """Wait until these have been looked at twice more: between two looks the desk sends what is due."""
+        enough = [box.looks + 2 for box in boxes]
+        await self.cell.until_true(lambda: all(box.looks >= looks for box, looks in zip(boxes, enough, strict=True)))
+
+    async def until_owed(self, kind: str, *incidents: str) -> None:
+        """Wait until the step of each of these incidents goes on without an answer to its letter."""
+        owed = self.cell.cell.belief.notices.owed
+        await self.cell.until_true(lambda: {key.split()[2] for key in owed if key.split()[0] == kind} >= {*incidents})
+
 
 @asynccontextmanager
 async def site(tmp_path: Path, destinations: Destinations, *, nodes: int = 4) -> AsyncIterator[Site]:
@@ -164,7 +174,7 @@ async def test_a_page_that_nobody_acknowledges_goes_to_who_is_next_once(tmp_path
 
         await here.until(here.pages[1], "filed")
         here.cell.clock.now += 4_000.0
-        await asyncio.sleep(0.2)
+        await here.until_settled(here.tickets, *here.pages)
 
         assert [notice.incident_id for notice in here.pages[1].of("filed")] == ["inc-000001"]
         assert [notice.acknowledged_by for notice in here.pages[0].of("acknowledged")] == ["kim"]
@@ -200,8 +210,8 @@ async def test_an_acknowledgement_there_is_one_here_and_everywhere(tmp_path: Pat
 
 async def test_a_destination_that_hangs_delays_no_page_and_no_uncordon(tmp_path: Path) -> None:
     async with site(tmp_path, usual("duty", "chat")) as here:
-        here.tickets.open_gate.clear()
-        here.pages[1].open_gate.clear()
+        here.tickets.hold()
+        here.pages[1].hold()
         await here.break_down("n1")
         await here.cell.until_true(lambda: "n1" in here.cell.scheduler.held)
         await here.cell.until_true(lambda: bool(here.pages[0].of("filed")))
@@ -211,8 +221,8 @@ async def test_a_destination_that_hangs_delays_no_page_and_no_uncordon(tmp_path:
             await here.cell.until("n1", "closed")
 
         assert (status, here.cell.scheduler.held) == (200, {})
-        here.tickets.open_gate.set()
-        here.pages[1].open_gate.set()
+        here.tickets.let_go()
+        here.pages[1].let_go()
         await here.until(here.tickets, "closed")
         await here.until(here.pages[1], "closed")
         assert here.tickets.sorts() == here.pages[1].sorts() == ["filed", "closed"]
@@ -264,14 +274,13 @@ async def test_of_a_storm_few_pages_are_single_and_one_stands_for_the_rest(tmp_p
     async with site(tmp_path, usual("duty"), nodes=20) as here:
         for number in range(1, 21):
             await here.cell.tell(NodePlaced(f"n{number}", {"rack": ["r7"]}))
-        here.pages[0].open_gate.clear()
+        here.pages[0].hold("filed")
         for number in range(1, 21):
             await here.break_down(f"n{number}")
-        await here.cell.until_true(lambda: len(here.tickets.of("filed")) == 20)
-        await asyncio.sleep(0.1)
-        here.pages[0].open_gate.set()
-        for number in range(1, 21):
-            await here.cell.until(f"n{number}", "handed_over")
+        await here.until_owed("page", *(f"inc-{number:06}" for number in range(1, 21)))
+        here.pages[0].let_go()
+        threads = here.cell.cell.belief.notices.threads
+        await here.cell.until_true(lambda: sum(len(t.incidents) for t in threads.values() if t.kind == "page") == 20)
 
         assert len(here.pages[0].of("filed")) == 4
         here.cell.clock.now += 61.0
@@ -302,23 +311,25 @@ async def test_an_incident_that_comes_while_the_notice_is_closed_is_not_lost_wit
         await here.cell.until("n1", "handed_over")
         both = (here.tickets, here.pages[0])
         for box in both:
-            box.open_gate.clear()
+            box.hold("closed")
         await here.post("/api/v1/nodes/n1/uncordon")
         await here.cell.until("n1", "closed")
-        await here.cell.until_true(lambda: all(box.waiting for box in both))
+        await here.cell.until_true(lambda: all("closed" in box.waiting for box in both))
         await here.mend("n1")
 
         await here.break_down("n1")
-        await here.cell.until_true(lambda: len(here.cell.cell.belief.incidents) == 2)
-        await asyncio.sleep(0.1)
+        await here.until_owed("ticket", "inc-000002")
+        await here.until_owed("page", "inc-000002")
+        assert [len(box.of("filed")) for box in both] == [1, 1]
         for box in both:
-            box.open_gate.set()
+            box.let_go()
         await here.cell.until_true(lambda: len(here.cell.cell.belief.notices.of("inc-000002")) == 2)
-        await asyncio.sleep(0.1)
+        await here.until_settled(*both)
 
         notices = (await here.get("/api/v1/incidents/inc-000002"))["notices"]
         assert [(n["reference"], n["state"]) for n in notices] == [("JIRA-2", "open"), ("DUTY-2", "open")]
-        assert [box.sorts() for box in both] == [["filed", "closed", "filed"]] * 2
+        told = [[sort for sort in box.sorts() if sort != "updated"] for box in both]
+        assert told == [["filed", "closed", "filed"]] * 2
         assert here.tickets.of("filed")[1].follows == "JIRA-1"
 
 
@@ -480,19 +491,19 @@ async def test_a_restart_sends_only_what_is_missing_and_under_the_key_that_was_s
     pages = [(box, DestinationRule(box.name)) for box in (Mailbox("known"), sure, blind)]
     tickets = [(Mailbox("jira"), DestinationRule("jira"))]
     async with site(tmp_path, destinations_with(tickets, pages)) as here:
-        sure.open_gate.clear()
-        blind.open_gate.clear()
+        sure.hold()
+        blind.hold()
         await here.break_down("n1")
         incident = await here.cell.until_step("n1", "page")
         await here.until(here.pages[0], "filed")
         intent = incident.intent
         assert intent is not None
         later = desk_of(here.cell.cell, sure, sure, here.cell.clock, destinations=destinations_with(tickets, pages))
-        sure.open_gate.set()
+        sure.let_go()
         sent = await later.file(intent, resumed=True)
         assert sent is not None and sent.outcome == "in_doubt"
         assert "blind cannot say whether it arrived" in sent.because
         assert {notice.key for notice in sure.of("filed")} == {"inc-000001/page/1"}
         assert len(here.pages[0].of("filed")) == 1 and blind.said == []
-        blind.open_gate.set()
+        blind.let_go()
         await later.close()
