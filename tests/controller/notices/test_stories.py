@@ -370,11 +370,11 @@ async def test_a_destination_that_shows_nothing_for_a_moment_ends_no_notice(tmp_
 async def test_one_reference_for_everything_joins_nothing_that_is_apart(tmp_path: Path) -> None:
     async with site(tmp_path, usual("duty")) as here:
         here.tickets.always = "ok"
-        here.tickets.open_gate.clear()
+        here.tickets.hold("filed")
         await here.break_down("n1")
         await here.break_down("n2")
-        await here.cell.until_true(lambda: here.tickets.waiting == 2)
-        here.tickets.open_gate.set()
+        await here.cell.until_true(lambda: here.tickets.waiting == ["filed", "filed"])
+        here.tickets.let_go()
         for node in ("n1", "n2"):
             await here.cell.until(node, "handed_over")
         await here.cell.until_true(lambda: bool(here.cell.cell.belief.notices.owed))
