@@ -24,7 +24,7 @@ BROKER = "fleetmend-broker"
 OURS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
 UNITS = [*OURS, ROOT / "systemd" / f"{BROKER}.service"]
 HOLD = "fleetmend-hold"
-FOLLOWS = sorted(path for path in (ROOT / "systemd").iterdir() if path.suffix in {".path", ".target"})
+FOLLOWS = sorted(path for path in (ROOT / "systemd").iterdir() if path.suffix in {".path", ".target", ".timer"})
 INSTALLED_IN = "/opt/fleetmend/venv/bin"
 
 
@@ -132,7 +132,8 @@ def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> N
 
 def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
     assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, HOLD}
-    assert {unit.name for unit in FOLLOWS} == {"fleetmend-held.target", "fleetmend-in-service.target", f"{HOLD}.path"}
+    targets = {"fleetmend-held.target", "fleetmend-in-service.target"}
+    assert {unit.name for unit in FOLLOWS} == {*targets, f"{HOLD}.path", f"{HOLD}.timer"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")

@@ -29,6 +29,9 @@ LIBRARY: Final = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-pa
 BOOT_LIMIT_S: Final = 30.0
 LOOK_S: Final = 0.02
 
+UNIFIED: Final = "1" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "0"
+"""A host of control groups of both kinds can hand on those of the old one alone."""
+
 BEYOND_NSPAWN: Final = ("CAP_SYSLOG", "CAP_SYS_MODULE")
 """What systemd-nspawn takes away by itself: a unit of ours is to be what forbids it."""
 
@@ -108,8 +111,7 @@ class Booted:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
-                # Of the host's control groups the old hierarchy alone can be handed on.
-                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"},
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": UNIFIED},
             )
         self.until(self._is_up, limit_s=BOOT_LIMIT_S)
 

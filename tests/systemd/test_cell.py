@@ -1,0 +1,209 @@
+"""A whole cell as systemd runs it: broker, controller and agent by their units, secrets as credentials, an upgrade."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any, Final
+
+import pytest
+
+from cli.broker import CONTROLLER, access_rules, password_hash
+from tests.support.booted import Booted
+from tests.support.checkout import ROOT
+
+AGENT: Final = "fleetmend-agent"
+BROKER: Final = "fleetmend-broker"
+CONTROLLING: Final = "fleetmend-controller"
+NODE: Final = "n1"
+CANARY: Final = "canary-9f2c"
+"""Part of every password, to be found nowhere but where it was put."""
+
+AGENT_CONFIG: Final = "/etc/fleetmend/agent.toml"
+SETTINGS: Final = {
+    "/etc/fleetmend/controller.toml": f"""
+        state = "/var/lib/fleetmend"
+        [broker]
+        url = "mqtt://127.0.0.1:1883"
+        username = "{CONTROLLER}"
+        password_file = "/run/credentials/{CONTROLLING}.service/secret_broker"
+        """,
+    AGENT_CONFIG: f"""
+        node = "{NODE}"
+        [broker]
+        url = "mqtt://127.0.0.1:1883"
+        username = "{NODE}"
+        password_file = "/run/credentials/{AGENT}.service/secret_broker"
+        [site]
+        interval_s = 1
+        fast_interval_s = 1
+        deadline_s = 1
+        [checks."site.cooling"]
+        raise_after = 1
+        clear_after = 1
+        """,
+}
+CHECK: Final = '#!/bin/sh\nif [ -e /run/warm ]; then echo "the water is warm"; exit 2; fi\necho "the water is cold"\n'
+KINDS: Final = {".service", ".path", ".target", ".timer"}
+QUICK: Final = "[Service]\nWatchdogSec=4\nRestartSec=100ms\n"
+ASK: Final = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
+
+
+def password(user: str) -> str:
+    return f"{CANARY}-{user}"
+
+
+def know(machine: Booted, *users: str) -> None:
+    """Have these users in the broker's file."""
+    lines = "".join(f"{user}:{password_hash(password(user), salt=bytes(12))}\n" for user in users)
+    machine.write("/etc/fleetmend/broker/passwords", lines, mode=0o640)
+    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/passwords")
+
+
+@pytest.fixture(scope="module")
+def cell(machine: Booted) -> Booted:
+    """Install what docs/how-to/install.md says, with a node that the broker does not know yet, and start it."""
+    machine.write("/etc/fleetmend/broker/mosquitto.conf", (ROOT / "systemd" / "fleetmend-broker.conf").read_text())
+    machine.write("/etc/fleetmend/broker/acl", access_rules("main"), mode=0o640)
+    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/acl")
+    know(machine, CONTROLLER)
+    for file, text in SETTINGS.items():
+        machine.write(file, text)
+    for daemon, user in (("controller", CONTROLLER), ("agent", NODE)):
+        machine.write(f"/etc/fleetmend/credentials/{daemon}/broker", password(user), mode=0o600)
+    machine.write("/etc/fleetmend/checks.d/cooling", CHECK, mode=0o755)
+    machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", QUICK)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", BROKER, CONTROLLING, AGENT)
+    return machine
+
+
+def asked(machine: Booted, path: str) -> Any:
+    """Return what the controller answers."""
+    return json.loads(machine.run("python3", "-c", ASK, f"http://127.0.0.1:8642/api/v1/{path}"))
+
+
+def main_process(machine: Booted, unit: str) -> str:
+    """Return its number as the container counts; never 0, which would be whoever sends it a signal."""
+    number = machine.show(unit, "MainPID")
+    assert int(number) > 1, machine.said(unit)
+    return number
+
+
+def test_systemd_has_no_word_to_say_about_any_unit(cell: Booted) -> None:
+    names = [file.name for file in (ROOT / "systemd").iterdir() if file.suffix in KINDS]
+    cell.write("/usr/lib/fleetmend/fleetmend-hold", (ROOT / "systemd" / "fleetmend-hold").read_text(), mode=0o755)
+    verified = cell.ended("systemd-analyze", "verify", "--man=no", *names)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("unit", [BROKER, CONTROLLING, AGENT])
+def test_each_is_up_as_a_user_of_its_own(cell: Booted, unit: str) -> None:
+    owner = cell.run("stat", "--format=%U", f"/proc/{main_process(cell, unit)}").strip()
+    shown = [cell.show(unit, key) for key in ("ActiveState", "Type", "NRestarts", "User")]
+    assert [owner, *shown] == [owner, "active", "notify", "0", owner]
+    assert owner != "root"
+
+
+def test_a_reload_of_the_broker_lets_a_new_node_in(cell: Booted) -> None:
+    cell.until(lambda: "not authorised" in cell.said(BROKER))
+    assert asked(cell, "nodes") == [] or NODE not in str(asked(cell, "nodes"))
+    broker = main_process(cell, BROKER)
+    know(cell, CONTROLLER, NODE)
+    cell.run("systemctl", "reload", BROKER)
+    cell.until(lambda: NODE in str(asked(cell, "nodes")), limit_s=60)
+    assert main_process(cell, BROKER) == broker
+
+
+def test_a_reload_of_the_agent_changes_whom_it_obeys(cell: Booted) -> None:
+    agent = main_process(cell, AGENT)
+    told = SETTINGS[AGENT_CONFIG]
+    cell.write(AGENT_CONFIG, f'orders_allowed = ["collect"]\nstatus_interval_s = 30\n{told}')
+    cell.run("systemctl", "reload", AGENT)
+    cell.until(lambda: "read anew" in cell.show(AGENT, "StatusText"))
+    assert cell.show(AGENT, "StatusText") == "The settings were read anew; these wait for a restart: status_interval_s."
+    cell.write(AGENT_CONFIG, f'orders_allowed = ["explode"]\n{told}')
+    cell.run("systemctl", "reload", AGENT)
+    cell.until(lambda: "refused" in cell.show(AGENT, "StatusText"))
+    assert "explode" in cell.said(AGENT)
+    assert (main_process(cell, AGENT), cell.show(AGENT, "ActiveState")) == (agent, "active")
+    cell.write(AGENT_CONFIG, told)
+
+
+def test_an_upgrade_loses_no_finding(cell: Booted) -> None:
+    """The agent of before found it, with the broker away; the agent of after never saw it, and tells of it."""
+    cell.run("systemctl", "stop", BROKER)
+    cell.write("/run/warm", "")
+    cell.until(lambda: "the water is warm" in cell.said(AGENT))
+    cell.installed.install("2.0")
+    cell.installed.use("2.0")
+    cell.run("systemctl", "stop", AGENT)
+    cell.path("/run/warm").unlink()
+    assert asked(cell, "incidents") == []
+    cell.run("systemctl", "start", BROKER, AGENT)
+    cell.until(lambda: asked(cell, "incidents"), limit_s=60)
+    assert '"version": "2.0"' in cell.said(AGENT)
+    exported = cell.run("runuser", "-u", "fleetmend", "--", "fleetmend", "controller", "export")
+    told = [json.loads(line)["data"]["finding"] for line in exported.splitlines() if '"finding.raised"' in line]
+    # A container has others, which are all unknown.
+    assert [each["because"] for each in told if each["check"] == "site.cooling"] == ["the water is warm"]
+
+
+def test_an_upgrade_of_the_controller_goes_on_with_what_was_open(cell: Booted) -> None:
+    before = [incident["id"] for incident in asked(cell, "incidents")]
+    cell.run("systemctl", "restart", CONTROLLING)
+    assert [incident["id"] for incident in asked(cell, "incidents")] == before
+    assert len(before) == 1
+
+
+def test_an_agent_that_hangs_is_ended_and_started_anew(cell: Booted) -> None:
+    hanging = main_process(cell, AGENT)
+    cell.run("kill", f"-{signal.SIGSTOP.value}", hanging)
+    cell.until(lambda: cell.show(AGENT, "NRestarts") == "1" and cell.show(AGENT, "ActiveState") == "active")
+    assert "Watchdog timeout" in cell.said(AGENT)
+    assert main_process(cell, AGENT) != hanging
+
+
+@pytest.mark.parametrize(("starter", "is_up"), [("path", "waiting"), ("timer", "waiting")])
+def test_a_flag_holds_the_node_and_its_end_gives_it_back(cell: Booted, starter: str, is_up: str) -> None:
+    """docs/how-to/no-scheduler.md, by the unit in its sandbox; the path unit is quick, the timer misses nothing."""
+    unit = f"fleetmend-hold.{starter}"
+    cell.write(
+        "/etc/systemd/system/fleetmend-hold.timer.d/quick.conf", "[Timer]\nOnUnitInactiveSec=1s\nAccuracySec=1ms\n"
+    )
+    cell.run("systemctl", "daemon-reload")
+    cell.run("systemctl", "start", unit, "fleetmend-hold.service")
+    cell.until(lambda: cell.show(unit, "SubState") == is_up)
+    assert cell.show("fleetmend-in-service.target", "ActiveState") == "active"
+    cell.write("/run/fleetmend/held-by-me", "")
+    cell.until(lambda: cell.show("fleetmend-held.target", "ActiveState") == "active")
+    cell.until(lambda: cell.show(unit, "SubState") == is_up)
+    cell.path("/run/fleetmend/held-by-me").unlink()
+    cell.until(lambda: cell.show("fleetmend-in-service.target", "ActiveState") == "active")
+    assert cell.show("fleetmend-hold.service", "Result") == "success"
+    cell.run("systemctl", "stop", unit)
+
+
+def test_no_secret_is_told_anywhere(cell: Booted) -> None:
+    assert CANARY not in cell.run("journalctl", "--no-pager")
+    for unit in (BROKER, CONTROLLING, AGENT):
+        process = main_process(cell, unit)
+        for file in ("cmdline", "environ"):
+            assert CANARY not in cell.run("cat", f"/proc/{process}/{file}")
+        assert CANARY not in cell.run("systemctl", "show", unit)
+    assert (
+        cell.run("stat", "--format=%U %a", f"/run/credentials/{AGENT}.service/secret_broker") == "fleetmend-agent 400\n"
+    )
+    kept = cell.ended("grep", "-rl", CANARY, "/var/lib", "/run/fleetmend", "/etc")
+    assert sorted(kept.stdout.split()) == [
+        f"/etc/fleetmend/credentials/{name}/broker" for name in ("agent", "controller")
+    ]
+
+
+def test_all_stop_in_order(cell: Booted) -> None:
+    cell.run("systemctl", "stop", AGENT, CONTROLLING, BROKER)
+    ended = {
+        unit: (cell.show(unit, "Result"), cell.show(unit, "ExecMainStatus")) for unit in (AGENT, CONTROLLING, BROKER)
+    }
+    assert ended == dict.fromkeys((AGENT, CONTROLLING, BROKER), ("success", "0"))
+    assert "agent.stopped" in cell.said(AGENT)
