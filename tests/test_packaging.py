@@ -21,6 +21,7 @@ from tests.support.parts import missing
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
 DAEMONS = ("fleetmend-agent", "fleetmend-controller")
 BROKER = "fleetmend-broker"
+BACKUP = "fleetmend-backup"
 OURS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
 UNITS = [*OURS, ROOT / "systemd" / f"{BROKER}.service"]
 HOLD = "fleetmend-hold"
@@ -96,6 +97,7 @@ def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
         ("fleetmend-agent", "benchmarks.conf"),
         ("fleetmend-controller", ""),
         ("fleetmend-broker", ""),
+        ("fleetmend-backup", ""),
     ],
 )
 def test_systemd_accepts_the_unit_without_a_word(name: str, drop_in: str, tmp_path: Path) -> None:
@@ -131,9 +133,9 @@ def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> N
 
 
 def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
-    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, HOLD}
+    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, HOLD}
     targets = {"fleetmend-held.target", "fleetmend-in-service.target"}
-    assert {unit.name for unit in FOLLOWS} == {*targets, f"{HOLD}.path", f"{HOLD}.timer"}
+    assert {unit.name for unit in FOLLOWS} == {*targets, f"{HOLD}.path", f"{HOLD}.timer", f"{BACKUP}.timer"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
@@ -143,6 +145,7 @@ def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
         ("fleetmend-controller", "", 2.5),
         ("fleetmend-broker", "", 2.5),
         ("fleetmend-hold", "", 2.5),
+        ("fleetmend-backup", "", 2.5),
         ("fleetmend-agent", "", 4.5),
         ("fleetmend-agent", "benchmarks.conf", 4.5),
         # It is root, loads the driver and reboots.
@@ -160,7 +163,7 @@ def test_a_unit_is_exposed_no_more_than_it_has_to_be(name: str, drop_in: str, at
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-@pytest.mark.parametrize("name", [*DAEMONS, BROKER, HOLD])
+@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, HOLD])
 def test_whatever_a_unit_leaves_open_it_says_why(name: str) -> None:
     unit = ROOT / "systemd" / f"{name}.service"
     judged = _run(["systemd-analyze", "security", "--offline=true", "--json=short", str(unit)])

@@ -156,6 +156,14 @@ def test_an_upgrade_of_the_controller_goes_on_with_what_was_open(cell: Booted) -
     assert len(before) == 1
 
 
+def test_the_event_log_is_backed_up_while_the_controller_goes_on(cell: Booted) -> None:
+    cell.run("systemctl", "start", "fleetmend-backup.service")
+    assert cell.show("fleetmend-backup.service", "Result") == "success"
+    (name,) = cell.run("ls", "/var/backups/fleetmend").split()
+    assert name.startswith("fleetmend-main-")
+    assert cell.run("stat", "--format=%U %a", f"/var/backups/fleetmend/{name}") == "fleetmend 600\n"
+
+
 def test_an_agent_that_hangs_is_ended_and_started_anew(cell: Booted) -> None:
     hanging = main_process(cell, AGENT)
     cell.run("kill", f"-{signal.SIGSTOP.value}", hanging)
