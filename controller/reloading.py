@@ -69,9 +69,11 @@ class Reloading:
         try:
             settings, rules, waiting = await asyncio.to_thread(_read_anew, self.config, self.controller.settings)
         except (SettingsError, PlaybookErrors) as error:
+            self.controller.front.settings_error = str(error)
             log.error("settings.refused", because=str(error))
             vitals.reloaded("The settings were read anew and refused: the ones from before hold. The log says why.")
             return
+        self.controller.front.settings_error = ""
         self.controller.follow(settings, rules)
         set_level(settings.log_level)
         log.info("settings.reloaded", rules=rules.digest(), waiting=waiting)

@@ -59,7 +59,7 @@ class ControllerSettings(Section):
     breakers: list[BreakerSection] | None = Field(
         default=None, description="default: 5 % of the fleet, or 2 % by one check, in ten minutes; [] is none"
     )
-    freezes: list[FreezeSection] = []
+    freezes: list[FreezeSection] = Field(default=[])
     modes: ModesSection = ModesSection()
     rollout: RolloutSection = RolloutSection()
     approvals: ApprovalsSection = ApprovalsSection()

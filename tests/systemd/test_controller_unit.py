@@ -13,7 +13,7 @@ from tests.support.booted import Booted
 UNIT: Final = "fleetmend-controller"
 CONFIG: Final = "/etc/fleetmend/controller.toml"
 DROP_IN: Final = f"/etc/systemd/system/{UNIT}.service.d/quick.conf"
-QUICK: Final = "[Service]\nWatchdogSec=3\nRestartSec=100ms\n"
+QUICK: Final = "[Service]\nWatchdogSec=5\nRestartSec=100ms\n"
 ASK: Final = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
 
 
@@ -34,6 +34,15 @@ def main_process(machine: Booted) -> int:
     number = int(machine.show(UNIT, "MainPID"))
     assert number > 1, machine.said(UNIT)
     return number
+
+
+def is_new(machine: Booted, before: int) -> None:
+    """Wait until another process has taken the place of this one, and is ready."""
+    shown = ("systemctl", "show", "--value", "--property=MainPID", "--property=ActiveState", UNIT)
+    machine.until(
+        lambda: (told := machine.run(*shown).split())[1] == "active" and told[0] not in {"0", str(before)},
+        limit_s=60,
+    )
 
 
 def send(machine: Booted, number: signal.Signals) -> None:
@@ -74,33 +83,33 @@ def test_files_that_are_wrong_are_refused_and_change_nothing(started: Booted) ->
     started.run("systemctl", "reload", UNIT)
     started.until(lambda: "refused" in started.show(UNIT, "StatusText"))
     assert f"{CONFIG}: budget.percent" in started.said(UNIT)
+    assert asked(started, "status")["settings_error"].startswith(f"{CONFIG}: budget.percent")
     assert (asked(started, "budgets"), main_process(started)) == (before, process)
-    started.until(lambda: started.show(UNIT, "ActiveState") == "active")
     started.write(CONFIG, config())
+    started.run("systemctl", "reload", UNIT)
+    started.until(lambda: asked(started, "status")["settings_error"] == "")
 
 
 def test_one_that_idles_is_left_alone(started: Booted) -> None:
-    """For twice the watchdog's time it had nothing to do but to be alive."""
+    """For twice the watchdog's time it had little to do but to be alive."""
     began = float(started.show(UNIT, "ActiveEnterTimestampMonotonic"))
-    started.until(lambda: float(started.show(UNIT, "WatchdogTimestampMonotonic")) > began + 6e6)
+    started.until(lambda: float(started.show(UNIT, "WatchdogTimestampMonotonic")) > began + 10e6)
     assert started.show(UNIT, "NRestarts") == "0"
 
 
 def test_one_that_hangs_is_ended_and_started_anew(started: Booted) -> None:
     hanging = main_process(started)
     send(started, signal.SIGSTOP)
-    took_s = started.until(lambda: started.show(UNIT, "NRestarts") == "1")
-    started.until(lambda: started.show(UNIT, "ActiveState") == "active")
-    assert took_s < 3 + 3
-    assert main_process(started) != hanging
-    assert "Watchdog timeout" in started.said(UNIT)
+    started.until(lambda: "Watchdog timeout" in started.said(UNIT))
+    is_new(started, hanging)
     assert "Fatal Python error: Aborted" in started.said(UNIT)
     assert asked(started, "status")["role"] == "leader"
 
 
 def test_one_that_is_killed_comes_back_with_its_log(started: Booted) -> None:
+    killed = main_process(started)
     send(started, signal.SIGKILL)
-    started.until(lambda: started.show(UNIT, "NRestarts") == "2" and started.show(UNIT, "ActiveState") == "active")
+    is_new(started, killed)
     assert asked(started, "status")["role"] == "leader"
 
 
