@@ -21,6 +21,7 @@ settings.load_profile("fleetmend")
 
 LONG = (
     "end_to_end/",
+    "systemd/",
     "controller/test_interrupted",
     "controller/benching/",
     "cli/",

@@ -6,6 +6,7 @@ over it. Nothing is reached from inside but the container's own loopback.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.support.checkout import ROOT
 from tests.support.parts import missing
@@ -34,6 +35,9 @@ UNIFIED: Final = "1" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 
 
 BEYOND_NSPAWN: Final = ("CAP_SYSLOG", "CAP_SYS_MODULE")
 """What systemd-nspawn takes away by itself: a unit of ours is to be what forbids it."""
+
+ASK: Final = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
+"""No client of ours: it must run in no time, and take nothing for granted."""
 
 NETWORK: Final = "--private-network"
 
@@ -167,6 +171,30 @@ class Booted:
             assert time.monotonic() - began < limit_s, f"{condition} is not so after {limit_s:g} s"
             time.sleep(LOOK_S)
         return time.monotonic() - began
+
+    def main_process(self, unit: str) -> int:
+        """Return the process of a daemon as the container counts; never 0, which would be whoever sends it a signal."""
+        number = int(self.show(unit, "MainPID"))
+        assert number > 1, self.said(unit)
+        return number
+
+    def send(self, unit: str, number: signal.Signals) -> int:
+        """Send a daemon a signal; return which process got it."""
+        process = self.main_process(unit)
+        self.run("kill", f"-{number.value}", str(process))
+        return process
+
+    def replaced(self, unit: str, process: int) -> None:
+        """Wait until another process has taken the place of this one, and is ready."""
+        shown = ("systemctl", "show", "--value", "--property=MainPID", "--property=ActiveState", unit)
+        self.until(
+            lambda: (told := self.run(*shown).split())[1] == "active" and told[0] not in {"0", str(process)},
+            limit_s=60,
+        )
+
+    def answer(self, path: str) -> Any:
+        """Return what the controller answers inside."""
+        return json.loads(self.run("python3", "-c", ASK, f"http://127.0.0.1:8642/api/v1/{path}"))
 
     def stop(self) -> None:
         """Power off, and end what does not."""
