@@ -39,6 +39,9 @@ BEYOND_NSPAWN: Final = ("CAP_SYSLOG", "CAP_SYS_MODULE")
 ASK: Final = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
 """No client of ours: it must run in no time, and take nothing for granted."""
 
+KERNEL_LOG: Final = Path("/dev/kmsg")
+"""Of the host, as on every host: whoever may read it sees the same."""
+
 NETWORK: Final = "--private-network"
 
 PYTHON: Final = "/usr" if sys.base_prefix == "/usr" else f"{OPT}/python"
@@ -51,6 +54,8 @@ def root_file_system() -> Path:
     folder = Path(data) / "fleetmend" / "booted"
     if os.geteuid() != 0:
         missing("root, to boot a systemd of its own")
+    if not KERNEL_LOG.exists():
+        missing(f"{KERNEL_LOG}, of a kernel of one's own")
     if not (folder / "complete").exists() or shutil.which("systemd-nspawn") is None:
         missing("a root file system for systemd (scripts/ensure-test-parts)")
     return folder / "root"
@@ -109,6 +114,7 @@ class Booted:
                     *("systemd-nspawn", "--quiet", f"--directory={root}", "--read-only", "--volatile=overlay"),
                     *(NETWORK, "--register=no", "--keep-unit", "--console=pipe", "--link-journal=no", "--boot"),
                     *(f"--capability={','.join(BEYOND_NSPAWN)}", "--system-call-filter=@module"),
+                    f"--bind={KERNEL_LOG}",
                     f"--bind-ro={self.installed.folder}:{OPT}",
                     *(f"--bind-ro={outside}:{place}" for outside, place in brought.items()),
                 ],

@@ -85,6 +85,7 @@ ACTS: dict[str, Callable[[], object]] = {
     "become root": gain_root,
     "change the owner of a file": lambda: os.chown("/proc/self/comm", os.getuid(), os.getgid()),
     "look at other processes": find_others,
+    "read the kernel log": lambda: Path("/dev/kmsg").open("rb").close(),
     "open a device": lambda: Path("/dev/probe").stat(),
 }
 

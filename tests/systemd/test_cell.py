@@ -92,6 +92,30 @@ def test_each_is_up_as_a_user_of_its_own(cell: Booted, unit: str) -> None:
     assert owner != "root"
 
 
+def test_the_agent_reads_the_kernel_log_as_a_user_of_its_own(cell: Booted) -> None:
+    """Nobody else may where the kernel restricts it, as on most distributions."""
+    assert "agent.started" in cell.said(AGENT)
+    assert "the kernel log cannot be read" not in cell.said(AGENT)
+    assert "kernel_log.interrupted" not in cell.said(AGENT)
+    restricted = cell.path("/proc/sys/kernel/dmesg_restrict").read_text().strip() == "1"
+    opened = cell.ended("setpriv", "--reuid=65534", "sh", "-c", ": </dev/kmsg")
+    assert (opened.returncode != 0) == restricted
+
+
+def test_limits_hold_and_give_way_where_the_node_benchmarks(cell: Booted) -> None:
+    keys = ("MemoryMax", "TasksMax", "CPUQuotaPerSecUSec", "CPUWeight", "LimitCORE")
+    assert [str(256 << 20), "64", "1s", "20", "0"] == [cell.show(AGENT, key) for key in keys]
+    after = set(cell.show(AGENT, "After").split())
+    assert {f"{each}.service" for each in ("nvidia-persistenced", "nvidia-fabricmanager", "openibd")} <= after
+    assert "network-online.target" in after
+    drop_in = f"/etc/systemd/system/{AGENT}.service.d/benchmarks.conf"
+    cell.write(drop_in, (ROOT / "systemd" / "benchmarks.conf").read_text())
+    cell.run("systemctl", "daemon-reload")
+    assert [str(64 << 30), "8192", "infinity", "[not set]", "0"] == [cell.show(AGENT, key) for key in keys]
+    cell.path(drop_in).unlink()
+    cell.run("systemctl", "daemon-reload")
+
+
 def test_a_reload_of_the_broker_lets_a_new_node_in(cell: Booted) -> None:
     cell.until(lambda: "not authorised" in cell.said(BROKER))
     assert cell.answer("nodes") == [] or NODE not in str(cell.answer("nodes"))
