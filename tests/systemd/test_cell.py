@@ -68,8 +68,10 @@ def cell(machine: Booted) -> Booted:
     know(machine, CONTROLLER)
     for file, text in SETTINGS.items():
         machine.write(file, text)
-    for daemon, user in (("controller", CONTROLLER), ("agent", NODE)):
-        machine.write(f"/etc/fleetmend/credentials/{daemon}/broker", password(user), mode=0o600)
+    for unit, user in ((CONTROLLING, CONTROLLER), (AGENT, NODE)):
+        drop_in = (ROOT / "systemd" / "credentials.conf").read_text()
+        machine.write(f"/etc/systemd/system/{unit}.service.d/credentials.conf", drop_in)
+        machine.write(f"/etc/fleetmend/credentials/{unit}/broker", password(user), mode=0o600)
     machine.write("/etc/fleetmend/checks.d/cooling", CHECK, mode=0o755)
     machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", QUICK)
     machine.run("systemctl", "daemon-reload")
@@ -212,9 +214,7 @@ def test_no_secret_is_told_anywhere(cell: Booted) -> None:
         cell.run("stat", "--format=%U %a", f"/run/credentials/{AGENT}.service/secret_broker") == "fleetmend-agent 400\n"
     )
     kept = cell.ended("grep", "-rl", CANARY, "/var/lib", "/run/fleetmend", "/etc")
-    assert sorted(kept.stdout.split()) == [
-        f"/etc/fleetmend/credentials/{name}/broker" for name in ("agent", "controller")
-    ]
+    assert sorted(kept.stdout.split()) == [f"/etc/fleetmend/credentials/{name}/broker" for name in (AGENT, CONTROLLING)]
 
 
 def test_all_stop_in_order(cell: Booted) -> None:
