@@ -248,6 +248,16 @@ class Nodes:
         finding = self.findings.pop(node)
         await self.say(node, messages.FindingCleared(finding.key, "Fresh readings are healthy.", self.clock.now))
 
+    async def tell_level(self, node: str, **counters: float) -> None:
+        """Have a node tell its level, with these counters and nothing else that is new."""
+        assert self.intake is not None
+        known, now = self.intake.cell.belief.nodes[node], self.clock.now
+        findings = [each.finding for each in known.findings.values()]
+        level = messages.Status(known.facts, findings, dict(known.checks), 0, START, now, counters=counters)
+        topic = topics.Address("main", node, topics.Channel.STATUS).topic
+        envelope = messages.Envelope(messages.VERSION, node, known.boot_id, 0, now, level)
+        await self.intake.take(Received(topic, messages.encode(envelope), False, lambda: None))
+
     async def progress(self, node: str, share: float, text: str) -> None:
         """Have a node say how far its benchmark is."""
         assert self.intake is not None
@@ -449,6 +459,7 @@ async def open_cell(
     effects = Effects(cell, scheduler, notices, desk, clock, watch.look_now)
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)
+    intake.on_level = front.counters.heard
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
     metrics = Metrics(front, Tally(cell, notices.courier.destinations.rules), count(0.0, KEPT_S).__next__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -80,6 +81,35 @@ async def test_what_is_open_and_chosen_stays_while_the_node_changes(cell: OpenCe
     await page.until("document.querySelector('#findings .findings')")
     await expect(page.page.locator("#part-GPU-3 .past")).to_contain_text("S sat here from")
     assert await page.page.input_value("#drill select[name=fault]") == "mount-hang"
+
+
+POINTS = "document.querySelector('#plot-counter-gpu_temperature_celsius polyline').points.numberOfItems"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_picture_of_a_counter_grows_while_the_page_is_open(
+    cell: OpenCell, browse: Browsing, scheme: str
+) -> None:
+    """Levels are no entries of the log, so no stream tells of them: the page asks by itself, sooner without one."""
+    await cell.add_nodes("n1")
+    for celsius in (40.0, 41.0, 42.0):
+        await cell.nodes.tell_level("n1", gpu_temperature_celsius=celsius, gpu_corrected_errors=3.0)
+        cell.clock.now += 60.0
+    opened = await browse(f"{cell.url}/nodes/n1", color_scheme=scheme)
+    page = opened.page
+    await opened.until(f"{POINTS} === 3")
+    plot = page.locator("#plot-counter-gpu_temperature_celsius")
+    await plot.get_by_text("As a table").click()
+    await expect(plot.locator("tbody tr")).to_have_count(3)
+    await page.route("**/api/v1/live*", lambda route: route.abort())
+    await page.reload()
+    await cell.nodes.tell_level("n1", gpu_temperature_celsius=58.0, gpu_corrected_errors=3.0)
+    await opened.until(f"{POINTS} === 4")
+    await expect(plot.get_by_role("img")).to_have_attribute("aria-label", re.compile("in each minute: last 58"))
+    await expect(page.locator("#counters")).to_contain_text("Nothing was added to these totals: corrected")
+    stroke = "getComputedStyle(document.querySelector('#plot-counter-gpu_temperature_celsius polyline')).stroke"
+    assert await opened.evaluate(stroke) not in ("none", await opened.evaluate("getComputedStyle(document.body).color"))
+    assert [each for each in opened.complaints if "api/v1/live" not in each and "ERR_FAILED" not in each] == []
 
 
 @pytest.mark.parametrize("path", ["/nodes/n1", "/incidents/inc-000001"])
