@@ -27,6 +27,7 @@ from controller.web import fleet_map
 from controller.web.bench_section import bench_section
 from controller.web.counter_section import counter_section
 from controller.web.incident_page import incident_view
+from controller.web.manual_pages import ManualPages
 from controller.web.node_page import NodeView, node_view
 from controller.web.ops_pages import OpsPages
 from controller.web.query import check_query
@@ -60,6 +61,7 @@ class Pages:
         router.add_get("/report", self._report)
         router.add_get("/static/{name}", self._static)
         OpsPages(self._cell, self._page).add_to(router)
+        ManualPages(self._page).add_to(router)
 
     def problem(self, problem: Problem) -> web.Response:
         """Return the page that says why there is none."""

@@ -119,6 +119,7 @@ async def test_what_came_since_the_last_look_is_counted(tmp_path: Path) -> None:
         house = await looked_after(log, ControllerSettings(state=tmp_path), 3)
         assert house.use()["events"] == 3
 
-    XX
+        await log.append([Logged(4, NOW, PresenceChanged("n9", "online", "so"))], [])
+        await house.cell.catch_up()
 
         assert house.use()["events"] == 4

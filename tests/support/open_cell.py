@@ -49,6 +49,7 @@ from controller.receipts import Receipts
 from controller.sections.evidence import EvidenceSection
 from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
+from tests.support.eventually import SOON_S
 from tests.support.noticing import desk_of
 from wire import messages, topics
 from wire.bench import from_parameters, stopped_lease
@@ -59,7 +60,7 @@ from wire.transport import Received
 
 START = 1_790_000_000.0
 GPU = "GPU-5e0b29f4-7a31-4f52-9c07-31d6a2e8b9c1"
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 _NOTICES = (
     Step("ticket", Verb.TICKET, 60.0, parameters={"team": "data-centre"}),
@@ -450,7 +451,7 @@ async def open_cell(
     """
     clock, key = Clock(), Ed25519PrivateKey.generate()
     log = SqliteLog(state / "events.sqlite")
-    cell = Cell(log, cell_rules or rules(), clock=clock)
+    cell = Cell(log, cell_rules or rules(), clock=clock, busy_tick_s=SOON_S)
     nodes, scheduler = Nodes(key, clock), Holds()
     desk = OrderDesk(nodes, "main", "k1", key, log.begin_term(), clock)
     watch = ScheduleWatch(cell, scheduler, clock, interval_s=0.1)

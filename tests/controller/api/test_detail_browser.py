@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from controller.events import FindingRaised, NodeSeen
+from controller.notice_events import NoticeFiled
 from tests.controller.api.test_detail_pages import DEVICES
 from tests.controller.api.test_pages import hostile
 from tests.support.browser import Browsing, browse, chromium
@@ -53,6 +54,8 @@ async def test_the_links_of_a_page_lead_to_what_they_name_and_do_nothing_by_them
     await page.goto(f"{cell.url}/incidents/inc-000001#approve")
     await page.reload()
     await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.locator("#cannot")).to_have_attribute("open", "")
+    await expect(page.locator("#cannot dl")).to_contain_text("Approve")
     assert not incident.acknowledged_by and not incident.stop_asked
 
 
@@ -112,12 +115,16 @@ async def test_the_picture_of_a_counter_grows_while_the_page_is_open(
     assert [each for each in opened.complaints if "api/v1/live" not in each and "ERR_FAILED" not in each] == []
 
 
-@pytest.mark.parametrize("path", ["/nodes/n1", "/incidents/inc-000001"])
+REFERENCE = '{alertname="fleetmend_gpu_lost",cell="main",class="gpu_lost",incident="inc-000001",node="n1"}'
+FILED = NoticeFiled("inc-000001", "page", "am", REFERENCE, "https://am.example/x", "n1 GPU-3", "k", "so")
+
+
+@pytest.mark.parametrize("path", ["/nodes/n1", "/incidents/inc-000001", "/docs/how-to/paging.md", "/docs/"])
 async def test_no_page_is_wider_than_a_phone_whatever_things_are_called(
     cell: OpenCell, browse: Browsing, path: str
 ) -> None:
     await hostile(cell)
-    await cell.tell(NodeSeen("n1", "boot-1", NodeFacts(True, devices=DEVICES | {"x" * 90: "y" * 200})))
+    await cell.tell(NodeSeen("n1", "boot-1", NodeFacts(True, devices=DEVICES | {"x" * 90: "y" * 200})), FILED)
     page = await browse(f"{cell.url}{path}", **PHONE)
     assert await page.evaluate("document.documentElement.scrollWidth <= 360")
     assert page.complaints == []
