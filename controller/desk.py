@@ -54,6 +54,7 @@ class FrontDesk:
     store_use: Callable[[], dict[str, object]] = dict
     topology_errors: Mapping[str, str] = field(default_factory=dict)
     notice_errors: Callable[[], Mapping[str, str]] = dict
+    settings_error: str = ""
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     traces: Traces = field(default_factory=NoTraces)
@@ -233,6 +234,7 @@ class FrontDesk:
             "pauses": {str(scope): by for scope, by in self.belief.pauses.items()},
             "topology_errors": dict(self.topology_errors),
             "notice_errors": dict(self.notice_errors()),
+            "settings_error": self.settings_error,
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),
             "lag_s": round(self.intake.lag_s(self.clock()), 3),
