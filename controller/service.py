@@ -34,6 +34,7 @@ from controller.policy.belief import Belief
 from controller.power.watch import PowerWatch
 from controller.schedulers import choosing
 from controller.schedulers.none import NoScheduler
+from controller.sealing import Sealing
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
 from controller.topology.watch import TopologyWatch
@@ -97,6 +98,7 @@ class Controller:
     sweeps: SweepDesk
     metrics: Metrics
     notices: NoticeDesk
+    sealing: Sealing
     counter: Counter = field(default_factory=Counter)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,6 +135,8 @@ class Controller:
             await runner.cleanup()
             if uploads is not None:
                 await uploads.cleanup()
+            if self.leadership.leads():
+                await self.sealing.seal()
             await self.leadership.close()
             self.cell.log.close()
 
@@ -174,10 +178,12 @@ class Controller:
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             self.front.traces.begin()
+            self.sealing.check()
             self.cell.load_rules()
             group.create_task(self.leadership.keep(), name="leadership")
             group.create_task(self.cell.run(), name="cell")
             group.create_task(self.housekeeping.run(), name="housekeeping")
+            group.create_task(self.sealing.run(), name="sealing")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):
                     await self.watch.look()

@@ -14,6 +14,7 @@ import click
 from cli.client import Failed
 from cli.exit_codes import ExitCode
 from cli.printing import plain
+from controller.sealing import FILE as HEAD_FILE
 from controller.service import AlreadyRunning, lock_state
 from controller.settings import ControllerSettings, SettingsError, load
 from controller.store.choosing import open_store
@@ -50,7 +51,7 @@ def backup(file: Path, config: Path) -> None:
 
     Controllers go on meanwhile. FILE must not be there yet. It is an event log in SQLite, whatever it was taken from.
     """
-    with _told(file, writing=True), _opened(_settings(config)) as event_log:
+    with _told(file, writing=True), _opened(settings_of(config)) as event_log:
         _say(f"backed up to {file}", back_up(event_log, file))
 
 
@@ -63,9 +64,11 @@ def restore(file: Path, config: Path) -> None:
     Refuses while a controller runs on the state directory, or when the event log is not empty. Stop every controller
     of the cell before.
     """
-    settings = _settings(config)
+    settings = settings_of(config)
     with _told(file, writing=False), _locked(settings), _opened(settings) as event_log:
-        _say(f"restored {event_log.name}", put_back(file, event_log))
+        contents = put_back(file, event_log)
+        (settings.state / HEAD_FILE).unlink(missing_ok=True)  # it is of the log that was there before
+        _say(f"restored {event_log.name}", contents)
 
 
 @controller.command()
@@ -77,7 +80,7 @@ def export(after: int, follow: bool, config: Path) -> None:
 
     To go on later, give the `id` of the last line to --after.
     """
-    settings = _settings(config)
+    settings = settings_of(config)
     with _told(config, writing=False), _opened(settings) as event_log:
         deleted = event_log.deleted_through()
         if after < deleted:
@@ -98,7 +101,8 @@ async def _export(event_log: EventLog, cell: str, after: int, *, follow: bool) -
             await asyncio.sleep(FOLLOW_EVERY_S)
 
 
-def _settings(config: Path) -> ControllerSettings:
+def settings_of(config: Path) -> ControllerSettings:
+    """Return the settings of a file."""
     try:
         return load(config)
     except SettingsError as error:
