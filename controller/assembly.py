@@ -87,7 +87,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
-    sealing = _sealing(settings, cell, housekeeping)
+    sealing = _sealing(settings, front, housekeeping)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -187,10 +187,10 @@ def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: in
     return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
 
 
-def _sealing(settings: ControllerSettings, cell: Cell, housekeeping: Housekeeping) -> Sealing:
-    """Return who signs the log; it hears what the cell commits."""
-    sealing = Sealing(cell.log, signer_of(settings), settings.state / HEAD_FILE, time.time)
-    housekeeping.trouble, cell.act = lambda: sealing.error, _each(cell.act, sealing.note)
+def _sealing(settings: ControllerSettings, front: FrontDesk, housekeeping: Housekeeping) -> Sealing:
+    """Return who signs the log; it hears when people act."""
+    sealing = Sealing(front.cell.log, signer_of(settings), settings.state / HEAD_FILE, time.time)
+    housekeeping.trouble, front.acted = lambda: sealing.error, sealing.soon
     return sealing
 
 

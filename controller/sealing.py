@@ -16,7 +16,6 @@ import msgspec
 import structlog
 
 from controller import durable
-from controller.events import Logged, OperatorActed
 from controller.store.chain import Head
 from controller.store.log import EventLog, StoreError
 from controller.store.seals import Signer
@@ -48,10 +47,9 @@ class Sealing:
     _sealed_through: int = 0
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def note(self, entry: Logged) -> None:
-        """An entry was committed: what people do is signed soon."""
-        if isinstance(entry.event, OperatorActed):
-            self._wanted.set()
+    def soon(self) -> None:
+        """A person did something: that is signed soon."""
+        self._wanted.set()
 
     def check(self) -> None:
         """Hold the log to the head that was kept beside it. One that differs is told, and kept for whoever looks."""

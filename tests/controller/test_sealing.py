@@ -56,7 +56,7 @@ async def test_what_a_person_did_is_signed_soon(log: SqliteLog) -> None:
     sealing = sealing_of(log)
     running = asyncio.create_task(sealing.run(every_s=1e6))
     await log.append([entry(1)], [])
-    sealing.note(entry(1))
+    sealing.soon()
     await eventually("it is signed", lambda: [head.event_id for head in log.heads()] == [1])
     running.cancel()
     with suppress(asyncio.CancelledError):
