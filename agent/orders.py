@@ -136,10 +136,10 @@ class Orders:
 
     def _load(self) -> Ledger:
         try:
-            return ledgers.load(self._telling.journal.load(LEDGER))
+            return ledgers.load(self._telling.journal.load(LEDGER), now=self._clock.wall())
         except ValueError as error:
             log.error("ledger.lost", because=str(error))
-            return Ledger()
+            return Ledger(began_at=self._clock.wall())
 
     def _genuine(self, signed: SignedOrder) -> Order:
         """Return the order if a trusted key meant it for this node and it is not long over.
@@ -174,6 +174,7 @@ class Orders:
         async with self._turn(order.action):
             now = self._clock.wall()
             try:
+                ledgers.check_new(self._ledger, order)
                 check_acceptable(
                     order,
                     node=self._rules.node,

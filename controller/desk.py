@@ -40,7 +40,11 @@ an incident that is closed must not be shown without its end. A cell that never 
 
 @dataclass(slots=True)
 class FrontDesk:
-    """Implements the API's view of the cell."""
+    """Implements the API's view of the cell.
+
+    Attributes:
+        acted: called when something that a person did is in the log.
+    """
 
     cell: Cell
     intake: Intake
@@ -60,6 +64,7 @@ class FrontDesk:
     traces: Traces = field(default_factory=NoTraces)
     prices: Prices = field(default_factory=Prices)
     counters: Counters = field(init=False)
+    acted: Callable[[], None] = lambda: None
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -143,6 +148,7 @@ class FrontDesk:
     async def submit(self, event: Event) -> Logged:
         """Put what a person did into the log; it is committed on return."""
         entries = await self.cell.submit([event])
+        self.acted()
         return entries[0]
 
     def check_cordon(self, node: str) -> None:
@@ -184,6 +190,7 @@ class FrontDesk:
         order_id = f"drill/{self.orders.term}/{self._drills}"
         self._awaited[order_id] = asyncio.get_running_loop().create_future()
         await self.cell.submit([DrillStarted(node, fault, order_id, parameters, by)])
+        self.acted()
         await self.orders.send(
             Order(
                 order_id,

@@ -35,6 +35,7 @@ from controller.policy.rules import Rules
 from controller.power.watch import PowerWatch
 from controller.schedulers import choosing
 from controller.schedulers.none import NoScheduler
+from controller.sealing import Sealing
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
 from controller.topology.watch import TopologyWatch
@@ -101,6 +102,7 @@ class Controller:
     sweeps: SweepDesk
     metrics: Metrics
     notices: NoticeDesk
+    sealing: Sealing
     counter: Counter = field(default_factory=Counter)
     vitals: Vitals = field(default_factory=Vitals)
     url: str = ""
@@ -143,6 +145,8 @@ class Controller:
             await runner.cleanup()
             if uploads is not None:
                 await uploads.cleanup()
+            if self.leadership.leads():
+                await self.sealing.seal()
             await self.leadership.close()
             self.cell.log.close()
 
@@ -188,10 +192,12 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             self.front.traces.begin()
             self.leads = True
+            self.sealing.check()
             self.cell.load_rules()
             group.create_task(self.leadership.keep(), name="leadership")
             group.create_task(self.cell.run(), name="cell")
             group.create_task(self.housekeeping.run(), name="housekeeping")
+            group.create_task(self.sealing.run(), name="sealing")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):
                     await self.watch.look()

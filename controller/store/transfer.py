@@ -19,11 +19,12 @@ from pathlib import Path
 
 from controller import durable
 from controller.events import Logged, LogRestored
+from controller.store.chain import link, stored
 from controller.store.log import EventLog, StoreError, row_of
 from controller.store.snapshot import restore
 from controller.store.sqlite import SqliteLog
 
-TABLES = ("events", "taken", "snapshot_parts", "snapshots", "facts")
+TABLES = ("events", "gaps", "heads", "taken", "snapshot_parts", "snapshots", "facts")
 SUFFIX = ".backup"
 KEPT_FACTS = frozenset({"term", "deleted_through"})
 
@@ -134,17 +135,24 @@ def put_back(file: Path, event_log: EventLog) -> Contents:
             held = _checked(source, file)
             event_log.raise_term(max(int(time.time()), source.term))
             restored = Logged(held.last_event_id + 1, time.time(), LogRestored(held.last_event_id))
-            event_log.load((table, _with(restored, table, _rows(source, table, but="term"))) for table in TABLES)
+            last = _behind(source.place().link, restored)
+            event_log.load((table, _with(last, table, _rows(source, table, but="term"))) for table in TABLES)
     found = _contents(event_log)
     if found != replace(held, last_event_id=restored.event_id, events=held.events + 1):
         raise StoreError(f"{event_log.name} holds {found} after restoring, {file} holds {held}")
     return held
 
 
-def _with(last: Logged, table: str, rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+def _behind(before: bytes, entry: Logged) -> tuple[object, ...]:
+    """Return the row of an entry that follows a link."""
+    row = row_of(entry)
+    return stored(row, link(before, row))
+
+
+def _with(last: tuple[object, ...], table: str, rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
     yield from rows
     if table == "events":
-        yield row_of(last)
+        yield last
 
 
 def _checked(source: SqliteLog, file: Path) -> Contents:
