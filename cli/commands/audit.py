@@ -31,7 +31,7 @@ from controller.store.signing import key_file, signer_of
 
 @click.group()
 def audit() -> None:
-    """Prove that nobody changed, cut or reordered the event log, or an export of it.
+    """Prove that nobody changed, cut or reordered the event log.
 
     Every entry carries a hash over itself and the one before it, and the controller signs the last one every minute.
     Runs on the controller's machine as the controller's user; `verify` of a FILE with --key runs anywhere.

@@ -151,7 +151,8 @@ def test_a_run_that_is_not_waited_for_says_how_it_goes_on(served: ServedCell, ru
     assert (asked.by, asked.benchmarks) == ("alice", ("gpu_bandwidth", "nccl_all_reduce"))
 
 
-def test_a_run_that_takes_longer_than_waited_for_is_75(run: Run) -> None:
+def test_a_run_that_takes_longer_than_waited_for_is_75(served: ServedCell, run: Run) -> None:
+    served.do(served.cell.until_seen("n1"))
     result = run("bench", "run", "n1", "--timeout", "0s", "--benchmark", "gemm")
     assert result.returncode == ExitCode.REFUSED_NOW
     assert "is still under way; `fleetmend bench list` shows it" in result.stderr
