@@ -82,6 +82,10 @@ class Orders:
         for ended in ledgers.interrupted(self._ledger, boot_id=self._boot_id, now=self._clock.wall()):
             self._end(ended)
 
+    def follow(self, rules: Rules) -> None:
+        """Obey by these rules from here on; what is under way goes on."""
+        self._rules = rules
+
     async def receive(self, signed: SignedOrder, _: Envelope) -> None:
         """Take one order: refuse it, answer it from the ledger, or have it carried out. Returns before it is."""
         try:

@@ -11,10 +11,11 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+import msgspec
 import structlog
 
 from agent.clock import Clock
@@ -26,6 +27,7 @@ from checks.errors import CannotObserve
 from checks.kernel_log import believed
 from checks.manifest import Manifest
 from checks.measures import MEASURED, measures_of
+from checks.node_counters import COUNTED, RECENT_S, counters_of
 from checks.readings import (
     AgentReading,
     InventoryReading,
@@ -40,6 +42,7 @@ from checks.readings import (
 )
 from checks.stocktaking import SOURCES, manifest_of
 from wire.messages import CheckLevel, NodeFacts, NodeHold, Status
+from wire.orders import OrderAction
 
 log = structlog.get_logger()
 
@@ -178,6 +181,10 @@ class Runner:
                 reading.cancel()
             await asyncio.gather(*forced, return_exceptions=True)
 
+    def allow(self, orders: Iterable[OrderAction]) -> None:
+        """Tell from here on that the node may be asked for these."""
+        self._facts = msgspec.structs.replace(self._facts, orders_allowed=sorted(orders))
+
     async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
         """Judge these checks on readings that begin after this call, and return how they stand.
 
@@ -205,13 +212,27 @@ class Runner:
             observed_at=self._clock.wall(),
             measures=self._measures(),
             hold=self.hold(),
+            counters=counters_of(self._recent()),
         )
 
     def _measures(self) -> dict[str, float]:
-        """Return what is compared with other nodes; a reading that is overdue says nothing of now."""
+        """Return what is compared with other nodes."""
+        return measures_of(self._fresh(MEASURED))
+
+    def _fresh(self, sources: Iterable[str]) -> Iterator[Any]:
+        """Yield the newest reading of each source; one that is overdue says nothing of now."""
         newest, now = self._desk.newest(), self._clock.monotonic()
-        feeds = (self._feeds[source] for source in MEASURED if source in self._feeds and source in newest)
-        return measures_of(newest[feed.name] for feed in feeds if now - newest[feed.name].at_s <= feed.budget_s)
+        for feed in (self._feeds[source] for source in sources if source in self._feeds and source in newest):
+            if now - newest[feed.name].at_s <= feed.budget_s:
+                yield newest[feed.name]
+
+    def _recent(self) -> Iterator[Any]:
+        """Yield of each source whose newest reading is fresh that one, and the ones shortly before it."""
+        for newest in self._fresh(COUNTED):
+            for reading in self._desk.newest_first(type(newest).SOURCE):
+                if reading.at_s < newest.at_s - RECENT_S:
+                    break
+                yield reading
 
     @property
     def meets_budget(self) -> bool:

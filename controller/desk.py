@@ -12,6 +12,7 @@ from controller.api.map_keeper import MapKeeper
 from controller.api.shapes import StoreUse
 from controller.cell import Cell
 from controller.changes import Changes
+from controller.counters import Counters
 from controller.engine.orders import OrderDesk
 from controller.errors import NotLeading, Refused
 from controller.events import DrillStarted, Event, Logged, OrderEnded
@@ -57,10 +58,12 @@ class FrontDesk:
     store_use: Callable[[], dict[str, object]] = dict
     topology_errors: Mapping[str, str] = field(default_factory=dict)
     notice_errors: Callable[[], Mapping[str, str]] = dict
+    settings_error: str = ""
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     traces: Traces = field(default_factory=NoTraces)
     prices: Prices = field(default_factory=Prices)
+    counters: Counters = field(init=False)
     acted: Callable[[], None] = lambda: None
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
@@ -69,7 +72,7 @@ class FrontDesk:
     _reporter: Reporter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._began = self.clock()
+        self._began, self.counters = self.clock(), Counters(self.clock)
         self._map, self._reporter = MapKeeper(self.changes), Reporter(self.cell, self.prices)
         self.cell.told = lambda entry: self.changes.note(entry, self.belief)
 
@@ -238,6 +241,7 @@ class FrontDesk:
             "pauses": {str(scope): by for scope, by in self.belief.pauses.items()},
             "topology_errors": dict(self.topology_errors),
             "notice_errors": dict(self.notice_errors()),
+            "settings_error": self.settings_error,
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),
             "lag_s": round(self.intake.lag_s(self.clock()), 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from controller.settings import ControllerSettings, SettingsError, load
 from controller.store.choosing import open_store
 from controller.store.cloud_events import cloud_event
 from controller.store.log import EventLog, StoreError
-from controller.store.transfer import BackupError, Contents, NotEmpty, back_up, put_back
+from controller.store.transfer import BackupError, Contents, NotEmpty, back_up, forget_older, named_by_time, put_back
 
 DEFAULT_CONFIG = Path("/etc/fleetmend/controller.toml")
 FOLLOW_EVERY_S = 0.5
@@ -45,14 +46,25 @@ def controller() -> None:
 
 @controller.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--keep",
+    metavar="COUNT",
+    type=click.IntRange(1),
+    help="FILE is a folder: the backup gets its name from cell and time, and older ones than the newest COUNT go.",
+)
 @config_option
-def backup(file: Path, config: Path) -> None:
+def backup(file: Path, keep: int | None, config: Path) -> None:
     """Write all that the event log holds at this moment into FILE, and read it back.
 
     Controllers go on meanwhile. FILE must not be there yet. It is an event log in SQLite, whatever it was taken from.
     """
-    with _told(file, writing=True), _opened(settings_of(config)) as event_log:
-        _say(f"backed up to {file}", back_up(event_log, file))
+    settings = settings_of(config)
+    target = file if keep is None else named_by_time(file, settings.cell, time.time())
+    with _told(target, writing=True), _opened(settings) as event_log:
+        _say(f"backed up to {target}", back_up(event_log, target))
+        gone = forget_older(target, settings.cell, keep=keep) if keep is not None else []
+    for old in gone:
+        click.echo(plain(f"deleted {old}"))
 
 
 @controller.command()

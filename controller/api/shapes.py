@@ -274,6 +274,8 @@ class IncidentDetail(msgspec.Struct, frozen=True):
         question: what a person is asked now, empty when nothing is.
         approves: what an approval would be for now; an approval that names it is refused when that has changed.
         part: what it is about, by serial number where known.
+        runbook_url: where people read the runbook, an address of this server's when it begins with `/`; empty where
+            nobody knows.
         history: what the past of that part said when it opened, empty when there is nothing.
         send_back: why the part is to be sent back, empty when it is not.
         bundles: what the node gathered besides `evidence`, as files to download.
@@ -301,6 +303,7 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     waiting_for: str | None
     last_failure: str
     runbook: str
+    runbook_url: str
     playbook_digest: str
     next: str
     acts: list[str]
@@ -368,6 +371,7 @@ class Overview(msgspec.Struct, frozen=True):
         role: `leader`, or `standby` for a controller that only shows what another one, at `leader_url`, decides.
         topology_errors: source of places → why it cannot be read; what it said last stands.
         notice_errors: destination of tickets or pages → why it does not take them, or does not say how they stand.
+        settings_error: why the settings that were read anew last are refused; those from before hold.
     """
 
     cell: str
@@ -388,6 +392,7 @@ class Overview(msgspec.Struct, frozen=True):
     store: StoreUse = StoreUse()
     notice_errors: dict[str, str] = {}
     traces: TracesUse = TracesUse()
+    settings_error: str = ""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -428,6 +433,7 @@ class CellStatus(msgspec.Struct, frozen=True):
     counts: Counts
     notice_errors: dict[str, str] = {}
     traces: TracesUse = TracesUse()
+    settings_error: str = ""
 
 
 class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ holds: that the log was restored.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -24,6 +25,7 @@ from controller.store.snapshot import restore
 from controller.store.sqlite import SqliteLog
 
 TABLES = ("events", "gaps", "heads", "taken", "snapshot_parts", "snapshots", "facts")
+SUFFIX = ".backup"
 KEPT_FACTS = frozenset({"term", "deleted_through"})
 
 
@@ -43,6 +45,31 @@ class Contents:
     events: int
     nodes: int
     incidents: int
+
+
+def named_by_time(folder: Path, cell: str, at: float) -> Path:
+    """Return how a backup of a cell is called in a folder of them; names sort by time."""
+    return folder / f"fleetmend-{cell}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(at))}{SUFFIX}"
+
+
+def forget_older(newest: Path, cell: str, *, keep: int) -> list[Path]:
+    """Delete the oldest backups of a cell beside the newest, and what a killed run left; return the backups that went.
+
+    Args:
+        keep: so many stay, the newest among them, whatever the clock said meanwhile.
+
+    Raises:
+        OSError: one cannot be deleted.
+    """
+    ours = re.compile(
+        rf"fleetmend-{re.escape(cell)}-\d{{8}}T\d{{6}}Z{re.escape(SUFFIX)}(?P<left>\.partial.*)?", re.ASCII
+    )
+    found = {path: match for path in newest.parent.iterdir() if (match := ours.fullmatch(path.name))}
+    others = sorted(path for path, match in found.items() if path != newest and not match["left"])
+    gone = others[: max(0, len(others) - (keep - 1))]
+    for each in (*gone, *(path for path, match in found.items() if match["left"])):
+        each.unlink()
+    return gone
 
 
 def back_up(event_log: EventLog, file: Path) -> Contents:

@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
-from controller.notices.http import MAX_SAID, NEVER_SENT, retry_after_s
+from controller.notices.http import MAX_SAID, retry_after_s
 from controller.notices.wording import one_line
 from controller.tracing.span import Span
+from controller.unreached import NEVER_SENT, why_unreached
 
 log = structlog.get_logger()
 
@@ -128,7 +129,7 @@ class Receiver:
                 body = await said.content.read(MOST_ANSWER_BYTES)
                 return self._judged(said, body, count)
         except NEVER_SENT as error:
-            return Answer("unreachable", f"{self.name} cannot be reached: {error}", again_s=0.0)
+            return Answer("unreachable", f"{self.name} cannot be reached: {why_unreached(error)}", again_s=0.0)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             why = one_line(str(error), MAX_SAID) or type(error).__name__
             return Answer("unanswered", f"{self.name} did not answer, and may have them: {why}", lost=count)
