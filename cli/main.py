@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inventory": ("cli.commands.inventory:inventory", "Capture, compare and approve what this host is made of."),
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks, and how changed ones are tried."),
+    "access": ("cli.commands.access:access", "Make and revoke the tokens that say who asks, and ask who one is."),
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
 }
@@ -94,10 +95,13 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, epilog=epilog(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--url", metavar="URL", help="The controller's address (FLEETMEND_URL; default http://127.0.0.1:8642).")
+@click.option(
+    "--token-file", metavar="FILE", help="Holds the token that says who asks (FLEETMEND_TOKEN_FILE; default: none)."
+)
 @click.version_option(version("fleetmend"), prog_name="fleetmend", message="%(prog)s %(version)s")
-def fleetmend(url: str | None) -> None:
+def fleetmend(url: str | None, token_file: str | None) -> None:
     """Health and fault remediation for GPU fleets: detect, cordon, drain, repair, verify, return."""
-    assert url is None or isinstance(url, str)
+    assert all(each is None or isinstance(each, str) for each in (url, token_file))
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from controller.access.choosing import access_of
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
 from controller.benching.desk import BenchDesk
@@ -144,6 +145,7 @@ class Controller:
             evidence=self.counter.evidence,
             uploads=self.counter.on_api_port(),
             metrics=self.metrics,
+            access=access_of(self.settings),
         )
 
     async def _stand_by(self) -> None:

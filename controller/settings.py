@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from controller.sections.access import AccessSection
 from controller.sections.bench import BenchSection
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
@@ -51,6 +52,7 @@ class ControllerSettings(Section):
     )
     broker: BrokerSection = BrokerSection()
     http: HttpSection = HttpSection()
+    access: AccessSection | None = None
     budget: BudgetSection = BudgetSection()
     limits: list[LimitSection] = Field(default=[], description="budgets of pools, racks, leaves, jobs, SKUs, ...")
     breakers: list[BreakerSection] | None = Field(

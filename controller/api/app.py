@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from controller.access.admitting import Access
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
@@ -33,6 +35,7 @@ def create_app(
     evidence: Evidence | None = None,
     uploads: Receiver | None = None,
     metrics: Scraped | None = None,
+    access: Access | None = None,
 ) -> web.Application:
     """Return the application, ready to be served.
 
@@ -41,11 +44,11 @@ def create_app(
         evidence: where bundles are got from.
         uploads: takes them from nodes, `None` when this port takes none.
         metrics: what Prometheus is told here, `None` for nothing.
+        access: who may do what, `None` where whoever reaches the port may do all.
     """
     pages = Pages(cell)
-    app = web.Application(
-        client_max_size=guards.MAX_BODY_BYTES, middlewares=[_protect(frozenset(map(str.lower, hosts)), pages)]
-    )
+    rules = _Rules(frozenset(map(str.lower, hosts)), access or Access())
+    app = web.Application(client_max_size=guards.MAX_BODY_BYTES, middlewares=[_protect(rules, pages)])
     for route in ROUTES:
         app.router.add_route(route.method, route.path, serve(route, cell))
     app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(ROUTES)))
@@ -60,11 +63,33 @@ def create_app(
     return app
 
 
-def _protect(hosts: frozenset[str], pages: Pages) -> Middleware:
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What is looked at before a request is answered."""
+
+    hosts: frozenset[str]
+    access: Access
+
+    def check(self, request: web.Request) -> None:
+        """Return if the request may be answered; it is known then who asks.
+
+        A probe asks for /healthz by whatever address it has, and learns nothing there.
+
+        Raises:
+            Problem: it may not.
+        """
+        if request.path != "/healthz":
+            guards.check_host(request, self.hosts)
+        if request.method not in guards.READING:
+            guards.check_origin(request)
+        self.access.admit(request)
+
+
+def _protect(rules: _Rules, pages: Pages) -> Middleware:
     @web.middleware
     async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            _check(request, hosts)
+            rules.check(request)
             response = await handler(request)
         except Exception as error:
             problem = told(error, request)
@@ -76,14 +101,6 @@ def _protect(hosts: frozenset[str], pages: Pages) -> Middleware:
         return response
 
     return protect
-
-
-def _check(request: web.Request, hosts: frozenset[str]) -> None:
-    """A probe asks for /healthz by whatever address it has, and learns nothing there."""
-    if request.path != "/healthz":
-        guards.check_host(request, hosts)
-    if request.method not in {"GET", "HEAD"}:
-        guards.check_origin(request)
 
 
 def _answer_problem(request: web.Request, problem: Problem, pages: Pages) -> web.Response:

@@ -6,14 +6,15 @@ post to it (CSRF), or have its own name resolve to 127.0.0.1 and read it (DNS re
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from controller.api.problems import Problem
+from wire.loopback import is_loopback
 
 MAX_BODY_BYTES = 65_536
+READING = frozenset({"GET", "HEAD"})
 MAX_USER = 64
 DEFAULT_USER = "operator"
 USER_HEADER = "X-Fleetmend-User"
@@ -75,16 +76,6 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether a name can only mean this machine."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def user_of(request: web.Request) -> str:

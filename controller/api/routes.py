@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.bench_result import Benchmark
+from controller.access.roles import Role
 from controller.api import (
     acting,
     audit,
@@ -40,6 +41,7 @@ class Route:
         answer: type of the body of a 200.
         body: type of the request's body, `None` when it takes none.
         refusals: further statuses besides those that every route can give.
+        role: what one has to be, `None` for a viewer who reads and an admin who acts.
     """
 
     method: str
@@ -50,6 +52,12 @@ class Route:
     body: type | None = None
     query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()
+    role: Role | None = None
+
+    @property
+    def need(self) -> Role:
+        """What one has to be."""
+        return self.role or (Role.VIEWER if self.body is None else Role.ADMIN)
 
     @property
     def name(self) -> str:
@@ -116,6 +124,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -125,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -134,8 +144,18 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Scope,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
-    Route("POST", f"{ROOT}/resume", acting.resume, "End a pause.", shapes.Acted, shapes.Scope, refusals=(404, 422)),
+    Route(
+        "POST",
+        f"{ROOT}/resume",
+        acting.resume,
+        "End a pause.",
+        shapes.Acted,
+        shapes.Scope,
+        refusals=(404, 422),
+        role=Role.OPERATOR,
+    ),
     Route(
         "POST",
         f"{ROOT}/incidents/{{id}}/approve",
@@ -144,6 +164,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Approval,
         refusals=(404, 409, 422),
+        role=Role.APPROVER,
     ),
     Route(
         "POST",
@@ -153,6 +174,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -162,6 +184,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "GET",
@@ -190,6 +213,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Promotion,
         refusals=(404, 409, 422),
+        role=Role.ADMIN,
     ),
     Route(
         "POST",
@@ -199,6 +223,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Promotion,
         refusals=(404, 409, 422),
+        role=Role.ADMIN,
     ),
     Route("GET", f"{ROOT}/budgets", budgets.budgets, "What holds plans back, and who waits.", ops_shapes.BudgetsShown),
     Route(
@@ -240,6 +265,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.DrillStartedAnswer,
         shapes.Drill,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "GET",
@@ -273,6 +299,7 @@ ROUTES: tuple[Route, ...] = (
         bench_shapes.RunAsked,
         bench_shapes.BenchWanted,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -282,6 +309,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "GET",
@@ -324,6 +352,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         bench_shapes.BaselinesChosen,
         refusals=(404, 409, 422),
+        role=Role.ADMIN,
     ),
     Route(
         "POST",
@@ -333,6 +362,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         bench_shapes.BaselinesChosen,
         refusals=(404, 422),
+        role=Role.ADMIN,
     ),
     Route("GET", f"{ROOT}/bench/sweeps", sweeps.sweeps, "Sweeps, newest first.", list[sweep_shapes.SweepRow]),
     Route(
@@ -351,6 +381,7 @@ ROUTES: tuple[Route, ...] = (
         sweep_shapes.SweepStarted,
         sweep_shapes.SweepWanted,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -360,6 +391,8 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
+    Route("GET", f"{ROOT}/me", reading.me, "Who asks, and what they may do.", shapes.Me),
     Route("GET", "/healthz", reading.health_of_controller, "Whether the controller answers.", shapes.Health),
 )

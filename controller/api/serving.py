@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from controller.access.door import PERSON
 from controller.api import guards
 from controller.api.call import Call
 from controller.api.cell_view import CellView
@@ -31,9 +32,8 @@ def serve(route: Route, cell: CellView) -> HttpHandler:
     """Return the HTTP handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        call = Call(
-            cell, request.match_info, _query(request, route), await _body(request, route), _user(request, route)
-        )
+        asked = _query(request, route), await _body(request, route)
+        call = Call(cell, request.match_info, *asked, request[PERSON])
         if route.body is not None:
             cell.check_leading()
         return json_response(await route.handler(call))
@@ -53,10 +53,6 @@ def _query(request: web.Request, route: Route) -> dict[str, str]:
             right = f"known: {', '.join(sorted(known))}" if known else "this address takes no query"
             raise Problem(400, f"unknown query {name[:40]!r}", right, field=name[:40])
     return dict(request.query)
-
-
-def _user(request: web.Request, route: Route) -> str:
-    return guards.DEFAULT_USER if route.body is None else guards.user_of(request)
 
 
 async def _body(request: web.Request, route: Route) -> object:

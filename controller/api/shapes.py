@@ -528,3 +528,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str
     hint: str
     field: str = ""
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Who asks. `how`: `open` where nobody has to say who they are, else `token` or `session`."""
+
+    name: str
+    roles: list[str]
+    how: str

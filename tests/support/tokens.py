@@ -1,0 +1,32 @@
+"""Tokens for tests, and a door that wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from controller.access.admitting import Access
+from controller.access.door import GuardedDoor
+from controller.access.roles import Role
+from controller.access.tokens import TokenBook, changing, new_token
+
+NOW = 1_790_000_000.0
+DAY_S = 86_400.0
+
+
+def make_token(file: Path, name: str, *roles: Role, expires_at: float = 0.0) -> str:
+    """Add a token to the file; return the text that its owner is given."""
+    kept, text = new_token(name, list(roles), now=NOW, expires_at=expires_at)
+    with changing(file) as tokens:
+        tokens.append(kept)
+    return text
+
+
+def guarded(file: Path, clock: Callable[[], float] = lambda: NOW) -> Access:
+    """Return an access that goes by the tokens of a file."""
+    return Access(GuardedDoor(TokenBook(file, clock)))
+
+
+def bearer(text: str) -> dict[str, str]:
+    """Return the headers that show a token."""
+    return {"Authorization": f"Bearer {text}"}
