@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from controller.access.door import PERSON, Door, OpenDoor
+from controller.access.door import PERSON, STILL, Door, OpenDoor
 from controller.access.roles import Person, Role, words_of
 from controller.api import guards, metrics
 from controller.api.problems import Problem
@@ -24,12 +24,16 @@ OPEN: frozenset[Address] = frozenset(
     {
         ("GET", "/healthz"),
         ("GET", "/static/{name}"),
+        ("GET", "/login"),
+        ("POST", "/login"),
+        ("POST", "/logout"),
         ("POST", UPLOADS),
         ("HEAD", f"{UPLOADS}/{{upload}}"),
         ("PATCH", f"{UPLOADS}/{{upload}}"),
     }
 )
-"""What everybody may have: a probe's answer, the look of the page, and uploads, which want a grant of their own."""
+"""What everybody may have: a probe's answer, the look of the page, the page to sign in, and uploads, which want a grant
+of their own."""
 
 
 NOBODY = Person("", frozenset())
@@ -64,6 +68,13 @@ class Access:
             return
         request[PERSON] = person = self.door.person(request)
         _check(person, need)
+        request[STILL] = lambda: self._may_still(request, need)
+
+    def _may_still(self, request: web.Request, need: Role) -> bool:
+        try:
+            return self.door.person(request).may(need)
+        except Problem:
+            return False
 
     def _need(self, request: web.Request) -> Role | None:
         """Return what one has to be, `None` for anybody."""

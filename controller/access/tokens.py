@@ -21,13 +21,13 @@ from typing import Final
 import msgspec
 import structlog
 
+from controller.access.files import OTHERS, stamp_of, write
 from controller.access.roles import Role
 
 log = structlog.get_logger()
 
 MAX_FILE_BYTES: Final = 4 << 20
 MAX_NAME: Final = 64
-OTHERS: Final = 0o077
 
 SECRET_BYTES: Final = 32
 """Of randomness in a token. Source: our choice; nobody guesses 256 bits, so that one SHA-256 keeps it well."""
@@ -119,7 +119,7 @@ def changing(path: Path) -> Iterator[list[Token]]:
         with _locked(path):
             tokens = read(path)
             yield tokens
-            _write(path, msgspec.json.format(msgspec.json.encode(_File(VERSION, tokens))))
+            write(path, msgspec.json.format(msgspec.json.encode(_File(VERSION, tokens))))
     except OSError as error:
         raise TokenError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -132,19 +132,6 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial, owner = path.with_name(f"{path.name}.partial"), path.parent.stat()
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        if os.geteuid() == 0:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        os.fsync(descriptor)
-    partial.replace(path)
 
 
 @dataclass(slots=True)
@@ -171,7 +158,7 @@ class TokenBook:
         return found if found is not None and found.is_good(self.clock()) else None
 
     def _look(self) -> None:
-        stamp = _stamp_of(self.path)
+        stamp = stamp_of(self.path)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -182,12 +169,3 @@ class TokenBook:
             log.error("tokens.unusable", because=str(error))
         else:
             log.info("tokens.read", count=len(self._tokens))
-
-
-def _stamp_of(path: Path) -> tuple[int, ...]:
-    """Return what tells one content of a file from another; who replaces it makes another inode."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        return (error.errno or -1,)
-    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)

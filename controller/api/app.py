@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from controller.access.admitting import Access
+from controller.access.door import GuardedDoor
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
@@ -21,6 +22,7 @@ from controller.api.serving import failure_response, openapi_handler, serve, tol
 from controller.evidence.desk import Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.web.pages import Pages
+from controller.web.sign_in import SignIn, is_whole, sign_in_first
 
 WORTH_PACKING_BYTES = 1_400
 """Less than this is one packet anyway. Source: an Ethernet frame less its headers."""
@@ -46,8 +48,9 @@ def create_app(
         metrics: what Prometheus is told here, `None` for nothing.
         access: who may do what, `None` where whoever reaches the port may do all.
     """
-    pages = Pages(cell)
     rules = _Rules(frozenset(map(str.lower, hosts)), access or Access())
+    door = rules.access.door
+    pages = Pages(cell, asks=isinstance(door, GuardedDoor))
     app = web.Application(client_max_size=guards.MAX_BODY_BYTES, middlewares=[_protect(rules, pages)])
     for route in ROUTES:
         app.router.add_route(route.method, route.path, serve(route, cell))
@@ -60,6 +63,8 @@ def create_app(
     if uploads is not None:
         uploads.add_to(app.router)
     pages.add_to(app.router)
+    if isinstance(door, GuardedDoor):
+        SignIn(door, pages).add_to(app.router)
     return app
 
 
@@ -104,6 +109,7 @@ def _protect(rules: _Rules, pages: Pages) -> Middleware:
 
 
 def _answer_problem(request: web.Request, problem: Problem, pages: Pages) -> web.Response:
+    """Return the answer in the words of whoever asks; a person who has to say who they are is shown where."""
     if "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/api/"):
-        return pages.problem(problem)
+        return sign_in_first(request) if problem.status == 401 and is_whole(request) else pages.problem(problem)
     return failure_response(problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -21,6 +21,7 @@ from controller.errors import NotLeading, Refused
 
 log = structlog.get_logger()
 
+Shape = TypeVar("Shape")
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
@@ -56,12 +57,19 @@ def _query(request: web.Request, route: Route) -> dict[str, str]:
 
 
 async def _body(request: web.Request, route: Route) -> object:
-    if route.body is None:
-        return None
+    return None if route.body is None else await body_of(request, route.body)
+
+
+async def body_of(request: web.Request, shape: type[Shape]) -> Shape:
+    """Return the body of a request.
+
+    Raises:
+        Problem: 400, 415, 422: it is another.
+    """
     if request.content_type != "application/json":
         raise Problem(415, f"the body is {request.content_type!r}", "send Content-Type: application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=route.body)
+        return msgspec.json.decode(await request.read(), type=shape)
     except msgspec.ValidationError as error:
         raise _misshapen(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

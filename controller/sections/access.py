@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from controller.sections.section import Section
 
 TOKENS = "access-tokens.json"
+SESSION_KEY = "session-key"
 
 
 class AccessSection(Section):
@@ -26,6 +27,19 @@ class AccessSection(Section):
     metrics: Literal["viewer", "anyone"] = Field(
         default="viewer", description="who may read /metrics; `viewer` is whoever has a token"
     )
+
+    session_key_file: Path | None = Field(
+        default=None,
+        description="64 hexadecimal digits that sign the cookies of browsers; default: `session-key` in the state "
+        "directory, made if absent. Controllers that share it know each other's sessions",
+    )
+    session_s: Annotated[float, Field(ge=60, le=2_592_000)] = Field(
+        default=28_800.0, description="a browser that signed in has to do so again after this"
+    )
+
+    def session_key_in(self, state: Path) -> Path:
+        """Return where the key is that signs sessions."""
+        return self.session_key_file or state / SESSION_KEY
 
     def tokens_in(self, state: Path) -> Path:
         """Return where tokens are."""

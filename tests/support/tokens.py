@@ -8,9 +8,11 @@ from pathlib import Path
 from controller.access.admitting import Access
 from controller.access.door import GuardedDoor
 from controller.access.roles import Role
+from controller.access.sessions import SessionKey, Sessions, make_key
 from controller.access.tokens import TokenBook, changing, new_token
 
 NOW = 1_790_000_000.0
+HOUR_S = 3_600.0
 DAY_S = 86_400.0
 
 
@@ -23,8 +25,11 @@ def make_token(file: Path, name: str, *roles: Role, expires_at: float = 0.0) -> 
 
 
 def guarded(file: Path, clock: Callable[[], float] = lambda: NOW) -> Access:
-    """Return an access that goes by the tokens of a file."""
-    return Access(GuardedDoor(TokenBook(file, clock)))
+    """Return an access that goes by the tokens of a file, with sessions of an hour."""
+    tokens, key = TokenBook(file, clock), file.with_name("session-key")
+    if not key.exists():
+        make_key(key)
+    return Access(GuardedDoor(tokens, Sessions(SessionKey(key), tokens, clock, HOUR_S, secure=False)))
 
 
 def bearer(text: str) -> dict[str, str]:

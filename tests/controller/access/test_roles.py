@@ -105,6 +105,10 @@ async def test_everything_that_is_served_wants_a_token_but_what_is_named(guarded
         ("GET", "/healthz"),
         ("GET", "/static/{name}"),
         ("HEAD", "/static/{name}"),
+        ("GET", "/login"),
+        ("HEAD", "/login"),
+        ("POST", "/login"),
+        ("POST", "/logout"),
     }
 
 
