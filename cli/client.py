@@ -7,6 +7,7 @@ import getpass
 import http.client
 import json
 import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -62,11 +63,13 @@ class Client:
     Attributes:
         url: scheme, host and port, and a path where a proxy has one.
         token: says who asks; empty where the controller asks nobody.
+        tls: how the controller proves who it is; `None` as this machine's CAs say.
     """
 
     url: str = DEFAULT_URL
     timeout_s: float = TIMEOUT_S
     token: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -161,8 +164,11 @@ class Client:
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=self.timeout_s, context=self.tls
+            )
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=self.timeout_s)
 
 
 def _payload(body: object) -> bytes | None:
@@ -211,12 +217,29 @@ def client_of(context: click.Context, url: str | None = None) -> Client:
     """Return a client for the address given here, before the command's name, in the environment, or by default.
 
     Raises:
-        Failed: the file with the token cannot be used.
+        Failed: a file with the token or a certificate cannot be used.
     """
     before = context.find_root().params
     file = before.get("token_file") or os.environ.get("FLEETMEND_TOKEN_FILE")
     address = url or before.get("url") or os.environ.get("FLEETMEND_URL") or DEFAULT_URL
-    return Client(address, token=_token_in(Path(file)) if file else "")
+    return Client(address, token=_token_in(Path(file)) if file else "", tls=_tls(before))
+
+
+def _tls(before: Mapping[str, Any]) -> ssl.SSLContext | None:
+    authority, certificate, key = (
+        before.get(name) or os.environ.get(f"FLEETMEND_{name.upper()}")
+        for name in ("ca_file", "certificate_file", "key_file")
+    )
+    if not authority and not certificate:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        if certificate:
+            context.load_cert_chain(certificate, key)
+    except OSError as error:
+        files = ", ".join(filter(None, (authority, certificate, key)))
+        raise Failed(f"{files}: cannot be used for TLS: {_why(error)}", ExitCode.CONFIG) from error
+    return context
 
 
 def _token_in(file: Path) -> str:

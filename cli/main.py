@@ -98,10 +98,15 @@ class LazyGroup(click.Group):
 @click.option(
     "--token-file", metavar="FILE", help="Holds the token that says who asks (FLEETMEND_TOKEN_FILE; default: none)."
 )
+@click.option("--ca-file", metavar="FILE", help="CA of the controller's certificate (FLEETMEND_CA_FILE).")
+@click.option(
+    "--certificate-file", metavar="FILE", help="Own certificate, where it wants one (FLEETMEND_CERTIFICATE_FILE)."
+)
+@click.option("--key-file", metavar="FILE", help="Private key of the own certificate (FLEETMEND_KEY_FILE).")
 @click.version_option(version("fleetmend"), prog_name="fleetmend", message="%(prog)s %(version)s")
-def fleetmend(url: str | None, token_file: str | None) -> None:
+def fleetmend(**options: str | None) -> None:
     """Health and fault remediation for GPU fleets: detect, cordon, drain, repair, verify, return."""
-    assert all(each is None or isinstance(each, str) for each in (url, token_file))
+    assert options.keys() == {"url", "token_file", "ca_file", "certificate_file", "key_file"}
 
 
 def main() -> None:

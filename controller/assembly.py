@@ -65,6 +65,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
     destinations = destinations_of(settings)
+    _try_certificate(settings)
     event_log = open_store(settings.store, settings.state)
     cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
@@ -107,6 +108,15 @@ def assemble(settings: ControllerSettings) -> Controller:
         notices,
         counter,
     )
+
+
+def _try_certificate(settings: ControllerSettings) -> None:
+    """Find out now what else the port would at the start."""
+    try:
+        settings.http.tls()
+    except OSError as error:
+        files = f"{settings.http.certificate_file} with {settings.http.key_file}"
+        raise SettingsError(f"http.certificate_file: {files}: {error.strerror or error}") from error
 
 
 def _recalled(event_log: EventLog, rules: Rules) -> Cell:
@@ -157,7 +167,7 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
 
 
 def _page_url(settings: ControllerSettings) -> str:
-    return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+    return settings.http.public_url or f"{settings.http.scheme}://{settings.http.host}:{settings.http.port}"
 
 
 def _front_desk(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from controller.access.door import PERSON, STILL, Door, OpenDoor
+from controller.access.limits import Limits, network_of
 from controller.access.roles import Person, Role, words_of
 from controller.api import guards, metrics
 from controller.api.problems import Problem
@@ -50,25 +51,42 @@ class Access:
 
     Attributes:
         opened: what everybody may have.
+        limits: how often each may ask, `None` for as often as they like.
     """
 
     door: Door = field(default_factory=OpenDoor)
     opened: frozenset[Address] = OPEN
     needs: Mapping[Address, Role] = field(default_factory=needs_of)
+    limits: Limits | None = None
 
     def admit(self, request: web.Request) -> None:
         """Return if the request may be answered, and keep who makes it.
 
         Raises:
-            Problem: 401, nobody knows who; 403, they may not.
+            Problem: 401, nobody knows who; 403, they may not; 429, they ask too often.
         """
         need = self._need(request)
         if need is None:
+            self._count(request, NOBODY)
             request[PERSON] = NOBODY
             return
-        request[PERSON] = person = self.door.person(request)
+        request[PERSON] = person = self._known(request)
         _check(person, need)
         request[STILL] = lambda: self._may_still(request, need)
+
+    def _known(self, request: web.Request) -> Person:
+        """Return who asks; whoever is unknown is counted by where they come from."""
+        try:
+            person = self.door.person(request)
+        except Problem:
+            self._count(request, NOBODY)
+            raise
+        self._count(request, person)
+        return person
+
+    def _count(self, request: web.Request, person: Person) -> None:
+        if self.limits is not None:
+            self.limits.take(f"@{person.name}" if person.name else network_of(request.remote or ""))
 
     def _may_still(self, request: web.Request, need: Role) -> bool:
         try:

@@ -8,6 +8,7 @@ import structlog
 
 from controller.access.admitting import Access, opened_with
 from controller.access.door import GuardedDoor
+from controller.access.limits import Limits
 from controller.access.sessions import SessionKey, Sessions, make_key
 from controller.access.tokens import TokenBook
 from controller.sections.access import AccessSection
@@ -28,7 +29,8 @@ def access_of(settings: ControllerSettings) -> Access:
         return Access()
     tokens = TokenBook(section.tokens_in(settings.state), time.time)
     door = GuardedDoor(tokens, _sessions(settings, section, tokens))
-    return Access(door, opened_with(metrics_for_all=section.metrics == "anyone"))
+    limits = Limits(section.requests_per_s, section.burst, time.monotonic)
+    return Access(door, opened_with(metrics_for_all=section.metrics == "anyone"), limits=limits)
 
 
 def _sessions(settings: ControllerSettings, section: AccessSection, tokens: TokenBook) -> Sessions:
@@ -36,5 +38,5 @@ def _sessions(settings: ControllerSettings, section: AccessSection, tokens: Toke
     key = section.session_key_in(settings.state)
     if not key.exists():
         make_key(key)
-    secure = settings.http.public_url.startswith("https:")
+    secure = settings.http.scheme == "https" or settings.http.public_url.startswith("https:")
     return Sessions(SessionKey(key), tokens, time.time, section.session_s, secure)

@@ -99,7 +99,7 @@ def _protect(rules: _Rules, pages: Pages) -> Middleware:
         except Exception as error:
             problem = told(error, request)
             response = _answer_problem(request, problem, pages)
-        response.headers.update(guards.HEADERS)
+        response.headers.update(guards.HEADERS | (guards.TLS_HEADERS if request.secure else {}))
         response.headers.setdefault("Cache-Control", "no-store")
         if isinstance(response, web.Response) and (response.content_length or 0) >= WORTH_PACKING_BYTES:
             response.enable_compression()

@@ -19,10 +19,12 @@ _STATUS_TEXT = {
     401: "Nobody knows who asks: no token, or one that is good no more.",
     403: "Who asks may not, or the request comes from a page or by a host name that is not this controller's.",
     404: "There is no such thing; `hint` names the nearest.",
+    408: "The body did not come in time.",
     409: "Refused now, with the reason.",
     413: "The body is too large.",
     415: "The body is not declared as application/json.",
     422: "The request is well formed but cannot be meant; `field` names where.",
+    429: "This client asks too often; the header Retry-After says when again.",
     503: "This controller stands by; `hint` names the one that leads.",
 }
 
@@ -68,7 +70,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def statuses(route: Route) -> list[int]:
     """Return every status besides 200 with which a route can answer."""
-    always = {400, 401, 403} | ({413, 415, 503} if route.body is not None else set())
+    always = {400, 401, 403, 429} | ({408, 413, 415, 503} if route.body is not None else set())
     return sorted(always | set(route.refusals))
 
 

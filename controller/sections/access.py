@@ -37,6 +37,13 @@ class AccessSection(Section):
         default=28_800.0, description="a browser that signed in has to do so again after this"
     )
 
+    requests_per_s: Annotated[float, Field(gt=0)] = Field(
+        default=50.0, description="of one person, or of one address of people who are unknown; more are answered 429"
+    )
+    burst: Annotated[int, Field(ge=50)] = Field(
+        default=500, description="so many at once after a while of fewer; to open a page takes some twenty"
+    )
+
     def session_key_in(self, state: Path) -> Path:
         """Return where the key is that signs sessions."""
         return self.session_key_file or state / SESSION_KEY

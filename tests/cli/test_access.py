@@ -18,6 +18,7 @@ from cli.ports import free_port
 from controller.access.roles import Role
 from controller.sections.access import TOKENS
 from tests.cli.conftest import Result, environment, run_cli
+from tests.support.certificates import write_certificate
 from tests.support.tokens import make_token
 
 
@@ -43,6 +44,11 @@ def token_of(config: Path, name: str, *roles: Role) -> Path:
 @pytest.fixture
 def url(config: Path) -> Iterator[str]:
     """A controller of that configuration, as its service runs it."""
+    yield from running(config)
+
+
+def running(config: Path) -> Iterator[str]:
+    """Run a controller; give its address."""
     command = [sys.executable, "-m", "controller.main", "--config", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     try:
@@ -157,3 +163,31 @@ async def _headers_elsewhere() -> list[str]:
 def _fetch(client: Client) -> Any:
     with client.open("evidence", "b1") as answer:
         return answer.read()
+
+
+def test_from_another_machine_by_tls_with_a_certificate_of_ones_own(config: Path, tmp_path: Path) -> None:
+    server, mine = write_certificate(tmp_path, "server"), write_certificate(tmp_path, "mine")
+    address = "127.0.0.1"
+    listening = f'host = "0.0.0.0"\npublic_url = "https://{address}"\nclient_ca_file = "{mine}"\n'
+    files = f'certificate_file = "{server}"\nkey_file = "{server.with_suffix(".key")}"\n'
+    config.write_text(config.read_text().replace("[http]\n", f"[http]\n{listening}{files}"))
+    token = token_of(config, "alice", Role.VIEWER)
+    for url in running(config):
+        here = f"https://{address}:{url.rpartition(':')[2]}"
+        tls = {"FLEETMEND_CA_FILE": str(server), "FLEETMEND_KEY_FILE": str(mine.with_suffix(".key"))}
+        shown = tls | {"FLEETMEND_URL": here, "FLEETMEND_TOKEN_FILE": str(token)}
+        asked = run_cli("access", "whoami", **shown, FLEETMEND_CERTIFICATE_FILE=str(mine))
+        assert (asked.stdout, asked.returncode) == ("alice: viewer\n", 0), asked.stderr
+        assert run_cli("access", "whoami", **shown).returncode == ExitCode.UNREACHABLE
+        untrusted = run_cli("access", "whoami", FLEETMEND_URL=here, FLEETMEND_TOKEN_FILE=str(token))
+        assert (untrusted.returncode, "certificate" in untrusted.stderr) == (ExitCode.UNREACHABLE, True)
+
+
+@pytest.mark.parametrize("more", ["", "[access]\n"])
+def test_a_controller_that_anybody_can_reach_and_use_does_not_start(tmp_path: Path, more: str) -> None:
+    config = tmp_path / "controller.toml"
+    config.write_text(f'state = "{tmp_path}"\n[http]\nhost = "0.0.0.0"\n{more}')
+    command = [sys.executable, "-m", "controller.main", "--config", str(config)]
+    refused = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=60)
+    assert refused.returncode == ExitCode.CONFIG
+    assert "that needs [access]" in refused.stderr and "http.certificate_file" in refused.stderr

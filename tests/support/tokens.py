@@ -7,6 +7,7 @@ from pathlib import Path
 
 from controller.access.admitting import Access
 from controller.access.door import GuardedDoor
+from controller.access.limits import Limits
 from controller.access.roles import Role
 from controller.access.sessions import SessionKey, Sessions, make_key
 from controller.access.tokens import TokenBook, changing, new_token
@@ -24,12 +25,12 @@ def make_token(file: Path, name: str, *roles: Role, expires_at: float = 0.0) -> 
     return text
 
 
-def guarded(file: Path, clock: Callable[[], float] = lambda: NOW) -> Access:
+def guarded(file: Path, clock: Callable[[], float] = lambda: NOW, limits: Limits | None = None) -> Access:
     """Return an access that goes by the tokens of a file, with sessions of an hour."""
     tokens, key = TokenBook(file, clock), file.with_name("session-key")
     if not key.exists():
         make_key(key)
-    return Access(GuardedDoor(tokens, Sessions(SessionKey(key), tokens, clock, HOUR_S, secure=False)))
+    return Access(GuardedDoor(tokens, Sessions(SessionKey(key), tokens, clock, HOUR_S, secure=False)), limits=limits)
 
 
 def bearer(text: str) -> dict[str, str]:
