@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("cli.commands.acts:pause", "Begin nothing disruptive: on a node, in a place, for a check, or anywhere."),
     "resume": ("cli.commands.acts:resume", "End a pause."),
     "approve": ("cli.commands.acts:approve", "Approve a plan or a step, or the return of a node that is mended."),
+    "proposal": ("cli.commands.proposal:proposal", "Show what takes two people, agree to it, or take it back."),
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
     "acknowledge": ("cli.commands.acts:acknowledge", "Say that you look after an incident: nobody else is paged..."),
     "bench": ("cli.commands.bench:bench", "Measure idle or cordoned nodes, and show what they reach."),

@@ -6,7 +6,7 @@ What is not named here, and is no route of the API's table, may be read by a vie
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -28,6 +28,8 @@ OPEN: frozenset[Address] = frozenset(
         ("GET", "/login"),
         ("POST", "/login"),
         ("POST", "/logout"),
+        ("GET", "/login/oidc"),
+        ("GET", "/login/back"),
         ("POST", UPLOADS),
         ("HEAD", f"{UPLOADS}/{{upload}}"),
         ("PATCH", f"{UPLOADS}/{{upload}}"),
@@ -52,12 +54,14 @@ class Access:
     Attributes:
         opened: what everybody may have.
         limits: how often each may ask, `None` for as often as they like.
+        alone: one person may do what reaches the whole fleet.
     """
 
     door: Door = field(default_factory=OpenDoor)
     opened: frozenset[Address] = OPEN
     needs: Mapping[Address, Role] = field(default_factory=needs_of)
     limits: Limits | None = None
+    alone: bool = True
 
     def admit(self, request: web.Request) -> None:
         """Return if the request may be answered, and keep who makes it.
@@ -82,7 +86,7 @@ class Access:
             self._count(request, NOBODY)
             raise
         self._count(request, person)
-        return person
+        return replace(person, alone=self.alone)
 
     def _count(self, request: web.Request, person: Person) -> None:
         if self.limits is not None:

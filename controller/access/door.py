@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from controller.access.oidc import Provider
 from controller.access.roles import Person, everything
 from controller.access.sessions import Sessions
 from controller.access.tokens import TokenBook
@@ -44,10 +45,11 @@ class OpenDoor:
 
 @dataclass(frozen=True, slots=True)
 class GuardedDoor:
-    """Wants a token, or the session of a browser that has shown one."""
+    """Wants a token, or the session of a browser that has shown one or signed in at a provider."""
 
     tokens: TokenBook
     sessions: Sessions
+    provider: Provider | None = None
 
     def person(self, request: web.Request) -> Person:
         """Return whom the token or the session stands for.

@@ -27,12 +27,14 @@ class Person:
         name: as the log shows it.
         how: `open` where nobody is asked who they are, else `token` or `session`.
         token_id: of the token behind it, empty without one.
+        alone: they may do alone what reaches the whole fleet.
     """
 
     name: str
     roles: frozenset[Role]
     how: str = "open"
     token_id: str = ""
+    alone: bool = True
 
     def may(self, need: Role) -> bool:
         """Return whether a role that something needs is had. An admin is no approver: they are two people's work."""

@@ -7,7 +7,7 @@ as that token is at the moment: a revoked one ends it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,9 @@ KEY_BYTES: Final = 32
 """Source: RFC 7518 3.2: as long as the output of SHA-256."""
 
 ALGORITHM: Final = "HS256"
+ATTEMPT_S: Final = 600
+"""So long somebody may take to sign in at a provider. Source: our choice."""
+
 MAX_COOKIE: Final = 4096
 """Source: RFC 6265 6.1: browsers keep no more."""
 
@@ -97,28 +100,52 @@ class Sessions:
         Raises:
             NoSessionKey: there is no key to sign it.
         """
-        key, now = self.key.now(), int(self.clock())
-        if key is None:
-            raise NoSessionKey(f"{self.key.path} cannot be used; the log says why")
-        claims = {"sub": person.name, "tid": person.token_id, "iat": now, "exp": now + int(self.lasts_s)}
+        ends = int(self.clock() + self.lasts_s)
+        claims = {"use": "session", "sub": person.name, "tid": person.token_id, "exp": ends}
         if not person.token_id:
             claims["roles"] = sorted(person.roles)
-        return jwt.encode({"alg": ALGORITHM}, claims, key), int(self.lasts_s)
+        return self._signed(claims), int(self.lasts_s)
 
     def person(self, text: str) -> Person | None:
         """Return who signed in, `None` when this is no session or good no more."""
+        claims = self._claims(text, "session")
+        try:
+            return None if claims is None else self._person(claims)
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def begin_attempt(self, brought: Mapping[str, str]) -> str:
+        """Return a value for a cookie that has to come back before long, as it is.
+
+        Raises:
+            NoSessionKey: there is no key to sign it.
+        """
+        return self._signed({**brought, "use": "attempt", "exp": int(self.clock()) + ATTEMPT_S})
+
+    def attempt(self, text: str) -> dict[str, str] | None:
+        """Return what such a cookie holds, `None` when it is none or too old."""
+        claims = self._claims(text, "attempt")
+        return None if claims is None else {name: str(value) for name, value in claims.items()}
+
+    def _signed(self, claims: dict[str, Any]) -> str:
+        key = self.key.now()
+        if key is None:
+            raise NoSessionKey(f"{self.key.path} cannot be used; the log says why")
+        return jwt.encode({"alg": ALGORITHM}, claims, key)
+
+    def _claims(self, text: str, use: str) -> dict[str, Any] | None:
+        """Return what a cookie of this use holds, `None` when it is not ours, of another use, or good no more."""
         key = self.key.now()
         if key is None or len(text) > MAX_COOKIE:
             return None
         try:
             claims = jwt.decode(text, key, algorithms=[ALGORITHM]).claims
-            return self._person(claims)
+            is_good = claims["use"] == use and self.clock() < int(claims["exp"])
         except (JoseError, ValueError, TypeError, KeyError):
             return None
+        return claims if is_good else None
 
     def _person(self, claims: dict[str, Any]) -> Person | None:
-        if self.clock() >= int(claims["exp"]):
-            return None
         if claims["tid"]:
             token = self.tokens.named(str(claims["tid"]))
             return Person(token.name, frozenset(token.roles), "session", token.id) if token is not None else None

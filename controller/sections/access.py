@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from controller.sections.oidc import OidcSection
 from controller.sections.section import Section
 
 TOKENS = "access-tokens.json"
@@ -37,12 +38,19 @@ class AccessSection(Section):
         default=28_800.0, description="a browser that signed in has to do so again after this"
     )
 
+    two_people: bool = Field(
+        default=True,
+        description="what reaches the whole fleet (`resume fleet`, `promote`, closing a breaker) waits until two "
+        "approvers have said yes; who asks is one of them if they are an approver",
+    )
     requests_per_s: Annotated[float, Field(gt=0)] = Field(
         default=50.0, description="of one person, or of one address of people who are unknown; more are answered 429"
     )
     burst: Annotated[int, Field(ge=50)] = Field(
         default=500, description="so many at once after a while of fewer; to open a page takes some twenty"
     )
+
+    oidc: OidcSection | None = None
 
     def session_key_in(self, state: Path) -> Path:
         """Return where the key is that signs sessions."""

@@ -65,9 +65,14 @@ class Pages:
         title = _TITLES.get(problem.status, "That did not work")
         return self._page("problem.html", {"title": title, "problem": problem}, part="", status=problem.status)
 
-    def sign_in(self) -> web.Response:
-        """Return the page where a person says who they are; it says nothing of the cell."""
-        return web.Response(text=self._environment.get_template("sign_in.html").render(), content_type="text/html")
+    def sign_in(self, elsewhere: str) -> web.Response:
+        """Return the page where a person says who they are; it says nothing of the cell.
+
+        Args:
+            elsewhere: what the provider is called at which they may do so, empty without one.
+        """
+        html = self._environment.get_template("sign_in.html").render(elsewhere=elsewhere)
+        return web.Response(text=html, content_type="text/html")
 
     async def _fleet(self, request: web.Request) -> web.Response:
         check_query(request, "health", "group", "find")

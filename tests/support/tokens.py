@@ -25,12 +25,15 @@ def make_token(file: Path, name: str, *roles: Role, expires_at: float = 0.0) -> 
     return text
 
 
-def guarded(file: Path, clock: Callable[[], float] = lambda: NOW, limits: Limits | None = None) -> Access:
+def guarded(
+    file: Path, clock: Callable[[], float] = lambda: NOW, *, limits: Limits | None = None, alone: bool = True
+) -> Access:
     """Return an access that goes by the tokens of a file, with sessions of an hour."""
     tokens, key = TokenBook(file, clock), file.with_name("session-key")
     if not key.exists():
         make_key(key)
-    return Access(GuardedDoor(tokens, Sessions(SessionKey(key), tokens, clock, HOUR_S, secure=False)), limits=limits)
+    door = GuardedDoor(tokens, Sessions(SessionKey(key), tokens, clock, HOUR_S, secure=False))
+    return Access(door, limits=limits, alone=alone)
 
 
 def bearer(text: str) -> dict[str, str]:

@@ -9,6 +9,9 @@ function target() {
   return wanted.origin === location.origin ? wanted.pathname + wanted.search + wanted.hash : "/";
 }
 
+const elsewhere = document.getElementById("elsewhere");
+if (elsewhere !== null) elsewhere.href = `/login/oidc?next=${encodeURIComponent(target())}`;
+
 async function signIn() {
   const answer = await fetch("/login", {
     method: "POST",
