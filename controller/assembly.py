@@ -11,6 +11,7 @@ import structlog
 
 from checks.bench_limits import too_low
 from controller import keys, playbooks
+from controller.access.choosing import access_of
 from controller.adapters import Power, Scheduler
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
@@ -61,11 +62,13 @@ def assemble(settings: ControllerSettings) -> Controller:
         Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
         KeyFileError: the signing key cannot be used.
         StoreError: the event log cannot be opened.
-        SettingsError: the scheduler's cluster cannot be used, or a destination of tickets or pages.
+        SettingsError: the scheduler's cluster cannot be used, or a destination of tickets or pages, or what the port
+            needs.
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
     destinations = destinations_of(settings)
     _try_certificate(settings)
+    access = access_of(settings)
     event_log = open_store(settings.store, settings.state)
     cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
@@ -107,6 +110,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         _told(settings, cell, effects, intake, front),
         notices,
         counter,
+        access,
     )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from controller.access.choosing import access_of
+from controller.access.admitting import Access
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
 from controller.benching.desk import BenchDesk
@@ -100,6 +100,7 @@ class Controller:
     metrics: Metrics
     notices: NoticeDesk
     counter: Counter = field(default_factory=Counter)
+    access: Access = field(default_factory=Access)
     url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -145,7 +146,7 @@ class Controller:
             evidence=self.counter.evidence,
             uploads=self.counter.on_api_port(),
             metrics=self.metrics,
-            access=access_of(self.settings),
+            access=self.access,
         )
 
     async def _stand_by(self) -> None:

@@ -41,10 +41,12 @@ def access_of(settings: ControllerSettings) -> Access:
 
 
 def _sessions(settings: ControllerSettings, section: AccessSection, tokens: TokenBook) -> Sessions:
-    """Return what knows browsers again; where there is no key yet it is made."""
+    """Return what knows browsers again; in the state directory a key is made where there is none yet."""
     key = section.session_key_in(settings.state)
-    if not key.exists():
+    if section.session_key_file is None and not key.exists():
         make_key(key)
+    if SessionKey(key).now() is None:
+        raise SettingsError(f"access.session_key_file: {key} cannot be used; openssl rand -hex 32 makes what it holds")
     secure = settings.http.scheme == "https" or settings.http.public_url.startswith("https:")
     return Sessions(SessionKey(key), tokens, time.time, section.session_s, secure)
 

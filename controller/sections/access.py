@@ -32,7 +32,7 @@ class AccessSection(Section):
     session_key_file: Path | None = Field(
         default=None,
         description="64 hexadecimal digits that sign the cookies of browsers; default: `session-key` in the state "
-        "directory, made if absent. Controllers that share it know each other's sessions",
+        "directory, which is made if absent. Controllers that share it know each other's sessions",
     )
     session_s: Annotated[float, Field(ge=60, le=2_592_000)] = Field(
         default=28_800.0, description="a browser that signed in has to do so again after this"

@@ -191,3 +191,26 @@ def test_a_controller_that_anybody_can_reach_and_use_does_not_start(tmp_path: Pa
     refused = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=60)
     assert refused.returncode == ExitCode.CONFIG
     assert "that needs [access]" in refused.stderr and "http.certificate_file" in refused.stderr
+
+
+def test_what_the_door_needs_is_found_out_before_the_start(config: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "oidc.secret"
+    secret.write_text("secret")
+    secret.chmod(0o644)
+    provider = (
+        '[access.oidc]\nissuer = "https://login.example"\nclient_id = "fleetmend"\n'
+        f'client_secret_file = "{secret}"\n[access.oidc.roles]\nviewer = ["everybody"]\n'
+    )
+    config.write_text(f"{config.read_text()}{provider}")
+    refused = _checked(config)
+    assert (refused.returncode, "access.oidc.client_secret_file" in refused.stderr) == (ExitCode.CONFIG, True)
+    secret.chmod(0o600)
+    assert _checked(config).returncode == 0
+    config.write_text(config.read_text().replace("[access]", f'[access]\nsession_key_file = "{tmp_path}/none"'))
+    refused = _checked(config)
+    assert (refused.returncode, "access.session_key_file" in refused.stderr) == (ExitCode.CONFIG, True)
+
+
+def _checked(config: Path) -> Result:
+    command = [sys.executable, "-m", "controller.main", "--config", str(config), "--check"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -66,3 +67,14 @@ async def test_one_who_asks_too_often_is_told_when_again_and_others_are_unharmed
         assert await ask(bob) == (200, "")
         now[0] = 1.0
         assert await ask(alice) == (200, "")
+
+
+async def test_a_body_that_comes_drop_by_drop_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.api.serving.BODY_LIMIT_S", 0.2)
+    async with open_cell(tmp_path, access=guarded(tmp_path / "access-tokens.json")) as cell:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(cell.url.rpartition(":")[2]))
+        said = ("POST /login HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", "Content-Length: 60000")
+        writer.write("\r\n".join((*said, "", "{")).encode())
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        writer.close()
