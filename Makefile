@@ -4,8 +4,8 @@
 MAKEFLAGS += --no-print-directory
 SOURCES := agent benchmarks checks cli controller playbooks scripts wire tests
 ARGS ?=
-# Tests wait for real servers more than they compute, so that three keep two cores busy.
-WORKERS ?= 3
+# Tests wait for real servers more than they compute, so that four keep two cores busy.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check hardware bench fmt docs clean environment
@@ -17,6 +17,8 @@ run: environment  ## Set everything up and start a whole cell with eight simulat
 	@case " $(ARGS) " in *" --broker"*) ;; *) scripts/ensure-mosquitto ;; esac
 	@.venv/bin/fleetmend up --simulate 8 $(ARGS)
 
+# Tests start hundreds of processes. What Python compiles for the first is kept for the others, whatever the shell says.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: environment  ## Set everything up and run every test (ARGS for pytest)
 	@scripts/ensure-test-parts
 	@.venv/bin/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -26,6 +26,7 @@ from checks.errors import CannotObserve
 from checks.kernel_log import believed
 from checks.manifest import Manifest
 from checks.measures import MEASURED, measures_of
+from checks.node_counters import COUNTED, RECENT_S, counters_of
 from checks.readings import (
     AgentReading,
     InventoryReading,
@@ -205,13 +206,27 @@ class Runner:
             observed_at=self._clock.wall(),
             measures=self._measures(),
             hold=self.hold(),
+            counters=counters_of(self._recent()),
         )
 
     def _measures(self) -> dict[str, float]:
-        """Return what is compared with other nodes; a reading that is overdue says nothing of now."""
+        """Return what is compared with other nodes."""
+        return measures_of(self._fresh(MEASURED))
+
+    def _fresh(self, sources: Iterable[str]) -> Iterator[Any]:
+        """Yield the newest reading of each source; one that is overdue says nothing of now."""
         newest, now = self._desk.newest(), self._clock.monotonic()
-        feeds = (self._feeds[source] for source in MEASURED if source in self._feeds and source in newest)
-        return measures_of(newest[feed.name] for feed in feeds if now - newest[feed.name].at_s <= feed.budget_s)
+        for feed in (self._feeds[source] for source in sources if source in self._feeds and source in newest):
+            if now - newest[feed.name].at_s <= feed.budget_s:
+                yield newest[feed.name]
+
+    def _recent(self) -> Iterator[Any]:
+        """Yield of each source whose newest reading is fresh that one, and the ones shortly before it."""
+        for newest in self._fresh(COUNTED):
+            for reading in self._desk.newest_first(type(newest).SOURCE):
+                if reading.at_s < newest.at_s - RECENT_S:
+                    break
+                yield reading
 
     @property
     def meets_budget(self) -> bool:

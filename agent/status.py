@@ -49,6 +49,7 @@ def build_status(
     observed_at: float,
     measures: Mapping[str, float] = NO_MEASURES,
     hold: NodeHold | None = None,
+    counters: Mapping[str, float] = NO_MEASURES,
 ) -> Status:
     """Return the whole level of the node at `observed_at` (Unix time)."""
     entries = [book.raised[key] for key in sorted(book.raised)]
@@ -63,6 +64,7 @@ def build_status(
         last_event_seq=unsent.last_event_seq,
         measures=dict(measures),
         hold=hold,
+        counters=dict(counters),
     )
 
 

@@ -6,6 +6,9 @@ benchmark, one in twenty has a finding of one of a hundred checks, forty are hel
 its own. Another process scrapes, as Prometheus does, compressed and as OpenMetrics. Belief is counted in turns, between
 which everything else goes on: each is timed by the CPU that it takes. A watcher on the loop wakes every millisecond;
 what it wakes too late by, something held the loop for: a cell of this size that rests does so, too.
+
+Beside that, what the counters of so many nodes take that the controller keeps for their pages, by Python's own account
+of memory. Every node tells every counter; the room for a whole day is taken with the first that are told.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import statistics
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,20 +32,23 @@ from benchmarks.report import Row, publish, spread
 from checks.bench_outcome import Outcome
 from checks.bench_result import Benchmark
 from checks.finding import Action, Finding, Verdict
+from checks.node_counters import NODE_COUNTERS, Kind
 from checks.registry import CHECKS
 from controller.bench_events import BenchJudged
+from controller.counters import Counters
 from controller.events import Event, FindingRaised, NodePlaced, NodeSeen, PresenceChanged
 from controller.main import COLLECTED_AFTER
 from controller.policy.rules import Budget, Limit
 from controller.policy.scopes import Scope
 from controller.sections.schedulers import SchedulerSection
-from tests.support.open_cell import START, OpenCell, off_the_bus, open_cell, rules
-from wire.messages import NodeFacts
+from tests.support.open_cell import START, Clock, OpenCell, off_the_bus, open_cell, rules
+from wire.messages import NodeFacts, Status
 from wire.metrics import Values
 
 HELD = 40
 POOLS, SKUS, NODES_A_RACK = 8, 4, 8
 SCRAPES = 100
+LEVELS = 3
 TICK_S = 0.001
 SCRAPER = """
 import sys, time, urllib.request
@@ -133,6 +141,47 @@ async def scrape(url: str, count: int) -> tuple[list[float], int]:
     return [float(took_ms) for took_ms, _ in lines], int(lines[-1][1])
 
 
+def kept_counters(nodes: int) -> list[Row]:
+    """Return what the counters of so many nodes take, of healthy ones and at the most, and the CPU for a level."""
+    healthy, _ = counters_held(nodes, is_ill=False)
+    at_most, took_us = counters_held(nodes, is_ill=True)
+    return [
+        Row("counters of a healthy node", healthy / nodes / 1024, "KiB"),
+        Row("counters of a node, at the most", at_most / nodes / 1024, "KiB"),
+        Row("counters of all nodes, at the most", at_most / 2**20, "MiB", "≤ 250"),
+        Row("a level's counters taken in, CPU, p50", statistics.median(took_us), "µs"),
+    ]
+
+
+def counters_held(nodes: int, *, is_ill: bool) -> tuple[int, list[float]]:
+    """Return the bytes that are held, and how long it takes to take one more level of each node in, microseconds."""
+    clock = Clock()
+    counters, names = Counters(clock), [f"g{number:05d}" for number in range(nodes)]
+    tracemalloc.start()
+    for _ in range(LEVELS):
+        clock.now += 60.0
+        for name in names:
+            tell(counters, name, clock.now, is_ill=is_ill)
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    clock.now += 60.0
+    return held_bytes, [tell(counters, name, clock.now, is_ill=is_ill) for name in names]
+
+
+def tell(counters: Counters, node: str, now: float, *, is_ill: bool) -> float:
+    """Have a node tell every counter as a message of its own; return the CPU that took, in microseconds.
+
+    Args:
+        is_ill: whether it counts errors of every kind all the time.
+    """
+    moving = {each.name for each in NODE_COUNTERS if is_ill or each.kind is Kind.LEVEL}
+    told = {each.name: place + (now if each.name in moving else 0.5) for place, each in enumerate(NODE_COUNTERS)}
+    level = Status(NodeFacts(), [], {}, 0, START, now, counters=told)
+    began = time.thread_time()
+    counters.heard(node, level)
+    return 1e6 * (time.thread_time() - began)
+
+
 async def measure(scratch: Path, nodes: int) -> list[Row]:
     """Return every figure."""
     racks = (Limit(Scope("rack"), Budget(nodes=2)),)
@@ -154,6 +203,7 @@ async def measure(scratch: Path, nodes: int) -> list[Row]:
         Row("all turns of a scrape, CPU", sum(turns) / SCRAPES, "ms"),
         *spread("the event loop is held at rest", at_rest_ms, "ms"),
         *spread("the event loop is held by scrapes", lateness_ms, "ms"),
+        *kept_counters(nodes),
     ]
 
 

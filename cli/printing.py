@@ -59,13 +59,24 @@ def print_json(content: object) -> None:
 
 
 def plain(text: object) -> str:
-    """Return the text with every control character replaced: a node's words must not steer the terminal."""
-    return "".join(character if character.isprintable() else "�" for character in str(text))
+    """Return the text on one line, every control character replaced: a node's words must not steer the terminal."""
+    return "".join(map(_shown, str(text)))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else "�"
 
 
 def cell(text: object, style: str = "") -> Text:
     """Return a text that is printed as it is, never read as markup."""
     return Text(plain(text), style=style)
+
+
+def lines(texts: Iterable[object], style: str = "") -> Text:
+    """Return texts one below the other, each on a line of its own."""
+    return Text("\n").join(cell(text, style) for text in texts)
 
 
 def state(word: str) -> Text:

@@ -267,9 +267,9 @@ def _hearing(
     """Return who compares nodes and who asks them about each other; have all hear what nodes say that need it."""
     comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
     intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
-    intake.on_level = comparison.heard
+    intake.on_level = _each(comparison.heard, front.counters.heard)
     if isinstance(scheduler, NodeScheduler):
-        intake.on_level = _each(comparison.heard, scheduler.heard)
+        intake.on_level = _each(intake.on_level, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
     return comparison, peer_watch
 

@@ -54,12 +54,14 @@ class Cell:
         told: called with the same, and with what another controller put into the log; for those who only watch.
         thought: when the batch was thought about that was committed last.
         clock: Unix seconds.
+        busy_tick_s: how often it thinks while something is under way and nothing comes.
     """
 
     log: EventLog
     rules: Rules
     act: Callable[[Logged], None] = lambda _: None
     clock: Callable[[], float] = time.time
+    busy_tick_s: float = BUSY_TICK_S
     belief: Belief = field(default_factory=Belief)
     told: Callable[[Logged], None] = lambda _: None
     thought: Thought = field(default_factory=Thought)
@@ -138,7 +140,7 @@ class Cell:
 
     async def _next_batch(self) -> list[_Pending]:
         busy = self.belief.open_incidents or self.belief.silent or self.belief.bench.open_runs
-        tick_s = BUSY_TICK_S if busy else IDLE_TICK_S
+        tick_s = self.busy_tick_s if busy else IDLE_TICK_S
         with contextlib.suppress(TimeoutError):
             # Not asyncio.wait_for: in Python 3.11 it can swallow a cancellation, and the cell would never stop.
             async with asyncio.timeout(tick_s):

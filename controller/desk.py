@@ -12,6 +12,7 @@ from controller.api.map_keeper import MapKeeper
 from controller.api.shapes import StoreUse
 from controller.cell import Cell
 from controller.changes import Changes
+from controller.counters import Counters
 from controller.engine.orders import OrderDesk
 from controller.errors import NotLeading, Refused
 from controller.events import DrillStarted, Event, Logged, OrderEnded
@@ -57,6 +58,7 @@ class FrontDesk:
     changes: Changes = field(default_factory=Changes)
     traces: Traces = field(default_factory=NoTraces)
     prices: Prices = field(default_factory=Prices)
+    counters: Counters = field(init=False)
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -64,7 +66,7 @@ class FrontDesk:
     _reporter: Reporter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._began = self.clock()
+        self._began, self.counters = self.clock(), Counters(self.clock)
         self._map, self._reporter = MapKeeper(self.changes), Reporter(self.cell, self.prices)
         self.cell.told = lambda entry: self.changes.note(entry, self.belief)
 

@@ -84,12 +84,15 @@ class Housekeeping:
         self.size = await self.cell.log.size()
 
     def use(self) -> dict[str, object]:
-        """Return how large the log is, in the form of `controller.api.shapes.StoreUse`."""
+        """Return how large the log is, in the form of `controller.api.shapes.StoreUse`.
+
+        Its entries are counted up to now, its bytes as they were at the last look.
+        """
         size = self.size
         return {
             "name": self.cell.log.name,
             "used_bytes": size.used_bytes,
-            "events": size.events,
+            "events": max(size.events, self.cell.belief.last_event_id - size.deleted_through),
             "deleted_through": size.deleted_through,
             "snapshot_event_id": size.snapshot_event_id,
             "snapshot_age_s": round(self.clock() - size.snapshot_at, 1) if size.snapshot_event_id else None,

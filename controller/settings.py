@@ -59,7 +59,7 @@ class ControllerSettings(Section):
     breakers: list[BreakerSection] | None = Field(
         default=None, description="default: 5 % of the fleet, or 2 % by one check, in ten minutes; [] is none"
     )
-    freezes: list[FreezeSection] = Field(default=[], description="when nothing disruptive is begun")
+    freezes: list[FreezeSection] = Field(default=[])
     modes: ModesSection = ModesSection()
     rollout: RolloutSection = RolloutSection()
     approvals: ApprovalsSection = ApprovalsSection()
@@ -166,17 +166,35 @@ def _told(flaw: ErrorDetails) -> str:
 
 def _table_of(place: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the table that a key was found in; numbers in lists and names of one's own are passed over."""
-    table: type[BaseModel] = ControllerSettings
+    tables: list[type[BaseModel]] = [ControllerSettings]
     for part in place[:-1]:
-        if part in table.model_fields:
-            table = _table_in(table.model_fields[str(part)].annotation) or table
-    return table
+        tables = _of_kind(tables, part) or _below(tables, part) or tables
+    return tables[0]
 
 
-def _table_in(kind: Any) -> type[BaseModel] | None:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind
-    return next(filter(None, map(_table_in, get_args(kind))), None)
+def _of_kind(tables: list[type[BaseModel]], name: int | str) -> list[type[BaseModel]]:
+    """Return those that are of a `kind`."""
+    return [
+        each
+        for each in tables
+        if "kind" in each.model_fields and name in get_args(each.model_fields["kind"].annotation)
+    ]
+
+
+def _below(tables: list[type[BaseModel]], key: int | str) -> list[type[BaseModel]]:
+    """Return the tables that a key of these may hold."""
+    return [
+        below
+        for each in tables
+        if key in each.model_fields
+        for below in _tables_in(each.model_fields[str(key)].annotation)
+    ]
+
+
+def _tables_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [each for part in get_args(annotation) for each in _tables_in(part)]
 
 
 def with_file(path: Path, problems: str) -> str:

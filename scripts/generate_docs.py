@@ -20,6 +20,7 @@ from scripts.pages.incident_states import incident_states_page
 from scripts.pages.log_events import log_events_page
 from scripts.pages.measures import measures_page
 from scripts.pages.metrics import metrics_page
+from scripts.pages.node_counters import node_counters_page
 from scripts.pages.playbook_schema import playbooks_page
 from scripts.pages.scheduler_hook import scheduler_hook_page
 from scripts.pages.settings import settings_page
@@ -38,6 +39,7 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "log-events.md": log_events_page,
     "measures.md": measures_page,
     "metrics.md": metrics_page,
+    "node-counters.md": node_counters_page,
     "playbook-schema.md": playbooks_page,
     "scheduler-hook.md": scheduler_hook_page,
     "settings.md": settings_page,

@@ -19,10 +19,17 @@ settings.register_profile(
 settings.load_profile("fleetmend")
 """In CI the same examples every time: a new failure is the change's own, not the dice's."""
 
+PLAIN = [
+    *structlog.get_config()["processors"][:-1],
+    structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+]
+"""Errors are logged with their traceback alone: a table of all that stood in each frame takes longer than the test."""
+
 LONG = (
     "end_to_end/",
     "controller/test_interrupted",
     "controller/benching/",
+    "controller/schedulers/test_slurm",
     "cli/",
     "agent/simulation/",
     "agent/bench/",
@@ -37,6 +44,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(autouse=True)
 def _logging_as_it_comes() -> Iterator[None]:
     """A test that sets logging up as a process does must not leave its closed streams to the next one."""
+    structlog.configure(processors=PLAIN)
     yield
     structlog.reset_defaults()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.manual import documents
 from tests.support.checkout import ROOT, checked_in
 from tests.support.parts import missing
 
@@ -73,6 +74,12 @@ def test_the_wheel_holds_every_file_of_our_packages(wheel: Path) -> None:
     assert set() == expected - held
     assert any(name.startswith("playbooks/") and name.endswith(".yaml") for name in held)
     assert any(name.startswith("checks/data/") and name.endswith(".json") for name in held)
+
+
+def test_the_wheel_holds_every_document_that_the_controller_serves(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert {f"controller/{name}" for name in documents()} <= held
 
 
 def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:

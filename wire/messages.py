@@ -176,6 +176,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """When the connection began on which this is said: the Last Will of an older one is over by it."""
     hold: NodeHold | None = None
     """Absent from a node that takes no orders to hold itself."""
+    counters: dict[str, float] = {}
+    """Numbers that are drawn over time, see checks/node_counters.py; empty from agents that know of none."""
 
 
 class BenchProgress(msgspec.Struct, frozen=True, tag="bench.progress"):

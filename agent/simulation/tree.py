@@ -86,6 +86,7 @@ IDLE_GPU: Final = (
     "reasons 1",
     "pstate 0",
     "power 70280 700000 700000",
+    "sway 2",
     "clocks 345 2619 1980 2619 1980 2619",
     "pcie 5 16 5 16",
     "persistence 1",

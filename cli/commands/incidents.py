@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from cli.client import Client, with_client
 from cli.commands.names import node_names, open_incident_ids
-from cli.printing import cell, console, moment, pairs, print_json, state, table, timeline
+from cli.printing import cell, console, lines, moment, pairs, print_json, state, table, timeline
 from wire.evidence import size_text
 
 
@@ -53,10 +54,16 @@ def incident(client: Client, incident_id: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        _show(answer)
+        _show(answer, _runbook(client, answer))
 
 
-def _show(incident: dict[str, Any]) -> None:
+def _runbook(client: Client, incident: dict[str, Any]) -> str:
+    """Return where the runbook opens, else its name."""
+    address = str(incident.get("runbook_url", ""))
+    return f"{client.url.rstrip('/')}{address}" if address.startswith("/") else address or str(incident["runbook"])
+
+
+def _show(incident: dict[str, Any], runbook: str) -> None:
     out = console()
     out.print(
         pairs(
@@ -75,7 +82,7 @@ def _show(incident: dict[str, Any]) -> None:
                 "opened": f"{moment(incident['opened_at'])} UTC",
                 "closed": f"{moment(incident['closed_at'])} UTC" if incident["closed_at"] else "",
                 "you may": ", ".join(f"fleetmend {act} {_subject(act, incident)}" for act in incident["acts"]),
-                "runbook": incident["runbook"],
+                "runbook": runbook,
                 "evidence": _bundles(incident["bundles"]),
                 "told": _notices(incident["notices"]),
                 "not told": _failures(incident["notice_failures"]),
@@ -88,9 +95,9 @@ def _show(incident: dict[str, Any]) -> None:
     out.print(timeline(incident["timeline"]))
 
 
-def _bundles(bundles: list[dict[str, Any]]) -> str:
+def _bundles(bundles: list[dict[str, Any]]) -> Text:
     """Return how the bundles of evidence are got, or why one is not there."""
-    return "\n".join(
+    return lines(
         f"fleetmend evidence get {bundle['upload']} ({size_text(bundle['size_bytes'])})"
         if bundle["state"] == "stored"
         else f"{bundle['upload'][:8]} {bundle['state']}: {bundle['because']}".rstrip(": ")
@@ -98,18 +105,18 @@ def _bundles(bundles: list[dict[str, Any]]) -> str:
     )
 
 
-def _notices(notices: list[dict[str, Any]]) -> str:
+def _notices(notices: list[dict[str, Any]]) -> Text:
     """Return where the tickets and pages are, and how they stand."""
-    return "\n".join(
+    return lines(
         f"{each['kind']} {each['reference']} in {each['destination']}, {each['state']} {each['url']}".rstrip()
         for each in notices
     )
 
 
-def _failures(failures: list[dict[str, Any]]) -> str:
+def _failures(failures: list[dict[str, Any]]) -> Text:
     """Return what destinations did not take, and when it is tried again."""
-    return "\n".join(
-        f"{each['kind']} in {each['destination']}: {each['because']}"
+    return lines(
+        f"{each['kind']} in {each['destination']}: {each['because'].rstrip('.')}."
         + (f" Tried again at {moment(each['retry_at'])} UTC." if each["retry_at"] else " Given up.")
         for each in failures
     )

@@ -9,7 +9,7 @@ import click
 from cli.client import Client, with_client
 from cli.commands.incidents import incident_table
 from cli.exit_codes import ExitCode
-from cli.printing import SHAPES, cell, console, counted, pairs, print_json, seconds, state
+from cli.printing import SHAPES, cell, console, counted, lines, pairs, print_json, seconds, state
 
 
 @click.command()
@@ -53,8 +53,8 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "places unreadable": cell(
                     "; ".join(f"{source}: {why}" for source, why in answer["topology_errors"].items()), "yellow"
                 ),
-                "not told": cell(
-                    "\n".join(f"{where}: {why}" for where, why in answer["notice_errors"].items()), "yellow"
+                "not told": lines(
+                    (f"{where}: {why}" for where, why in answer["notice_errors"].items()), style="yellow"
                 ),
                 "frozen": cell(answer["frozen"], "red"),
                 "paused": cell("; ".join(f"{scope} by {by}" for scope, by in answer["pauses"].items()), "yellow"),

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from controller.changes import Changes
+from controller.counters import Counters
 from controller.events import Event, Logged, OrderEnded
 from controller.policy.belief import Belief
 from controller.policy.reporting.asked import Asked
@@ -32,6 +33,11 @@ class CellView(Protocol):
     @property
     def changes(self) -> Changes:
         """What the newest log entries were about."""
+        ...
+
+    @property
+    def counters(self) -> Counters:
+        """What nodes said of their counters for the last day, as far as this process heard it."""
         ...
 
     def now(self) -> float:

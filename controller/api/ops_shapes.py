@@ -143,6 +143,7 @@ class PlaybookDetail(msgspec.Struct, frozen=True):
     digest: str
     source: str
     runbook: str
+    runbook_url: str
     answers: list[AnswersShown]
     steps: list[StepShown]
     hand_over: list[StepShown]

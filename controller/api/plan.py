@@ -16,6 +16,7 @@ from controller.policy.approvals import question
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident, Phase, position_after
 from controller.policy.noticing.book import PAGE
+from controller.policy.noticing.closings import must_decide, waits_s
 from controller.policy.opening import OPERATOR_CORDON
 from controller.policy.playbook import (
     BENCH_SHIFT_CLASS,
@@ -184,7 +185,16 @@ def next_of(incident: Incident, now: float) -> str:
     if incident.waiting_for:
         return _waits(incident.waiting_for)
     step = incident.step()
+    if step is None and (must_decide(incident) or incident.closed_there_at):
+        return must_decide(incident) or _closed_again(incident, now)
     return f"Next: {spaced(step.name)}." if step is not None else _at_rest(incident)
+
+
+def _closed_again(incident: Incident, now: float) -> str:
+    return (
+        f"Its ticket was closed again, after {incident.closings - 1} failed verification(s): it is verified in "
+        f"{duration(waits_s(incident, now))}, or at once by approve. Opening the ticket again takes that back."
+    )
 
 
 def _under_way(incident: Incident, now: float) -> str:

@@ -10,6 +10,7 @@ from controller.api import rows
 from controller.api.call import Call
 from controller.api.ops_shapes import AnswersShown, ModeShown, PlaybookDetail, PlaybookRow, StepShown
 from controller.api.problems import unknown
+from controller.manual import address_of
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident
 from controller.policy.modes import mode_of
@@ -78,6 +79,7 @@ def _detail(belief: Belief, rules: Rules, book: Playbook) -> PlaybookDetail:
         book.digest,
         book.source,
         book.runbook,
+        address_of(book.runbook),
         [_answers(line) for line in book.answers],
         [_step(step) for step in book.steps],
         [_step(step) for step in book.hand_over],

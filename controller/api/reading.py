@@ -18,6 +18,7 @@ from controller.api.notice_rows import notice_failure, notice_row
 from controller.api.problems import Problem
 from controller.api.timeline import entry_of
 from controller.events import Logged, incident_of
+from controller.manual import address_of
 from controller.policy import approvals
 from controller.policy.incident import Incident
 from controller.policy.node_belief import NodeBelief, health
@@ -148,6 +149,7 @@ def _incident_detail(cell: CellView, incident: Incident, log: list[Logged]) -> s
         waiting_for=incident.waiting_for or None,
         last_failure=incident.last_failure,
         runbook=playbook.runbook,
+        runbook_url=address_of(playbook.runbook),
         playbook_digest=playbook.digest,
         next=plan.next_of(incident, cell.now()),
         acts=plan.possible_acts(incident, cell.belief),

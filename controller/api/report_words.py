@@ -8,6 +8,7 @@ from controller.api.report_tables import Cell
 from controller.policy.reporting.shapes import Report
 
 UNKNOWN = "–"
+LEAST_H = 0.001
 
 
 def shown(value: Cell, kind: str) -> str:
@@ -40,7 +41,9 @@ def share(value: float | None) -> str:
 
 
 def hours(value: float) -> str:
-    """Return hours with the digits that mean something."""
+    """Return hours with the digits that mean something; fewer than four seconds are told as so few."""
+    if 0.0 < value < LEAST_H:
+        return f"< {LEAST_H:g}"
     return f"{value:,.0f}" if value >= 100.0 or value == 0.0 else f"{value:.3g}"
 
 

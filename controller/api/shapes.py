@@ -274,6 +274,8 @@ class IncidentDetail(msgspec.Struct, frozen=True):
         question: what a person is asked now, empty when nothing is.
         approves: what an approval would be for now; an approval that names it is refused when that has changed.
         part: what it is about, by serial number where known.
+        runbook_url: where people read the runbook, an address of this server's when it begins with `/`; empty where
+            nobody knows.
         history: what the past of that part said when it opened, empty when there is nothing.
         send_back: why the part is to be sent back, empty when it is not.
         bundles: what the node gathered besides `evidence`, as files to download.
@@ -301,6 +303,7 @@ class IncidentDetail(msgspec.Struct, frozen=True):
     waiting_for: str | None
     last_failure: str
     runbook: str
+    runbook_url: str
     playbook_digest: str
     next: str
     acts: list[str]

@@ -23,6 +23,7 @@ from controller.notice_events import NoticeClosed, NoticeFailed, NoticeFiled, No
 from controller.notices.choosing import Destinations
 from controller.notices.letters import first_letter, news_letter
 from controller.notices.wording import one_line
+from controller.policy.incident import Incident
 from controller.policy.noticing.book import Thread, about, thread_id
 from controller.policy.noticing.due import Act, Due, has_ended
 from controller.policy.noticing.filing import Addressed, Filing, filing_of
@@ -41,6 +42,9 @@ TRY_LIMIT_S = 60.0
 MAX_SAID = 1_000
 """Characters of why a destination did not take a letter. Others wrote them: what the log cannot hold would end the
 controller with each try. Source: our choice; an address and a sentence fit."""
+
+MAX_REFERENCE = 80
+"""Characters of a reference in a sentence. Source: our choice."""
 
 HOURLY_S = 3_600.0
 MOST_HOURS = 24
@@ -108,6 +112,7 @@ class Courier:
     traces: Traces = field(default_factory=NoTraces)
     _gates: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _slots: dict[str, asyncio.Event] = field(default_factory=dict)
+    _noting: dict[str, str] = field(default_factory=dict)
     _closing: dict[str, asyncio.Event] = field(default_factory=dict)
     _joining: Counter[str] = field(default_factory=Counter)
     _sending: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -182,6 +187,34 @@ class Courier:
             if tried.outcome != "withheld":
                 await self.note(not_filed(letter, tried))
             return tried
+        other = self._subject_behind(letter, filed.reference, filing.subject)
+        if other:
+            tried = _mistaken(letter, filed.reference, other)
+            await self.note(not_filed(letter, tried))
+            return tried
+        with self._notes(letter, filed.reference, filing.subject):
+            await self._note_filed(letter, filing, notice, filed)
+        return Tried(letter.destination, "done", f"Sent by {adapter.name}: {filed.reference}.")
+
+    def _subject_behind(self, letter: Letter, reference: str, subject: str) -> str:
+        """Return what else a reference stands for at its destination, empty for a reference that is free or ours."""
+        name = thread_id(letter.kind, letter.destination, reference)
+        thread = self.cell.belief.notices.threads.get(name)
+        known = thread.subject if thread is not None else self._noting.get(name, subject)
+        return known if known != subject else ""
+
+    @contextmanager
+    def _notes(self, letter: Letter, reference: str, subject: str) -> Iterator[None]:
+        """Keep a reference for a subject until the log has it: two answers may come before either is believed."""
+        name = thread_id(letter.kind, letter.destination, reference)
+        self._noting[name] = subject
+        try:
+            yield
+        finally:
+            self._noting.pop(name, None)
+
+    async def _note_filed(self, letter: Letter, filing: Filing, notice: Notice, filed: Filed) -> None:
+        belief = self.cell.belief
         is_first = not letter.again and not letter.failures
         await self.note(
             NoticeFiled(
@@ -192,7 +225,7 @@ class Courier:
                 filed.url,
                 filing.subject,
                 letter.key,
-                f"{letter.incident_id} too: {belief.incidents[letter.incident_id].because}",
+                _why_filed(belief.incidents[letter.incident_id], is_another=filed.found and is_first),
                 notice.title,
                 notice.team,
                 notice.severity,
@@ -203,7 +236,6 @@ class Courier:
                 escalates=letter.escalates,
             )
         )
-        return Tried(letter.destination, "done", f"Sent by {adapter.name}: {filed.reference}.")
 
     async def bring(self, due: Due) -> Tried | None:
         """Tell a destination what is new, or close its notice, and record what became of it.
@@ -296,6 +328,17 @@ class Courier:
         await self.cell.submit([event])
 
 
+def _mistaken(letter: Letter, reference: str, other: str) -> Tried:
+    """Return that a destination answered with a reference that it gave to something else; sending again would double
+    the notice there, so it is given up."""
+    name = letter.destination
+    because = (
+        f"{name} answered with the reference {one_line(reference, MAX_REFERENCE)}, which it gave to {other} before. "
+        f"Two under one reference cannot be told apart: {name} must answer each with one of its own, or with none."
+    )
+    return Tried(name, "permanent", because)
+
+
 def _errand(which: Letter | Due) -> Errand:
     act = which.act if isinstance(which, Due) else Act.FILE
     return Errand(which.incident_id, f"{act} {which.kind}", which.destination, which.key)
@@ -314,6 +357,11 @@ async def _done(change: Awaitable[None]) -> Filed:
     return Filed("")
 
 
+def _why_filed(incident: Incident, *, is_another: bool) -> str:
+    """Return why a notice was filed, or what one that was there already hears."""
+    return f"{incident.id} too: {incident.because}" if is_another else incident.because
+
+
 def _joined(cell: Cell, letter: Letter, filing: Filing) -> NoticeFiled:
     thread, incident = filing.joins, cell.belief.incidents[letter.incident_id]
     assert thread is not None
@@ -325,7 +373,7 @@ def _joined(cell: Cell, letter: Letter, filing: Filing) -> NoticeFiled:
         thread.url,
         thread.subject,
         letter.key,
-        f"{incident.id} too: {incident.because}",
+        _why_filed(incident, is_another=True),
         thread.title,
         thread.team,
         thread.severity,

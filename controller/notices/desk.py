@@ -57,6 +57,8 @@ class NoticeDesk:
         listen_every_s: how often each destination is asked how its notices stand.
         deaf: destination, by kind and name → why it does not say how they stand.
         missed: thread → since when its destination says that it is gone.
+        _touched: destination that is being asked → what was under way meanwhile: an answer about it may be older than
+            what we told. Sequence and no clock, which may be set back.
     """
 
     courier: Courier
@@ -66,6 +68,7 @@ class NoticeDesk:
     deaf: dict[str, str] = field(default_factory=dict)
     missed: dict[str, float] = field(default_factory=dict)
     _jobs: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    _touched: dict[str, set[str]] = field(default_factory=dict)
 
     async def file(self, intent: StepIntended, *, resumed: bool) -> Sent | None:
         """File the notice of a step wherever it goes and is not yet; return how that ended, or that it goes on.
@@ -170,6 +173,8 @@ class NoticeDesk:
             return running
         task = asyncio.create_task(work, name=name)
         self._jobs[name] = task
+        for touched in self._touched.values():
+            touched.add(name)
         task.add_done_callback(lambda done: self._ended(name, done))
         return task
 
@@ -236,20 +241,24 @@ class NoticeDesk:
 
     async def look(self, kind: str, name: str, adapter: Listening) -> None:
         """Ask one destination how its open notices stand, and record what changed."""
-        book, began = self.courier.cell.belief.notices, self.courier.clock()
+        book, place = self.courier.cell.belief.notices, f"{kind} {name}"
         threads = [t for t in map(book.threads.get, book.open_threads) if t and (t.kind, t.destination) == (kind, name)]
         if not threads:
-            self.deaf.pop(f"{kind} {name}", None)
+            self.deaf.pop(place, None)
             return
+        touched = self._touched[place] = set(self._jobs)
         try:
             async with asyncio.timeout(TRY_LIMIT_S):
                 answers = await adapter.look([thread.reference for thread in threads])
         except Exception as error:
-            self._note_deaf(f"{kind} {name}", error)
+            self._note_deaf(place, error)
             return
-        self.deaf.pop(f"{kind} {name}", None)
-        here = [t for t in threads if not self._is_missed_briefly(t, answers.get(t.reference), began)]
-        heard = [_heard(t, answers[t.reference]) for t in here if self._is_news(t, answers.get(t.reference), began)]
+        finally:
+            del self._touched[place]
+        self.deaf.pop(place, None)
+        now = self.courier.clock()
+        here = [t for t in threads if not self._is_missed_briefly(t, answers.get(t.reference), now)]
+        heard = [_heard(t, answers[t.reference]) for t in here if _is_news(t, answers.get(t.reference), touched)]
         if heard:
             await self.courier.cell.submit(list(heard))
 
@@ -273,16 +282,12 @@ class NoticeDesk:
             log.warning("notices.unheard", destination=name, because=because)
         self.deaf[name] = because
 
-    def _is_news(self, thread: Thread, answer: Answer | None, began: float) -> bool:
-        """Whether an answer says something new, and is newer than what we told meanwhile."""
-        if answer is None or answer.state == thread.heard or thread.id in self._jobs or thread.ended_at:
-            return False
-        return thread.told_at < began
-
     def errors(self) -> dict[str, str]:
-        """Return which destinations do not take notices, or do not say how they stand: by kind and name."""
+        """Return which destinations of the settings do not take notices, or do not say how they stand: by kind and
+        name."""
         silent = self.courier.cell.belief.notices.silent
-        return {**self.deaf, **{name: trouble.because for name, trouble in silent.items()}}
+        here = {f"{kind} {name}" for kind in (TICKET, PAGE) for name in self.courier.destinations.adapters(kind)}
+        return {**self.deaf, **{name: trouble.because for name, trouble in silent.items() if name in here}}
 
     async def close(self) -> None:
         """Let go of what is under way; the next start takes it up."""
@@ -301,6 +306,13 @@ def _heard(thread: Thread, answer: Answer) -> NoticeHeard:
     return NoticeHeard(*which, answer.state, *said)
 
 
+def _is_news(thread: Thread, answer: Answer | None, touched: set[str]) -> bool:
+    """Whether an answer says something new, and is no older than what we told."""
+    if answer is None or answer.state == thread.heard or thread.ended_at:
+        return False
+    return thread.id not in touched
+
+
 def _nobody(intent: StepIntended, team: str, severity: str) -> Sent:
     """A page that nobody takes was not wanted, by severity; a ticket that nobody takes is one too few."""
     if intent.verb == PAGE:
@@ -315,7 +327,9 @@ def _sum_up(tried: list[Tried], filed: list[Thread]) -> Sent:
     if doubts:
         return Sent("in_doubt", doubts[0].because)
     said = [each.because for each in tried if each.outcome == "done"]
-    later = [f"{each.because.rstrip('.')}. It is tried again." for each in tried if each.outcome == "retry"]
+    later = [
+        f"Not taken yet: {each.because.rstrip('.')}. It is tried again." for each in tried if each.outcome == "retry"
+    ]
     hopeless = [each.because for each in tried if each.outcome in NO]
     sentences = " ".join([*said, *later, *hopeless])
     if said or later or not hopeless:

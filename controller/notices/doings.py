@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from controller.api.plan import next_of, why_not_abort, why_not_approve
 from controller.policy.incident import Incident, Phase, Rung, position_after
+from controller.policy.noticing.closings import must_decide
 from controller.policy.playbook import (
     BENCH_SHIFT_CLASS,
     BREAKER_CLASS,
@@ -73,7 +74,7 @@ def done_of(incident: Incident) -> str:
         if verb in TELLING or name in TELLING or under_way:
             continue
         times = f" ×{count}" if count > 1 else ""
-        said.append(f"{_words(name, verb)}{times}{_outcome(incident, verb, rungs)}")
+        said.append(f"{_words(name, verb)}{times}{_outcome(incident, name, verb, rungs)}")
     failure = f" Last failure: {incident.last_failure}" if incident.last_failure else ""
     return f"{', '.join(said) or 'nothing yet'}.{failure}"
 
@@ -82,12 +83,14 @@ def _words(name: str, verb: Verb | None) -> str:
     return _DONE[verb] if verb in _DONE else name.replace("_", " ")
 
 
-def _outcome(incident: Incident, verb: Verb | None, rungs: list[Rung]) -> str:
+def _outcome(incident: Incident, name: str, verb: Verb | None, rungs: list[Rung]) -> str:
     """Return how a step ended, where the incident knows. Rungs are used up in their order."""
     if verb is Verb.CORDON and not incident.cordoned:
         return " (not confirmed)"
     if verb is Verb.DRAIN:
         return " (no job left)" if incident.drained else " (jobs are left)"
+    if verb is Verb.VERIFY:
+        return "" if _is_verified(incident, name) else " (did not pass)"
     own = [rung for rung in rungs if rung.verb == verb]
     if not own:
         return ""
@@ -96,13 +99,20 @@ def _outcome(incident: Incident, verb: Verb | None, rungs: list[Rung]) -> str:
     return f" ({_OUTCOMES.get(last.outcome, last.outcome)}{proof})"
 
 
+def _is_verified(incident: Incident, name: str) -> bool:
+    """Whether fresh readings passed: the steps went on after it, or the last repair is known to have held."""
+    passed = {step.name for step in incident.steps()[: incident.position]}
+    return name in passed or any(rung.verified for rung in incident.rungs[-1:])
+
+
 def next_of_page(incident: Incident, at: float) -> str:
     """Return what happens next and when at the latest, in one sentence or two."""
     if not incident.node and not incident.closed_at:
         return _NEXT_OF_FLEET[incident.playbook.name].format(id=incident.id)
     under_way = incident.intent is not None and incident.intent.verb not in TELLING
     to_come = list(_to_come(incident))
-    if incident.closed_at or incident.stop_asked or (incident.waiting_for and not under_way):
+    is_told_there = incident.closed_at or incident.stop_asked or incident.closed_there_at or must_decide(incident)
+    if is_told_there or (incident.waiting_for and not under_way):
         return next_of(incident, at)
     if under_way:
         return _under_way(incident, to_come, at)

@@ -21,6 +21,7 @@ import msgspec
 from controller.errors import InDoubt, Permanent, Retryable
 from controller.notices.wording import one_line
 from controller.tracing import current
+from controller.unreached import NEVER_SENT, why_unreached
 
 RETRY_AFTER_S = 5.0
 PASSING = frozenset({408, 425, 429})
@@ -37,8 +38,6 @@ would be a page that nobody gets."""
 MAX_ANSWER_BYTES = 1_048_576
 MAX_SAID = 300
 """So many characters of an answer's text are told to people."""
-
-NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class HttpRefusal(Permanent):
@@ -135,9 +134,11 @@ class HttpClient:
         except aiohttp.InvalidURL as error:
             raise Permanent(f"the {self.kind}'s url is not one: it must be https://host/path") from error
         except aiohttp.ClientSSLError as error:
-            raise Permanent(f"{self.receiver}: TLS: {error}") from error
+            raise Permanent(f"{self.receiver}: {why_unreached(error)}") from error
         except NEVER_SENT as error:
-            raise Retryable(f"{self.receiver} cannot be reached: {error}", after_s=RETRY_AFTER_S) from error
+            raise Retryable(
+                f"{self.receiver} cannot be reached: {why_unreached(error)}", after_s=RETRY_AFTER_S
+            ) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unanswered(error, once=once) from error
 

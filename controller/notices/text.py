@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from checks.finding import Finding
 from controller.adapters import Notice, RmaBundle
 from controller.events import StepIntended
+from controller.manual import address_of
 from controller.notices.around import SEATS, Around, facts_of, impact_of, where_of
 from controller.notices.doings import acts_of, done_of, next_of_page
 from controller.notices.wording import one_line
@@ -56,13 +57,13 @@ def notice_for(
         fault_class=incident.fault_class,
         severity=intent.parameters.get("severity", incident.playbook.severity),
         title=title_of(incident),
-        body="\n".join(body_of(incident, at=at, url=url, known=known)),
+        body="\n".join(_lines(incident, at=at, page_url=page_url, known=known)),
         at=at,
         team=intent.parameters.get("team", ""),
         url=url,
         facts={name: one_line(text, MAX_FACT) for name, text in facts_of(incident, known).items()},
         rma=rma if intent.verb == Verb.TICKET else None,
-        links=links_of(incident, url),
+        links=links_of(incident, url, runbook=address_of(incident.playbook.runbook, page_url)),
     )
 
 
@@ -77,20 +78,19 @@ def title_of(incident: Incident) -> str:
     return one_line(f"{where}: {incident.playbook.summary}", MAX_TITLE)
 
 
-def links_of(incident: Incident, url: str) -> dict[str, str]:
+def links_of(incident: Incident, url: str, *, runbook: str) -> dict[str, str]:
     """Return what a person can do or see now → where. All of it is the incident's page: opening an address acts on
     nothing, since chats and mail scanners open them by themselves."""
     links = {"incident": url, **{act: f"{url}#{act}" for act in acts_of(incident)}}
-    runbook = incident.playbook.runbook
-    return links | ({"runbook": runbook} if runbook.startswith(("http://", "https://")) else {})
+    return links | ({"runbook": runbook} if runbook else {})
 
 
-def body_of(incident: Incident, *, at: float, url: str, known: Around = NOWHERE) -> list[str]:
+def _lines(incident: Incident, *, at: float, page_url: str, known: Around) -> list[str]:
     """Return the whole text, a line each."""
-    return [f"{label}: {one_line(text, MAX_LINE)}" for label, text in _said(incident, at, url, known) if text]
+    return [f"{label}: {one_line(text, MAX_LINE)}" for label, text in _said(incident, at, page_url, known) if text]
 
 
-def _said(incident: Incident, at: float, url: str, known: Around) -> Iterator[tuple[str, str]]:
+def _said(incident: Incident, at: float, page_url: str, known: Around) -> Iterator[tuple[str, str]]:
     yield "What", _what(incident)
     yield "Where", where_of(incident, known)
     yield from (("Seen", text) for text in _seen(incident))
@@ -103,8 +103,8 @@ def _said(incident: Incident, at: float, url: str, known: Around) -> Iterator[tu
     yield from (("Evidence", f"{each.url} ({size_text(each.size_bytes)})") for each in stored(incident))
     yield "Next", next_of_page(incident, at)
     yield "You can", "; ".join(f"{act} ({result})" for act, result in acts_of(incident).items())
-    yield "Runbook", incident.playbook.runbook
-    yield "More", url
+    yield "Runbook", address_of(incident.playbook.runbook, page_url) or incident.playbook.runbook
+    yield "More", page_of(incident, page_url)
 
 
 def _what(incident: Incident) -> str:

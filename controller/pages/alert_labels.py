@@ -15,8 +15,12 @@ from controller.notices.wording import one_line
 MAX_LABEL = 200
 PREFIX = "fleetmend_"
 UNSAFE = re.compile(r"\W", re.ASCII)
-IDENTITY = ("alertname", "cell", "incident")
-"""The labels by which an alert is looked for; no other alert has the same three."""
+NEEDED = ("alertname", "cell", "incident")
+"""The labels that each of our alerts has."""
+
+IDENTITY = (*NEEDED, "class", "node", "severity", "team")
+"""The labels by which an alert is looked for: all. A cell that began anew counts its incidents from one again, and what
+it left open before is another alert."""
 
 _PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _REFERENCE = re.compile(rf"\{{{_PAIR.pattern}(?:,{_PAIR.pattern})*\}}")
@@ -59,6 +63,11 @@ def filters_for(many: Iterable[Labels], *, cell: str) -> list[str]:
     """Return matchers that find all these alerts in one request, and few others."""
     incidents = sorted({re.escape(labels.get("incident", "")) for labels in many})
     return [f"cell={quoted(cell)}", f"incident=~{quoted('|'.join(incidents))}"]
+
+
+def is_whole(labels: Labels) -> bool:
+    """Return whether these are the labels of an alert of ours."""
+    return all(labels.get(name) for name in NEEDED)
 
 
 def identity(labels: Labels) -> tuple[str, ...]:

@@ -29,7 +29,16 @@ from controller.notices.http import RETRY_AFTER_S, HttpClient, HttpRefusal
 from controller.notices.lengths import full, links_of, summary
 from controller.notices.secret import read_secret
 from controller.notices.wording import one_line
-from controller.pages.alert_labels import Labels, filters_for, identity, labels_in, labels_of, quoted, reference_of
+from controller.pages.alert_labels import (
+    Labels,
+    filters_for,
+    identity,
+    is_whole,
+    labels_in,
+    labels_of,
+    quoted,
+    reference_of,
+)
 from controller.sections.pages.alertmanager import AlertmanagerSection
 
 MAX_SUMMARY = 300
@@ -268,7 +277,7 @@ def from_section(section: AlertmanagerSection, cell: str) -> Alertmanager:
 
 def _labels(reference: str) -> dict[str, str]:
     labels = labels_in(reference)
-    if not all(identity(labels)):
+    if not is_whole(labels):
         raise Permanent(f"{reference[:200]!r} is no reference of an alert")
     return labels
 

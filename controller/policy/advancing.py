@@ -19,6 +19,7 @@ from controller.policy.concluding import conclude
 from controller.policy.freezes import frozen_window
 from controller.policy.incident import Incident, Phase
 from controller.policy.ladder import climb, hand_over, needs_person, replaced
+from controller.policy.noticing.closings import believed
 from controller.policy.opening import OPERATOR_CORDON, speedup, standing
 from controller.policy.pauses import paused
 from controller.policy.playbook import (
@@ -71,6 +72,9 @@ def advance(belief: Belief, rules: Rules, incident: Incident, now: float) -> eve
     if incident.return_asked and incident.phase is not Phase.RELEASING:
         reason = Reason("A person says that it is mended: verifying before the node returns.")
         return events.IncidentReturning(incident.id, reason)
+    closed_there = believed(incident, now)
+    if closed_there is not None:
+        return events.IncidentReturning(incident.id, closed_there)
     step = incident.step()
     if step is None:
         return _past_the_end(belief, incident)

@@ -119,6 +119,8 @@ class Incident:
         successor: the other part in its place for which a return was tried.
         drill: a person's drill broke it, so it says nothing about the part.
         bundles: the bundles of evidence of it, by upload.
+        closings: how often its ticket was closed by people since one of them decided here.
+        closed_there_at: since when a closing of its ticket waits to be verified, 0 while none does.
         acknowledged_by: who looks after it, as they or the place that paged them said; empty while nobody does.
     """
 
@@ -176,6 +178,8 @@ class Incident:
     bundles: dict[str, Bundle] = field(default_factory=dict)
     acknowledged_by: str = ""
     acknowledged_at: float = 0.0
+    closings: int = 0
+    closed_there_at: float = 0.0
 
     @property
     def state(self) -> str:

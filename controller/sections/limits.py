@@ -18,8 +18,10 @@ from controller.sections.section import Section
 class BudgetSection(Section):
     """How many nodes may be out at once: `nodes` or `percent` of the fleet, one of the two."""
 
-    nodes: Annotated[int, Field(ge=0)] | None = None
-    percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    nodes: Annotated[int, Field(ge=0)] | None = Field(default=None, description="so many; either this or percent")
+    percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, description="or this share of the scope; the fleet's is 10 when neither is given"
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> BudgetSection:
@@ -63,9 +65,9 @@ class BreakerSection(_Scoped):
     """How many nodes may be taken out of one scope within a window before the breaker opens."""
 
     at_least: Annotated[int, Field(ge=1)] = Field(default=1, description="a share is never less than this many nodes")
-    window_s: Annotated[float, Field(gt=0, le=KEPT_S)] = 600.0
+    window_s: Annotated[float, Field(gt=0, le=KEPT_S)] = Field(default=600.0, description="in which they are counted")
     cooldown_s: Annotated[float, Field(gt=0)] = Field(default=600.0, description="then one node may go, as a canary")
-    because: str = ""
+    because: str = Field(default="", description="why, for people who wait for it")
 
     def rule(self) -> BreakerRule:
         """Return the breaker for the policy."""

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
-from controller.notices.http import NEVER_SENT, retry_after_s
+from controller.notices.http import retry_after_s
 from controller.tracing.span import Span
+from controller.unreached import NEVER_SENT, why_unreached
 
 log = structlog.get_logger()
 
@@ -127,7 +128,7 @@ class Receiver:
                 body = await said.content.read(MOST_ANSWER_BYTES)
                 return self._judged(said, body, count)
         except NEVER_SENT as error:
-            return Answer("unreachable", f"{self.name} cannot be reached: {error}", again_s=0.0)
+            return Answer("unreachable", f"{self.name} cannot be reached: {why_unreached(error)}", again_s=0.0)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
             return Answer("unanswered", f"{self.name} did not answer, and may have them: {why}", lost=count)

@@ -32,14 +32,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """One line. `look`: its class, by kind and number. `points`: of an SVG polyline; `end`: its last point.
+    """One line. `look`: its class, by kind and number. `pieces`: points of SVG polylines; `end`: its last point.
 
     `dots`: the points that are marked, where each of them is a measurement of its own.
     """
 
     look: str
     name: str
-    points: str
+    pieces: tuple[str, ...]
     end: tuple[float, float]
     dots: tuple[tuple[float, float], ...] = ()
 
@@ -104,7 +104,7 @@ def _strokes(chart: Chart, x: Callable[[float], float], y: Callable[[float], flo
     for line in chart.lines:
         points = [(x(power), y(value)) for power, value in line.powers]
         drawn = " ".join(f"{across},{up}" for across, up in points)
-        strokes.append(Stroke(f"{line.kind}-{next(numbers[line.kind])}", line.said(chart.unit), drawn, points[-1]))
+        strokes.append(Stroke(f"{line.kind}-{next(numbers[line.kind])}", line.said(chart.unit), (drawn,), points[-1]))
     return strokes
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from controller.api.history_shapes import BenchmarkSeries, CheckLane, CounterShown, NodeHistory, Span
 from controller.api.phrases import sentence_case, spaced
 from controller.web.bench_plot import Picture
+from controller.web.counter_section import CounterSection
 from controller.web.time_plot import Line, time_picture, time_ticks
 from wire.drills import FAULTS
 
@@ -63,22 +64,27 @@ class NodeView:
 
     Attributes:
         axis: marks of the lanes' time axis, percent of the width and label.
+        told: what the node says of its counters all the time; `counters`: numbers that its findings carried.
         single: metrics of benchmarks that were measured once: a line needs two.
     """
 
     history: NodeHistory
     lanes: tuple[Lane, ...]
     axis: tuple[tuple[float, str], ...]
+    told: CounterSection
     counters: tuple[Picture, ...]
     benchmarks: tuple[Picture, ...]
     single: tuple[BenchmarkSeries, ...]
     drills: DrillOffer
 
 
-def node_view(history: NodeHistory, now: float, *, why_no_drill: str, devices: Iterable[str] = ()) -> NodeView:
+def node_view(
+    history: NodeHistory, told: CounterSection, now: float, *, why_no_drill: str, devices: Iterable[str] = ()
+) -> NodeView:
     """Return what is shown of a node.
 
     Args:
+        told: what it says of its counters all the time.
         why_no_drill: why no fault can be injected into it, empty when one can.
         devices: those that it names.
     """
@@ -89,6 +95,7 @@ def node_view(history: NodeHistory, now: float, *, why_no_drill: str, devices: I
         history,
         tuple(_lane(lane, since, now) for lane in history.checks),
         tuple((round((at - since) / (now - since) * 100, 1), label) for at, label in time_ticks(since, now)),
+        told,
         tuple(picture for picture in map(_counter_picture, history.counters) if picture is not None),
         tuple(picture for _, picture in pictures if picture is not None),
         tuple(series for series, picture in pictures if picture is None),

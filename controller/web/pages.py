@@ -19,12 +19,15 @@ from controller.api import reading, reporting
 from controller.api.call import Call
 from controller.api.cell_view import CellView
 from controller.api.fleet_map import KINDS
+from controller.api.node_counters import counters_shown
 from controller.api.node_history import history_of
 from controller.api.problems import Problem
 from controller.policy.drilling import why_no_drill
 from controller.web import fleet_map
 from controller.web.bench_section import bench_section
+from controller.web.counter_section import counter_section
 from controller.web.incident_page import incident_view
+from controller.web.manual_pages import ManualPages
 from controller.web.node_page import NodeView, node_view
 from controller.web.ops_pages import OpsPages
 from controller.web.query import check_query
@@ -59,6 +62,7 @@ class Pages:
         router.add_get("/report", self._report)
         router.add_get("/static/{name}", self._static)
         OpsPages(self._cell, self._page).add_to(router)
+        ManualPages(self._page).add_to(router)
 
     def problem(self, problem: Problem) -> web.Response:
         """Return the page that says why there is none."""
@@ -95,8 +99,9 @@ class Pages:
     async def _node_view(self, name: str) -> NodeView:
         node = self._cell.belief.nodes[name]
         history = await history_of(self._cell, node)
-        because = why_no_drill(node)
-        return node_view(history, self._cell.now(), why_no_drill=because, devices=node.facts.devices)
+        because, now = why_no_drill(node), self._cell.now()
+        told = counter_section(counters_shown(self._cell, name), now)
+        return node_view(history, told, now, why_no_drill=because, devices=node.facts.devices)
 
     async def _incident(self, request: web.Request) -> web.Response:
         check_query(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -67,8 +67,14 @@ def _sections(
     *,
     is_headed: bool = True,
     without: Collection[str] = (),
+    of_outer: str = "",
 ) -> Iterator[str]:
-    """Yield a section for the model and for each one inside it; `defaults` are what the outer one gives its keys."""
+    """Yield a section for the model and for each one inside it.
+
+    Args:
+        defaults: what the outer one gives its keys.
+        of_outer: what the outer one says of it.
+    """
     schema, types = _schema(model), get_type_hints(model)
     definitions = schema.get("$defs", {})
     said = dict.fromkeys(schema["properties"], "") | _descriptions(model)
@@ -85,14 +91,15 @@ def _sections(
             default = default_of(value | given, required=required)
             keys.append((code(name), kind_of(value, definitions), default, said[name]))
         else:
-            where = f"{path}{name}{_MANY.get(get_origin(types[name]), '')}"
-            inner.append((nested, where, value.get("default") or {}))
+            where = f"{path}{name}{_MANY.get(get_origin(_given(types[name])), '')}"
+            inner.append((nested, where, value.get("default") or {}, said[name]))
     if path and is_headed:
-        yield f"### `{_heading(path.removesuffix('.'))}`\n\n{doc(model)}"
+        more = f" ({of_outer})" if of_outer else ""
+        yield f"### `{_heading(path.removesuffix('.'))}`\n\n{doc(model)}{more}"
     if keys:
         yield table(("key", "value", "default", "meaning"), keys)
-    for nested, where, given in inner:
-        yield from _sections(nested, f"{where}.", given)
+    for nested, where, given, told in inner:
+        yield from _sections(nested, f"{where}.", given, of_outer=told)
 
 
 def _heading(path: str) -> str:
@@ -130,7 +137,14 @@ def _descriptions(model: Model) -> dict[str, str]:
     return {name: value.description or "" for name, value in model.model_fields.items()}
 
 
+def _given(annotation: Any) -> Any:
+    """Return the annotation of what may be left out, as it is when it is there."""
+    others = [each for each in get_args(annotation) if each is not NoneType]
+    return others[0] if len(others) == 1 and NoneType in get_args(annotation) else annotation
+
+
 def _nested(annotation: Any) -> Model | None:
-    """Return the model behind an annotation: the model itself, or what a mapping holds."""
+    """Return the model behind an annotation: the model itself, or what a list or mapping of it holds."""
+    annotation = _given(annotation)
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel | msgspec.Struct)), None)

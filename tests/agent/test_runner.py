@@ -18,12 +18,15 @@ from checks.errors import CannotJudge, CannotObserve
 from checks.finding import Action, Finding, Verdict
 from checks.gpu import xid
 from checks.host import agent
+from checks.node_counters import RECENT_S
 from checks.policy import Policy
 from checks.readings import (
     DisksReading,
     HostReading,
     KernelLogState,
     KernelRecord,
+    NvlinkCounters,
+    NvlinkReading,
     NvmlReading,
     RdmaPort,
     RdmaReading,
@@ -148,6 +151,29 @@ async def test_a_level_has_the_measures_of_a_fresh_reading_and_of_no_other() -> 
         node.nvml.gate.clear()
         await node.clock.advance(600.0)
         assert node.runner.status().measures == {}
+
+
+async def test_a_level_has_the_counters_of_fresh_readings_and_of_the_ones_shortly_before() -> None:
+    watching = LevelCheck("gpu.watched", "", NvmlReading, lambda _: (), SAYS, window_s=3_600.0)
+    node = Node((watching,), gpu=lambda at_s: nvml(at_s, temperature_celsius=34, nvlink=links(at_s)))
+    async with node.running():
+        assert node.runner.status().counters == {
+            "gpu_temperature_celsius": 34.0,
+            "nvlinks_active": 1.0,
+            "nvlink_errors": 7.0,
+        }
+        await node.clock.advance(30.0)
+        assert node.runner.status().counters["nvlink_errors"] == 7.0
+        await node.clock.advance(RECENT_S)
+        assert "nvlink_errors" not in node.runner.status().counters
+        node.nvml.gate.clear()
+        await node.clock.advance(600.0)
+        assert node.runner.status().counters == {}
+
+
+def links(at_s: float) -> NvlinkReading:
+    """Return one link, whose counters are asked for in the first reading alone."""
+    return NvlinkReading(states=(1,), counters=NvlinkCounters(crc_errors=(7,)) if at_s < 1_010.0 else None)
 
 
 async def test_a_fault_comes_and_goes_with_the_readings() -> None:

@@ -8,15 +8,15 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pytest
 
+from tests.support.forked import FLEETMEND, run_forked
 from tests.support.open_cell import OpenCell, open_cell
 
 T = TypeVar("T")
@@ -74,20 +74,18 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run_cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
     """Run `fleetmend` as a user does, in a process of its own."""
-    return run_limited(*arguments, stdin=stdin, file_limit_bytes=resource.RLIM_INFINITY, variables=variables)
+    return run_forked(FLEETMEND, *arguments, stdin=stdin, environment=environment(**variables))
 
 
-def run_limited(
-    *arguments: str, file_limit_bytes: int, stdin: str = "", variables: Mapping[str, str] = MappingProxyType({})
-) -> Result:
+def run_limited(*arguments: str, file_limit_bytes: int) -> Result:
     """Run `fleetmend` where no file that it writes gets longer, as on a disk that is full."""
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
-        env=environment(**variables),
+        env=environment(),
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes)),
     )

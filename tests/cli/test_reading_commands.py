@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from checks.finding import Action, Finding, Verdict
 from cli.exit_codes import ExitCode
-from controller.events import FindingRaised, NodePlaced, NodeSeen, PresenceChanged
+from controller.events import FindingRaised, NodePlaced, NodeSeen, OperatorActed, PresenceChanged
+from controller.notice_events import NoticeFailed, NoticeFiled
 from tests.cli.conftest import Run, ServedCell
 from tests.support.open_cell import disk_full, off_the_bus
 from wire.messages import NodeFacts
@@ -42,6 +44,39 @@ def test_nodes_as_json(run: Run) -> None:
     assert {"name", "health", "schedulable", "held_by_us", "findings", "last_seen_s", "places"} == set(rows[0])
     assert (rows[1]["health"], rows[1]["held_by_us"], rows[1]["findings"][0]["code"]) == ("failed", True, "79")
     assert [row["name"] for row in read(run, "nodes", "--unwell")] == ["n2", "n3"]
+
+
+@pytest.mark.parametrize(
+    ("runbook", "shown"),
+    [
+        ("docs/how-to/respond/gpu_lost.md", "{url}/docs/how-to/respond/gpu_lost.md"),
+        ("https://wiki.example/gpu-lost", "https://wiki.example/gpu-lost"),
+        ("docs/of-ours.md", "docs/of-ours.md"),
+    ],
+)
+def test_an_incidents_runbook_is_where_it_opens(broken: ServedCell, run: Run, runbook: str, shown: str) -> None:
+    incident = broken.cell.cell.belief.incidents["inc-000001"]
+    incident.playbook = replace(incident.playbook, runbook=runbook)
+    words = run("incident", "inc-000001").stdout
+    assert f"runbook {shown.format(url=broken.cell.url)}" in " ".join(words.split())
+
+
+def test_what_people_were_told_stands_line_by_line(served: ServedCell, run: Run) -> None:
+    served.do(served.cell.nodes.find("n3", disk_full()))
+    served.do(served.cell.until("n3", "waiting"))
+    for name in ("desk", "other"):
+        filed = NoticeFiled("inc-000001", "ticket", name, "7", f"https://{name}.example/7", "n3 /", f"k-{name}", "so")
+        why = f"{name} is down"
+        failed = NoticeFailed("inc-000001", "page", name, "", f"p-{name}", "filed", "retry", why, retry_at=1e9)
+        served.do(
+            served.cell.tell(filed, failed, OperatorActed("acknowledge", "inc-000001", "kim", f"one\ntwo {name}"))
+        )
+    words = run("incident", "inc-000001").stdout
+    rows = [" ".join(line.split()) for line in words.splitlines()]
+    assert "told ticket 7 in desk, acknowledged https://desk.example/7" in rows
+    assert "ticket 7 in other, acknowledged https://other.example/7" in rows
+    assert "page in other: other is down. Tried again at 2001-09-09 01:46:40 UTC." in rows
+    assert any("one two desk" in row for row in rows) and "�" not in words
 
 
 def test_nodes_of_a_place(served: ServedCell, run: Run) -> None:

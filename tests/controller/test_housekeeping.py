@@ -112,3 +112,14 @@ async def test_the_size_is_known_before_the_first_look_at_intervals(tmp_path: Pa
         house = Housekeeping(cell, Receipts.recall(log), ControllerSettings(state=tmp_path), lambda: NOW)
         await house.measure()
         assert house.use()["events"] == 7
+
+
+async def test_what_came_since_the_last_look_is_counted(tmp_path: Path) -> None:
+    with closing(SqliteLog(tmp_path / "events.sqlite")) as log:
+        house = await looked_after(log, ControllerSettings(state=tmp_path), 3)
+        assert house.use()["events"] == 3
+
+        await log.append([Logged(4, NOW, PresenceChanged("n9", "online", "so"))], [])
+        await house.cell.catch_up()
+
+        assert house.use()["events"] == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,6 +211,22 @@ async def test_a_level_is_handed_on_once_it_is_understood_and_not_when_it_is_ret
     await door.intake.take(Received(topic, payload, True, lambda: None))
     await door.hand_in(topic, payload)
     assert heard == [("n1", {"gpu_idle_temperature_celsius": 31.0})]
+
+
+@pytest.mark.parametrize(("counters", "expected"), [(None, {}), ({"gpu_power_watts": 9.0}, {"gpu_power_watts": 9.0})])
+async def test_levels_of_older_and_of_newer_agents_are_understood(
+    door: Door, counters: dict[str, float] | None, expected: dict[str, float]
+) -> None:
+    heard: list[dict[str, float]] = []
+    door.intake.on_level = lambda _node, level: heard.append(level.counters)
+    body = messages.Status(messages.NodeFacts(), [], {}, 0, NOW, NOW)
+    said = json.loads(messages.encode(messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, body)))
+    del said["body"]["counters"]
+    said["body"] |= {"of_a_later_version": {"any": ["thing"]}}
+    if counters is not None:
+        said["body"]["counters"] = counters
+    await door.hand_in(Address("main", "n1", Channel.STATUS).topic, json.dumps(said).encode())
+    assert heard == [expected]
 
 
 async def test_an_older_level_does_not_undo_a_newer_edge(door: Door) -> None:

@@ -140,6 +140,14 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
             '[[kubernetes.pods]]\nmod = "wait"',
             r"pods\.0\.mod: no such key here; there are namespaces, labels, mode, limit_s",
         ),
+        (
+            '[[tickets]]\nkind = "roundup"\nurll = "https://a"',
+            r"tickets\.0\.roundup\.urll: no such key here; there are name, .*kind, .*password_file.*keywords",
+        ),
+        (
+            '[[pages]]\nkind = "chat"\nurl = "slack://a"',
+            r"pages\.0\.chat\.url: no such key here; there are name, .*kind, urls_file, timeout_s$",
+        ),
         ("power = 1", r"controller\.toml: power: must be a table: \[power\]"),
         ('[slurm.jobs]\njobs = "wait"', r"slurm\.jobs: must be a list of tables: \[\[slurm\.jobs\]\]"),
         (

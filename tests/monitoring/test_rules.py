@@ -12,6 +12,7 @@ from tests.support.prometheus import program
 from tests.support.promql import ALERTS, alerts
 
 CASES = ALERTS.with_name("alerts_test.yaml")
+DOCUMENTS = "{{ $externalLabels.fleetmend_docs }}"
 SEVERITIES = {"critical", "warning", "info"}
 
 
@@ -40,7 +41,7 @@ def test_every_alert_says_what_it_means_and_where_is_told_what_to_do() -> None:
     headings = {text.lower() for text in re.findall(r"^## (\w+)$", _page(), re.MULTILINE)}
     for name, rule in alerts().items():
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}, name
-        assert rule["annotations"]["runbook_url"] == f"docs/how-to/alerts.md#{name.lower()}"
+        assert rule["annotations"]["runbook_url"] == f"{DOCUMENTS}/how-to/alerts.md#{name.lower()}"
         assert rule["labels"]["severity"] in SEVERITIES, name
     assert headings == {name.lower() for name in alerts()}
 

@@ -20,6 +20,7 @@ from controller.policy.rules import Rules
 from controller.receipts import Receipts
 from controller.store.log import EventLog
 from controller.watch import ScheduleWatch
+from tests.support.eventually import SOON_S
 from tests.support.interrupted import Fuse, Log, Scheduler, Wire, World
 from wire import messages, topics
 from wire.bench import from_parameters, stopped_lease
@@ -61,7 +62,7 @@ async def bench_life(
 ) -> Cell:
     """Run a controller on a store until the run that is asked for ended, or until it dies; return its cell."""
     real = store()
-    cell = Cell(Log(real, fuse), rules)  # type: ignore[arg-type]
+    cell = Cell(Log(real, fuse), rules, busy_tick_s=SOON_S)  # type: ignore[arg-type]
     term = real.begin_term()
     for entry in real.read():
         folding.apply(cell.belief, entry)

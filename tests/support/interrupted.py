@@ -37,6 +37,7 @@ from controller.tracing import current
 from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
 from tests.support.bench_policy import result_like
+from tests.support.eventually import SOON_S
 from tests.support.noticing import desk_of
 from wire import messages, topics
 from wire.bench import from_parameters
@@ -349,7 +350,7 @@ async def live(
     """Run a controller on a store until its incident closed or handed over, or until it dies; return its cell."""
     real = store()
     term = real.begin_term()
-    cell = Cell(Log(real, fuse), rules)  # type: ignore[arg-type]
+    cell = Cell(Log(real, fuse), rules, busy_tick_s=SOON_S)  # type: ignore[arg-type]
     for entry in real.read():
         folding.apply(cell.belief, entry)
     wire = Wire(world, fuse, finding)

@@ -20,9 +20,10 @@ class Mailbox:
 
     Attributes:
         fails: raised, one after the other, in place of taking what comes; the last one again and again while `broken`.
-        open_gate: while it is not set, nothing is answered.
+        held: sorts of what is not answered now; a look is of the sort `looked`.
         stands: reference → how it stands there, as people left it.
-        waiting: how many stand before the gate.
+        always: the one reference that it answers everything with, empty for one each.
+        waiting: of which sort each is that came and is not answered yet.
         said: what came, in order: `filed`, `updated`, `closed` or `acknowledged`, and the notice.
     """
 
@@ -30,19 +31,35 @@ class Mailbox:
     repeatable: bool = True
     fails: list[Exception] = field(default_factory=list)
     broken: Exception | None = None
-    open_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    held: set[str] = field(default_factory=set)
     stands: dict[str, Answer] = field(default_factory=dict)
     said: list[tuple[str, Notice]] = field(default_factory=list)
     looks: int = 0
-    waiting: int = 0
+    always: str = ""
+    waiting: list[str] = field(default_factory=list)
+    _let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __post_init__(self) -> None:
-        self.open_gate.set()
+    def hold(self, *sorts: str) -> None:
+        """Answer nothing of these sorts; nothing at all when none is named."""
+        self.held = set(sorts) or {"filed", "updated", "closed", "acknowledged", "looked"}
+
+    def let_go(self) -> None:
+        """Answer everything again, and what waits first."""
+        self.held.clear()
+        self._let_go.set()
+        self._let_go = asyncio.Event()
+
+    async def _pass(self, what: str) -> None:
+        if what not in self.held:
+            return
+        self.waiting.append(what)
+        try:
+            await self._let_go.wait()
+        finally:
+            self.waiting.remove(what)
 
     async def _come(self, what: str, notice: Notice) -> None:
-        self.waiting += 1
-        await self.open_gate.wait()
-        self.waiting -= 1
+        await self._pass(what)
         if self.fails:
             raise self.fails.pop(0)
         if self.broken is not None:
@@ -51,7 +68,7 @@ class Mailbox:
 
     async def send(self, notice: Notice) -> Filed:
         await self._come("filed", notice)
-        reference = f"{self.name.upper()}-{len(self.of('filed'))}"
+        reference = self.always or f"{self.name.upper()}-{len(self.of('filed'))}"
         self.stands[reference] = Answer(Heard.OPEN)
         return Filed(reference, f"https://{self.name}.example/{reference}")
 
@@ -68,7 +85,7 @@ class Mailbox:
         self.stands[reference] = Answer(Heard.ACKNOWLEDGED)
 
     async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
-        await self.open_gate.wait()
+        await self._pass("looked")
         if self.broken is not None:
             raise self.broken
         self.looks += 1

@@ -50,6 +50,7 @@ from controller.receipts import Receipts
 from controller.sections.evidence import EvidenceSection
 from controller.store.sqlite import SqliteLog
 from controller.watch import ScheduleWatch
+from tests.support.eventually import SOON_S
 from tests.support.noticing import desk_of
 from wire import messages, topics
 from wire.bench import from_parameters, stopped_lease
@@ -60,7 +61,7 @@ from wire.transport import Received
 
 START = 1_790_000_000.0
 GPU = "GPU-5e0b29f4-7a31-4f52-9c07-31d6a2e8b9c1"
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 _NOTICES = (
     Step("ticket", Verb.TICKET, 60.0, parameters={"team": "data-centre"}),
@@ -248,6 +249,16 @@ class Nodes:
         """Have a node find it gone."""
         finding = self.findings.pop(node)
         await self.say(node, messages.FindingCleared(finding.key, "Fresh readings are healthy.", self.clock.now))
+
+    async def tell_level(self, node: str, **counters: float) -> None:
+        """Have a node tell its level, with these counters and nothing else that is new."""
+        assert self.intake is not None
+        known, now = self.intake.cell.belief.nodes[node], self.clock.now
+        findings = [each.finding for each in known.findings.values()]
+        level = messages.Status(known.facts, findings, dict(known.checks), 0, START, now, counters=counters)
+        topic = topics.Address("main", node, topics.Channel.STATUS).topic
+        envelope = messages.Envelope(messages.VERSION, node, known.boot_id, 0, now, level)
+        await self.intake.take(Received(topic, messages.encode(envelope), False, lambda: None))
 
     async def progress(self, node: str, share: float, text: str) -> None:
         """Have a node say how far its benchmark is."""
@@ -443,7 +454,7 @@ async def open_cell(
     """
     clock, key = Clock(), Ed25519PrivateKey.generate()
     log = SqliteLog(state / "events.sqlite")
-    cell = Cell(log, cell_rules or rules(), clock=clock)
+    cell = Cell(log, cell_rules or rules(), clock=clock, busy_tick_s=SOON_S)
     nodes, scheduler = Nodes(key, clock), Holds()
     desk = OrderDesk(nodes, "main", "k1", key, log.begin_term(), clock)
     watch = ScheduleWatch(cell, scheduler, clock, interval_s=0.1)
@@ -452,6 +463,7 @@ async def open_cell(
     effects = Effects(cell, scheduler, notices, desk, clock, watch.look_now)
     intake = nodes.intake = Intake(cell, nodes, Receipts.recall(log), "main", 180.0, clock)
     front = FrontDesk(cell, intake, desk, watch, nodes, clock, "main", notice_errors=notices.errors)
+    intake.on_level = front.counters.heard
     bench = BenchDesk(cell, desk, watch, clock)
     front.progress = bench.progress
     metrics = Metrics(front, Tally(cell, notices.courier.destinations.rules), count(0.0, KEPT_S).__next__)

@@ -24,6 +24,7 @@ from controller.receipts import Receipts
 from controller.store.log import EventLog
 from controller.sweep_events import SweepAsked, SweepEnded
 from controller.watch import ScheduleWatch
+from tests.support.eventually import SOON_S
 from tests.support.interrupted import Died, Fuse, Log
 from tests.support.open_cell import Holds
 from tests.support.swept_nodes import SweptNodes
@@ -129,7 +130,7 @@ async def sweep_life(
 ) -> SweepEnded | None:
     """Run a controller until its sweep is over, or until it dies; return how the sweep ended."""
     real = store()
-    cell = Cell(Log(real, fuse), RULES)  # type: ignore[arg-type]
+    cell = Cell(Log(real, fuse), RULES, busy_tick_s=SOON_S)  # type: ignore[arg-type]
     for entry in real.read():
         folding.apply(cell.belief, entry)
     wire = _Wire(world, fuse)

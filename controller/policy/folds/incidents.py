@@ -104,7 +104,7 @@ def handed_over(belief: Belief, event: events.IncidentHandedOver, at: float) -> 
     incident = belief.incidents[event.incident_id]
     incident.rma = event.rma or incident.rma
     incident.outcome, incident.because = "handed_over", event.reason.because
-    incident.return_asked = False
+    incident.return_asked, incident.closed_there_at = False, 0.0
     holds.end_canary(belief, incident, incident.outcome)
     incident.enter(Phase.HAND_OVER)
     belief.history.remember(incident, at)
@@ -115,7 +115,7 @@ def returning(belief: Belief, event: events.IncidentReturning, _at: float) -> No
     incident = belief.incidents[event.incident_id]
     if event.part:
         incident.successor, belief.condemned[incident.part] = event.part, incident.id
-    incident.outcome, incident.return_asked = "", False
+    incident.outcome, incident.return_asked, incident.closed_there_at = "", False, 0.0
     incident.enter(Phase.RETURNING)
 
 

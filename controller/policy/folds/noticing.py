@@ -9,6 +9,7 @@ from controller.notice_events import NoticeClosed, NoticeEvent, NoticeFailed, No
 from controller.policy.approvals import RETURN, asked
 from controller.policy.belief import Belief
 from controller.policy.incident import Incident
+from controller.policy.noticing import closings
 from controller.policy.noticing.book import (
     CLOSED_KEPT,
     MOST_NEWS,
@@ -30,6 +31,9 @@ def filed(belief: Belief, event: NoticeFiled, at: float) -> None:
     """Note where a notice is."""
     book, name = belief.notices, thread_id(event.kind, event.destination, event.reference)
     thread = book.threads.get(name)
+    if thread is not None and thread.heard == "gone" and event.joined and not event.found:
+        _owe(belief, thread, event.incident_id, at)
+        return
     if thread is None or thread.ended_at:
         before = thread.incidents if thread is not None else {}
         thread = book.threads[name] = _begun(belief, event, at)
@@ -71,11 +75,34 @@ def _begun(belief: Belief, event: NoticeFiled, at: float) -> Thread:
 
 
 def _take_in(belief: Belief, thread: Thread, event: NoticeFiled, at: float) -> None:
-    """One more incident of the same subject, or of the same storm. It may need another look than the first got."""
+    """One more incident of the same subject, or of the same storm. It may need another look than the first got.
+
+    Who acknowledged the page did so for what was on it then: the new one is answered by itself, or goes to who is next.
+    """
     thread.incidents[event.incident_id] = ""
     if not thread.group:
         thread.acknowledged_by, thread.acknowledged_at, thread.acknowledged_told = "", 0.0, False
-        _add(thread, News(belief.last_event_id, at, event.because, major=True))
+        thread.escalated_to = ""
+        _add(thread, News(belief.last_event_id, at, event.because, major=True, joins=event.incident_id))
+
+
+def _owe(belief: Belief, thread: Thread, incident_id: str, at: float) -> None:
+    """An incident joined a notice that was gone, and nobody there ever read of it: it needs one of its own."""
+    book, key = belief.notices, about(thread.kind, thread.destination, incident_id)
+    if incident_id not in belief.open_incidents:
+        return
+    because = f"{thread.reference} in {thread.destination}, which {incident_id} was to join, is gone."
+    again = f"{incident_id}/{thread.kind}/{thread.destination}/after/{thread.reference}"
+    book.owed[key] = Trouble("filed", "retry", because, 1, at, at, again, thread.kind)
+    book.owing.setdefault(incident_id, {})[key] = None
+
+
+def _let_go(belief: Belief, thread: Thread, at: float) -> None:
+    """A notice is gone: what joined it and was never told there is not gone with it."""
+    for joined in [news.joins for news in thread.news if news.joins in belief.open_incidents]:
+        thread.incidents.pop(joined, None)
+        belief.notices.by_incident.get(joined, {}).pop(thread.id, None)
+        _owe(belief, thread, joined, at)
 
 
 def _note_end(belief: Belief, thread: Thread, incident_id: str) -> None:
@@ -135,15 +162,37 @@ def heard(belief: Belief, event: NoticeHeard, at: float) -> None:
     if thread is None or thread.ended_at:
         return
     thread.heard, thread.heard_by, thread.heard_because, thread.heard_at = event.state, event.by, event.because, at
+    thread.heard_id = belief.last_event_id
     if event.state == "gone":
+        _let_go(belief, thread, at)
         _end(book, thread, at)
+    if event.state == "open" and thread.kind == TICKET:
+        _opened_there(belief, thread)
     if event.state not in {"acknowledged", "closed"}:
         return
     by = f"{event.by or 'somebody'} in {event.destination}"
+    if event.state == "acknowledged" and not thread.acknowledged_at:
+        thread.acknowledged_by, thread.acknowledged_at = by, at
     for incident in (belief.open_incidents[each] for each in thread.incidents if each in belief.open_incidents):
         acknowledge(belief, incident, by, at)
         if event.state == "closed" and thread.kind == TICKET and asked(incident) == RETURN:
-            incident.return_asked = True
+            _closed_there(belief, incident, at)
+
+
+def _closed_there(belief: Belief, incident: Incident, at: float) -> None:
+    """A person's word that it is mended. One that was wrong too often is told to everybody, once."""
+    if not closings.take(incident, at):
+        return
+    for thread in belief.notices.of(incident.id):
+        if not thread.ended_at and not thread.group:
+            _add(thread, News(belief.last_event_id, at, closings.must_decide(incident), major=True))
+
+
+def _opened_there(belief: Belief, thread: Thread) -> None:
+    """Who opens a ticket again takes back that it is mended."""
+    for incident in (belief.open_incidents[each] for each in thread.incidents if each in belief.open_incidents):
+        if incident.closed_there_at:
+            incident.closings, incident.closed_there_at = incident.closings - 1, 0.0
 
 
 def acknowledge(belief: Belief, incident: Incident, by: str, at: float) -> None:

@@ -8,6 +8,7 @@ from controller.policy.belief import Belief
 from controller.policy.folds import questions
 from controller.policy.folds.noticing import acknowledge
 from controller.policy.incident import Approval, Incident
+from controller.policy.noticing import closings
 from controller.policy.scopes import parse
 
 
@@ -48,6 +49,7 @@ def _approve_or_abort(incident: Incident, event: events.OperatorActed, by: str) 
     what = event.what or wanted
     if what == RETURN == wanted:
         incident.return_asked = True
+        closings.forget(incident)
         return
     incident.approvals[what] = Approval(by, event.expires_at)
     if incident.waiting_for == "approval" and what != wanted:

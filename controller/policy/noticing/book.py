@@ -27,12 +27,14 @@ class News:
     Attributes:
         event_id: entry of the log that it comes from.
         major: it is told at once, and to pages too; others are told to tickets alone, and bundled.
+        joins: the incident that joined by it, empty for all else.
     """
 
     event_id: int
     at: float
     sentence: str
     major: bool = False
+    joins: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Thread:
         told_through: entry of the log up to which the destination knows.
         told_members: for how many incidents it stands, as far as the destination knows.
         heard: how it stands there, as its destination said last: open, acknowledged, closed or gone.
+        heard_id: entry of the log by which that was heard.
+        acknowledged_by: who looks after every incident that it is for; one that joined later may need somebody.
         acknowledged_told: its destination knows that somebody looks after it.
         reopened: it was opened again once because what it is about was not over.
         watched: node → findings that stood when an incident closed that people have: it ends when they are gone.
@@ -94,6 +98,7 @@ class Thread:
     heard_by: str = ""
     heard_because: str = ""
     heard_at: float = 0.0
+    heard_id: int = 0
     acknowledged_by: str = ""
     acknowledged_at: float = 0.0
     acknowledged_told: bool = False
@@ -113,8 +118,9 @@ class Thread:
     def state(self) -> str:
         """One word for people: open, acknowledged, closed or gone."""
         if self.heard == "gone" or not self.ended_at:
-            acknowledged = self.heard == "open" and self.acknowledged_at > 0.0
-            return "acknowledged" if acknowledged else self.heard
+            if self.heard in {"open", "acknowledged"}:
+                return "acknowledged" if self.acknowledged_at else "open"
+            return self.heard
         return "closed"
 
     @property

@@ -157,7 +157,7 @@ def _worth_telling(belief: Belief, rules: NoticeRules, thread: Thread, now: floa
 
 
 def _why_reopened(belief: Belief, thread: Thread, now: float) -> Iterator[News]:
-    since = [news for news in _as_tried(thread) if news.at >= thread.heard_at]
+    since = [news for news in _as_tried(thread) if news.event_id >= thread.heard_id]
     if any(news.major for news in since):
         yield from since
     elif thread.is_over and not thread.reopened and now - thread.heard_at >= SETTLE_S and is_standing(belief, thread):
@@ -218,7 +218,7 @@ def _is_unanswered(thread: Thread, rule: DestinationRule, now: float) -> bool:
     if thread.kind != PAGE or thread.acknowledged_at or thread.escalated_to or not rule.escalate_to:
         return False
     since = thread.filed_at if thread.group else thread.joined_at
-    return thread.heard == "open" and now - since >= rule.escalate_after_s
+    return thread.heard in {"open", "acknowledged"} and now - since >= rule.escalate_after_s
 
 
 def _escalation(

@@ -135,7 +135,9 @@ def _notes_on_the_log(told: Told, missing_through: int) -> Iterator[str]:
     if told.restored:
         yield "The log was restored from a backup: the time between backup and restoration counts as unknown."
     if told.asked.until - tells_from < WINDOW_S:
-        yield f"Lemons are judged by {(told.asked.until - tells_from) / DAY_S:.1f} days, not by 28."
+        known_s = told.asked.until - tells_from
+        known = f"{known_s / DAY_S:.1f} days" if known_s >= DAY_S else f"{known_s / 3_600.0:.1f} hours"
+        yield f"Lemons are judged by {known}, not by 28 days."
 
 
 def _notes_on_nodes(nodes: list[Node]) -> Iterator[str]:

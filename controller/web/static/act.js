@@ -38,13 +38,17 @@ function sayItWaits(text) {
   document.getElementById("act-cancel").textContent = "Close";
 }
 
-/* Where a page or a ticket leads: its link opens the dialog and does nothing, and nothing opens when it cannot be done. */
+/* Where a page or a ticket leads: its link opens the dialog and does nothing. What cannot be done now, it shows why. */
 const LED_TO = { acknowledge: "acknowledge", approve: "approve", stop: "abort", undo: "uncordon" };
 
 function askWhatTheLinkMeans() {
   const verb = LED_TO[location.hash.slice(1)];
   const button = verb && live.querySelector(`.crown button[data-act="${verb}"]`);
   if (button && !dialog.open) ask(button);
+  const why = verb && !button && document.getElementById("cannot");
+  if (!why) return;
+  why.open = true;
+  why.querySelector("summary").focus();
 }
 
 export function offerActs() {

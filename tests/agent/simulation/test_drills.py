@@ -16,6 +16,7 @@ from agent.simulation import sources
 from agent.simulation.faults import FAULTS, find_fault
 from agent.simulation.hidden_faults import HIDDEN_FAULTS
 from agent.simulation.machine import Seams, SimulatedMachine
+from agent.simulation.nvml_library import SWAY_S, Gpu, swayed
 from agent.sources.mounts import MountsSource
 from agent.sources.nvml import NvmlSource
 from agent.sources.registry import SOURCES
@@ -24,6 +25,8 @@ from checks.errors import CannotJudge
 from checks.finding import Action, Finding, Verdict
 from checks.judge import LatchedJudge
 from checks.kernel_log import believed
+from checks.node_counters import BY_NAME, counters_of
+from checks.readings import NvmlReading
 from checks.registry import CHECKS
 from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
@@ -263,6 +266,19 @@ async def test_a_gpu_that_is_gone_after_the_reboot_is_missed_by_the_inventory(wa
     gone = watcher.machine.hardware().gpus[2]
     assert (len(reading.gpus), len(reading.known_gpus)) == (7, 8)
     assert gone.uuid not in {gpu.uuid for gpu in reading.gpus}
+
+
+async def test_a_healthy_node_tells_every_counter_and_its_temperature_moves(watcher: Watcher) -> None:
+    await watcher.look()
+    told = counters_of(each for readings in watcher.readings.values() for each in reversed(readings))
+    assert set(told) == set(BY_NAME)
+    gpus, states = watcher.readings[NvmlReading][-1].gpus, watcher.machine.hardware().gpus
+    told_and_true = (
+        (gpu.temperature_celsius, state.temperature_celsius) for gpu, state in zip(gpus, states, strict=True)
+    )
+    assert all(abs(celsius - true) <= 2 for celsius, true in told_and_true)
+    sways = [swayed(Gpu({"gpu 3 sway": "2"}, 3), at) for at in range(0, int(SWAY_S), 60)]
+    assert -2.0 <= min(sways) < -1.9 and 1.9 < max(sways) <= 2.0
 
 
 async def test_a_contained_error_comes_as_one_burst(watcher: Watcher) -> None:

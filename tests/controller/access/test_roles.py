@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ async def test_everything_that_is_served_wants_a_token_but_what_is_named(guarded
     open_to_all = set()
     for route in guarded_cell.cell.app.router.routes():
         assert route.resource is not None
-        path = route.resource.canonical.format(name="n1", id="inc-000001", sweep="s1", upload="u1")
+        path = re.sub(r"\{\w+\}", "x1", route.resource.canonical)
         if path == "/api/v1/live":
             path += "?since=nonsense"
         if await guarded_cell.status(route.method, path) != 401:

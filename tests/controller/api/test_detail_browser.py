@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from controller.events import FindingRaised, NodeSeen
+from controller.notice_events import NoticeFiled
 from tests.controller.api.test_detail_pages import DEVICES
 from tests.controller.api.test_pages import hostile
 from tests.support.browser import Browsing, browse, chromium
@@ -52,6 +54,8 @@ async def test_the_links_of_a_page_lead_to_what_they_name_and_do_nothing_by_them
     await page.goto(f"{cell.url}/incidents/inc-000001#approve")
     await page.reload()
     await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.locator("#cannot")).to_have_attribute("open", "")
+    await expect(page.locator("#cannot dl")).to_contain_text("Approve")
     assert not incident.acknowledged_by and not incident.stop_asked
 
 
@@ -82,12 +86,45 @@ async def test_what_is_open_and_chosen_stays_while_the_node_changes(cell: OpenCe
     assert await page.page.input_value("#drill select[name=fault]") == "mount-hang"
 
 
-@pytest.mark.parametrize("path", ["/nodes/n1", "/incidents/inc-000001"])
+POINTS = "document.querySelector('#plot-counter-gpu_temperature_celsius polyline').points.numberOfItems"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_picture_of_a_counter_grows_while_the_page_is_open(
+    cell: OpenCell, browse: Browsing, scheme: str
+) -> None:
+    """Levels are no entries of the log, so no stream tells of them: the page asks by itself, sooner without one."""
+    await cell.add_nodes("n1")
+    for celsius in (40.0, 41.0, 42.0):
+        await cell.nodes.tell_level("n1", gpu_temperature_celsius=celsius, gpu_corrected_errors=3.0)
+        cell.clock.now += 60.0
+    opened = await browse(f"{cell.url}/nodes/n1", color_scheme=scheme)
+    page = opened.page
+    await opened.until(f"{POINTS} === 3")
+    plot = page.locator("#plot-counter-gpu_temperature_celsius")
+    await plot.get_by_text("As a table").click()
+    await expect(plot.locator("tbody tr")).to_have_count(3)
+    await page.route("**/api/v1/live*", lambda route: route.abort())
+    await page.reload()
+    await cell.nodes.tell_level("n1", gpu_temperature_celsius=58.0, gpu_corrected_errors=3.0)
+    await opened.until(f"{POINTS} === 4")
+    await expect(plot.get_by_role("img")).to_have_attribute("aria-label", re.compile("in each minute: last 58"))
+    await expect(page.locator("#counters")).to_contain_text("Nothing was added to these totals: corrected")
+    stroke = "getComputedStyle(document.querySelector('#plot-counter-gpu_temperature_celsius polyline')).stroke"
+    assert await opened.evaluate(stroke) not in ("none", await opened.evaluate("getComputedStyle(document.body).color"))
+    assert [each for each in opened.complaints if "api/v1/live" not in each and "ERR_FAILED" not in each] == []
+
+
+REFERENCE = '{alertname="fleetmend_gpu_lost",cell="main",class="gpu_lost",incident="inc-000001",node="n1"}'
+FILED = NoticeFiled("inc-000001", "page", "am", REFERENCE, "https://am.example/x", "n1 GPU-3", "k", "so")
+
+
+@pytest.mark.parametrize("path", ["/nodes/n1", "/incidents/inc-000001", "/docs/how-to/paging.md", "/docs/"])
 async def test_no_page_is_wider_than_a_phone_whatever_things_are_called(
     cell: OpenCell, browse: Browsing, path: str
 ) -> None:
     await hostile(cell)
-    await cell.tell(NodeSeen("n1", "boot-1", NodeFacts(True, devices=DEVICES | {"x" * 90: "y" * 200})))
+    await cell.tell(NodeSeen("n1", "boot-1", NodeFacts(True, devices=DEVICES | {"x" * 90: "y" * 200})), FILED)
     page = await browse(f"{cell.url}{path}", **PHONE)
     assert await page.evaluate("document.documentElement.scrollWidth <= 360")
     assert page.complaints == []

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from controller.api.moments import iso
+from controller.api.report_words import hours
 from controller.api.spans import moment_of
 from controller.events import NodePlaced, NodeSeen, OperatorActed
 from controller.policy.reporting.asked import Asked, Prices
@@ -195,3 +196,11 @@ async def test_the_exported_log_gives_the_same_report(cell: OpenCell, http: aioh
     assert told.availability.nodes == pytest.approx(answered.availability.nodes)
     for name in ("outcomes", "fixes", "notices", "notes", "lemons"):
         assert getattr(told, name) == getattr(answered, name)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "0"), (7e-06, "< 0.001"), (0.001, "0.001"), (0.0479, "0.0479"), (2.741, "2.74"), (1234.5, "1,234")],
+)
+def test_hours_are_said_with_the_digits_that_mean_something(value: float, said: str) -> None:
+    assert hours(value) == said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 
 from controller.adapters import Answer, Heard
 from controller.errors import Permanent, Retryable
-from controller.events import NodePlaced
+from controller.events import EvidenceStored, NodePlaced
+from controller.notice_events import NoticeFailed
 from controller.notices.choosing import Destinations
 from controller.policy.noticing.due import Act, Due
 from controller.policy.noticing.routing import DestinationRule
@@ -59,6 +60,16 @@ class Site:
     async def until(self, box: Mailbox, sort: str, count: int = 1) -> None:
         """Wait until so many things of a sort have come."""
         await self.cell.until_true(lambda: len(box.of(sort)) >= count)
+
+    async def until_settled(self, *boxes: Mailbox) -> None:
+        """Wait until these have been looked at twice more: between two looks the desk sends what is due."""
+        enough = [box.looks + 2 for box in boxes]
+        await self.cell.until_true(lambda: all(box.looks >= looks for box, looks in zip(boxes, enough, strict=True)))
+
+    async def until_owed(self, kind: str, *incidents: str) -> None:
+        """Wait until the step of each of these incidents goes on without an answer to its letter."""
+        owed = self.cell.cell.belief.notices.owed
+        await self.cell.until_true(lambda: {key.split()[2] for key in owed if key.split()[0] == kind} >= {*incidents})
 
 
 @asynccontextmanager
@@ -121,6 +132,34 @@ async def test_a_ticket_is_opened_again_when_what_it_is_about_is_not_mended(tmp_
         assert len(here.tickets.of("filed")) == len(here.pages[0].of("filed")) == 1
 
 
+async def test_who_closes_a_ticket_in_a_loop_has_it_verified_a_few_times_and_then_people_decide(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        belief = here.cell.cell.belief
+        for _ in range(40):
+            here.tickets.stands["JIRA-1"] = Answer(Heard.CLOSED, "bot", "stale")
+            looks = here.tickets.looks
+            await here.cell.until_true(lambda: here.tickets.looks > looks + 1)  # noqa: B023
+            here.cell.clock.now += 400.0
+            await here.cell.tell()
+            await asyncio.sleep(0.02)
+        await here.cell.until_true(lambda: belief.incidents["inc-000001"].closings > 3)
+        await here.until(here.pages[0], "updated", 1)
+
+        incident = await here.get("/api/v1/incidents/inc-000001")
+        said = [entry["text"] for entry in incident["timeline"] if entry["kind"] == "incident.returning"]
+        assert len(said) == 3
+        assert incident["next"].startswith("A person must decide: the ticket was closed 4 times")
+        assert [n.news.startswith("A person must decide") for n in here.pages[0].of("updated")].count(True) == 1
+        assert "n1" in here.cell.scheduler.held
+
+        await here.mend("n1")
+        assert (await here.post("/api/v1/incidents/inc-000001/approve"))[0] == 200
+        await here.until(here.pages[0], "closed")
+        assert len(here.tickets.of("filed")) == len(here.pages[0].of("filed")) == 1
+
+
 async def test_a_page_that_nobody_acknowledges_goes_to_who_is_next_once(tmp_path: Path) -> None:
     rules = usual("duty", escalate_to="boss", escalate_after_s=900.0)
     boss = DestinationRule("boss", escalation_only=True)
@@ -135,7 +174,7 @@ async def test_a_page_that_nobody_acknowledges_goes_to_who_is_next_once(tmp_path
 
         await here.until(here.pages[1], "filed")
         here.cell.clock.now += 4_000.0
-        await asyncio.sleep(0.2)
+        await here.until_settled(here.tickets, *here.pages)
 
         assert [notice.incident_id for notice in here.pages[1].of("filed")] == ["inc-000001"]
         assert [notice.acknowledged_by for notice in here.pages[0].of("acknowledged")] == ["kim"]
@@ -171,8 +210,8 @@ async def test_an_acknowledgement_there_is_one_here_and_everywhere(tmp_path: Pat
 
 async def test_a_destination_that_hangs_delays_no_page_and_no_uncordon(tmp_path: Path) -> None:
     async with site(tmp_path, usual("duty", "chat")) as here:
-        here.tickets.open_gate.clear()
-        here.pages[1].open_gate.clear()
+        here.tickets.hold()
+        here.pages[1].hold()
         await here.break_down("n1")
         await here.cell.until_true(lambda: "n1" in here.cell.scheduler.held)
         await here.cell.until_true(lambda: bool(here.pages[0].of("filed")))
@@ -182,8 +221,8 @@ async def test_a_destination_that_hangs_delays_no_page_and_no_uncordon(tmp_path:
             await here.cell.until("n1", "closed")
 
         assert (status, here.cell.scheduler.held) == (200, {})
-        here.tickets.open_gate.set()
-        here.pages[1].open_gate.set()
+        here.tickets.let_go()
+        here.pages[1].let_go()
         await here.until(here.tickets, "closed")
         await here.until(here.pages[1], "closed")
         assert here.tickets.sorts() == here.pages[1].sorts() == ["filed", "closed"]
@@ -235,14 +274,13 @@ async def test_of_a_storm_few_pages_are_single_and_one_stands_for_the_rest(tmp_p
     async with site(tmp_path, usual("duty"), nodes=20) as here:
         for number in range(1, 21):
             await here.cell.tell(NodePlaced(f"n{number}", {"rack": ["r7"]}))
-        here.pages[0].open_gate.clear()
+        here.pages[0].hold("filed")
         for number in range(1, 21):
             await here.break_down(f"n{number}")
-        await here.cell.until_true(lambda: len(here.tickets.of("filed")) == 20)
-        await asyncio.sleep(0.1)
-        here.pages[0].open_gate.set()
-        for number in range(1, 21):
-            await here.cell.until(f"n{number}", "handed_over")
+        await here.until_owed("page", *(f"inc-{number:06}" for number in range(1, 21)))
+        here.pages[0].let_go()
+        threads = here.cell.cell.belief.notices.threads
+        await here.cell.until_true(lambda: sum(len(t.incidents) for t in threads.values() if t.kind == "page") == 20)
 
         assert len(here.pages[0].of("filed")) == 4
         here.cell.clock.now += 61.0
@@ -273,23 +311,25 @@ async def test_an_incident_that_comes_while_the_notice_is_closed_is_not_lost_wit
         await here.cell.until("n1", "handed_over")
         both = (here.tickets, here.pages[0])
         for box in both:
-            box.open_gate.clear()
+            box.hold("closed")
         await here.post("/api/v1/nodes/n1/uncordon")
         await here.cell.until("n1", "closed")
-        await here.cell.until_true(lambda: all(box.waiting for box in both))
+        await here.cell.until_true(lambda: all("closed" in box.waiting for box in both))
         await here.mend("n1")
 
         await here.break_down("n1")
-        await here.cell.until_true(lambda: len(here.cell.cell.belief.incidents) == 2)
-        await asyncio.sleep(0.1)
+        await here.until_owed("ticket", "inc-000002")
+        await here.until_owed("page", "inc-000002")
+        assert [len(box.of("filed")) for box in both] == [1, 1]
         for box in both:
-            box.open_gate.set()
+            box.let_go()
         await here.cell.until_true(lambda: len(here.cell.cell.belief.notices.of("inc-000002")) == 2)
-        await asyncio.sleep(0.1)
+        await here.until_settled(*both)
 
         notices = (await here.get("/api/v1/incidents/inc-000002"))["notices"]
         assert [(n["reference"], n["state"]) for n in notices] == [("JIRA-2", "open"), ("DUTY-2", "open")]
-        assert [box.sorts() for box in both] == [["filed", "closed", "filed"]] * 2
+        told = [[sort for sort in box.sorts() if sort != "updated"] for box in both]
+        assert told == [["filed", "closed", "filed"]] * 2
         assert here.tickets.of("filed")[1].follows == "JIRA-1"
 
 
@@ -327,6 +367,84 @@ async def test_a_destination_that_shows_nothing_for_a_moment_ends_no_notice(tmp_
         await here.cell.until_true(lambda: thread.heard == "gone")
 
 
+async def test_one_reference_for_everything_joins_nothing_that_is_apart(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        here.tickets.always = "ok"
+        here.tickets.open_gate.clear()
+        await here.break_down("n1")
+        await here.break_down("n2")
+        await here.cell.until_true(lambda: here.tickets.waiting == 2)
+        here.tickets.open_gate.set()
+        for node in ("n1", "n2"):
+            await here.cell.until(node, "handed_over")
+        await here.cell.until_true(lambda: bool(here.cell.cell.belief.notices.owed))
+        here.cell.clock.now += 90_000.0
+        await asyncio.sleep(0.1)
+
+        thread = here.cell.cell.belief.notices.threads["ticket jira ok"]
+        (owed,) = here.cell.cell.belief.notices.owed.values()
+        assert (len(thread.incidents), len(here.tickets.of("filed")), owed.outcome) == (1, 2, "permanent")
+        assert owed.given_up
+        assert "jira answered with the reference ok, which it gave to " in owed.because
+        other = next(i for i in ("inc-000001", "inc-000002") if i not in thread.incidents)
+        incident = await here.get(f"/api/v1/incidents/{other}")
+        assert [failure["because"] for failure in incident["notice_failures"]] == [owed.because]
+        assert len(here.pages[0].of("filed")) == 2
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_from_being_heard(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty", "chat")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        assert (await here.post("/api/v1/incidents/inc-000001/acknowledge"))[0] == 200
+        await here.until(here.pages[0], "acknowledged")
+        await here.cell.tell(EvidenceStored("inc-000001", "n1", "a", 1024, "0" * 64, "https://kept/a"))
+        await here.until(here.tickets, "updated")
+        await here.mend("n1")
+
+        here.cell.clock.now -= 86_400.0
+        here.tickets.stands["JIRA-1"] = Answer(Heard.CLOSED, "ann", "GPU swapped")
+
+        await here.cell.until_true(
+            lambda: here.cell.cell.belief.notices.threads["ticket jira JIRA-1"].heard == "closed"
+        )
+        await here.until(here.tickets, "closed")
+
+
+async def test_an_answer_that_began_before_what_we_told_is_no_news(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        thread = here.cell.cell.belief.notices.threads["ticket jira JIRA-1"]
+        desk = desk_of(here.cell.cell, here.tickets, here.pages[0], here.cell.clock)
+        answers = Slow(Answer(Heard.CLOSED, "ann"))
+        looking = asyncio.create_task(desk.look("ticket", "jira", answers))
+        await here.cell.until_true(lambda: answers.asked)
+        await here.cell.tell(EvidenceStored("inc-000001", "n1", "a", 1024, "0" * 64, "https://kept/a"))
+        desk.begin_due()
+        await here.cell.until_true(lambda: not thread.news)
+
+        answers.gate.set()
+        await looking
+
+        assert thread.heard == "open"
+        await desk.close()
+
+
+@dataclass(slots=True)
+class Slow:
+    """A destination whose answer is long on its way."""
+
+    answer: Answer
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: bool = False
+
+    async def look(self, references: Sequence[str]) -> dict[str, Answer]:
+        self.asked = True
+        await self.gate.wait()
+        return dict.fromkeys(references, self.answer)
+
+
 async def test_words_that_the_log_cannot_hold_end_nothing(tmp_path: Path) -> None:
     async with site(tmp_path, usual("duty", "chat")) as here:
         here.tickets.broken = Retryable(f"jira answered 503 no\udcff\x00{'w' * 100_000}", after_s=0.2)
@@ -356,25 +474,36 @@ async def test_a_destination_that_does_not_say_how_its_notices_stand_is_told_of(
         await here.cell.until_true(lambda: not here.cell.front.overview()["notice_errors"])
 
 
+async def test_a_destination_that_left_the_settings_is_not_said_to_take_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path, usual("duty")) as here:
+        await here.break_down("n1")
+        await here.cell.until("n1", "handed_over")
+        for name in ("gone", "duty"):
+            why = f"{name} is down"
+            failed = NoticeFailed("inc-000001", "page", name, "", f"k-{name}", "filed", "retry", why, retry_at=1e12)
+            await here.cell.tell(failed)
+        assert (await here.get("/api/v1/status"))["notice_errors"] == {"page duty": "duty is down"}
+
+
 async def test_a_restart_sends_only_what_is_missing_and_under_the_key_that_was_seen(tmp_path: Path) -> None:
     """One pager got the page and the log has it, one may have got it and tells repeats, one may have and does not."""
     sure, blind = Mailbox("sure"), Mailbox("blind", repeatable=False)
     pages = [(box, DestinationRule(box.name)) for box in (Mailbox("known"), sure, blind)]
     tickets = [(Mailbox("jira"), DestinationRule("jira"))]
     async with site(tmp_path, destinations_with(tickets, pages)) as here:
-        sure.open_gate.clear()
-        blind.open_gate.clear()
+        sure.hold()
+        blind.hold()
         await here.break_down("n1")
         incident = await here.cell.until_step("n1", "page")
         await here.until(here.pages[0], "filed")
         intent = incident.intent
         assert intent is not None
         later = desk_of(here.cell.cell, sure, sure, here.cell.clock, destinations=destinations_with(tickets, pages))
-        sure.open_gate.set()
+        sure.let_go()
         sent = await later.file(intent, resumed=True)
         assert sent is not None and sent.outcome == "in_doubt"
         assert "blind cannot say whether it arrived" in sent.because
         assert {notice.key for notice in sure.of("filed")} == {"inc-000001/page/1"}
         assert len(here.pages[0].of("filed")) == 1 and blind.said == []
-        blind.open_gate.set()
+        blind.let_go()
         await later.close()

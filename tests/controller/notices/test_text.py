@@ -113,7 +113,7 @@ def test_a_page_can_be_acted_on() -> None:
         "`fleetmend uncordon n2` returns it at once.",
         "You can: acknowledge (you look after it, nobody else is called); approve (n2 is verified and returned); "
         "undo (n2 is given back at once, unverified)",
-        "Runbook: docs/how-to/respond/gpu_lost.md",
+        "Runbook: https://fleetmend.example/docs/how-to/respond/gpu_lost.md",
         f"More: {URL}",
     ]
     assert notice.facts == {
@@ -182,8 +182,55 @@ def test_its_links_are_the_incidents_page_and_what_can_be_done_there() -> None:
         "Acknowledge": f"{URL}#acknowledge",
         "Stop": f"{URL}#stop",
         "Undo": f"{URL}#undo",
+        "Runbook": "https://fleetmend.example/docs/how-to/respond/gpu_lost.md",
     }
-    assert all(address.split("#")[0] == URL for address in notice.links.values())
+
+
+@pytest.mark.parametrize(
+    ("runbook", "said"),
+    [
+        ("https://wiki.example/gpu-lost", "https://wiki.example/gpu-lost"),
+        ("docs/of-ours/gpu-lost.md", "docs/of-ours/gpu-lost.md"),
+    ],
+)
+def test_a_runbook_of_a_sites_own_is_said_as_its_playbook_does(runbook: str, said: str) -> None:
+    run = new_run(replace(book(), runbook=runbook))
+    until(run, "drain")
+    notice = notice_of(run)
+
+    assert line(notice, "Runbook") == f"Runbook: {said}"
+    assert notice.links.get("runbook", "") == (said if said.startswith("https://") else "")
+
+
+def repaired(verb: str) -> PolicyRun:
+    """Return a run in which all worked until a step of this verb is under way."""
+    run = new_run(book())
+    while (intent := run.incident().intent) is not None and intent.verb != verb:
+        if intent.verb == "collect":
+            run.order_ended(intent)
+        else:
+            run.end(intent)
+    return run
+
+
+def test_a_verification_that_did_not_pass_is_not_said_to_have_verified() -> None:
+    run = repaired("verify")
+    while (intent := run.incident().intent) is None or intent.verb == "verify":
+        if intent is not None:
+            run.end(intent, "failed", "Still found on fresh readings.")
+        run.wait(60.0)
+
+    assert intent.verb == "ticket"
+    assert "rebooted (done), verified ×3 (did not pass). Last failure: Still found" in line(notice_of(run), "Done")
+
+
+def test_a_verification_that_passed_is_said_to_have() -> None:
+    run = repaired("probation")
+    assert "rebooted (done, verified), verified." in line(notice_of(run), "Done")
+    (watch,) = run.under_way()
+    run.end(watch, "failed", "It fell off the bus again.")
+
+    assert "rebooted (done, verified), verified, watched idle" in line(notice_of(run), "Done")
 
 
 def test_only_the_newest_findings_are_told_and_the_others_counted() -> None:

@@ -94,6 +94,19 @@ async def test_the_same_page_is_one_alert_and_its_end_is_told_once(real: RealAle
     assert [body["status"] for body in sent(real, ours)] == ["firing", "resolved"]
 
 
+async def test_what_a_cell_left_open_before_it_began_anew_is_another_alert(
+    real: RealAlertmanager, ours: Notice
+) -> None:
+    """Whose state was deleted counts incidents from one again; the alerts of its earlier life stand for up to a day."""
+    await of(real.url).send(replace(ours, node="n7"))
+    adapter = of(real.url)
+    reference = (await adapter.send(ours)).reference
+    await adapter.close(reference, ours)
+
+    assert [alert["labels"]["node"] for alert in shown(real, ours)] == ["n7"]
+    assert await adapter.look([reference]) == {reference: Answer(Heard.CLOSED)}
+
+
 async def test_pages_of_one_class_are_grouped_there(real: RealAlertmanager, ours: Notice) -> None:
     adapter = of(real.url)
     for number in range(5):

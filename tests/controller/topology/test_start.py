@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +14,7 @@ from controller.assembly import assemble
 from controller.events import NodeSeen
 from controller.service import Controller, lock_state
 from controller.settings import load
+from tests.support.forked import CONTROLLER, run_forked
 from wire.messages import NodeFacts
 
 
@@ -22,8 +22,7 @@ def check(state: Path, topology: str) -> subprocess.CompletedProcess[str]:
     """Have a controller validate a configuration."""
     config = state / "controller.toml"
     config.write_text(f'state = "{state}"\n{topology}\n')
-    command = [sys.executable, "-m", "controller.main", "--check", "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_forked(CONTROLLER, "--check", "--config", str(config), environment=os.environ)
 
 
 def test_a_good_file_starts(tmp_path: Path) -> None:
@@ -57,8 +56,7 @@ def test_a_running_controller_is_not_in_the_way_of_a_check_and_nothing_is_left_b
     before = sorted((tmp_path / "state").iterdir())
     config = tmp_path / "controller.toml"
     config.write_text(f'state = "{tmp_path}/state"\n')
-    command = [sys.executable, "-m", "controller.main", "--check", "--config", str(config)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = run_forked(CONTROLLER, "--check", "--config", str(config), environment=os.environ)
     os.close(held)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert sorted((tmp_path / "state").iterdir()) == before

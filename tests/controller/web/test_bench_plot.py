@@ -20,8 +20,9 @@ def test_a_limit_of_one_size_is_drawn_as_a_short_stroke() -> None:
     )
     drawn = picture(chart)
     measured, floor = drawn.strokes
-    assert (measured.look, measured.points) == ("measured-1", f"{LEFT}.0,{_up(0.8)} {RIGHT}.0,{_up(0.92)}")
-    assert (floor.look, floor.points) == ("floor-1", f"{(LEFT + 3 * RIGHT) / 4},{_up(0.86)} {RIGHT}.0,{_up(0.86)}")
+    assert (measured.look, measured.pieces) == ("measured-1", (f"{LEFT}.0,{_up(0.8)} {RIGHT}.0,{_up(0.92)}",))
+    short = f"{(LEFT + 3 * RIGHT) / 4},{_up(0.86)} {RIGHT}.0,{_up(0.86)}"
+    assert (floor.look, floor.pieces) == ("floor-1", (short,))
     assert [(tick.label, tick.at) for tick in drawn.across] == [
         ("1 GiB", LEFT),
         ("2 GiB", (LEFT + RIGHT) / 2),
@@ -57,6 +58,6 @@ def test_whatever_a_node_says_every_point_is_within_the_frame(said: list[Measure
         drawn = picture(chart)
         assert chart.described and drawn.rows
         for stroke in drawn.strokes:
-            for point in stroke.points.split():
+            for point in " ".join(stroke.pieces).split():
                 across, up = map(float, point.split(","))
                 assert LEFT <= across <= RIGHT and TOP <= up <= BOTTOM

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller import events
+from controller.notice_events import NoticeFiled, NoticeHeard
+from controller.policy.noticing.closings import WAITS_S
 from controller.policy.noticing.due import GROUP_BUNDLE_S, SETTLE_S, Act, Due
 from controller.policy.noticing.routing import QUIET_S, DestinationRule, NoticeRules, StormRule
 from controller.policy.playbook import Clears, Verb
@@ -119,12 +121,131 @@ def test_a_ticket_of_a_closed_incident_is_opened_again_once_while_it_is_found() 
     assert ("close", "jira") in what(box.carry_out_all())
 
 
+def close_in_vain(box: Letterbox, wait_s: float) -> None:
+    """Have the ticket closed, and verified in vain after so long and not before."""
+    box.hear(0, "closed")
+    if wait_s:
+        box.run.wait(wait_s - 1.0)
+        assert box.run.under_way() == []
+        box.run.wait(1.0)
+    while intents := box.run.under_way():
+        box.run.end(intents[0], "failed")
+        box.run.wait(700.0)
+    box.carry_out_all()
+
+
+def test_each_further_closing_after_a_failed_verification_waits_longer_and_then_people_decide() -> None:
+    box = box_of()
+    incident = box.run.belief.incidents[hand_over(box)]
+    for wait_s in WAITS_S:
+        close_in_vain(box, wait_s)
+        assert incident.state == "handed_over"
+    returns = [entry.event for entry in box.run.log if isinstance(entry.event, events.IncidentReturning)]
+    assert [each.reason.inputs.get("waited_s") for each in returns] == [None, "900", "3600"]
+    assert "opened again" in returns[-1].reason.unless
+
+    box.hear(0, "closed")
+    told = [each for each in box.carry_out_all() if "A person must decide" in each.news]
+    assert [each.destination for each in told] == ["jira", "duty", "chat"]
+    for _ in range(3):
+        box.hear(0, "closed")
+        box.run.wait(100_000.0)
+        assert box.carry_out_all() == [] and box.run.under_way() == []
+
+    box.run.say(events.OperatorActed("approve", incident.id, "kim", ""))
+    assert [intent.verb for intent in box.run.under_way()] == ["verify"]
+
+
+@pytest.mark.parametrize("gone_first", [True, False])
+def test_who_joins_a_ticket_that_is_gone_gets_one_of_its_own(*, gone_first: bool) -> None:
+    box = box_of(FLAP)
+    hand_over(box)
+    box.carry_out_all()
+    box.run.clear_on("n1", xid("79"))
+    box.run.raise_on("n1", xid("79"))
+    box.run.wait(61.0)
+    intent = box.mail()
+    assert intent is not None
+    second, thread = intent.incident_id, box.run.belief.notices.threads["ticket jira jira-1"]
+    gone = NoticeHeard("inc-000001", "ticket", "jira", "jira-1", "gone")
+    joins = NoticeFiled(
+        *(
+            second,
+            "ticket",
+            "jira",
+            "jira-1",
+            "",
+            thread.subject,
+            intent.key,
+            f"{second} too.",
+            "title",
+            "",
+            "critical",
+        ),
+        joined=True,
+    )
+    for event in (gone, joins) if gone_first else (joins, gone):
+        box.run.say(event)
+    box.run.end(intent, "done")
+
+    (filed,) = [each for each in box.carry_out_all() if each.act is Act.FILE]
+
+    assert (filed.incident_id, filed.destination) == (second, "jira")
+    (mine,) = [each for each in box.run.belief.notices.of(second) if each.kind == "ticket"]
+    assert (mine.reference != "jira-1", mine.state, mine.follows) == (True, "open", "jira-1")
+    assert box.run.belief.notices.owed == {}
+
+
+def test_who_opens_a_ticket_again_takes_back_that_it_is_mended() -> None:
+    box = box_of()
+    hand_over(box)
+    close_in_vain(box, 0.0)
+    box.hear(0, "closed")
+    box.hear(0, "open")
+    box.run.wait(10_000.0)
+    assert box.run.under_way() == []
+
+
 def test_an_acknowledged_page_is_told_everywhere_else_and_not_escalated() -> None:
     box = box_of()
     incident_id = hand_over(box)
     box.run.say(events.OperatorActed("acknowledge", incident_id, "kim", ""))
     assert what(box.due())[-2:] == [("acknowledge", "duty"), ("acknowledge", "chat")]
     box.carry_out_all()
+    box.run.wait(2_000.0)
+    assert ("escalate", "boss") not in what(box.due())
+
+
+def test_who_acknowledged_a_page_did_so_for_what_was_on_it_then() -> None:
+    box = box_of(FLAP)
+    first = hand_over(box)
+    box.hear(1, "acknowledged")
+    box.carry_out_all()
+    box.run.clear_on("n1", xid("79"))
+    second = hand_over(box)
+    box.carry_out_all()
+    page = box.run.belief.notices.threads["page duty duty-2"]
+    assert (page.heard, page.state, list(page.incidents)) == ("acknowledged", "open", [first, second])
+
+    box.run.wait(899.0)
+    assert ("escalate", "boss") not in what(box.due())
+    box.run.wait(1.0)
+
+    assert [each.incident_id for each in box.carry_out_all() if each.act is Act.ESCALATE] == [second]
+    box.run.wait(4_000.0)
+    assert ("escalate", "boss") not in what(box.due())
+
+
+def test_a_page_that_rang_again_can_be_acknowledged_for_the_incident_that_joined() -> None:
+    box = box_of(FLAP)
+    hand_over(box)
+    box.hear(1, "acknowledged")
+    box.run.clear_on("n1", xid("79"))
+    hand_over(box)
+    box.carry_out_all()
+    box.hear(1, "open")
+    box.hear(1, "acknowledged")
+    assert box.run.belief.notices.threads["page duty duty-2"].state == "acknowledged"
     box.run.wait(2_000.0)
     assert ("escalate", "boss") not in what(box.due())
 

@@ -248,6 +248,16 @@ def test_a_log_without_entries_in_the_span_says_so() -> None:
     assert report.notes == ["The log has no entry before the end of the span."]
 
 
+def test_a_log_that_is_younger_than_the_window_of_lemons_says_so() -> None:
+    log = ToldLog().node("n1")
+    said = {h: [note for note in log.report(h * HOUR).notes if note.startswith("Lemons")] for h in (2, 60, 700)}
+    assert said == {
+        2: ["Lemons are judged by 2.0 hours, not by 28 days."],
+        60: ["Lemons are judged by 2.5 days, not by 28 days."],
+        700: [],
+    }
+
+
 def test_time_between_backup_and_restoration_is_unknown() -> None:
     log = ToldLog().node("n1").say(HOUR, events.OperatorActed("pause", "fleet", "kim", ""))
     log.say(4 * HOUR, events.LogRestored(2))
