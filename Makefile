@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check hardware bench fmt docs clean environment
+.PHONY: help run test check hardware bench chaos fmt docs clean environment
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, web 
 	@.venv/bin/python -m benchmarks.report_fold
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
+
+chaos: environment  ## Kill agents, controller and broker 100 times under load, and count what was lost (ARGS for benchmarks.chaos)
+	@scripts/ensure-mosquitto
+	@.venv/bin/python -m benchmarks.chaos $(ARGS)
 
 fmt: environment  ## Format the code and repair what the linter can repair
 	.venv/bin/ruff check --fix --quiet .

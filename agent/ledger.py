@@ -1,7 +1,8 @@
 """Which orders this node has begun, and how they ended. Pure.
 
 An order's id is in the ledger before anything is done about it, so that whatever happens afterwards it is never carried
-out twice. Ids are kept for a day beyond their order's expiry; later ones are refused as expired anyway.
+out twice. Ids are kept for a day beyond their order's expiry; later ones are refused as expired anyway. Whatever the
+clock does, and even when the ledger itself is lost, an order that may have been carried out before is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wire.messages import OrderEnded
+from wire.messages import OrderEnded, Refused
 from wire.orders import Order, OrderAction
 
 LEDGER: Final = "orders"
@@ -60,17 +61,45 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Every order that is remembered, and the highest fencing token that was obeyed."""
+    """Every order that is remembered, and the highest fencing token that was obeyed.
+
+    Attributes:
+        began_at: since when orders are remembered, Unix time; 0 when that is not known.
+        forgotten_until: the latest expiry of an order that is not remembered any more.
+    """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     last_token: int = 0
+    began_at: float = 0.0
+    forgotten_until: float = 0.0
+
+
+def check_new(ledger: Ledger, order: Order) -> None:
+    """Return if an order that is not in the ledger was surely never begun.
+
+    Raises:
+        Refused: it is of a time that the ledger does not, or no longer, know of.
+    """
+    if order.issued_at < ledger.began_at:
+        raise Refused(
+            f"issued {ledger.began_at - order.issued_at:.0f} s before this node began to remember orders: "
+            "it may have been carried out before"
+        )
+    if order.expires_at <= ledger.forgotten_until:
+        raise Refused("it is as old as orders that are forgotten, and the clock was set back: it may be one of them")
 
 
 def begin(ledger: Ledger, order: Order, *, boot_id: str, now: float) -> Ledger:
     """Return the ledger that holds the order as begun; what is long expired is forgotten."""
     kept = {order_id: entry for order_id, entry in ledger.entries.items() if entry.expires_at + KEPT_S > now}
+    forgotten = [entry.expires_at for order_id, entry in ledger.entries.items() if order_id not in kept]
     kept[order.order_id] = Entry(order.order_id, order.action, boot_id, now, order.expires_at)
-    return Ledger(kept, max(ledger.last_token, order.fencing_token))
+    return replace(
+        ledger,
+        entries=kept,
+        last_token=max(ledger.last_token, order.fencing_token),
+        forgotten_until=max(ledger.forgotten_until, *forgotten, 0.0),
+    )
 
 
 def refuse(ledger: Ledger, order: Order, because: str, *, boot_id: str, now: float) -> Ledger:
@@ -101,21 +130,33 @@ def interrupted(ledger: Ledger, *, boot_id: str, now: float) -> tuple[OrderEnded
 def dump(ledger: Ledger) -> dict[str, Any]:
     """Return the ledger as plain JSON values."""
     entries = [msgspec.to_builtins(entry) for entry in ledger.entries.values()]
-    return {"last_token": ledger.last_token, "entries": entries}
+    return {
+        "last_token": ledger.last_token,
+        "entries": entries,
+        "began_at": ledger.began_at,
+        "forgotten_until": ledger.forgotten_until,
+    }
 
 
-def load(state: Mapping[str, Any]) -> Ledger:
-    """Return the ledger that `dump` wrote; an empty one when nothing was written.
+def load(state: Mapping[str, Any], *, now: float = 0.0) -> Ledger:
+    """Return the ledger that `dump` wrote; one that begins now when nothing was written.
+
+    Args:
+        now: Unix seconds.
 
     Raises:
         ValueError: these are not the values of a ledger, with the place of the first that is wrong.
     """
+    if not state:
+        return Ledger(began_at=now)
     try:
         entries = msgspec.convert(state.get("entries", []), type=list[Entry])
         last_token = msgspec.convert(state.get("last_token", 0), type=int)
+        began_at = msgspec.convert(state.get("began_at", 0.0), type=float)
+        forgotten_until = msgspec.convert(state.get("forgotten_until", 0.0), type=float)
     except msgspec.ValidationError as error:
         raise ValueError(f"stored ledger of orders: {error}") from error
-    return Ledger({entry.order_id: entry for entry in entries}, last_token)
+    return Ledger({entry.order_id: entry for entry in entries}, last_token, began_at, forgotten_until)
 
 
 def _after_stop(entry: Entry, boot_id: str, now: float) -> OrderEnded:

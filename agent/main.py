@@ -31,11 +31,11 @@ from agent.desk import Desk
 from agent.hold_flag import FOLDER, OURS, HoldFlag
 from agent.holding import Holding
 from agent.node import Node, node_of
-from agent.orders import Orders, Rules
+from agent.orders import Orders
 from agent.publisher import HEARD_AT, Attendance, Identity, Publisher, subscriptions
 from agent.reaching import own_address
-from agent.readiness import READY, STOPPING, WATCHDOG, Readiness, of_this_process
 from agent.recorder import NOBODY, Observer, header_of, record_beside
+from agent.reloading import Reloading, rules_of
 from agent.runner import KernelLog, Runner
 from agent.settings import EX_CONFIG, Settings, SettingsError, load_settings
 from agent.simulation.states import MachineBroken
@@ -44,9 +44,10 @@ from agent.watched import watched
 from checks.check import Check
 from checks.readings import LastEnd
 from checks.registry import CHECKS
-from wire.logs import configure_logging
+from wire.logs import configure_logging, set_level
 from wire.messages import AgentStarted, EvidenceEnded, NodeFacts
 from wire.orders import OrderAction
+from wire.readiness import READY, STOPPING, WATCHDOG, Readiness, of_this_process, stay_until_ready
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -130,6 +131,11 @@ class Agent:
             self.node.outbox.close()
             self.observer.close()
 
+    def reloading(self, config: Path, settings: Settings) -> Reloading:
+        """Return who reads the settings anew."""
+        told = (self.holding is not None, self.publisher.publish_status, self.readiness)
+        return Reloading(config, settings, self.orders, self.runner, *told)
+
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.orders.recover())
@@ -186,7 +192,7 @@ def assemble(
     telling = Telling(node.outbox, desk, bell.ring)
     benches = Benches(node.bench, runner, telling, clock)
     deeds = Deeds(node.machine, runner, desk, clock, holding=holding, bundles=bundles, bench=benches)
-    orders = Orders(_rules(settings), deeds, telling, clock)
+    orders = Orders(rules_of(settings), deeds, telling, clock)
     attendance = Attendance(Identity(settings.cell, settings.node, boot_id), clock)
     publisher = Publisher(
         _transport(settings, attendance),
@@ -237,8 +243,11 @@ def announce(node: Node, boot_id: str, *, version: str, clock: Clock) -> tuple[L
     return start.last_end, seq
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, config: Path) -> int:
     """Run the agent until a signal or its machine ends it; return the exit code.
+
+    Args:
+        config: the file of the settings, which SIGHUP has read anew.
 
     Raises:
         SettingsError: the state directory cannot be made.
@@ -251,6 +260,7 @@ async def run(settings: Settings) -> int:
     ours = watched(settings)
     node = node_of(settings, programs=ours.programs, end_process=ending.end)
     agent = assemble(settings, node, clock=clock, readiness=of_this_process(), checks=ours.checks)
+    loop.add_signal_handler(signal.SIGHUP, agent.reloading(config, settings).ask)
     await agent.run(ending)
     log.info("agent.stopped", code=ending.code)
     return ending.code
@@ -265,8 +275,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{asked.config}: valid")
             return
         configure_logging()
+        set_level(settings.log_level)
+        stay_until_ready()
         structlog.contextvars.bind_contextvars(node=settings.node)
-        sys.exit(asyncio.run(run(settings)))
+        sys.exit(asyncio.run(run(settings, asked.config)))
     except (SettingsError, MachineBroken) as error:
         print(error, file=sys.stderr)
         sys.exit(EX_CONFIG)
@@ -303,11 +315,6 @@ def _facts(settings: Settings, node: Node, version: str) -> NodeFacts:
         places={kind: [names] if isinstance(names, str) else sorted(names) for kind, names in settings.places.items()},
         address=settings.address or ("" if node.machine.simulated else own_address(node.root, os.environ)),
     )
-
-
-def _rules(settings: Settings) -> Rules:
-    trusted = {key_id: key.load() for key_id, key in settings.trusted_keys.items()}
-    return Rules(settings.node, trusted, settings.orders_allowed)
 
 
 def _transport(settings: Settings, attendance: Attendance) -> MqttTransport:

@@ -82,6 +82,10 @@ class Orders:
         for ended in ledgers.interrupted(self._ledger, boot_id=self._boot_id, now=self._clock.wall()):
             self._end(ended)
 
+    def follow(self, rules: Rules) -> None:
+        """Obey by these rules from here on; what is under way goes on."""
+        self._rules = rules
+
     async def receive(self, signed: SignedOrder, _: Envelope) -> None:
         """Take one order: refuse it, answer it from the ledger, or have it carried out. Returns before it is."""
         try:
@@ -132,10 +136,10 @@ class Orders:
 
     def _load(self) -> Ledger:
         try:
-            return ledgers.load(self._telling.journal.load(LEDGER))
+            return ledgers.load(self._telling.journal.load(LEDGER), now=self._clock.wall())
         except ValueError as error:
             log.error("ledger.lost", because=str(error))
-            return Ledger()
+            return Ledger(began_at=self._clock.wall())
 
     def _genuine(self, signed: SignedOrder) -> Order:
         """Return the order if a trusted key meant it for this node and it is not long over.
@@ -170,6 +174,7 @@ class Orders:
         async with self._turn(order.action):
             now = self._clock.wall()
             try:
+                ledgers.check_new(self._ledger, order)
                 check_acceptable(
                     order,
                     node=self._rules.node,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+import msgspec
 import structlog
 
 from agent.clock import Clock
@@ -41,6 +42,7 @@ from checks.readings import (
 )
 from checks.stocktaking import SOURCES, manifest_of
 from wire.messages import CheckLevel, NodeFacts, NodeHold, Status
+from wire.orders import OrderAction
 
 log = structlog.get_logger()
 
@@ -178,6 +180,10 @@ class Runner:
             for reading in forced:
                 reading.cancel()
             await asyncio.gather(*forced, return_exceptions=True)
+
+    def allow(self, orders: Iterable[OrderAction]) -> None:
+        """Tell from here on that the node may be asked for these."""
+        self._facts = msgspec.structs.replace(self._facts, orders_allowed=sorted(orders))
 
     async def run_checks(self, ids: Iterable[str]) -> dict[str, CheckLevel]:
         """Judge these checks on readings that begin after this call, and return how they stand.

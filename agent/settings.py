@@ -11,7 +11,7 @@ import socket
 from dataclasses import asdict
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
@@ -301,6 +301,7 @@ class Settings(Watch, frozen=True, kw_only=True):
     Attributes:
         orders_allowed: what this node lets a controller ask of it; anything else is refused. What takes the GPUs
             (`bench`) or repairs is not allowed by default.
+        log_level: what is less than this is not logged.
         trusted_keys: key id → public key of a controller. Without any, every order is refused.
         places: kind → name or names of where the node stands (`rack`, `pool`), where whoever set it up knows; it
             wins over what the node finds out.
@@ -321,6 +322,7 @@ class Settings(Watch, frozen=True, kw_only=True):
     status_interval_s: Seconds = 60
     orders_allowed: frozenset[OrderAction] = frozenset({OrderAction.RUN_CHECKS, OrderAction.COLLECT, OrderAction.REACH})
     trusted_keys: dict[str, TrustedKey] = msgspec.field(default_factory=dict)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     recording: Recording = Recording()
     evidence: Bundles = Bundles()
     metrics: Metrics = Metrics()

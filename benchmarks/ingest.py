@@ -95,15 +95,16 @@ def bare_client_s(cell: BenchCell, events: int) -> float:
 def bare_commits_per_s(folder: Path, log: Path, batch: int) -> float:
     """Return rows a second that SQLite commits durably, with the log's own rows and settings, in batches."""
     with sqlite3.connect(f"file:{log}?mode=ro", uri=True) as source:
-        rows = source.execute("SELECT event_id, at, kind, node, incident_id, body FROM events LIMIT 50000").fetchall()
+        columns = "event_id, at, kind, node, incident_id, link, body"
+        rows = source.execute(f"SELECT {columns} FROM events LIMIT 50000").fetchall()  # noqa: S608 - names of our own
     target = sqlite3.connect(folder / "bare.sqlite", isolation_level=None)
     target.execute("PRAGMA journal_mode=WAL")
     target.execute("PRAGMA synchronous=FULL")
-    target.execute("CREATE TABLE events (event_id INTEGER PRIMARY KEY, at, kind, node, incident_id, body)")
+    target.execute("CREATE TABLE events (event_id INTEGER PRIMARY KEY, at, kind, node, incident_id, link, body)")
     began = time.monotonic()
     for start in range(0, len(rows), batch):
         target.execute("BEGIN IMMEDIATE")
-        target.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows[start : start + batch])
+        target.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", rows[start : start + batch])
         target.execute("COMMIT")
     took = time.monotonic() - began
     target.close()

@@ -48,6 +48,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks, and how changed ones are tried."),
     "access": ("cli.commands.access:access", "Make and revoke the tokens that say who asks, and ask who one is."),
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
+    "audit": ("cli.commands.audit:audit", "Prove that nobody changed, cut or reordered the event log."),
+    "keys": ("cli.commands.keys:keys", "Show and change the key that signs orders and the event log."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
 }
 """Command → where it is, and its one-line help, so that `--help` imports none of them."""

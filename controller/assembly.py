@@ -37,10 +37,13 @@ from controller.power.watch import PowerWatch
 from controller.receipts import Receipts
 from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
+from controller.sealing import FILE as HEAD_FILE
+from controller.sealing import Sealing
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import EventLog
+from controller.store.signing import key_file, signer_of
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
 from controller.topology.watch import TopologyWatch
@@ -88,6 +91,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
+    sealing = _sealing(settings, front, housekeeping)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -109,6 +113,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         sweeps,
         _told(settings, cell, effects, intake, front),
         notices,
+        sealing,
         counter,
         access,
     )
@@ -192,8 +197,15 @@ def _front_desk(
 
 
 def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: int, leadership: Leadership) -> OrderDesk:
-    key = keys.load_or_make(settings.signing_key or settings.state / "signing-key.pem")
+    key = keys.load_or_make(key_file(settings))
     return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
+
+
+def _sealing(settings: ControllerSettings, front: FrontDesk, housekeeping: Housekeeping) -> Sealing:
+    """Return who signs the log; it hears when people act."""
+    sealing = Sealing(front.cell.log, signer_of(settings), settings.state / HEAD_FILE, time.time)
+    housekeeping.trouble, front.acted = lambda: sealing.error, sealing.soon
+    return sealing
 
 
 def _notices(

@@ -53,6 +53,7 @@ class Cell:
         act: called with every entry after its commit, in order; must not block.
         told: called with the same, and with what another controller put into the log; for those who only watch.
         thought: when the batch was thought about that was committed last.
+        came_round: called whenever a batch was thought about, or entries of another controller were taken in.
         clock: Unix seconds.
         busy_tick_s: how often it thinks while something is under way and nothing comes.
     """
@@ -65,6 +66,7 @@ class Cell:
     belief: Belief = field(default_factory=Belief)
     told: Callable[[Logged], None] = lambda _: None
     thought: Thought = field(default_factory=Thought)
+    came_round: Callable[[], None] = lambda: None
     _inbox: deque[_Pending] = field(default_factory=deque)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
     _thought_about: list[_Pending] = field(default_factory=list)
@@ -93,15 +95,20 @@ class Cell:
             for entry in entries:
                 folding.apply(self.belief, entry)
                 self.told(entry)
+            self.came_round()
 
-    def load_rules(self) -> None:
-        """Put it into the log when other rules decide from here on than before, and which playbooks are other ones."""
+    def load_rules(self, why: str = "The controller started with other playbooks, budgets or limits.") -> None:
+        """Put it into the log when other rules decide from here on than before, and which playbooks are other ones.
+
+        It goes before all that waits: nothing may be decided by rules that are in force and not yet in the log.
+        """
         news: list[Event] = list(loaded(self.belief, self.rules))
         digest = self.rules.digest()
         if digest != self.belief.rules_digest:
-            news.append(RulesLoaded(digest, "The controller started with other playbooks, budgets or limits."))
+            news.append(RulesLoaded(digest, why))
         if news:
-            self.submit(news)
+            self._inbox.appendleft(_Pending(news, [], self.clock(), lambda _: None))
+            self._came.set()
 
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
         """Queue events; the future ends when they are committed, with their log entries."""
@@ -137,6 +144,7 @@ class Cell:
             self._thought_about = await self._next_batch()
             await self._think(self._thought_about)
             self._thought_about = []
+            self.came_round()
 
     async def _next_batch(self) -> list[_Pending]:
         busy = self.belief.open_incidents or self.belief.silent or self.belief.bench.open_runs

@@ -40,7 +40,11 @@ an incident that is closed must not be shown without its end. A cell that never 
 
 @dataclass(slots=True)
 class FrontDesk:
-    """Implements the API's view of the cell."""
+    """Implements the API's view of the cell.
+
+    Attributes:
+        acted: called when something that a person did is in the log.
+    """
 
     cell: Cell
     intake: Intake
@@ -54,11 +58,13 @@ class FrontDesk:
     store_use: Callable[[], dict[str, object]] = dict
     topology_errors: Mapping[str, str] = field(default_factory=dict)
     notice_errors: Callable[[], Mapping[str, str]] = dict
+    settings_error: str = ""
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     traces: Traces = field(default_factory=NoTraces)
     prices: Prices = field(default_factory=Prices)
     counters: Counters = field(init=False)
+    acted: Callable[[], None] = lambda: None
     _awaited: dict[str, asyncio.Future[OrderEnded]] = field(default_factory=dict)
     _drills: int = 0
     _began: float = 0.0
@@ -142,6 +148,7 @@ class FrontDesk:
     async def submit(self, event: Event) -> Logged:
         """Put what a person did into the log; it is committed on return."""
         entries = await self.cell.submit([event])
+        self.acted()
         return entries[0]
 
     def check_cordon(self, node: str) -> None:
@@ -183,6 +190,7 @@ class FrontDesk:
         order_id = f"drill/{self.orders.term}/{self._drills}"
         self._awaited[order_id] = asyncio.get_running_loop().create_future()
         await self.cell.submit([DrillStarted(node, fault, order_id, parameters, by)])
+        self.acted()
         await self.orders.send(
             Order(
                 order_id,
@@ -233,6 +241,7 @@ class FrontDesk:
             "pauses": {str(scope): by for scope, by in self.belief.pauses.items()},
             "topology_errors": dict(self.topology_errors),
             "notice_errors": dict(self.notice_errors()),
+            "settings_error": self.settings_error,
             "frozen": frozen.because if frozen else "",
             "rejected_messages": dict(self.intake.rejected),
             "lag_s": round(self.intake.lag_s(self.clock()), 3),

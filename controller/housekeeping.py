@@ -27,6 +27,7 @@ class Housekeeping:
     Attributes:
         size: of the log, as it was at the last look.
         error: why the last compaction failed, empty when it did not.
+        trouble: what else is wrong with the log.
     """
 
     cell: Cell
@@ -35,6 +36,7 @@ class Housekeeping:
     clock: Callable[[], float]
     size: StoreSize = field(default_factory=lambda: StoreSize(0, 0, 0, 0, 0.0))
     error: str = ""
+    trouble: Callable[[], str] = lambda: ""
     _forgot_at: float = 0.0
     _looked_at: float = 0.0
 
@@ -96,7 +98,7 @@ class Housekeeping:
             "deleted_through": size.deleted_through,
             "snapshot_event_id": size.snapshot_event_id,
             "snapshot_age_s": round(self.clock() - size.snapshot_at, 1) if size.snapshot_event_id else None,
-            "error": self.error,
+            "error": self.error or self.trouble(),
         }
 
     async def _forget_boots(self) -> None:

@@ -17,11 +17,13 @@ from controller.assembly import assemble
 from controller.keys import KeyFileError
 from controller.leadership import LeadershipLost
 from controller.playbooks import PlaybookErrors
+from controller.reloading import Reloading
 from controller.service import AlreadyRunning, Controller, lock_state
 from controller.settings import ControllerSettings, SettingsError, load, with_file
 from controller.store.log import Fenced, StoreError
 from controller.topology.source import Unreadable
-from wire.logs import configure_logging
+from wire.logs import configure_logging, set_level
+from wire.readiness import stay_until_ready
 
 EX_CONFIG = 78
 EX_IOERR = 74
@@ -47,6 +49,8 @@ def main(config: Path, check: bool) -> None:
         if check:
             _examine(settings)
             return
+        set_level(settings.log_level)
+        stay_until_ready()
         lock_state(settings.state)
         controller = assemble(settings)
     except SettingsError as error:
@@ -62,7 +66,7 @@ def main(config: Path, check: bool) -> None:
         click.echo(f"fleetmend-controller: {error}", err=True)
         sys.exit(EX_IOERR)
     gc.freeze()  # what is recalled stays
-    sys.exit(asyncio.run(_run(controller)))
+    sys.exit(asyncio.run(_run(controller, config)))
 
 
 def _examine(settings: ControllerSettings) -> None:
@@ -78,9 +82,10 @@ def _examine(settings: ControllerSettings) -> None:
         assemble(settings.model_copy(update={"state": Path(scratch)}))
 
 
-async def _run(controller: Controller) -> int:
+async def _run(controller: Controller, config: Path) -> int:
     serving = asyncio.ensure_future(controller.run())
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, Reloading(config, controller).ask)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, serving.cancel)
     try:

@@ -33,12 +33,15 @@ from controller.metrics.scrape import Metrics
 from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
 from controller.policy.belief import Belief
+from controller.policy.rules import Rules
 from controller.power.watch import PowerWatch
 from controller.schedulers import choosing
 from controller.schedulers.none import NoScheduler
+from controller.sealing import Sealing
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
 from controller.topology.watch import TopologyWatch
+from controller.vitals import Vitals
 from controller.watch import ScheduleWatch
 from wire.transport import MqttTransport
 
@@ -78,6 +81,8 @@ class Controller:
 
     Attributes:
         transport: connected to every node's event, status and presence channels.
+        vitals: what systemd is told.
+        leads: whether the standing by is over.
     """
 
     settings: ControllerSettings
@@ -99,9 +104,12 @@ class Controller:
     sweeps: SweepDesk
     metrics: Metrics
     notices: NoticeDesk
+    sealing: Sealing
     counter: Counter = field(default_factory=Counter)
     access: Access = field(default_factory=Access)
+    vitals: Vitals = field(default_factory=Vitals)
     url: str = ""
+    leads: bool = False
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -117,6 +125,8 @@ class Controller:
         tls = self.settings.http.tls()
         listener = Listener(runner, tls.context() if tls is not None else None)
         uploads: web.AppRunner | None = None
+        self.cell.came_round = self.vitals.came_round
+        feeding = asyncio.create_task(self.vitals.feed(), name="watchdog")
         with contextlib.suppress(StoreError):  # said by who needs it to lead
             await self.housekeeping.measure()
         try:
@@ -127,6 +137,8 @@ class Controller:
             await self._stand_by()
             await self._serve()
         finally:
+            self.vitals.stopping()
+            feeding.cancel()
             await self.effects.close()
             await self.front.traces.close()
             await self.notices.close()
@@ -135,6 +147,8 @@ class Controller:
             await listener.stop()
             if uploads is not None:
                 await uploads.cleanup()
+            if self.leadership.leads():
+                await self.sealing.seal()
             await self.leadership.close()
             self.cell.log.close()
 
@@ -165,6 +179,9 @@ class Controller:
                 troubled = True
             if leading:
                 break
+            self.vitals.came_round()
+            tell = self.vitals.say if troubled else self.vitals.ready
+            tell(_standing_by(self.leadership, troubled=troubled))
             await asyncio.sleep(STAND_BY_S)
         if self.cell.log.deleted_through() > self.cell.belief.last_event_id:
             self.cell.recall()
@@ -177,10 +194,13 @@ class Controller:
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             self.front.traces.begin()
+            self.leads = True
+            self.sealing.check()
             self.cell.load_rules()
             group.create_task(self.leadership.keep(), name="leadership")
             group.create_task(self.cell.run(), name="cell")
             group.create_task(self.housekeeping.run(), name="housekeeping")
+            group.create_task(self.sealing.run(), name="sealing")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):
                     await self.watch.look()
@@ -203,9 +223,23 @@ class Controller:
             group.create_task(self.notices.run(), name="notices")
             group.create_task(self.counter.evidence.run(), name="evidence")
             self.started.set()
+            self.vitals.ready(f"Leads the cell {self.settings.cell}, term {self.desk.term}.")
+
+    def follow(self, settings: ControllerSettings, rules: Rules) -> None:
+        """Decide by these rules from here on. Of the settings it takes over what `controller.reloading` lists."""
+        self.settings, self.cell.rules = settings, rules
+        self.intake.silent_after_s = settings.silence.silent_after_s
+        if self.leads:
+            self.cell.load_rules("The controller was told to read its files anew: they hold other rules.")
 
     async def _connected(self) -> None:
         log.info("cell.connected", broker=str(self.transport.address), cell=self.settings.cell)
+
+
+def _standing_by(leadership: Leadership, *, troubled: bool) -> str:
+    if troubled:
+        return "Stands by; the event log cannot be reached."
+    return f"Stands by; {leadership.leader_url or 'nobody that it knows of'} leads."
 
 
 def _holds(belief: Belief) -> dict[str, NodeSchedule]:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -47,6 +47,9 @@ class ControllerSettings(Section):
     )
     signing_key: Path | None = Field(
         default=None, description="Ed25519 private key (PEM); made in the state directory if absent"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="what is less than this is not logged"
     )
     simulated_speedup: Annotated[float, Field(ge=1)] = Field(
         default=1.0, description="waits and probations of simulated nodes are divided by this"

@@ -27,6 +27,7 @@ PLAIN = [
 
 LONG = (
     "end_to_end/",
+    "systemd/",
     "controller/test_interrupted",
     "controller/benching/",
     "controller/schedulers/test_slurm",

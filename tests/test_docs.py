@@ -70,11 +70,10 @@ def test_commands_exist(document: Path) -> None:
 
 def test_example_settings_are_valid(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "how-to" / "install.md").read_text()
-    for name in ("controller.password", "agent.password"):
-        (tmp_path / name).write_text("secret")
+    (tmp_path / "secret_broker").write_text("secret")
     examples = re.findall(r"```toml\n# (\S+)\n(.*?)```", guide, re.DOTALL)
     for name, text in examples:
-        (tmp_path / name).write_text(text.replace("/etc/fleetmend", str(tmp_path)))
+        (tmp_path / name).write_text(re.sub(r"/run/credentials/[a-z.-]+", str(tmp_path), text))
     assert [name for name, _ in examples] == ["controller.toml", "agent.toml"]
     assert load(tmp_path / "controller.toml").scheduler.kind == "slurm"
     assert load_settings(tmp_path / "agent.toml").node == "gpu-017"

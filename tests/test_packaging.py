@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -13,15 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from cli.broker import configuration, find_mosquitto
 from controller.manual import documents
 from tests.support.checkout import ROOT, checked_in
 from tests.support.parts import missing
 
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
 DAEMONS = ("fleetmend-agent", "fleetmend-controller")
-UNITS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
+BROKER = "fleetmend-broker"
+BACKUP = "fleetmend-backup"
+OURS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
+UNITS = [*OURS, ROOT / "systemd" / f"{BROKER}.service"]
 HOLD = "fleetmend-hold"
-FOLLOWS = sorted(path for path in (ROOT / "systemd").iterdir() if path.suffix in {".path", ".target"})
+FOLLOWS = sorted(path for path in (ROOT / "systemd").iterdir() if path.suffix in {".path", ".target", ".timer"})
 INSTALLED_IN = "/opt/fleetmend/venv/bin"
 
 
@@ -98,13 +103,16 @@ def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
         ("fleetmend-agent", "repairs.conf"),
         ("fleetmend-agent", "benchmarks.conf"),
         ("fleetmend-controller", ""),
+        ("fleetmend-broker", ""),
+        ("fleetmend-backup", ""),
     ],
 )
 def test_systemd_accepts_the_unit_without_a_word(name: str, drop_in: str, tmp_path: Path) -> None:
     """`verify` exits 0 even on a key it does not know, so any word about the unit is a failure."""
     unit = ROOT / "systemd" / f"{name}.service"
     installed = tmp_path / unit.name
-    installed.write_text(unit.read_text().replace(INSTALLED_IN, str(Path(sys.executable).parent)))
+    text = unit.read_text().replace(INSTALLED_IN, str(Path(sys.executable).parent))
+    installed.write_text(text.replace("/usr/sbin/mosquitto", str(find_mosquitto())))
     if drop_in:
         folder = tmp_path / f"{unit.name}.d"
         folder.mkdir()
@@ -132,11 +140,64 @@ def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> N
 
 
 def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
-    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, HOLD}
-    assert {unit.name for unit in FOLLOWS} == {"fleetmend-held.target", "fleetmend-in-service.target", f"{HOLD}.path"}
+    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, HOLD}
+    targets = {"fleetmend-held.target", "fleetmend-in-service.target"}
+    assert {unit.name for unit in FOLLOWS} == {*targets, f"{HOLD}.path", f"{HOLD}.timer", f"{BACKUP}.timer"}
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+@pytest.mark.parametrize(
+    ("name", "drop_in", "at_most"),
+    [
+        ("fleetmend-controller", "", 2.5),
+        ("fleetmend-broker", "", 2.5),
+        ("fleetmend-hold", "", 2.5),
+        ("fleetmend-backup", "", 2.5),
+        ("fleetmend-agent", "", 4.5),
+        ("fleetmend-agent", "benchmarks.conf", 4.5),
+        # It is root, loads the driver and reboots.
+        ("fleetmend-agent", "repairs.conf", 4.8),
+    ],
+)
+def test_a_unit_is_exposed_no_more_than_it_has_to_be(name: str, drop_in: str, at_most: float, tmp_path: Path) -> None:
+    unit = tmp_path / f"{name}.service"
+    shutil.copy(ROOT / "systemd" / unit.name, unit)
+    if drop_in:
+        (tmp_path / f"{unit.name}.d").mkdir()
+        shutil.copy(ROOT / "systemd" / drop_in, tmp_path / f"{unit.name}.d" / drop_in)
+    judged = _run(["systemd-analyze", "security", "--offline=true", f"--threshold={at_most * 10:.0f}", str(unit)])
+    assert judged.returncode == 0, judged.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, HOLD])
+def test_whatever_a_unit_leaves_open_it_says_why(name: str) -> None:
+    unit = ROOT / "systemd" / f"{name}.service"
+    judged = _run(["systemd-analyze", "security", "--offline=true", "--json=short", str(unit)])
+    exposed = {each["name"].removesuffix("=") for each in json.loads(judged.stdout) if each["exposure"]}
+    assert {directive for directive in exposed if not _is_explained(directive, unit.read_text())} == set()
+
+
+def _is_explained(directive: str, text: str) -> bool:
+    """Return whether a comment names the directive, or stands right above it."""
+    name, _, part = directive.partition("=~")
+    names = {*name.removesuffix("=").split("=/"), part}
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    is_named = any(re.search(rf"\b{re.escape(each)}\b", line) for each in names if each for line in comments)
+    return is_named or re.search(rf"^#.*\n{re.escape(name)}=", text, re.MULTILINE) is not None
+
+
+def test_the_broker_keeps_what_the_one_of_a_single_machine_keeps(tmp_path: Path) -> None:
+    """Both go by the same measurements: only where things lie, who is let in and how it logs may differ."""
+    lines = (ROOT / "systemd" / "fleetmend-broker.conf").read_text().splitlines()
+    installed = {line for line in lines if line and not line.startswith("#")}
+    measured = re.compile(r"(persist|autosave|max_|message_size|set_tcp|allow_anonymous|connection_messages)")
+    single = set(configuration(tmp_path, 1883).splitlines())
+    kept = {line for line in single if measured.match(line) and not line.startswith("persistence_location")}
+    assert kept - installed == set()
+
+
+@pytest.mark.parametrize("unit", OURS, ids=lambda unit: unit.stem)
 def test_a_unit_starts_a_console_script_that_exists(unit: Path) -> None:
     started = re.search(
         rf"^ExecStart={INSTALLED_IN}/(\S+) --config /etc/fleetmend/\S+$", unit.read_text(), re.MULTILINE
@@ -145,7 +206,7 @@ def test_a_unit_starts_a_console_script_that_exists(unit: Path) -> None:
     assert started[1] in {script.name for script in importlib.metadata.entry_points(group="console_scripts")}
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", OURS, ids=lambda unit: unit.stem)
 def test_a_broken_configuration_is_not_retried(unit: Path) -> None:
     assert re.search(r"^RestartPreventExitStatus=78$", unit.read_text(), re.MULTILINE)
 

@@ -85,6 +85,17 @@ def configure_logging(*, level: int = logging.INFO) -> None:
     )
 
 
+def set_level(name: str) -> None:
+    """Log what is at least as grave as this from here on.
+
+    Args:
+        name: `debug`, `info`, `warning` or `error`.
+    """
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[name.upper()])
+    )
+
+
 def _hold_standard_descriptors() -> None:
     """Fill what a process was started without: a file that got the number of standard error would get its lines."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= ERRORS:

@@ -16,11 +16,12 @@ import msgspec
 
 from agent.bench.child import LINES, Line
 from agent.clock import Clock
-from agent.sources.child import FIRST_TO_GO, KILL_LIMIT_S, OF_THE_AGENT_ALONE, read_some, write_all
+from agent.sources.child import FIRST_TO_GO, KILL_LIMIT_S, read_some, write_all
 from agent.sources.pipe_holders import holders_of, names_of
 from agent.sources.procfs import head
 from checks.bench_result import BenchResult
 from wire.bench import BenchWish
+from wire.readiness import for_programs
 
 GUARD: Final = (sys.executable, "-m", "agent.bench.guard")
 
@@ -71,13 +72,12 @@ class Running:
             OSError: they cannot be started.
         """
         self._clock, self._kill = clock or Clock(), kill
-        ours = {name: value for name, value in os.environ.items() if name not in OF_THE_AGENT_ALONE}
         self._process = subprocess.Popen(
             [*GUARD, str(held), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=ours,
+            env=for_programs(os.environ),
             pass_fds=(held,),
             start_new_session=True,
         )

@@ -20,16 +20,13 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from agent.sources.pipe_holders import holders_of, names_of
+from wire.readiness import for_programs
 
 T = TypeVar("T")
 
 KILL_LIMIT_S: Final = 2.0
 """How long a process may take to die of SIGKILL. Source: our choice; a process that runs at all dies in milliseconds,
 and what does not sits in an uninterruptible sleep of the kernel, which may last for ever."""
-
-OF_THE_AGENT_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY")
-"""Kept from the programs that the agent runs: they neither speak to systemd in its name nor learn where secrets lie.
-Source: systemd, sd_notify(3), systemd.exec(5)."""
 
 FIRST_TO_GO: Final = b"500"
 """How much more than the agent its children are to blame when memory runs out: one that takes too much is ended, and
@@ -216,10 +213,9 @@ class Command:
             ChildEnded: it printed more than anybody reads.
             OSError: it cannot be started.
         """
-        ours = {name: value for name, value in os.environ.items() if name not in OF_THE_AGENT_ALONE}
         stderr = subprocess.PIPE if errors_apart else subprocess.STDOUT
         async with self._turn:
-            process = self._slot.start(command, environment={**ours, "LC_ALL": "C"}, stderr=stderr)
+            process = self._slot.start(command, environment={**for_programs(os.environ), "LC_ALL": "C"}, stderr=stderr)
             ended = await _patiently(self._slot, deadline_s, _run_to_end(process))
             await self._slot.end()
             return ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,12 +15,13 @@ import click
 from cli.client import Failed
 from cli.exit_codes import ExitCode
 from cli.printing import plain
+from controller.sealing import FILE as HEAD_FILE
 from controller.service import AlreadyRunning, lock_state
 from controller.settings import ControllerSettings, SettingsError, load
 from controller.store.choosing import open_store
 from controller.store.cloud_events import cloud_event
 from controller.store.log import EventLog, StoreError
-from controller.store.transfer import BackupError, Contents, NotEmpty, back_up, put_back
+from controller.store.transfer import BackupError, Contents, NotEmpty, back_up, forget_older, named_by_time, put_back
 
 DEFAULT_CONFIG = Path("/etc/fleetmend/controller.toml")
 FOLLOW_EVERY_S = 0.5
@@ -44,14 +46,25 @@ def controller() -> None:
 
 @controller.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--keep",
+    metavar="COUNT",
+    type=click.IntRange(1),
+    help="FILE is a folder: the backup gets its name from cell and time, and older ones than the newest COUNT go.",
+)
 @config_option
-def backup(file: Path, config: Path) -> None:
+def backup(file: Path, keep: int | None, config: Path) -> None:
     """Write all that the event log holds at this moment into FILE, and read it back.
 
     Controllers go on meanwhile. FILE must not be there yet. It is an event log in SQLite, whatever it was taken from.
     """
-    with _told(file, writing=True), _opened(_settings(config)) as event_log:
-        _say(f"backed up to {file}", back_up(event_log, file))
+    settings = settings_of(config)
+    target = file if keep is None else named_by_time(file, settings.cell, time.time())
+    with _told(target, writing=True), _opened(settings) as event_log:
+        _say(f"backed up to {target}", back_up(event_log, target))
+        gone = forget_older(target, settings.cell, keep=keep) if keep is not None else []
+    for old in gone:
+        click.echo(plain(f"deleted {old}"))
 
 
 @controller.command()
@@ -63,9 +76,11 @@ def restore(file: Path, config: Path) -> None:
     Refuses while a controller runs on the state directory, or when the event log is not empty. Stop every controller
     of the cell before.
     """
-    settings = _settings(config)
+    settings = settings_of(config)
     with _told(file, writing=False), _locked(settings), _opened(settings) as event_log:
-        _say(f"restored {event_log.name}", put_back(file, event_log))
+        contents = put_back(file, event_log)
+        (settings.state / HEAD_FILE).unlink(missing_ok=True)  # it is of the log that was there before
+        _say(f"restored {event_log.name}", contents)
 
 
 @controller.command()
@@ -77,7 +92,7 @@ def export(after: int, follow: bool, config: Path) -> None:
 
     To go on later, give the `id` of the last line to --after.
     """
-    settings = _settings(config)
+    settings = settings_of(config)
     with _told(config, writing=False), _opened(settings) as event_log:
         deleted = event_log.deleted_through()
         if after < deleted:
@@ -98,7 +113,8 @@ async def _export(event_log: EventLog, cell: str, after: int, *, follow: bool) -
             await asyncio.sleep(FOLLOW_EVERY_S)
 
 
-def _settings(config: Path) -> ControllerSettings:
+def settings_of(config: Path) -> ControllerSettings:
+    """Return the settings of a file."""
     try:
         return load(config)
     except SettingsError as error:

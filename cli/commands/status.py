@@ -56,6 +56,7 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "not told": lines(
                     (f"{where}: {why}" for where, why in answer["notice_errors"].items()), style="yellow"
                 ),
+                "settings refused": cell(answer.get("settings_error", ""), "yellow"),
                 "frozen": cell(answer["frozen"], "red"),
                 "paused": cell("; ".join(f"{scope} by {by}" for scope, by in answer["pauses"].items()), "yellow"),
                 "rejected": ", ".join(f"{reason} {count}" for reason, count in answer["rejected_messages"].items()),

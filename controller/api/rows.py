@@ -153,6 +153,7 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         counts(belief.nodes.values(), belief.open_incidents.values()),
         overview.notice_errors,
         overview.traces,
+        overview.settings_error,
     )
 
 

@@ -371,6 +371,7 @@ class Overview(msgspec.Struct, frozen=True):
         role: `leader`, or `standby` for a controller that only shows what another one, at `leader_url`, decides.
         topology_errors: source of places → why it cannot be read; what it said last stands.
         notice_errors: destination of tickets or pages → why it does not take them, or does not say how they stand.
+        settings_error: why the settings that were read anew last are refused; those from before hold.
     """
 
     cell: str
@@ -391,6 +392,7 @@ class Overview(msgspec.Struct, frozen=True):
     store: StoreUse = StoreUse()
     notice_errors: dict[str, str] = {}
     traces: TracesUse = TracesUse()
+    settings_error: str = ""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -431,6 +433,7 @@ class CellStatus(msgspec.Struct, frozen=True):
     counts: Counts
     notice_errors: dict[str, str] = {}
     traces: TracesUse = TracesUse()
+    settings_error: str = ""
 
 
 class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -111,6 +111,7 @@ METRICS: Final = (
     Metric(
         "fleetmend_topology_sources_failing", Kind.GAUGE, "Sources of where nodes stand that could not be read last."
     ),
+    Metric("fleetmend_settings_refused", Kind.GAUGE, "1 while the files that were read anew last are refused."),
     Metric(
         "fleetmend_messages_rejected_total",
         Kind.COUNTER,

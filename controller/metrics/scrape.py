@@ -88,6 +88,7 @@ class Metrics:
             "fleetmend_scheduler_seen_time_seconds": {(): watch.seen_at},
             "fleetmend_scheduler_errors_total": {(): watch.errors},
             "fleetmend_topology_sources_failing": {(): sum(map(bool, front.topology_errors.values()))},
+            "fleetmend_settings_refused": {(): float(bool(front.settings_error))},
             "fleetmend_messages_rejected_total": self._rejected(),
             "fleetmend_log_events_total": {(): front.belief.last_event_id},
         }

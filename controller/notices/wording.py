@@ -16,6 +16,7 @@ _NAMED = re.compile(
     r"(?i)\b(password|passwd|secret|token|api[_-]?key|access[_-]?key|routing[_-]?key|signature|"
     r"x-amz-(?:signature|credential|security-token))(\"?\s{0,3}[=:]\s{0,3}\"?)[^\s\"'&,;]{1,2000}"
 )
+_AUTHORIZATION = re.compile(r"(?i)\b(authorization)(\"?\s{0,3}[=:]\s{0,3}\"?)(?:\w{1,20}\s{1,3})?[^\s\"'&,;]{1,2000}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic|geniekey|token token=)(\s{1,3})[A-Za-z0-9._~+/=-]{8,2000}")
 
 
@@ -52,6 +53,7 @@ def without_secrets(text: str) -> str:
     Whoever reads a page is seldom alone with it: it stands in chats, in mails and on locked screens.
     """
     text = _ACCOUNT.sub(f"{HIDDEN}@", text)
+    text = _AUTHORIZATION.sub(rf"\1\2{HIDDEN}", text)
     text = _BEARER.sub(rf"\1\2{HIDDEN}", text)
     return _NAMED.sub(rf"\1\2{HIDDEN}", text)
 

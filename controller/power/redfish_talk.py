@@ -22,6 +22,7 @@ from typing import Self
 import aiohttp
 
 from controller.errors import InDoubt, Permanent, Retryable
+from controller.notices.wording import without_secrets
 from controller.power.bmcs import Bmc
 from controller.power.redfish_documents import ROOT, Document, inner, objects_in, text_of
 
@@ -209,7 +210,10 @@ class Talk:
 
     def _classified(self, answer: _Answer, where: str, *, changes: bool) -> Exception:
         """Return what an answer other than 2xx means."""
-        status, said = answer.status, f"{where} was answered with HTTP {answer.status}{_told(answer.body)}"
+        status, said = (
+            answer.status,
+            f"{where} was answered with HTTP {answer.status}{without_secrets(_told(answer.body))}",
+        )
         if status in {401, 403}:
             right = "user and password have to be those of an account of the BMC with the role Operator"
             return Permanent(f"{where} is refused to the user {self.bmc.user!r} (HTTP {status}): {right}")

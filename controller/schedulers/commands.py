@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from controller.errors import Permanent, Retryable
+from wire.readiness import for_programs
 
 log = structlog.get_logger()
 
@@ -120,7 +121,7 @@ async def _start(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
+            env={**for_programs(os.environ), **environment},
             start_new_session=True,
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from controller.keys import KeyFileError
 from controller.policy.belief import Belief
 from controller.settings import ControllerSettings
 from controller.store.choosing import open_store
-from controller.store.log import EventLog, Snapshot, StoreError
+from controller.store.log import UNSEALED, EventLog, Snapshot, StoreError
+from controller.store.seals import Seals
+from controller.store.signing import signer_of
 from controller.store.snapshot import SNAPSHOT_VERSION, pieces, restore
 from wire.logs import configure_logging
 
@@ -39,16 +42,26 @@ class Compacted:
     deleted_through: int
 
 
-def compact(event_log: EventLog, *, snapshot_every: int, keep_s: float, now: float, batch: int = BATCH) -> Compacted:
+def compact(
+    event_log: EventLog,
+    *,
+    snapshot_every: int,
+    keep_s: float,
+    now: float,
+    batch: int = BATCH,
+    seals: Seals = UNSEALED,
+) -> Compacted:
     """Write a snapshot if so many entries came since the last one; then delete what is older and held by it.
 
     Args:
         snapshot_every: entries after which a new snapshot is due.
         keep_s: how old entries become.
         now: Unix seconds.
+        seals: vouches for the gap that is left.
 
     Raises:
-        StoreError: the log cannot be read or written. What was not finished counts as not begun.
+        StoreError: the log cannot be read or written, or an entry is not the one that was written. What was not
+            finished counts as not begun.
     """
     belief, tail = restore(event_log)
     newest = belief.last_event_id - tail
@@ -57,7 +70,9 @@ def compact(event_log: EventLog, *, snapshot_every: int, keep_s: float, now: flo
     while event_log.drop_parts_before(newest, 20):
         time.sleep(PAUSE_S)
     open_incidents = frozenset(belief.open_incidents)
-    while event_log.delete_events(through=newest, before=now - keep_s, keep_incidents=open_incidents, limit=batch):
+    while event_log.delete_events(
+        through=newest, before=now - keep_s, keep_incidents=open_incidents, limit=batch, seals=seals
+    ):
         time.sleep(PAUSE_S)
     return Compacted(newest, event_log.deleted_through())
 
@@ -82,7 +97,7 @@ def main() -> None:
     os.nice(NICENESS)
     try:
         _compact_by_settings()
-    except (StoreError, OSError) as error:
+    except (StoreError, KeyFileError, OSError) as error:
         log.error("compaction.failed", because=str(error))
         sys.exit(EX_IOERR)
 
@@ -96,6 +111,7 @@ def _compact_by_settings() -> None:
             snapshot_every=settings.store.snapshot_every,
             keep_s=settings.store.keep_days * 86_400.0,
             now=time.time(),
+            seals=signer_of(settings),
         )
     log.info(
         "log.compacted",

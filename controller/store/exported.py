@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -13,6 +14,9 @@ from controller.events import Event, Logged
 MAX_LINE_BYTES = 16 << 20
 """A longer line is no entry. Source: our choice; the largest entry, all playbooks that are trusted, has some hundred
 kilobytes."""
+
+AUDIT = "fleetmend.audit."
+"""So begin the types of the lines that an audited export has beside its entries (audit_lines.py)."""
 
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
@@ -50,7 +54,7 @@ def read_exported(lines: Iterable[bytes], name: str) -> Iterator[Logged]:
     """
     last_id, source = 0, ""
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if not line.strip() or _is_about_the_log(line):
             continue
         try:
             read = _decode(line)
@@ -77,6 +81,14 @@ def _decode(line: bytes) -> _Line:
     if read.specversion.partition(".")[0] != "1":
         raise ValueError(f"CloudEvents {read.specversion[:20]!r} is not known here, 1.0 is")
     return read
+
+
+def _is_about_the_log(line: bytes) -> bool:
+    if AUDIT.encode() not in line[:500]:
+        return False
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _head_decoder.decode(line).type.startswith(AUDIT)
+    return False
 
 
 def _why(line: bytes, error: Exception) -> str:

@@ -14,7 +14,13 @@ from typing import LiteralString, Protocol
 import msgspec
 
 from controller.events import Event, Logged, incident_of, kind_of, node_of
+from controller.store.chain import Gap, Head, LinkedRow, Place, Row
+from controller.store.seals import Seals, Unsealed
 from controller.store.taken import Taken
+
+UNSEALED = Unsealed()
+LAST_ID = (1 << 63) - 1
+"""Of any entry, in every database."""
 
 
 class StoreError(Exception):
@@ -168,7 +174,9 @@ class EventLog(Protocol):
         """Drop pieces of older snapshots, at most `limit`; return how many."""
         ...
 
-    def delete_events(self, *, through: int, before: float, keep_incidents: frozenset[str], limit: int) -> int:
+    def delete_events(
+        self, *, through: int, before: float, keep_incidents: frozenset[str], limit: int, seals: Seals = UNSEALED
+    ) -> int:
         """Delete a batch of entries and return the last id looked at, 0 when there is nothing to delete any more.
 
         Args:
@@ -176,6 +184,42 @@ class EventLog(Protocol):
             before: only entries written before this time, Unix seconds.
             keep_incidents: whose entries stay.
             limit: entries looked at, at most.
+            seals: vouches for the gap that is left.
+
+        Raises:
+            StoreError: an entry is not the one that was written; nothing of the batch is deleted.
+        """
+        ...
+
+    def place(self, *, at_most: int = LAST_ID) -> Place:
+        """Return the last place of the chain that is not after an id."""
+        ...
+
+    def linked(self, *, after: int = 0) -> Iterator[LinkedRow]:
+        """Yield the entries after an id as they are stored, in order; none of them need be understood."""
+        ...
+
+    def gaps(self) -> list[Gap]:
+        """Return the gaps that deleted entries left, in order."""
+        ...
+
+    def heads(self) -> list[Head]:
+        """Return the heads that were kept, in order."""
+        ...
+
+    async def last_place(self) -> Place:
+        """Return the last place of the chain, between two commits.
+
+        Raises:
+            StoreError: the log cannot be read now; a later call tries anew.
+        """
+        ...
+
+    async def keep_head(self, head: Head) -> None:
+        """Keep a head, and forget those of entries that are deleted.
+
+        Raises:
+            StoreError: the log cannot be written now; a later call tries anew.
         """
         ...
 
@@ -201,16 +245,15 @@ class EventLog(Protocol):
 
 
 COLUMNS: dict[str, LiteralString] = {
-    "events": "event_id, at, kind, node, incident_id, body",
+    "events": "event_id, at, kind, node, incident_id, link, body",
+    "gaps": "first_id, last_id, at, before, after, key_id, signature",
+    "heads": "event_id, at, link, key_id, signature",
     "taken": "node, boot_id, numbers, heard_at",
     "snapshots": "event_id, at, version, parts",
     "snapshot_parts": "event_id, part, body",
     "facts": "name, value",
 }
 """Every table, with its columns in the order of its rows."""
-
-Row = tuple[int, float, str, str, str, bytes]
-"""event_id, at, kind, node, incident_id, body: a row of `events`."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Event)

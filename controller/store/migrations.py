@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step: its statements for each database. A step may be empty for a database that never had what it mends."""
+    """One step: its statements for each database. A step may be empty for a database that never had what it mends.
+
+    `chains`: every entry that is there gets its link after the statements.
+    """
 
     number: int
     sqlite: tuple[str, ...]
     postgresql: tuple[str, ...]
+    chains: bool = False
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -141,6 +145,56 @@ MIGRATIONS: tuple[Migration, ...] = (
             END $$
             """,
         ),
+    ),
+    Migration(
+        3,
+        sqlite=(
+            "ALTER TABLE events ADD COLUMN link BLOB NOT NULL DEFAULT x''",
+            """
+            CREATE TABLE gaps (
+                first_id INTEGER PRIMARY KEY,
+                last_id INTEGER NOT NULL,
+                at REAL NOT NULL,
+                before BLOB NOT NULL,
+                after BLOB NOT NULL,
+                key_id TEXT NOT NULL,
+                signature BLOB NOT NULL
+            ) STRICT
+            """,
+            """
+            CREATE TABLE heads (
+                event_id INTEGER PRIMARY KEY,
+                at REAL NOT NULL,
+                link BLOB NOT NULL,
+                key_id TEXT NOT NULL,
+                signature BLOB NOT NULL
+            ) STRICT
+            """,
+        ),
+        postgresql=(
+            "ALTER TABLE events ADD COLUMN link BYTEA NOT NULL DEFAULT ''",
+            """
+            CREATE TABLE gaps (
+                first_id BIGINT PRIMARY KEY,
+                last_id BIGINT NOT NULL,
+                at DOUBLE PRECISION NOT NULL,
+                before BYTEA NOT NULL,
+                after BYTEA NOT NULL,
+                key_id TEXT NOT NULL,
+                signature BYTEA NOT NULL
+            )
+            """,
+            """
+            CREATE TABLE heads (
+                event_id BIGINT PRIMARY KEY,
+                at DOUBLE PRECISION NOT NULL,
+                link BYTEA NOT NULL,
+                key_id TEXT NOT NULL,
+                signature BYTEA NOT NULL
+            )
+            """,
+        ),
+        chains=True,
     ),
 )
 

@@ -16,8 +16,13 @@ from typing import Any, TypeVar
 import psycopg
 
 from controller.events import Logged
+from controller.store import postgresql_chain
+from controller.store.chain import Gap, Head, LinkedRow, Place, Row, links
+from controller.store.deleting import Deleter, old_enough
 from controller.store.log import (
     COLUMNS,
+    LAST_ID,
+    UNSEALED,
     Fenced,
     Receipt,
     Snapshot,
@@ -29,6 +34,7 @@ from controller.store.log import (
 )
 from controller.store.migrations import SCHEMA_VERSION, Migration, pending
 from controller.store.postgresql_connection import Server, told
+from controller.store.seals import Seals
 from controller.store.taken import Taken
 
 TERM_IS_OVER = "FM001"
@@ -39,8 +45,8 @@ ANY_FENCE = -1
 """The term of who has begun none: no commit is ever taken under it."""
 
 INSERT_EVENTS = """
-    INSERT INTO events (event_id, at, kind, node, incident_id, body)
-    SELECT * FROM unnest(%b::bigint[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::text[])
+    INSERT INTO events (event_id, at, kind, node, incident_id, body, link)
+    SELECT * FROM unnest(%b::bigint[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[])
 """
 """Binary, because the driver quotes each text of an array slowly: it is three times as fast at a thousand entries."""
 
@@ -75,6 +81,8 @@ class PostgresqlLog:
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log-reader")
         self._connection = server.connect()
         self._reading: psycopg.Connection[Any] | None = None
+        self._tip: Place | None = None
+        """The last place of the chain while nobody else can have written."""
         with self._told("prepare"):
             self._migrate()
 
@@ -106,6 +114,8 @@ class PostgresqlLog:
     def _take_step(self, migration: Migration) -> None:
         for statement in migration.postgresql:
             self._connection.execute(statement.encode())
+        if migration.chains:
+            postgresql_chain.chain_all(self._connection)
         self._connection.execute(
             "INSERT INTO facts VALUES ('schema', %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (str(migration.number),),
@@ -121,14 +131,14 @@ class PostgresqlLog:
             row = self._connection.execute(NEXT_TERM).fetchone()
             assert row is not None
             self._connection.execute(NAME_LEADER, {"holder": holder, "url": url})
-        self.term = int(row[0])
+        self.term, self._tip = int(row[0]), None
         return self.term
 
     def begin_writing(self, term: int) -> None:
         """Write under a term that was begun on another session, on a connection that is surely fresh."""
         self._connection.close()
         self._connection = self.server.connect()
-        self.term = term
+        self.term, self._tip = term, None
 
     def read(self, *, after: int = 0) -> Iterator[Logged]:
         """Yield the entries after an id, in order.
@@ -176,16 +186,29 @@ class PostgresqlLog:
         now = time.time()
         for taken in changes.values():
             taken.heard_at = now
-        columns = [list(column) for column in zip(*map(row_of, entries), strict=True)]
+        columns, tip = self._chained([row_of(entry) for entry in entries])
         with self._told("write to"), self._connection.pipeline(), self._connection.transaction():
             self._connection.execute("SELECT check_term(%s)", (self.term,))
             if columns:
-                columns[-1] = [body.decode() for body in columns[-1]]
                 self._connection.execute(INSERT_EVENTS, columns)
             if changes:
                 nodes, boot_ids = zip(*changes, strict=True)
                 numbers = [str(taken) for taken in changes.values()]
                 self._connection.execute(UPSERT_TAKEN, (now, list(nodes), list(boot_ids), numbers))
+        self._tip = tip
+
+    def _chained(self, rows: list[Row]) -> tuple[list[list[Any]], Place]:
+        """Return the columns of entries behind the last one, and the place to which the chain comes by them.
+
+        What is read here holds until the commit, or else that is refused: it is of another term.
+        """
+        tip = self._last_place()
+        if not rows:
+            return [], tip
+        found = links(tip.link, rows)
+        columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
+        columns[-1] = [body.decode() for body in columns[-1]]
+        return [*columns, found], Place(rows[-1][0], found[-1])
 
     async def timeline(self, *, node: str = "", incident_id: str = "", limit: int = 500) -> list[Logged]:
         """Return the newest entries about a node, an incident, or everything; newest last.
@@ -315,16 +338,58 @@ class PostgresqlLog:
             self._connection.execute("DELETE FROM snapshots WHERE event_id < %s", (event_id,))
             return self._connection.execute(older, (event_id, limit)).rowcount
 
-    def delete_events(self, *, through: int, before: float, keep_incidents: frozenset[str], limit: int) -> int:
+    def delete_events(
+        self, *, through: int, before: float, keep_incidents: frozenset[str], limit: int, seals: Seals = UNSEALED
+    ) -> int:
         """Delete a batch of entries and return the last id looked at, 0 when there is nothing to delete any more."""
         after = self.deleted_through()
-        values = {"after": after, "through": through, "before": before, "limit": limit, "keep": list(keep_incidents)}
         with self._told("delete old entries of"), self._connection.transaction():
-            last = int(self._connection.execute(LAST_OLD, values).fetchone()[0])  # type: ignore[index]
-            if last > after:
-                self._connection.execute(DELETE_OLD, {**values, "last": last})
-                self._connection.execute(NOTE_DELETED, {"last": str(last)})
-        return last if last > after else 0
+            rows = self._connection.execute(OLD_ENTRIES, (after, through, limit)).fetchall()
+            if not (looked_at := old_enough(map(postgresql_chain.linked_of, rows), before)):
+                return 0
+            place = postgresql_chain.place(self._connection, after)
+            last_gap = postgresql_chain.gap_ending_at(self._connection, place.event_id)
+            deletion = Deleter(self.name, keep_incidents, seals, time.time()).deletion(looked_at, place, last_gap)
+            postgresql_chain.put_gaps(self._connection, deletion.gaps)
+            self._connection.execute("DELETE FROM events WHERE event_id = ANY(%s)", (deletion.gone,))
+            self._connection.execute(NOTE_DELETED, {"last": str(deletion.last_id)})
+        return deletion.last_id
+
+    def place(self, *, at_most: int = LAST_ID) -> Place:
+        """Return the last place of the chain that is not after an id."""
+        with self._told("read"):
+            return postgresql_chain.place(self._connection, at_most)
+
+    def linked(self, *, after: int = 0) -> Iterator[LinkedRow]:
+        """Yield the entries after an id as they are stored, in order; none of them need be understood."""
+        yield from map(postgresql_chain.linked_of, self._stream(postgresql_chain.ENTRIES, (after, LAST_ID)))
+
+    def gaps(self) -> list[Gap]:
+        """Return the gaps that deleted entries left, in order."""
+        with self._told("read"):
+            return postgresql_chain.gaps(self._connection)
+
+    def heads(self) -> list[Head]:
+        """Return the heads that were kept, in order."""
+        with self._told("read"):
+            return postgresql_chain.heads(self._connection)
+
+    async def last_place(self) -> Place:
+        """Return the last place of the chain, between two commits."""
+        return await self._in_thread(self._last_place)
+
+    def _last_place(self) -> Place:
+        """Return what this log wrote last itself, where it did: that is not what others made of it since."""
+        return self._tip or self.place()
+
+    async def keep_head(self, head: Head) -> None:
+        """Keep a head, and forget those of entries that are deleted."""
+        await self._in_thread(self._keep_head, head)
+
+    def _keep_head(self, head: Head) -> None:
+        with self._told("keep a head of"), self._connection.transaction():
+            self._connection.execute("SELECT check_term(%s)", (self.term,))
+            postgresql_chain.put_head(self._connection, head)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -389,18 +454,7 @@ NAME_LEADER = """
 NOTE_DELETED = """
     INSERT INTO facts VALUES ('deleted_through', %(last)s) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
-LAST_OLD = """
-    SELECT coalesce(max(event_id) FILTER (WHERE event_id < young), 0) FROM (
-        SELECT event_id, min(event_id) FILTER (WHERE at >= %(before)s) OVER () AS first_young FROM (
-            SELECT event_id, at FROM events WHERE event_id > %(after)s AND event_id <= %(through)s
-            ORDER BY event_id LIMIT %(limit)s
-        ) AS batch
-    ) AS looked_at, LATERAL (SELECT coalesce(first_young, 9223372036854775807) AS young) AS limits
-"""
-"""The last of the entries in front of the first one that is too young: the log's clock may have been set back."""
-DELETE_OLD = """
-    DELETE FROM events WHERE event_id > %(after)s AND event_id <= %(last)s AND NOT incident_id = ANY(%(keep)s)
-"""
+OLD_ENTRIES = f"{postgresql_chain.ENTRIES} LIMIT %s".encode()
 SIZE = """
     SELECT (pg_total_relation_size('events') + pg_total_relation_size('taken')
             + pg_total_relation_size('snapshot_parts'))::bigint,

@@ -12,11 +12,17 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from controller.events import Logged
+from controller.store import sqlite_chain
+from controller.store.chain import Gap, Head, LinkedRow, Place, Row, links, stored
+from controller.store.deleting import Deleter, old_enough
 from controller.store.log import (
     COLUMNS,
+    LAST_ID,
+    UNSEALED,
     Fenced,
     Receipt,
     Snapshot,
@@ -27,6 +33,7 @@ from controller.store.log import (
     row_of,
 )
 from controller.store.migrations import SCHEMA_VERSION, Migration, pending
+from controller.store.seals import Seals
 from controller.store.taken import Taken
 
 _ABOUT_NODE = """(node != '' AND node = ?) OR (node = '' AND incident_id != '' AND incident_id IN (
@@ -37,6 +44,7 @@ LOCK_LIMIT_MS = 30_000
 """How long a commit waits while another process writes. Compaction holds the lock for milliseconds, but it is niced: on
 a machine without a free core it was seen to keep a commit for 1.7 s. Source: our measurement, with room."""
 
+_INSERT = f"INSERT INTO events ({COLUMNS['events']}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - names of our own
 USED = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
 
 
@@ -57,6 +65,8 @@ class SqliteLog:
         self._connection = self._open()
         self._reading = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self.term = self._stored_term()
+        self._tip: Place | None = None
+        """The last place of the chain while nobody else can have written."""
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -80,6 +90,7 @@ class SqliteLog:
     def begin_term(self, holder: str = "", url: str = "") -> int:
         """Return the fencing token of this controller's term: one more than any before it (I8)."""
         with self._transaction("begin a term in"):
+            self._tip = None
             self.term = self._stored_term() + 1
             for fact, value in (("term", str(self.term)), ("holder", holder), ("url", url)):
                 self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (fact, value))
@@ -123,8 +134,18 @@ class SqliteLog:
         with self._transaction("write to"):
             if self._stored_term() != self.term:
                 raise Fenced(f"{self.name}: term {self.term} is over, another controller leads")
-            self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+            tip = self._put_events(rows)
             self._connection.executemany("INSERT OR REPLACE INTO taken VALUES (?, ?, ?, ?)", seen)
+        self._tip = tip
+
+    def _put_events(self, rows: list[Row]) -> Place:
+        """Write entries behind the last one, and return the place to which the chain comes by that."""
+        tip = self._tip or sqlite_chain.place(self._connection)
+        if not rows:
+            return tip
+        found = links(tip.link, rows)
+        self._connection.executemany(_INSERT, map(stored, rows, found))
+        return Place(rows[-1][0], found[-1])
 
     @contextlib.contextmanager
     def _transaction(self, what: str) -> Iterator[None]:
@@ -266,20 +287,61 @@ class SqliteLog:
             self._connection.executemany("DELETE FROM snapshot_parts WHERE event_id = ? AND part = ?", rows)
         return len(rows)
 
-    def delete_events(self, *, through: int, before: float, keep_incidents: frozenset[str], limit: int) -> int:
+    def delete_events(
+        self, *, through: int, before: float, keep_incidents: frozenset[str], limit: int, seals: Seals = UNSEALED
+    ) -> int:
         """Delete a batch of entries and return the last id looked at, 0 when there is nothing to delete any more."""
-        query = "SELECT event_id, at, incident_id FROM events WHERE event_id > ? AND event_id <= ? ORDER BY 1 LIMIT ?"
-        looked_at = _old_enough(
-            self._connection.execute(query, (self.deleted_through(), through, limit)).fetchall(), before
-        )
-        if not looked_at:
+        after = self.deleted_through()
+        batch = islice(sqlite_chain.linked(self._connection, after, through), limit)
+        if not (looked_at := old_enough(batch, before)):
             return 0
-        gone = [(event_id,) for event_id, _, incident_id in looked_at if incident_id not in keep_incidents]
-        last = looked_at[-1][0]
+        place, last_gap = sqlite_chain.place(self._connection, after), None
+        if place.event_id:
+            last_gap = sqlite_chain.gap_ending_at(self._connection, place.event_id)
+        deletion = Deleter(self.name, keep_incidents, seals, time.time()).deletion(looked_at, place, last_gap)
         with self._transaction("delete old entries of"):
+            sqlite_chain.put_gaps(self._connection, deletion.gaps)
+            gone = [(event_id,) for event_id in deletion.gone]
             self._connection.executemany("DELETE FROM events WHERE event_id = ?", gone)
-            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('deleted_through', ?)", (str(last),))
-        return last
+            last = str(deletion.last_id)
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('deleted_through', ?)", (last,))
+        return deletion.last_id
+
+    def place(self, *, at_most: int = LAST_ID) -> Place:
+        """Return the last place of the chain that is not after an id."""
+        with self._told("read"):
+            return sqlite_chain.place(self._connection, at_most)
+
+    def linked(self, *, after: int = 0) -> Iterator[LinkedRow]:
+        """Yield the entries after an id as they are stored, in order; none of them need be understood."""
+        with self._told("read"):
+            yield from sqlite_chain.linked(self._connection, after)
+
+    def gaps(self) -> list[Gap]:
+        """Return the gaps that deleted entries left, in order."""
+        with self._told("read"):
+            return sqlite_chain.gaps(self._connection)
+
+    def heads(self) -> list[Head]:
+        """Return the heads that were kept, in order."""
+        with self._told("read"):
+            return sqlite_chain.heads(self._connection)
+
+    async def last_place(self) -> Place:
+        """Return the last place of the chain, between two commits."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._last_place)
+
+    def _last_place(self) -> Place:
+        """Return what this log wrote last itself, where it did: that is not what others made of it since."""
+        return self._tip or self.place()
+
+    async def keep_head(self, head: Head) -> None:
+        """Keep a head, and forget those of entries that are deleted."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._keep_head, head)
+
+    def _keep_head(self, head: Head) -> None:
+        with self._transaction("keep a head of"):
+            sqlite_chain.put_head(self._connection, head, self.deleted_through())
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -337,6 +399,8 @@ def _migrate(connection: sqlite3.Connection, migration: Migration) -> None:
             return
         for statement in migration.sqlite:
             connection.execute(statement)
+        if migration.chains:
+            sqlite_chain.chain_all(connection)
         connection.execute(f"PRAGMA user_version={migration.number}")
 
 
@@ -348,11 +412,3 @@ def _deleted_through(connection: sqlite3.Connection) -> int:
 def _snapshots(connection: sqlite3.Connection) -> list[Snapshot]:
     rows = connection.execute("SELECT event_id, at, version, parts FROM snapshots ORDER BY 1 DESC")
     return [Snapshot(*row) for row in rows]
-
-
-def _old_enough(rows: list[tuple[int, float, str]], before: float) -> list[tuple[int, float, str]]:
-    """Return the rows in front of the first one that is too young: the log's clock may have been set back."""
-    for index, (_, at, _) in enumerate(rows):
-        if at >= before:
-            return rows[:index]
-    return rows

@@ -8,6 +8,7 @@ holds: that the log was restored.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,11 +19,13 @@ from pathlib import Path
 
 from controller import durable
 from controller.events import Logged, LogRestored
+from controller.store.chain import link, stored
 from controller.store.log import EventLog, StoreError, row_of
 from controller.store.snapshot import restore
 from controller.store.sqlite import SqliteLog
 
-TABLES = ("events", "taken", "snapshot_parts", "snapshots", "facts")
+TABLES = ("events", "gaps", "heads", "taken", "snapshot_parts", "snapshots", "facts")
+SUFFIX = ".backup"
 KEPT_FACTS = frozenset({"term", "deleted_through"})
 
 
@@ -42,6 +45,31 @@ class Contents:
     events: int
     nodes: int
     incidents: int
+
+
+def named_by_time(folder: Path, cell: str, at: float) -> Path:
+    """Return how a backup of a cell is called in a folder of them; names sort by time."""
+    return folder / f"fleetmend-{cell}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(at))}{SUFFIX}"
+
+
+def forget_older(newest: Path, cell: str, *, keep: int) -> list[Path]:
+    """Delete the oldest backups of a cell beside the newest, and what a killed run left; return the backups that went.
+
+    Args:
+        keep: so many stay, the newest among them, whatever the clock said meanwhile.
+
+    Raises:
+        OSError: one cannot be deleted.
+    """
+    ours = re.compile(
+        rf"fleetmend-{re.escape(cell)}-\d{{8}}T\d{{6}}Z{re.escape(SUFFIX)}(?P<left>\.partial.*)?", re.ASCII
+    )
+    found = {path: match for path in newest.parent.iterdir() if (match := ours.fullmatch(path.name))}
+    others = sorted(path for path, match in found.items() if path != newest and not match["left"])
+    gone = others[: max(0, len(others) - (keep - 1))]
+    for each in (*gone, *(path for path, match in found.items() if match["left"])):
+        each.unlink()
+    return gone
 
 
 def back_up(event_log: EventLog, file: Path) -> Contents:
@@ -107,17 +135,24 @@ def put_back(file: Path, event_log: EventLog) -> Contents:
             held = _checked(source, file)
             event_log.raise_term(max(int(time.time()), source.term))
             restored = Logged(held.last_event_id + 1, time.time(), LogRestored(held.last_event_id))
-            event_log.load((table, _with(restored, table, _rows(source, table, but="term"))) for table in TABLES)
+            last = _behind(source.place().link, restored)
+            event_log.load((table, _with(last, table, _rows(source, table, but="term"))) for table in TABLES)
     found = _contents(event_log)
     if found != replace(held, last_event_id=restored.event_id, events=held.events + 1):
         raise StoreError(f"{event_log.name} holds {found} after restoring, {file} holds {held}")
     return held
 
 
-def _with(last: Logged, table: str, rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+def _behind(before: bytes, entry: Logged) -> tuple[object, ...]:
+    """Return the row of an entry that follows a link."""
+    row = row_of(entry)
+    return stored(row, link(before, row))
+
+
+def _with(last: tuple[object, ...], table: str, rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
     yield from rows
     if table == "events":
-        yield row_of(last)
+        yield last
 
 
 def _checked(source: SqliteLog, file: Path) -> Contents:

@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import msgspec
 
+from controller.notices.http import MAX_SAID
+from controller.notices.wording import one_line
 from controller.topology.source import ByName, Placing, Unreadable
 from wire.places import why_no_place
 
@@ -91,7 +93,8 @@ class NetBox:
             url, params=query, headers=self._headers(), allow_redirects=False, ssl=trusted
         ) as answer:
             if answer.status != 200:
-                raise Unreadable(f"{url}: it answered {answer.status} {answer.reason or ''}".rstrip())
+                reason = one_line(answer.reason or "", MAX_SAID)
+                raise Unreadable(f"{url}: it answered {answer.status} {reason}".rstrip())
             return _page_of(await _bounded(answer, url), url)
 
     def _headers(self) -> dict[str, str]:

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
-from controller.notices.http import retry_after_s
+from controller.notices.http import MAX_SAID, retry_after_s
+from controller.notices.wording import one_line
 from controller.tracing.span import Span
 from controller.unreached import NEVER_SENT, why_unreached
 
@@ -130,11 +131,11 @@ class Receiver:
         except NEVER_SENT as error:
             return Answer("unreachable", f"{self.name} cannot be reached: {why_unreached(error)}", again_s=0.0)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = str(error) or type(error).__name__
+            why = one_line(str(error), MAX_SAID) or type(error).__name__
             return Answer("unanswered", f"{self.name} did not answer, and may have them: {why}", lost=count)
 
     def _judged(self, said: aiohttp.ClientResponse, body: bytes, count: int) -> Answer:
-        told = f"{self.name} answered {said.status} {said.reason or ''}".rstrip()
+        told = f"{self.name} answered {said.status} {one_line(said.reason or '', MAX_SAID)}".rstrip()
         if said.status in PASSING:
             asked = said.headers.get("Retry-After", "")
             return Answer("busy", told, again_s=retry_after_s(asked, now=time.time()) if asked else 0.0)

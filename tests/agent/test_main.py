@@ -181,6 +181,33 @@ async def test_systemd_hears_ready_watchdog_and_stopping(site: Site, controller:
         await until(lambda: b"STOPPING=1" in listen())
 
 
+async def test_a_reload_changes_whom_it_obeys_and_a_wrong_file_changes_nothing(
+    site: Site, controller: Controller
+) -> None:
+    process = await site.start()
+    await controller.bodies(Status, is_healthy)
+    config = (site.directory / "agent.toml").read_text()
+    other = config.replace('"run_checks", ', "")
+    (site.directory / "agent.toml").write_text(other)
+    process.send_signal(signal.SIGHUP)
+    await until(lambda: "settings.reloaded" in site.log())
+    (site.directory / "agent.toml").write_text("node = ")
+    process.send_signal(signal.SIGHUP)
+    await until(lambda: "settings.refused" in site.log())
+    refused = await controller.order(OrderAction.RUN_CHECKS, "o1", checks="gpu.xid")
+    assert (refused.outcome, "run_checks" in refused.because) == ("refused", True)
+    last = (await controller.bodies(Status, lambda status: "run_checks" not in status.facts.orders_allowed))[-1]
+    assert "collect" in last.facts.orders_allowed
+    # Of a key that is trusted no more nothing is carried out, nor is it answered.
+    (site.directory / "agent.toml").write_text(config.replace("trusted_keys.test", "trusted_keys.another"))
+    process.send_signal(signal.SIGHUP)
+    await until(lambda: site.log().count("settings.reloaded") == 2)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await controller.order(OrderAction.COLLECT, "o2")
+    assert process.returncode is None
+
+
 def test_a_wrong_configuration_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "agent.toml").write_text('node = "a b"\n')
     with pytest.raises(SystemExit) as ended:

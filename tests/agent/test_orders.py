@@ -97,6 +97,11 @@ class Node:
         """Return the node as its agent starts next."""
         return Node(ScriptedMachine(boot=boot), self.journal, self.clock, allowed=self.allowed)
 
+    def trust(self, keys: Mapping[str, Ed25519PrivateKey]) -> None:
+        """Trust these keys and no others."""
+        trusted = {key_id: key.public_key().public_bytes_raw() for key_id, key in keys.items()}
+        self.orders._rules = replace(self.orders._rules, trusted=trusted)
+
     async def give(self, order: Order, *, key: Ed25519PrivateKey = KEY, key_id: str = "main") -> None:
         """Let an order come, and whatever follows from it happen."""
         await self.hand(sign(order, key_id=key_id, key=key))

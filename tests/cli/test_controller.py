@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,26 @@ def settings(tmp_path: Path, state: str) -> Path:
     path = tmp_path / f"{state}.toml"
     path.write_text(f'state = "{tmp_path / state}"\ncell = "hall-2"\n')
     return path
+
+
+def test_a_folder_of_backups_keeps_the_newest(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    others = ["fleetmend-hall-2-20200101T000000Z.backup", "fleetmend-hall-2-20210101T000000Z.backup"]
+    foreign = ["fleetmend-hall-2-2-20200101T000000Z.backup", "fleetmend-hall-20200101T000000Z.backup", "notes"]
+    for name in (*others, *foreign, f"{others[0]}.partial"):
+        (folder / name).touch()
+    told = run_cli("controller", "backup", str(folder), "--keep", "2", "--config", str(config))
+    assert (told.returncode, told.stderr) == (0, "")
+    (made,) = {path.name for path in folder.iterdir()} - {*others, *foreign}
+    assert re.fullmatch(r"fleetmend-hall-2-\d{8}T\d{6}Z\.backup", made)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([made, others[1], *foreign])
+    assert f"deleted {folder / others[0]}" in told.stdout
+    (folder / made).rename(folder / "fleetmend-hall-2-20990101T000000Z.backup")
+    # The newest stays, and be its name the oldest, for a clock that was wrong.
+    run_cli("controller", "backup", str(folder), "--keep", "1", "--config", str(config))
+    (kept,) = {path.name for path in folder.iterdir()} - {*foreign}
+    assert kept not in {*others, "fleetmend-hall-2-20990101T000000Z.backup"}
 
 
 def test_a_backup_is_restored_elsewhere(config: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -103,6 +104,27 @@ async def test_a_standby_shows_everything_and_changes_nothing(tmp_path: Path, po
             await asyncio.to_thread(standby.post, "nodes", "n1", "uncordon", because="")
         assert no.value.code is ExitCode.REFUSED_NOW
         assert (await cell.first.status())["store"]["name"].startswith("postgresql://127.0.0.1:")
+
+
+async def test_a_standby_tells_systemd_that_it_is_ready_and_who_leads(tmp_path: Path, postgres: Postgres) -> None:
+    async with shared_cell(tmp_path, postgres) as cell:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(str(tmp_path / "notify"))
+            systemd.setblocking(False)
+            told = ("env", f"NOTIFY_SOCKET={tmp_path / 'notify'}", "WATCHDOG_USEC=1000000")
+            third = ControllerProcess(tmp_path / "c3", cell.second.tables, prefix=told)
+            third.start()
+            await third.is_role("standby")
+            heard: list[str] = []
+
+            def listen() -> int:
+                with contextlib.suppress(BlockingIOError):
+                    heard.append(systemd.recv(1000).decode())
+                return len(heard)
+
+            await until(lambda: listen() == 3)
+            assert heard == ["READY=1", f"STATUS=Stands by; {cell.first.url} leads.", "WATCHDOG=1"]
+            third.end()
 
 
 async def test_i4_i8_a_leader_that_is_killed_is_followed_within_five_seconds(

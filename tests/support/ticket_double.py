@@ -19,8 +19,9 @@ from aiohttp import web
 from controller.tickets.ticketing import Ticketing
 
 SECRET = "s3cret-token"
-HANG, HALF, NOTHING, GARBAGE, DROPPED = "hang", "half", "nothing", "garbage", "dropped"
-"""No answer; an answer that breaks off after the work; a yes and no work; HTML of some proxy; work and no answer."""
+HANG, HALF, NOTHING, GARBAGE, DROPPED, ECHO = "hang", "half", "nothing", "garbage", "dropped", "echo"
+"""No answer; an answer that breaks off after the work; a yes and no work; HTML of some proxy; work and no answer; a no
+with all headers that were sent."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -110,6 +111,9 @@ class TicketDouble(ABC):
                 return web.Response(status=500)
             case "garbage":
                 return web.Response(text="<html><body>Please log in</body></html>", content_type="text/html")
+            case "echo":
+                said = "\n".join(f"{name}: {value}" for name, value in request.headers.items())
+                return web.Response(status=400, reason=" ".join(said.split())[:300], text=said)
             case "nothing":
                 kept = copy.deepcopy(self.state)
                 answer = await handler(request)

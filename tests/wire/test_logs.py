@@ -55,3 +55,18 @@ def test_a_process_without_standard_error_logs_nowhere_and_into_no_other_file(tm
     command = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, script]
     assert subprocess.run(command, timeout=60, check=False).returncode == 0
     assert (tmp_path / "data").read_bytes() == b""
+
+
+def test_the_level_changes_while_the_process_goes_on() -> None:
+    script = (
+        "import structlog\nfrom wire.logs import configure_logging, set_level\nlog = structlog.get_logger()\n"
+        "configure_logging()\n"
+        "for level in ('warning', 'debug'):\n"
+        "    set_level(level)\n"
+        "    for kind in ('debug', 'info', 'warning', 'error'):\n"
+        "        getattr(log, kind)('x.done', at=level)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], timeout=60, check=True, capture_output=True, text=True).stderr
+    told = [(line["at"], line["level"]) for line in map(json.loads, said.splitlines())]
+    everything = [("debug", level) for level in ("debug", "info", "warning", "error")]
+    assert told == [("warning", "warning"), ("warning", "error"), *everything]

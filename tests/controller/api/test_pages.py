@@ -264,6 +264,14 @@ async def test_a_node_shows_where_it_stands_and_a_source_that_cannot_be_read(
     assert all(image["src"] != "x" for image in shown.all("img"))
 
 
+async def test_every_page_says_that_settings_are_refused(cell: OpenCell, http: aiohttp.ClientSession) -> None:
+    cell.front.settings_error = f"controller.toml: budget.percent: {HOSTILE}"
+    shown = await page(http, "/")
+    assert "The settings that were read anew are refused. Those from before hold until a restart" in shown.text
+    assert HOSTILE in shown.text
+    assert all(image["src"] != "x" for image in shown.all("img"))
+
+
 async def test_every_page_says_when_a_destination_takes_no_notices(cell: OpenCell, http: aiohttp.ClientSession) -> None:
     cell.front.notice_errors = lambda: {"ticket jira": f"jira answered 401: {HOSTILE}"}
     shown = await page(http, "/")

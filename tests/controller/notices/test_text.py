@@ -359,6 +359,8 @@ def test_what_looks_like_a_secret_is_not_told(secret: str) -> None:
         f"curl -H 'Authorization: Bearer {secret}'",
         f"GET https://s3/x?X-Amz-Signature={secret}&X-Amz-Credential={secret}",
         f"api_key : {secret}",
+        f"Authorization: Token {secret} Accept: */*",
+        f'"authorization":"{secret}"',
     ):
         assert secret not in without_secrets(text) and HIDDEN in without_secrets(text)
 

@@ -171,7 +171,7 @@ def test_a_log_that_is_cut_off_while_filling_stays_empty(open_log: Opener) -> No
     log = open_log()
 
     def rows() -> object:
-        yield (1, 1.0, "presence.changed", "n1", "", b"{}")
+        yield (1, 1.0, "presence.changed", "n1", "", b"", b"{}")
         raise StoreError("the backup's disk broke")
 
     with pytest.raises(StoreError, match="disk broke"):

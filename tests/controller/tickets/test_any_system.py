@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.support.github import GitHubDouble
 from tests.support.gitlab import GitLabDouble
 from tests.support.jira import JiraDouble
 from tests.support.servicenow import ServiceNowDouble
-from tests.support.ticket_double import DROPPED, GARBAGE, HALF, HANG, NOTHING, TicketDouble, running
+from tests.support.ticket_double import DROPPED, ECHO, GARBAGE, HALF, HANG, NOTHING, SECRET, TicketDouble, running
 from tests.support.ticket_notices import CELL, news, ticket_notice
 
 SYSTEMS: dict[str, Callable[[], TicketDouble]] = {
@@ -160,6 +161,18 @@ async def test_wrong_credentials_are_said_and_not_told(system: TicketDouble, tmp
 
     assert "wrong-one" not in str(raised.value)
     assert system.count() == 0
+
+
+async def test_a_system_that_sends_everything_back_does_not_have_the_secret_told(
+    system: TicketDouble, tmp_path: Path
+) -> None:
+    system.fail(ECHO)
+    with pytest.raises(Permanent, match="answered 400") as raised:
+        await system.desk(tmp_path).send(ticket_notice())
+
+    told = str(raised.value)
+    encoded = [base64.b64encode(b"\0" * offset + SECRET.encode())[4:-4].decode() for offset in range(3)]
+    assert not [secret for secret in (SECRET, *encoded) if secret in told], told
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,44 @@ def test_a_storm_of_one_place_is_one_page_whatever_broke_and_others_stay_single(
     assert (box.made[-1].group, box.made[-1].joined) == ("", False)
 
 
+def test_an_incident_that_a_domain_takes_over_while_its_page_is_in_flight_has_it_closed() -> None:
+    box = box_of(FLAP)
+    run = box.run
+    run.raise_on("n1", xid("79"))
+    run.wait(61.0)
+    (ticket,) = run.under_way("n1")
+    box.step(ticket)
+    (page,) = run.under_way("n1")
+    assert page.verb == "page"
+    run.say(events.IncidentSuperseded("inc-000001", "inc-000009", events.Reason("A leaf explains it.")))
+    for rule in RULES.routed("page", "", "critical"):
+        box.file("inc-000001", "page", rule.name, page.key)
+    for intent in run.under_way("n1"):
+        run.end(intent)
+    box.carry_out_all()
+    assert run.belief.incidents["inc-000001"].state == "closed"
+    assert [each for here in box.there.values() for each in here] == []
+    run.wait(4_000.0)
+    assert box.due() == []
+
+
+def test_two_hundred_pages_that_are_open_at_once_are_each_followed_to_their_own_end() -> None:
+    rules = NoticeRules(
+        pages=(DestinationRule("duty"),), tickets=(DestinationRule("jira"),), storm=StormRule(1_000, 300.0)
+    )
+    box = box_of(FLAP, rules=rules, nodes=200)
+    nodes = [f"n{number}" for number in range(1, 201)]
+    for node in nodes:
+        hand_over(box, node)
+    box.carry_out_all()
+    assert len(set(box.there["duty"].values())) == len(box.there["jira"]) == 200
+    for node in nodes[:100]:
+        box.run.clear_on(node, xid("79"))
+    box.run.wait(QUIET_S)
+    assert len([each for each in box.carry_out_all() if each.act is Act.CLOSE]) == 200
+    assert {subject.split()[0].split("/")[0] for subject in box.there["duty"].values()} == set(nodes[100:])
+
+
 def test_a_group_that_came_to_rest_takes_no_later_page() -> None:
     rules = NoticeRules(pages=(DestinationRule("duty"),), storm=StormRule(1, 300.0))
     box = box_of(rules=rules)

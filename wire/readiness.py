@@ -1,20 +1,34 @@
-"""Telling systemd that the agent is up, alive, or going down.
+"""Telling systemd that a daemon is up, alive, reading its settings anew, or going down.
 
-systemd listens on a datagram socket named in the environment; outside systemd there is none and nothing is sent.
+systemd listens on a datagram socket named in the environment; outside systemd there is none and nothing is sent. It
+stands on this floor because agent and controller never import each other and must not differ in this.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 READY: Final = "READY=1"
+RELOADING: Final = "RELOADING=1"
 STOPPING: Final = "STOPPING=1"
 WATCHDOG: Final = "WATCHDOG=1"
 """Source: sd_notify(3), "Well-known assignments"."""
+
+OF_THE_DAEMON_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY")
+"""Kept from the programs that a daemon runs: they neither speak to systemd in its name nor learn where secrets lie.
+Source: systemd, sd_notify(3), systemd.exec(5)."""
+
+STANDARD_ERROR: Final = 2
+"""Its descriptor. Source: POSIX."""
+
+STATUS_LENGTH: Final = 200
+"""Characters of a status, which is one line of `systemctl status`. Source: our choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,25 @@ class Readiness:
                 to_systemd.sendto("\n".join(assignments).encode(), name)
             except OSError:
                 return
+
+
+def stay_until_ready() -> None:
+    """Keep a daemon that is being put together from ending of a SIGHUP, and say where it was when it is aborted.
+
+    systemd's watchdog aborts a daemon that hangs: the stack of every thread goes to standard error then.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    faulthandler.enable(STANDARD_ERROR)
+
+
+def status(sentence: str) -> str:
+    """Return the assignment that shows a sentence in `systemctl status`, on one line whatever is in it."""
+    return f"STATUS={' '.join(sentence.split())[:STATUS_LENGTH]}"
+
+
+def for_programs(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what is the daemon's alone, for a program that it runs."""
+    return {name: value for name, value in environment.items() if name not in OF_THE_DAEMON_ALONE}
 
 
 def from_environment(environment: Mapping[str, str], *, process_id: int) -> Readiness:

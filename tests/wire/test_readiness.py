@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.readiness import READY, WATCHDOG, Readiness, from_environment
+from wire.readiness import READY, WATCHDOG, Readiness, from_environment
 
 
 def test_systemd_hears_every_assignment(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""Who signs for a cell's log: the key that signs its orders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controller import keys
+from controller.settings import ControllerSettings
+from controller.store.seals import KnownKeys, Signer
+
+
+def key_file(settings: ControllerSettings) -> Path:
+    """Return where the controller's signing key is, whether there is one or not."""
+    return settings.signing_key or settings.state / "signing-key.pem"
+
+
+def signer_of(settings: ControllerSettings) -> Signer:
+    """Return who signs for the log of these settings; the key is made when there is none.
+
+    Raises:
+        KeyFileError: the key, or one before it, cannot be used.
+    """
+    path = key_file(settings)
+    key = keys.load_or_make(path)
+    return Signer(keys.key_id(key), key, KnownKeys(settings.cell, keys.known(path)))

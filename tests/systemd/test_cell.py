@@ -1,0 +1,226 @@
+"""A whole cell as systemd runs it: broker, controller and agent by their units, secrets as credentials, an upgrade."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Final
+
+import pytest
+
+from cli.broker import CONTROLLER, access_rules, password_hash
+from tests.support.booted import Booted
+from tests.support.checkout import ROOT
+
+AGENT: Final = "fleetmend-agent"
+BROKER: Final = "fleetmend-broker"
+CONTROLLING: Final = "fleetmend-controller"
+NODE: Final = "n1"
+CANARY: Final = "canary-9f2c"
+"""Part of every password, to be found nowhere but where it was put."""
+
+AGENT_CONFIG: Final = "/etc/fleetmend/agent.toml"
+SETTINGS: Final = {
+    "/etc/fleetmend/controller.toml": f"""
+        state = "/var/lib/fleetmend"
+        [broker]
+        url = "mqtt://127.0.0.1:1883"
+        username = "{CONTROLLER}"
+        password_file = "/run/credentials/{CONTROLLING}.service/secret_broker"
+        """,
+    AGENT_CONFIG: f"""
+        node = "{NODE}"
+        [broker]
+        url = "mqtt://127.0.0.1:1883"
+        username = "{NODE}"
+        password_file = "/run/credentials/{AGENT}.service/secret_broker"
+        [site]
+        interval_s = 1
+        fast_interval_s = 1
+        deadline_s = 1
+        [checks."site.cooling"]
+        raise_after = 1
+        clear_after = 1
+        """,
+}
+CHECK: Final = '#!/bin/sh\nif [ -e /run/warm ]; then echo "the water is warm"; exit 2; fi\necho "the water is cold"\n'
+KINDS: Final = {".service", ".path", ".target", ".timer"}
+QUICK: Final = "[Service]\nWatchdogSec=6\nRestartSec=100ms\n"
+
+
+def password(user: str) -> str:
+    return f"{CANARY}-{user}"
+
+
+def know(machine: Booted, *users: str) -> None:
+    """Have these users in the broker's file."""
+    lines = "".join(f"{user}:{password_hash(password(user), salt=bytes(12))}\n" for user in users)
+    machine.write("/etc/fleetmend/broker/passwords", lines, mode=0o640)
+    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/passwords")
+
+
+@pytest.fixture(scope="module")
+def cell(machine: Booted) -> Booted:
+    """Install what docs/how-to/install.md says, with a node that the broker does not know yet, and start it."""
+    machine.write("/etc/fleetmend/broker/mosquitto.conf", (ROOT / "systemd" / "fleetmend-broker.conf").read_text())
+    machine.write("/etc/fleetmend/broker/acl", access_rules("main"), mode=0o640)
+    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/acl")
+    know(machine, CONTROLLER)
+    for file, text in SETTINGS.items():
+        machine.write(file, text)
+    for unit, user in ((CONTROLLING, CONTROLLER), (AGENT, NODE)):
+        drop_in = (ROOT / "systemd" / "credentials.conf").read_text()
+        machine.write(f"/etc/systemd/system/{unit}.service.d/credentials.conf", drop_in)
+        machine.write(f"/etc/fleetmend/credentials/{unit}/broker", password(user), mode=0o600)
+    machine.write("/etc/fleetmend/checks.d/cooling", CHECK, mode=0o755)
+    machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", QUICK)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", BROKER, CONTROLLING, AGENT)
+    return machine
+
+
+def test_systemd_has_no_word_to_say_about_any_unit(cell: Booted) -> None:
+    names = [file.name for file in (ROOT / "systemd").iterdir() if file.suffix in KINDS]
+    cell.write("/usr/lib/fleetmend/fleetmend-hold", (ROOT / "systemd" / "fleetmend-hold").read_text(), mode=0o755)
+    verified = cell.ended("systemd-analyze", "verify", "--man=no", *names)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("unit", [BROKER, CONTROLLING, AGENT])
+def test_each_is_up_as_a_user_of_its_own(cell: Booted, unit: str) -> None:
+    owner = cell.run("stat", "--format=%U", f"/proc/{cell.main_process(unit)}").strip()
+    shown = [cell.show(unit, key) for key in ("ActiveState", "Type", "NRestarts", "User")]
+    assert [owner, *shown] == [owner, "active", "notify", "0", owner]
+    assert owner != "root"
+
+
+def test_the_agent_reads_the_kernel_log_as_a_user_of_its_own(cell: Booted) -> None:
+    """Nobody else may where the kernel restricts it, as on most distributions."""
+    assert "agent.started" in cell.said(AGENT)
+    assert "the kernel log cannot be read" not in cell.said(AGENT)
+    assert "kernel_log.interrupted" not in cell.said(AGENT)
+    restricted = cell.path("/proc/sys/kernel/dmesg_restrict").read_text().strip() == "1"
+    opened = cell.ended("setpriv", "--reuid=65534", "sh", "-c", ": </dev/kmsg")
+    assert (opened.returncode != 0) == restricted
+
+
+def test_limits_hold_and_give_way_where_the_node_benchmarks(cell: Booted) -> None:
+    keys = ("MemoryMax", "TasksMax", "CPUQuotaPerSecUSec", "CPUWeight", "LimitCORE")
+    assert [str(256 << 20), "64", "1s", "20", "0"] == [cell.show(AGENT, key) for key in keys]
+    after = set(cell.show(AGENT, "After").split())
+    assert {f"{each}.service" for each in ("nvidia-persistenced", "nvidia-fabricmanager", "openibd")} <= after
+    assert "network-online.target" in after
+    drop_in = f"/etc/systemd/system/{AGENT}.service.d/benchmarks.conf"
+    cell.write(drop_in, (ROOT / "systemd" / "benchmarks.conf").read_text())
+    cell.run("systemctl", "daemon-reload")
+    assert [str(64 << 30), "8192", "infinity", "[not set]", "0"] == [cell.show(AGENT, key) for key in keys]
+    cell.path(drop_in).unlink()
+    cell.run("systemctl", "daemon-reload")
+
+
+def test_a_reload_of_the_broker_lets_a_new_node_in(cell: Booted) -> None:
+    cell.until(lambda: "not authorised" in cell.said(BROKER))
+    assert cell.answer("nodes") == [] or NODE not in str(cell.answer("nodes"))
+    broker = cell.main_process(BROKER)
+    know(cell, CONTROLLER, NODE)
+    cell.run("systemctl", "reload", BROKER)
+    cell.until(lambda: NODE in str(cell.answer("nodes")), limit_s=60)
+    assert cell.main_process(BROKER) == broker
+
+
+def test_a_reload_of_the_agent_changes_whom_it_obeys(cell: Booted) -> None:
+    agent = cell.main_process(AGENT)
+    told = SETTINGS[AGENT_CONFIG]
+    cell.write(AGENT_CONFIG, f'orders_allowed = ["collect"]\nstatus_interval_s = 30\n{told}')
+    cell.run("systemctl", "reload", AGENT)
+    cell.until(lambda: "read anew" in cell.show(AGENT, "StatusText"))
+    assert cell.show(AGENT, "StatusText") == "The settings were read anew; these wait for a restart: status_interval_s."
+    cell.write(AGENT_CONFIG, f'orders_allowed = ["explode"]\n{told}')
+    cell.run("systemctl", "reload", AGENT)
+    cell.until(lambda: "refused" in cell.show(AGENT, "StatusText"))
+    assert "explode" in cell.said(AGENT)
+    assert (cell.main_process(AGENT), cell.show(AGENT, "ActiveState")) == (agent, "active")
+    cell.write(AGENT_CONFIG, told)
+
+
+def test_an_upgrade_loses_no_finding(cell: Booted) -> None:
+    """The agent of before found it, with the broker away; the agent of after never saw it, and tells of it."""
+    cell.run("systemctl", "stop", BROKER)
+    cell.write("/run/warm", "")
+    cell.until(lambda: "the water is warm" in cell.said(AGENT))
+    cell.installed.install("2.0")
+    cell.installed.use("2.0")
+    cell.run("systemctl", "stop", AGENT)
+    cell.path("/run/warm").unlink()
+    assert cell.answer("incidents") == []
+    cell.run("systemctl", "start", BROKER, AGENT)
+    cell.until(lambda: cell.answer("incidents"), limit_s=60)
+    assert '"version": "2.0"' in cell.said(AGENT)
+    exported = cell.run("runuser", "-u", "fleetmend", "--", "fleetmend", "controller", "export")
+    told = [json.loads(line)["data"]["finding"] for line in exported.splitlines() if '"finding.raised"' in line]
+    # A container has others, which are all unknown.
+    assert [each["because"] for each in told if each["check"] == "site.cooling"] == ["the water is warm"]
+
+
+def test_an_upgrade_of_the_controller_goes_on_with_what_was_open(cell: Booted) -> None:
+    before = [incident["id"] for incident in cell.answer("incidents")]
+    cell.run("systemctl", "restart", CONTROLLING)
+    assert [incident["id"] for incident in cell.answer("incidents")] == before
+    assert len(before) == 1
+
+
+def test_the_event_log_is_backed_up_while_the_controller_goes_on(cell: Booted) -> None:
+    cell.run("systemctl", "start", "fleetmend-backup.service")
+    assert cell.show("fleetmend-backup.service", "Result") == "success"
+    (name,) = cell.run("ls", "/var/backups/fleetmend").split()
+    assert name.startswith("fleetmend-main-")
+    assert cell.run("stat", "--format=%U %a", f"/var/backups/fleetmend/{name}") == "fleetmend 600\n"
+
+
+def test_an_agent_that_hangs_is_ended_and_started_anew(cell: Booted) -> None:
+    hanging = cell.send(AGENT, signal.SIGSTOP)
+    cell.until(lambda: "Watchdog timeout" in cell.said(AGENT))
+    cell.replaced(AGENT, hanging)
+
+
+@pytest.mark.parametrize(("starter", "is_up"), [("path", "waiting"), ("timer", "waiting")])
+def test_a_flag_holds_the_node_and_its_end_gives_it_back(cell: Booted, starter: str, is_up: str) -> None:
+    """docs/how-to/no-scheduler.md, by the unit in its sandbox; the path unit is quick, the timer misses nothing."""
+    unit = f"fleetmend-hold.{starter}"
+    cell.write(
+        "/etc/systemd/system/fleetmend-hold.timer.d/quick.conf", "[Timer]\nOnUnitInactiveSec=1s\nAccuracySec=1ms\n"
+    )
+    cell.run("systemctl", "daemon-reload")
+    cell.run("systemctl", "start", unit, "fleetmend-hold.service")
+    cell.until(lambda: cell.show(unit, "SubState") == is_up)
+    assert cell.show("fleetmend-in-service.target", "ActiveState") == "active"
+    cell.write("/run/fleetmend/held-by-me", "")
+    cell.until(lambda: cell.show("fleetmend-held.target", "ActiveState") == "active")
+    cell.until(lambda: cell.show(unit, "SubState") == is_up)
+    cell.path("/run/fleetmend/held-by-me").unlink()
+    cell.until(lambda: cell.show("fleetmend-in-service.target", "ActiveState") == "active")
+    assert cell.show("fleetmend-hold.service", "Result") == "success"
+    cell.run("systemctl", "stop", unit)
+
+
+def test_no_secret_is_told_anywhere(cell: Booted) -> None:
+    assert CANARY not in cell.run("journalctl", "--no-pager")
+    for unit in (BROKER, CONTROLLING, AGENT):
+        process = cell.main_process(unit)
+        for file in ("cmdline", "environ"):
+            assert CANARY not in cell.run("cat", f"/proc/{process}/{file}")
+        assert CANARY not in cell.run("systemctl", "show", unit)
+    assert (
+        cell.run("stat", "--format=%U %a", f"/run/credentials/{AGENT}.service/secret_broker") == "fleetmend-agent 400\n"
+    )
+    kept = cell.ended("grep", "-rl", CANARY, "/var/lib", "/run/fleetmend", "/etc")
+    assert sorted(kept.stdout.split()) == [f"/etc/fleetmend/credentials/{name}/broker" for name in (AGENT, CONTROLLING)]
+
+
+def test_all_stop_in_order(cell: Booted) -> None:
+    cell.run("systemctl", "stop", AGENT, CONTROLLING, BROKER)
+    ended = {
+        unit: (cell.show(unit, "Result"), cell.show(unit, "ExecMainStatus")) for unit in (AGENT, CONTROLLING, BROKER)
+    }
+    assert ended == dict.fromkeys((AGENT, CONTROLLING, BROKER), ("success", "0"))
+    assert "agent.stopped" in cell.said(AGENT)
