@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", "scheduler", "playbooks"})
+SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", "scheduler", "playbooks", "access"})
 """Keys of the controller's configuration that `fleetmend up` has options for, or decides itself."""
 
 HOST_ORDERS = ("run_checks", "collect", "reach")

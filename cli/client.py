@@ -7,15 +7,18 @@ import getpass
 import http.client
 import json
 import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
 from cli.exit_codes import ExitCode
+from wire.loopback import is_loopback
 
 DEFAULT_URL = "http://127.0.0.1:8642"
 TIMEOUT_S = 15.0
@@ -41,12 +44,14 @@ def unreachable(url: str, why: str) -> Failed:
 
 _CODE_OF_STATUS = {
     400: ExitCode.USAGE,
+    401: ExitCode.FORBIDDEN,
     403: ExitCode.FORBIDDEN,
     404: ExitCode.NO,
     409: ExitCode.REFUSED_NOW,
     413: ExitCode.USAGE,
     415: ExitCode.USAGE,
     422: ExitCode.USAGE,
+    429: ExitCode.REFUSED_NOW,
     503: ExitCode.REFUSED_NOW,
 }
 
@@ -57,10 +62,14 @@ class Client:
 
     Attributes:
         url: scheme, host and port, and a path where a proxy has one.
+        token: says who asks; empty where the controller asks nobody.
+        tls: how the controller proves who it is; `None` as this machine's CAs say.
     """
 
     url: str = DEFAULT_URL
     timeout_s: float = TIMEOUT_S
+    token: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -70,6 +79,10 @@ class Client:
             valid = False
         if not valid:
             raise Failed(f"{self.url!r} is no controller's address; right is e.g. {DEFAULT_URL}", ExitCode.CONFIG)
+        if self.token and urlsplit(self.url).scheme == "http" and not is_loopback(urlsplit(self.url).hostname or ""):
+            raise Failed(
+                f"a token is not sent to {self.url}: without https anybody on the way reads it", ExitCode.CONFIG
+            )
 
     def get(self, *path: str, **query: str) -> Any:
         """Return what the API has under /api/v1/<path>.
@@ -96,7 +109,7 @@ class Client:
             Failed: unreachable, or no.
         """
         target = f"{urlsplit(self.url).path.rstrip('/')}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
-        with self._opened(self._connection(), target, headers or {}) as answer:
+        with self._opened(self._connection(), target, {**self._identity(), **(headers or {})}) as answer:
             if answer.status != http.client.TEMPORARY_REDIRECT:
                 yield answer
                 return
@@ -137,7 +150,7 @@ class Client:
         connection = self._connection()
         try:
             address = f"{urlsplit(self.url).path.rstrip('/')}/api/v1/{target}"
-            connection.request(method, address, body=_payload(body), headers=_headers(body))
+            connection.request(method, address, body=_payload(body), headers={**_headers(body), **self._identity()})
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -145,10 +158,17 @@ class Client:
         finally:
             connection.close()
 
+    def _identity(self) -> dict[str, str]:
+        """Return the header that says who asks. It is for the controller, and never for where that sends one to."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=self.timeout_s, context=self.tls
+            )
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=self.timeout_s)
 
 
 def _payload(body: object) -> bytes | None:
@@ -194,6 +214,41 @@ def with_client(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def client_of(context: click.Context, url: str | None = None) -> Client:
-    """Return a client for the address given here, before the command's name, in the environment, or by default."""
-    before = context.find_root().params.get("url")
-    return Client(url or before or os.environ.get("FLEETMEND_URL") or DEFAULT_URL)
+    """Return a client for the address given here, before the command's name, in the environment, or by default.
+
+    Raises:
+        Failed: a file with the token or a certificate cannot be used.
+    """
+    before = context.find_root().params
+    file = before.get("token_file") or os.environ.get("FLEETMEND_TOKEN_FILE")
+    address = url or before.get("url") or os.environ.get("FLEETMEND_URL") or DEFAULT_URL
+    return Client(address, token=_token_in(Path(file)) if file else "", tls=_tls(before))
+
+
+def _tls(before: Mapping[str, Any]) -> ssl.SSLContext | None:
+    authority, certificate, key = (
+        before.get(name) or os.environ.get(f"FLEETMEND_{name.upper()}")
+        for name in ("ca_file", "certificate_file", "key_file")
+    )
+    if not authority and not certificate:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        if certificate:
+            context.load_cert_chain(certificate, key)
+    except OSError as error:
+        files = ", ".join(filter(None, (authority, certificate, key)))
+        raise Failed(f"{files}: cannot be used for TLS: {_why(error)}", ExitCode.CONFIG) from error
+    return context
+
+
+def _token_in(file: Path) -> str:
+    try:
+        if file.stat().st_mode & 0o077:
+            raise Failed(f"{file} can be read by others than its owner: chmod 600 {file}", ExitCode.CONFIG)
+        text = file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"the token in {file} cannot be read: {_why(error)}", ExitCode.CONFIG) from error
+    if not text or not text.isprintable() or " " in text:
+        raise Failed(f"{file} has to hold a token and nothing else", ExitCode.CONFIG)
+    return text

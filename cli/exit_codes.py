@@ -37,7 +37,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.NO_OUTPUT: "a file cannot be written",
     ExitCode.REFUSED_NOW: "refused now, may work later: budget used up, node offline, nothing to approve, "
     "this controller stands by, one is running (controller restore), or a node was not measured (bench run)",
-    ExitCode.FORBIDDEN: "the controller does not take requests by that name or from there",
+    ExitCode.FORBIDDEN: "the controller does not know who asks, or they may not, or not by that name or from there",
     ExitCode.CONFIG: "a setting or a playbook is wrong",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("cli.commands.acts:pause", "Begin nothing disruptive: on a node, in a place, for a check, or anywhere."),
     "resume": ("cli.commands.acts:resume", "End a pause."),
     "approve": ("cli.commands.acts:approve", "Approve a plan or a step, or the return of a node that is mended."),
+    "proposal": ("cli.commands.proposal:proposal", "Show what takes two people, agree to it, or take it back."),
     "abort": ("cli.commands.acts:abort", "Stop a plan; a node that is out stays out."),
     "acknowledge": ("cli.commands.acts:acknowledge", "Say that you look after an incident: nobody else is paged..."),
     "bench": ("cli.commands.bench:bench", "Measure idle or cordoned nodes, and show what they reach."),
@@ -45,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inventory": ("cli.commands.inventory:inventory", "Capture, compare and approve what this host is made of."),
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks, and how changed ones are tried."),
+    "access": ("cli.commands.access:access", "Make and revoke the tokens that say who asks, and ask who one is."),
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "audit": ("cli.commands.audit:audit", "Prove that nobody changed, cut or reordered the event log."),
     "keys": ("cli.commands.keys:keys", "Show and change the key that signs orders to nodes, and the event log."),
@@ -96,10 +98,18 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, epilog=epilog(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--url", metavar="URL", help="The controller's address (FLEETMEND_URL; default http://127.0.0.1:8642).")
+@click.option(
+    "--token-file", metavar="FILE", help="Holds the token that says who asks (FLEETMEND_TOKEN_FILE; default: none)."
+)
+@click.option("--ca-file", metavar="FILE", help="CA of the controller's certificate (FLEETMEND_CA_FILE).")
+@click.option(
+    "--certificate-file", metavar="FILE", help="Own certificate, where it wants one (FLEETMEND_CERTIFICATE_FILE)."
+)
+@click.option("--key-file", metavar="FILE", help="Private key of the own certificate (FLEETMEND_KEY_FILE).")
 @click.version_option(version("fleetmend"), prog_name="fleetmend", message="%(prog)s %(version)s")
-def fleetmend(url: str | None) -> None:
+def fleetmend(**options: str | None) -> None:
     """Health and fault remediation for GPU fleets: detect, cordon, drain, repair, verify, return."""
-    assert url is None or isinstance(url, str)
+    assert options.keys() == {"url", "token_file", "ca_file", "certificate_file", "key_file"}
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from checks.bench_limits import too_low
 from controller import keys, playbooks
+from controller.access.choosing import access_of
 from controller.adapters import Power, Scheduler
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
@@ -64,10 +65,13 @@ def assemble(settings: ControllerSettings) -> Controller:
         Unreadable, SettingsError: with every problem of the files that say where nodes, or their BMCs, stand.
         KeyFileError: the signing key cannot be used.
         StoreError: the event log cannot be opened.
-        SettingsError: the scheduler's cluster cannot be used, or a destination of tickets or pages.
+        SettingsError: the scheduler's cluster cannot be used, or a destination of tickets or pages, or what the port
+            needs.
     """
     places, power = sources_of(settings.topology), power_of(settings.power)
     destinations = destinations_of(settings)
+    _try_certificate(settings)
+    access = access_of(settings)
     event_log = open_store(settings.store, settings.state)
     cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
@@ -111,7 +115,17 @@ def assemble(settings: ControllerSettings) -> Controller:
         notices,
         sealing,
         counter,
+        access,
     )
+
+
+def _try_certificate(settings: ControllerSettings) -> None:
+    """Find out now what else the port would at the start."""
+    try:
+        settings.http.tls()
+    except OSError as error:
+        files = f"{settings.http.certificate_file} with {settings.http.key_file}"
+        raise SettingsError(f"http.certificate_file: {files}: {error.strerror or error}") from error
 
 
 def _recalled(event_log: EventLog, rules: Rules) -> Cell:
@@ -162,7 +176,7 @@ def _refuse_unknown_playbooks(settings: ControllerSettings, known: set[str]) -> 
 
 
 def _page_url(settings: ControllerSettings) -> str:
-    return settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}"
+    return settings.http.public_url or f"{settings.http.scheme}://{settings.http.host}:{settings.http.port}"
 
 
 def _front_desk(

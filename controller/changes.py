@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from controller.events import Logged, NodePlaced, NodeSeen, OperatorActed, incident_of, node_of
+from controller.events import ActCarried, Logged, NodePlaced, NodeSeen, OperatorActed, incident_of, node_of
 from controller.policy.belief import Belief
 
 ENTRIES_KEPT: Final = 20_000
@@ -83,6 +83,7 @@ class Changes:
 
 def _moves(entry: Logged) -> bool:
     event = entry.event
+    event = event.act if isinstance(event, ActCarried) else event
     if isinstance(event, OperatorActed):
         return event.verb in {"pause", "resume"} and "=" in event.subject
     return isinstance(event, NodeSeen | NodePlaced)

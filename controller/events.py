@@ -233,6 +233,55 @@ class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
     expires_at: float = 0.0
 
 
+class ActProposed(msgspec.Struct, frozen=True, tag="act.proposed"):
+    """A person asked for what reaches the whole fleet: it waits for the yes of approvers.
+
+    Attributes:
+        by: who asked; `act.by` is the same.
+        counts: who asked is an approver, and has said yes by asking.
+        expires_at: until when enough must have said yes, Unix seconds.
+    """
+
+    proposal_id: str
+    act: OperatorActed
+    by: str
+    because: str
+    counts: bool
+    expires_at: float
+
+
+class ActAgreed(msgspec.Struct, frozen=True, tag="act.agreed"):
+    """An approver said yes to what somebody proposed."""
+
+    proposal_id: str
+    by: str
+    because: str
+
+
+class ActWithdrawn(msgspec.Struct, frozen=True, tag="act.withdrawn"):
+    """A person said that what was proposed is not to be done."""
+
+    proposal_id: str
+    by: str
+    because: str
+
+
+class ActCarried(msgspec.Struct, frozen=True, tag="act.carried"):
+    """Enough people said yes: what was proposed is done as `act` says. `agreed_by`: who said yes, in order."""
+
+    proposal_id: str
+    act: OperatorActed
+    agreed_by: list[str]
+    reason: Reason
+
+
+class ActLapsed(msgspec.Struct, frozen=True, tag="act.lapsed"):
+    """Too few said yes in time: what was proposed is not done."""
+
+    proposal_id: str
+    reason: Reason
+
+
 class DrillStarted(msgspec.Struct, frozen=True, tag="drill.started"):
     """A person had a fault injected into a node."""
 
@@ -473,6 +522,11 @@ Event = (
     | BmcObserved
     | PeersObserved
     | OperatorActed
+    | ActProposed
+    | ActAgreed
+    | ActWithdrawn
+    | ActCarried
+    | ActLapsed
     | DrillStarted
     | IncidentOpened
     | IncidentJoined
@@ -510,6 +564,7 @@ def kind_of(event: Event) -> str:
 
 def node_of(event: Event) -> str:
     """Return the node an event is about, empty when it is about none by itself."""
+    event = event.act if isinstance(event, ActCarried) else event
     if isinstance(event, OperatorActed):
         return "" if event.verb in _ON_INCIDENTS | _ON_PLAYBOOKS or event.subject == "fleet" else event.subject
     return str(getattr(event, "node", ""))
@@ -517,6 +572,7 @@ def node_of(event: Event) -> str:
 
 def incident_of(event: Event) -> str:
     """Return the incident an event belongs to, empty when it belongs to none."""
+    event = event.act if isinstance(event, ActCarried) else event
     if isinstance(event, OperatorActed):
         return event.subject if event.verb in _ON_INCIDENTS else ""
     return str(getattr(event, "incident_id", ""))

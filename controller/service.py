@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from controller.access.admitting import Access
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
 from controller.benching.desk import BenchDesk
@@ -27,6 +28,7 @@ from controller.evidence.choosing import Counter
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
 from controller.leadership import Leadership
+from controller.listening import Listener, runner_of
 from controller.metrics.scrape import Metrics
 from controller.notices.desk import NoticeDesk
 from controller.peer_watch import PeerWatch
@@ -104,6 +106,7 @@ class Controller:
     notices: NoticeDesk
     sealing: Sealing
     counter: Counter = field(default_factory=Counter)
+    access: Access = field(default_factory=Access)
     vitals: Vitals = field(default_factory=Vitals)
     url: str = ""
     leads: bool = False
@@ -115,11 +118,12 @@ class Controller:
         Raises:
             StoreError: the event log cannot be written.
             LeadershipLost: another controller may lead from now on; this one has stopped acting.
-            OSError: the HTTP port is taken.
+            OSError: the HTTP port is taken, or its certificate cannot be used.
         """
-        # Nothing is unpacked: what is small on its way could have any length after that.
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S, auto_decompress=False)
+        runner = runner_of(self._app(), shutdown_s=SHUTDOWN_LIMIT_S)
         await runner.setup()
+        tls = self.settings.http.tls()
+        listener = Listener(runner, tls.context() if tls is not None else None)
         uploads: web.AppRunner | None = None
         self.cell.came_round = self.vitals.came_round
         feeding = asyncio.create_task(self.vitals.feed(), name="watchdog")
@@ -127,10 +131,8 @@ class Controller:
             await self.housekeeping.measure()
         try:
             uploads = await self.counter.listen()
-            site = web.TCPSite(runner, self.settings.http.host, self.settings.http.port)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self.url = f"http://{host}:{port}"
+            host, port = await listener.start(self.settings.http.host, self.settings.http.port)
+            self.url = f"{self.settings.http.scheme}://{host}:{port}"
             log.info("controller.started", url=self.url, cell=self.settings.cell)
             await self._stand_by()
             await self._serve()
@@ -142,7 +144,7 @@ class Controller:
             await self.notices.close()
             await self.bench.close()
             await choosing.close(self.watch.scheduler)
-            await runner.cleanup()
+            await listener.stop()
             if uploads is not None:
                 await uploads.cleanup()
             if self.leadership.leads():
@@ -158,6 +160,7 @@ class Controller:
             evidence=self.counter.evidence,
             uploads=self.counter.on_api_port(),
             metrics=self.metrics,
+            access=self.access,
         )
 
     async def _stand_by(self) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from controller.sections.access import AccessSection
 from controller.sections.bench import BenchSection
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
@@ -28,6 +29,7 @@ from controller.sections.store import StoreSection
 from controller.sections.tickets import TicketSection
 from controller.sections.topology import TopologySection
 from controller.sections.traces import TracesSection
+from wire.loopback import is_loopback
 from wire.topics import NAME
 
 
@@ -54,6 +56,7 @@ class ControllerSettings(Section):
     )
     broker: BrokerSection = BrokerSection()
     http: HttpSection = HttpSection()
+    access: AccessSection | None = None
     budget: BudgetSection = BudgetSection()
     limits: list[LimitSection] = Field(default=[], description="budgets of pools, racks, leaves, jobs, SKUs, ...")
     breakers: list[BreakerSection] | None = Field(
@@ -89,6 +92,15 @@ class ControllerSettings(Section):
     def _cell_named(self) -> ControllerSettings:
         if not NAME.fullmatch(self.cell):
             raise ValueError(f"cell {self.cell!r} must be letters, digits, '.', '_' and '-'")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_unknown_from_afar(self) -> ControllerSettings:
+        if not is_loopback(self.http.host) and (self.access is None or self.http.certificate_file is None):
+            raise ValueError(
+                f"http.host = {self.http.host!r} is reached from other machines: that needs [access], so that people "
+                "say who they are, and http.certificate_file, so that nobody on the way reads what they show"
+            )
         return self
 
 

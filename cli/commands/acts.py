@@ -20,13 +20,16 @@ def _acting(command: Callable[..., None]) -> Callable[..., None]:
     return because_option(json_option(with_client(command)))
 
 
-def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
+def tell(answer: dict[str, Any], *, as_json: bool) -> None:
+    """Say what became of an act, and what follows."""
     if as_json:
         print_json(answer)
         return
     click.echo(plain(answer["text"]))
     if answer["incident_id"]:
         click.echo(f"Follow it: fleetmend incident {plain(answer['incident_id'])}")
+    if answer["proposal_id"]:
+        click.echo(f"An approver says yes by: fleetmend proposal agree {plain(answer['proposal_id'])}")
 
 
 @click.command()
@@ -34,7 +37,7 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
 @_acting
 def cordon(client: Client, node: str, because: str, as_json: bool) -> None:
     """Take a node out of service until somebody returns it."""
-    _tell(client.post("nodes", node, "cordon", because=because), as_json=as_json)
+    tell(client.post("nodes", node, "cordon", because=because), as_json=as_json)
 
 
 @click.command()
@@ -42,7 +45,7 @@ def cordon(client: Client, node: str, because: str, as_json: bool) -> None:
 @_acting
 def uncordon(client: Client, node: str, because: str, as_json: bool) -> None:
     """Return a node to service at once and end every plan for it."""
-    _tell(client.post("nodes", node, "uncordon", because=because), as_json=as_json)
+    tell(client.post("nodes", node, "uncordon", because=because), as_json=as_json)
 
 
 @click.command()
@@ -54,7 +57,7 @@ def pause(client: Client, scope: str, because: str, as_json: bool) -> None:
     SCOPE is a node, `rack=r12`, `pool=research`, `leaf=`, `nvlink_domain=`, `job=`, `sku=`, `driver=`, `check=`,
     `playbook=`, or `fleet`, which is the default. Returns to service go on.
     """
-    _tell(client.post("pause", scope=scope, because=because), as_json=as_json)
+    tell(client.post("pause", scope=scope, because=because), as_json=as_json)
 
 
 @click.command()
@@ -65,7 +68,7 @@ def resume(client: Client, scope: str, because: str, as_json: bool) -> None:
 
     SCOPE is what was paused: `fleetmend status` lists it.
     """
-    _tell(client.post("resume", scope=scope, because=because), as_json=as_json)
+    tell(client.post("resume", scope=scope, because=because), as_json=as_json)
 
 
 class Span(click.ParamType[float]):
@@ -92,7 +95,7 @@ class Span(click.ParamType[float]):
 def approve(client: Client, incident_id: str, for_s: float | None, what: str, because: str, as_json: bool) -> None:
     """Approve a plan or a step, or the return of a node that is mended."""
     answer = client.post("incidents", incident_id, "approve", because=because, what=what, for_s=for_s)
-    _tell(answer, as_json=as_json)
+    tell(answer, as_json=as_json)
 
 
 @click.command()
@@ -100,7 +103,7 @@ def approve(client: Client, incident_id: str, for_s: float | None, what: str, be
 @_acting
 def abort(client: Client, incident_id: str, because: str, as_json: bool) -> None:
     """Stop a plan; a node that is out stays out."""
-    _tell(client.post("incidents", incident_id, "abort", because=because), as_json=as_json)
+    tell(client.post("incidents", incident_id, "abort", because=because), as_json=as_json)
 
 
 @click.command()
@@ -108,4 +111,4 @@ def abort(client: Client, incident_id: str, because: str, as_json: bool) -> None
 @_acting
 def acknowledge(client: Client, incident_id: str, because: str, as_json: bool) -> None:
     """Say that you look after an incident: nobody else is paged for it."""
-    _tell(client.post("incidents", incident_id, "acknowledge", because=because), as_json=as_json)
+    tell(client.post("incidents", incident_id, "acknowledge", because=because), as_json=as_json)

@@ -6,6 +6,8 @@ from controller.api import plan, shapes
 from controller.api.call import Call, known_node, refused
 from controller.api.moments import iso
 from controller.api.problems import Problem, nearest
+from controller.api.proposals import propose
+from controller.api.words import plain
 from controller.events import OperatorActed
 from controller.policy.approvals import RETURN, asked
 from controller.policy.belief import Belief
@@ -26,15 +28,9 @@ async def _record(
     return logged.event_id, iso(logged.at)
 
 
-def plain(text: str, *, field: str) -> str:
-    """Return the text if it is fit for logs, terminals and scheduler fields.
-
-    Raises:
-        Problem: 422, it holds a control character.
-    """
-    if not all(character.isprintable() for character in text):
-        raise Problem(422, f"{field} holds a control character", "one line of printable text", field=field)
-    return text.strip()
+async def _proposed(call: Call, verb: str, subject: str, because: str, *, what: str = "") -> shapes.Acted | None:
+    """Return what became of an act that takes two people, `None` when one may do it alone."""
+    return await propose(call, OperatorActed(verb, subject, call.by, plain(because, field="because"), what))
 
 
 async def cordon(call: Call) -> shapes.Acted:
@@ -113,6 +109,8 @@ async def _set_pause(call: Call, verb: str) -> shapes.Acted:
     if verb == "resume" and scope not in call.cell.belief.pauses:
         paused = ", ".join(str(scope) for scope in call.cell.belief.pauses) or "nothing"
         return _nothing_to_do(call, f"{scope.words} is not paused; {paused} is.")
+    if (proposed := await _proposed(call, verb, str(scope), said.because)) is not None:
+        return proposed
     event_id, at = await _record(call, verb, str(scope), said.because)
     done = "paused: nothing disruptive is begun" if verb == "pause" else "resumed"
     return shapes.Acted(event_id, at, f"{scope.words} is {done}.")
@@ -199,6 +197,8 @@ async def _decide_rollout(call: Call, verb: str, done: str) -> shapes.Acted:
     digest = rollout.candidate.digest
     if said.digest and not digest.startswith(said.digest):
         raise refused(f"the new text of {name} is {digest[:12]} now, not {said.digest}", "look at it again")
+    if (proposed := await _proposed(call, verb, name, said.because, what=digest)) is not None:
+        return proposed
     event_id, at = await _record(call, verb, name, said.because, what=digest)
     return shapes.Acted(event_id, at, f"The new text of {name} ({digest[:12]}) {done}.")
 
@@ -229,8 +229,10 @@ async def abort(call: Call) -> shapes.Acted:
     why_not = plan.why_not_abort(incident)
     if why_not:
         raise refused(why_not, f"`fleetmend incident {incident.id}` says what it does now")
-    held = incident.holding
-    event_id, at = await _record(call, "abort", incident.id, call.said(shapes.Because).because)
+    held, because = incident.holding, call.said(shapes.Because).because
+    if (proposed := await _proposed(call, "abort", incident.id, because)) is not None:
+        return proposed
+    event_id, at = await _record(call, "abort", incident.id, because)
     stays = f"{incident.node} stays out until a person returns it." if held else f"{incident.node} was not taken out."
     return shapes.Acted(event_id, at, f"{incident.id} is aborted; {stays}", incident.id)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from controller.access.admitting import Access
+from controller.access.door import GuardedDoor
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
@@ -19,6 +22,7 @@ from controller.api.serving import failure_response, openapi_handler, serve, tol
 from controller.evidence.desk import Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.web.pages import Pages
+from controller.web.sign_in import SignIn, is_whole, sign_in_first
 
 WORTH_PACKING_BYTES = 1_400
 """Less than this is one packet anyway. Source: an Ethernet frame less its headers."""
@@ -33,6 +37,7 @@ def create_app(
     evidence: Evidence | None = None,
     uploads: Receiver | None = None,
     metrics: Scraped | None = None,
+    access: Access | None = None,
 ) -> web.Application:
     """Return the application, ready to be served.
 
@@ -41,11 +46,12 @@ def create_app(
         evidence: where bundles are got from.
         uploads: takes them from nodes, `None` when this port takes none.
         metrics: what Prometheus is told here, `None` for nothing.
+        access: who may do what, `None` where whoever reaches the port may do all.
     """
-    pages = Pages(cell)
-    app = web.Application(
-        client_max_size=guards.MAX_BODY_BYTES, middlewares=[_protect(frozenset(map(str.lower, hosts)), pages)]
-    )
+    rules = _Rules(frozenset(map(str.lower, hosts)), access or Access())
+    door = rules.access.door
+    pages = Pages(cell, asks=isinstance(door, GuardedDoor))
+    app = web.Application(client_max_size=guards.MAX_BODY_BYTES, middlewares=[_protect(rules, pages)])
     for route in ROUTES:
         app.router.add_route(route.method, route.path, serve(route, cell))
     app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(ROUTES)))
@@ -57,19 +63,43 @@ def create_app(
     if uploads is not None:
         uploads.add_to(app.router)
     pages.add_to(app.router)
+    if isinstance(door, GuardedDoor):
+        SignIn(door, pages).add_to(app.router)
     return app
 
 
-def _protect(hosts: frozenset[str], pages: Pages) -> Middleware:
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What is looked at before a request is answered."""
+
+    hosts: frozenset[str]
+    access: Access
+
+    def check(self, request: web.Request) -> None:
+        """Return if the request may be answered; it is known then who asks.
+
+        A probe asks for /healthz by whatever address it has, and learns nothing there.
+
+        Raises:
+            Problem: it may not.
+        """
+        if request.path != "/healthz":
+            guards.check_host(request, self.hosts)
+        if request.method not in guards.READING:
+            guards.check_origin(request)
+        self.access.admit(request)
+
+
+def _protect(rules: _Rules, pages: Pages) -> Middleware:
     @web.middleware
     async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            _check(request, hosts)
+            rules.check(request)
             response = await handler(request)
         except Exception as error:
             problem = told(error, request)
             response = _answer_problem(request, problem, pages)
-        response.headers.update(guards.HEADERS)
+        response.headers.update(guards.HEADERS | (guards.TLS_HEADERS if request.secure else {}))
         response.headers.setdefault("Cache-Control", "no-store")
         if isinstance(response, web.Response) and (response.content_length or 0) >= WORTH_PACKING_BYTES:
             response.enable_compression()
@@ -78,15 +108,8 @@ def _protect(hosts: frozenset[str], pages: Pages) -> Middleware:
     return protect
 
 
-def _check(request: web.Request, hosts: frozenset[str]) -> None:
-    """A probe asks for /healthz by whatever address it has, and learns nothing there."""
-    if request.path != "/healthz":
-        guards.check_host(request, hosts)
-    if request.method not in {"GET", "HEAD"}:
-        guards.check_origin(request)
-
-
 def _answer_problem(request: web.Request, problem: Problem, pages: Pages) -> web.Response:
+    """Return the answer in the words of whoever asks; a person who has to say who they are is shown where."""
     if "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/api/"):
-        return pages.problem(problem)
+        return sign_in_first(request) if problem.status == 401 and is_whole(request) else pages.problem(problem)
     return failure_response(problem)

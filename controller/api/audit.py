@@ -10,7 +10,19 @@ from controller.api.ops_shapes import AuditEntry, AuditPage
 from controller.api.problems import Problem
 from controller.api.reading import timeline_of
 from controller.bench_events import BenchAsked, BenchStopped
-from controller.events import DrillStarted, Event, Logged, OperatorActed, Reason, incident_of, kind_of, node_of
+from controller.events import (
+    ActAgreed,
+    ActProposed,
+    ActWithdrawn,
+    DrillStarted,
+    Event,
+    Logged,
+    OperatorActed,
+    Reason,
+    incident_of,
+    kind_of,
+    node_of,
+)
 from controller.sweep_events import SweepAsked, SweepStopAsked
 
 MOST_ENTRIES = 100
@@ -22,7 +34,8 @@ WHAT = ("people", "decisions")
 OWN_NAME = "fleetmend"
 """Who asks for a benchmark or a sweep when no person does."""
 
-_ACTS = (OperatorActed, DrillStarted, BenchAsked, BenchStopped, SweepAsked, SweepStopAsked)
+PROPOSALS = (ActProposed, ActAgreed, ActWithdrawn)
+_ACTS = (OperatorActed, *PROPOSALS, DrillStarted, BenchAsked, BenchStopped, SweepAsked, SweepStopAsked)
 
 
 def _is_decision(event: type) -> bool:
@@ -91,6 +104,8 @@ def _who(event: Event) -> tuple[str, str]:
     match event:
         case OperatorActed():
             return event.by, event.verb
+        case ActProposed() | ActAgreed() | ActWithdrawn():
+            return event.by, kind_of(event).partition(".")[2]
         case DrillStarted():
             return event.by, "drill"
         case BenchAsked() | BenchStopped() | SweepAsked() | SweepStopAsked():

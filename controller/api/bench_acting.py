@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from checks.bench_baseline import LEAST_PEERS, Fingerprint, learnt
 from checks.bench_result import Benchmark
 from controller.api import shapes
-from controller.api.acting import plain
 from controller.api.bench_call import check_benchmarks, known_nodes, known_options, known_run
 from controller.api.bench_rows import is_chosen
 from controller.api.bench_shapes import BaselinesChosen, BenchWanted, RunAsked
 from controller.api.call import Call, refused
 from controller.api.moments import iso
 from controller.api.problems import Problem
+from controller.api.words import plain
 from controller.bench_events import BaselineForgotten, BaselineLearnt, BenchAsked, BenchStopped
 from controller.events import Event
 from controller.policy.benching.learning import healthy_peers

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from checks.bench_result import OPTIONS, Benchmark
-from controller.api.acting import plain
 from controller.api.call import Call, known_node
 from controller.api.problems import Problem, nearest, unknown
+from controller.api.words import plain
 from controller.policy.benching.book import BenchRun
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from controller.access.roles import Person, everything
 from controller.api.cell_view import CellView
 from controller.api.problems import Problem, unknown
 from controller.policy.folding import incident_in
@@ -13,6 +14,7 @@ from controller.policy.incident import Incident
 from controller.policy.node_belief import NodeBelief
 
 BodyType = TypeVar("BodyType")
+OPERATOR = everything("operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +26,19 @@ class Call:
         path: the names in the path.
         query: the values after the question mark, each known to the route.
         body: the decoded body, `None` for a route that takes none.
-        by: who asks, as they say themselves.
+        person: who asks; as they say themselves where nobody is asked for a token.
     """
 
     cell: CellView
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: object = None
-    by: str = "operator"
+    person: Person = OPERATOR
+
+    @property
+    def by(self) -> str:
+        """Who asks, as the log shows it."""
+        return self.person.name
 
     def node(self) -> NodeBelief:
         """Return the node that the path names.

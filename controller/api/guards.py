@@ -1,19 +1,20 @@
 """Who may ask: no page of another site, no host name that an attacker has pointed here, nothing oversized.
 
-The API listens on loopback and knows no passwords, so a browser on the same machine is the way in: a hostile page could
-post to it (CSRF), or have its own name resolve to 127.0.0.1 and read it (DNS rebinding). Both are refused here.
+A browser is the way in: a hostile page could post to the API (CSRF), or have its own name resolve to the controller's
+address and read it (DNS rebinding). Both are refused here, whether people have to say who they are or not.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from controller.api.problems import Problem
+from wire.loopback import is_loopback
 
 MAX_BODY_BYTES = 65_536
+READING = frozenset({"GET", "HEAD"})
 MAX_USER = 64
 DEFAULT_USER = "operator"
 USER_HEADER = "X-Fleetmend-User"
@@ -30,6 +31,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """Sent with every answer."""
+
+TLS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
+"""Sent with every answer over TLS. Source: RFC 6797; a year, as browsers' makers advise."""
 
 
 def check_host(request: web.Request, hosts: frozenset[str]) -> None:
@@ -75,16 +79,6 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether a name can only mean this machine."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def user_of(request: web.Request) -> str:

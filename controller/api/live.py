@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
+from controller.access.door import STILL
 from controller.api import fleet_map, guards
 from controller.api.cell_view import CellView
 from controller.api.moments import iso
@@ -76,14 +78,20 @@ class Live:
         try:
             self._begin()
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._tell(response, self._head if since is None else since)
+                await self._tell(response, self._head if since is None else since, request.get(STILL, _always))
         finally:
             self.readers -= 1
         return response
 
-    async def _tell(self, response: web.StreamResponse, since: int) -> None:
+    async def _tell(self, response: web.StreamResponse, since: int, may_still: Callable[[], bool]) -> None:
         await _write(response, f"retry: {AGAIN_AFTER_MS}\n\n".encode() + self._beat(since))
+        clock = asyncio.get_running_loop().time
+        asked_at = clock()
         while not self._ending:
+            if clock() - asked_at >= BEAT_S:
+                if not may_still():
+                    return
+                asked_at = clock()
             frame, since = self._frame(since)
             if frame:
                 await _write(response, frame)
@@ -177,6 +185,10 @@ def _since(request: web.Request) -> int | None:
     if not (said.isascii() and said.isdecimal() and len(said) <= 18):
         raise Problem(422, f"{said[:40]!r} is no entry of the log", "the event_id of a map or a message", field="since")
     return int(said)
+
+
+def _always() -> bool:
+    return True
 
 
 def _message(event: str, number: int, data: dict[str, Any]) -> bytes:

@@ -9,19 +9,22 @@ from typing import Any
 import msgspec
 
 from controller.api.query import Query
-from controller.api.routes import Route
+from controller.api.routes import ROOT, Route
 from controller.api.shapes import Failure
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 _STATUS_TEXT = {
     400: "The request is malformed; `field` names where.",
-    403: "The request comes from a page or by a host name that is not this controller's.",
+    401: "Nobody knows who asks: no token, or one that is good no more.",
+    403: "Who asks may not, or the request comes from a page or by a host name that is not this controller's.",
     404: "There is no such thing; `hint` names the nearest.",
+    408: "The body did not come in time.",
     409: "Refused now, with the reason.",
     413: "The body is too large.",
     415: "The body is not declared as application/json.",
     422: "The request is well formed but cannot be meant; `field` names where.",
+    429: "This client asks too often; the header Retry-After says when again.",
     503: "This controller stands by; `hint` names the one that leads.",
 }
 
@@ -41,7 +44,8 @@ def openapi_document(routes: tuple[Route, ...]) -> dict[str, Any]:
             "description": "Health and fault remediation of one cell of GPU nodes.",
         },
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": _SCHEMES},
+        "security": [{"token": []}],
     }
 
 
@@ -49,6 +53,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
+        "description": f"Needs the role {route.need}." if route.path.startswith(ROOT) else "For everybody.",
         "parameters": [*map(_path_parameter, _PLACEHOLDER.findall(route.path)), *map(_query_parameter, route.query)],
         "responses": {"200": {"description": "Done.", "content": _json(_reference(route.answer))}},
     }
@@ -65,15 +70,23 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def statuses(route: Route) -> list[int]:
     """Return every status besides 200 with which a route can answer."""
-    always = {400, 403} | ({413, 415, 503} if route.body is not None else set())
+    always = {400, 401, 403, 429} | ({408, 413, 415, 503} if route.body is not None else set())
     return sorted(always | set(route.refusals))
 
+
+_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What `fleetmend access token make` printed. A controller without [access] wants none.",
+    }
+}
 
 _OPERATOR = {
     "name": "X-Fleetmend-User",
     "in": "header",
     "required": False,
-    "description": "Who acts, as the log shows it.",
+    "description": "Who acts, as the log shows it; of no account where a token says so.",
     "schema": {"type": "string", "maxLength": 64, "default": "operator"},
 }
 

@@ -18,14 +18,15 @@ _LISTED_BY = {
 
 
 class Problem(Exception):
-    """Ends a request with this HTTP status."""
+    """Ends a request with this HTTP status. `after_s`: when to try again, 0 where nobody knows."""
 
-    def __init__(self, status: int, error: str, hint: str, *, field: str = "") -> None:
+    def __init__(self, status: int, error: str, hint: str, *, field: str = "", after_s: int = 0) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
         self.hint = hint
         self.field = field
+        self.after_s = after_s
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> Problem:

@@ -7,6 +7,7 @@ from itertools import islice
 
 import msgspec
 
+from controller.access.roles import Role
 from controller.api import plan, rows, searching, shapes
 from controller.api.bundles import bundle_rows
 from controller.api.call import Call, known_node
@@ -179,6 +180,11 @@ def timeline_of(cell: CellView, log: Iterable[Logged]) -> list[shapes.TimelineEn
 def _condemning(cell: CellView, incident: Incident) -> list[shapes.FindingDetail]:
     standing = cell.belief.nodes[incident.node].findings if incident.node else {}
     return [rows.finding_detail(finding, raised=standing.get(key)) for key, finding in incident.condemned_by.items()]
+
+
+async def me(call: Call) -> shapes.Me:
+    """Return who asks, and what they may do."""
+    return shapes.Me(call.by, [role for role in Role if role in call.person.roles], call.person.how)
 
 
 async def health_of_controller(_call: Call) -> shapes.Health:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.bench_result import Benchmark
+from controller.access.roles import Role
 from controller.api import (
     acting,
     audit,
@@ -21,6 +22,7 @@ from controller.api import (
     node_history,
     ops_shapes,
     playbooks,
+    proposals,
     reading,
     reporting,
     shapes,
@@ -42,6 +44,7 @@ class Route:
         answer: type of the body of a 200.
         body: type of the request's body, `None` when it takes none.
         refusals: further statuses besides those that every route can give.
+        role: what one has to be, `None` for a viewer who reads and an admin who acts.
     """
 
     method: str
@@ -52,6 +55,12 @@ class Route:
     body: type | None = None
     query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()
+    role: Role | None = None
+
+    @property
+    def need(self) -> Role:
+        """What one has to be."""
+        return self.role or (Role.VIEWER if self.body is None else Role.ADMIN)
 
     @property
     def name(self) -> str:
@@ -126,6 +135,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -135,6 +145,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -144,8 +155,18 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Scope,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
-    Route("POST", f"{ROOT}/resume", acting.resume, "End a pause.", shapes.Acted, shapes.Scope, refusals=(404, 422)),
+    Route(
+        "POST",
+        f"{ROOT}/resume",
+        acting.resume,
+        "End a pause.",
+        shapes.Acted,
+        shapes.Scope,
+        refusals=(404, 422),
+        role=Role.OPERATOR,
+    ),
     Route(
         "POST",
         f"{ROOT}/incidents/{{id}}/approve",
@@ -154,6 +175,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Approval,
         refusals=(404, 409, 422),
+        role=Role.APPROVER,
     ),
     Route(
         "POST",
@@ -163,6 +185,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -172,6 +195,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "GET",
@@ -200,6 +224,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Promotion,
         refusals=(404, 409, 422),
+        role=Role.ADMIN,
     ),
     Route(
         "POST",
@@ -209,6 +234,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Promotion,
         refusals=(404, 409, 422),
+        role=Role.ADMIN,
     ),
     Route("GET", f"{ROOT}/budgets", budgets.budgets, "What holds plans back, and who waits.", ops_shapes.BudgetsShown),
     Route(
@@ -243,6 +269,33 @@ ROUTES: tuple[Route, ...] = (
         refusals=(422,),
     ),
     Route(
+        "GET",
+        f"{ROOT}/proposals",
+        proposals.proposals,
+        "What takes two people and waits for their yes.",
+        list[shapes.ProposalRow],
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/proposals/{{id}}/agree",
+        proposals.agree,
+        "Say yes to what somebody proposed.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 409, 422),
+        role=Role.APPROVER,
+    ),
+    Route(
+        "POST",
+        f"{ROOT}/proposals/{{id}}/disagree",
+        proposals.disagree,
+        "Take back what somebody proposed.",
+        shapes.Acted,
+        shapes.Because,
+        refusals=(404, 422),
+        role=Role.OPERATOR,
+    ),
+    Route(
         "POST",
         f"{ROOT}/drills",
         acting.drill,
@@ -250,6 +303,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.DrillStartedAnswer,
         shapes.Drill,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "GET",
@@ -283,6 +337,7 @@ ROUTES: tuple[Route, ...] = (
         bench_shapes.RunAsked,
         bench_shapes.BenchWanted,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -292,6 +347,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "GET",
@@ -334,6 +390,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         bench_shapes.BaselinesChosen,
         refusals=(404, 409, 422),
+        role=Role.ADMIN,
     ),
     Route(
         "POST",
@@ -343,6 +400,7 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         bench_shapes.BaselinesChosen,
         refusals=(404, 422),
+        role=Role.ADMIN,
     ),
     Route("GET", f"{ROOT}/bench/sweeps", sweeps.sweeps, "Sweeps, newest first.", list[sweep_shapes.SweepRow]),
     Route(
@@ -361,6 +419,7 @@ ROUTES: tuple[Route, ...] = (
         sweep_shapes.SweepStarted,
         sweep_shapes.SweepWanted,
         refusals=(404, 409, 422),
+        role=Role.OPERATOR,
     ),
     Route(
         "POST",
@@ -370,6 +429,8 @@ ROUTES: tuple[Route, ...] = (
         shapes.Acted,
         shapes.Because,
         refusals=(404, 422),
+        role=Role.OPERATOR,
     ),
+    Route("GET", f"{ROOT}/me", reading.me, "Who asks, and what they may do.", shapes.Me),
     Route("GET", "/healthz", reading.health_of_controller, "Whether the controller answers.", shapes.Health),
 )

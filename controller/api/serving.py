@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 from aiohttp import web
 
+from controller.access.door import PERSON
 from controller.api import guards
 from controller.api.call import Call
 from controller.api.cell_view import CellView
@@ -19,6 +21,11 @@ from controller.api.shapes import Failure
 from controller.errors import NotLeading, Refused
 
 log = structlog.get_logger()
+
+Shape = TypeVar("Shape")
+
+BODY_LIMIT_S = 15.0
+"""For a body of 64 KiB at most. Source: our choice; whoever sends it byte by byte keeps a place no longer."""
 
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,9 +38,8 @@ def serve(route: Route, cell: CellView) -> HttpHandler:
     """Return the HTTP handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        call = Call(
-            cell, request.match_info, _query(request, route), await _body(request, route), _user(request, route)
-        )
+        asked = _query(request, route), await _body(request, route)
+        call = Call(cell, request.match_info, *asked, request[PERSON])
         if route.body is not None:
             cell.check_leading()
         return json_response(await route.handler(call))
@@ -55,17 +61,24 @@ def _query(request: web.Request, route: Route) -> dict[str, str]:
     return dict(request.query)
 
 
-def _user(request: web.Request, route: Route) -> str:
-    return guards.DEFAULT_USER if route.body is None else guards.user_of(request)
-
-
 async def _body(request: web.Request, route: Route) -> object:
-    if route.body is None:
-        return None
+    return None if route.body is None else await body_of(request, route.body)
+
+
+async def body_of(request: web.Request, shape: type[Shape]) -> Shape:
+    """Return the body of a request.
+
+    Raises:
+        Problem: 400, 408, 415, 422: it is another, or does not come.
+    """
     if request.content_type != "application/json":
         raise Problem(415, f"the body is {request.content_type!r}", "send Content-Type: application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=route.body)
+        async with asyncio.timeout(BODY_LIMIT_S):
+            content = await request.read()
+        return msgspec.json.decode(content, type=shape)
+    except TimeoutError as late:
+        raise Problem(408, "the body did not come in time", f"within {BODY_LIMIT_S:g} s") from late
     except msgspec.ValidationError as error:
         raise _misshapen(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -85,7 +98,12 @@ def _misshapen(text: str) -> Problem:
 
 def failure_response(problem: Problem) -> web.Response:
     """Return the answer for a request that is not done."""
-    return json_response(Failure(problem.error, problem.hint, problem.field), status=problem.status)
+    response = json_response(Failure(problem.error, problem.hint, problem.field), status=problem.status)
+    if problem.after_s:
+        response.headers["Retry-After"] = str(problem.after_s)
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def problem_of(error: Exception) -> Problem:

@@ -503,12 +503,31 @@ class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Acted(msgspec.Struct, frozen=True):
-    """What became of a person's act. `event_id` is null when there was nothing to record."""
+    """What became of a person's act. `event_id` is null when there was nothing to record.
+
+    `proposal_id`: nothing is done yet, others have to say yes to it; null when it is done.
+    """
 
     event_id: int | None
     at: str
     text: str
     incident_id: str | None = None
+    proposal_id: str | None = None
+
+
+class ProposalRow(msgspec.Struct, frozen=True):
+    """What somebody proposed and has too few yeses yet. `agreed`: who said yes, in order."""
+
+    id: str
+    verb: str
+    subject: str
+    by: str
+    because: str
+    why_two: str
+    agreed: list[str]
+    needed: int
+    proposed_at: str
+    expires_at: str
 
 
 class DrillStartedAnswer(msgspec.Struct, frozen=True):
@@ -534,3 +553,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str
     hint: str
     field: str = ""
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Who asks. `how`: `open` where nobody has to say who they are, else `token` or `session`."""
+
+    name: str
+    roles: list[str]
+    how: str

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from checks.bench_result import Benchmark
 from controller.api import shapes, sweep_shapes
-from controller.api.acting import plain
 from controller.api.bench_call import known_options
 from controller.api.call import Call, known_node, refused
 from controller.api.moments import iso, iso_or_none
 from controller.api.problems import Problem, unknown
+from controller.api.words import plain
 from controller.policy.belief import Belief
 from controller.policy.localising.fabric import in_order
 from controller.policy.localising.trials import Group

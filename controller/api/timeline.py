@@ -191,6 +191,31 @@ def _(event: events.OperatorActed) -> str:
 
 
 @headline.register
+def _(event: events.ActProposed) -> str:
+    return f"{event.by} proposed: {event.act.verb} {event.act.subject}"
+
+
+@headline.register
+def _(event: events.ActAgreed) -> str:
+    return f"{event.by} said yes to {event.proposal_id}"
+
+
+@headline.register
+def _(event: events.ActWithdrawn) -> str:
+    return f"{event.by} took {event.proposal_id} back"
+
+
+@headline.register
+def _(event: events.ActCarried) -> str:
+    return f"{' and '.join(event.agreed_by)} had agreed: {event.act.verb} {event.act.subject}"
+
+
+@headline.register
+def _(event: events.ActLapsed) -> str:
+    return f"Too few agreed to {event.proposal_id}"
+
+
+@headline.register
 def _(event: events.DrillStarted) -> str:
     return f"Drill: {event.by} had {event.fault} injected into {event.node}"
 

@@ -139,7 +139,7 @@ class Tally:
 
     def _count_others(self, event: Event) -> None:
         match event:
-            case events.OperatorActed(verb=verb):
+            case events.OperatorActed(verb=verb) | events.ActCarried(act=events.OperatorActed(verb=verb)):
                 self._count("fleetmend_operator_acts_total", known_or_other(verb, catalogue.ACTS))
             case events.AgentStarted(rebooted=rebooted):
                 self._count("fleetmend_agent_starts_total", "true" if rebooted else "false")

@@ -19,6 +19,7 @@ from controller.policy.node_belief import NodeBelief
 from controller.policy.noticing.book import NoticeBook
 from controller.policy.outbreaks import Outbreaks
 from controller.policy.parts import Seat
+from controller.policy.proposal import Proposal
 from controller.policy.rollouts import Rollouts
 from controller.policy.scopes import CHECK_KIND, FLEET, NODE_KIND, PLAYBOOK_KIND, Scope
 from controller.policy.sweeping.book import SweepBook
@@ -96,6 +97,7 @@ class Belief:
     bench: BenchBook = field(default_factory=BenchBook)
     sweeps: SweepBook = field(default_factory=SweepBook)
     notices: NoticeBook = field(default_factory=NoticeBook)
+    proposals: dict[str, Proposal] = field(default_factory=dict)
     began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0

@@ -21,6 +21,7 @@ from controller.policy.domains import shared_causes
 from controller.policy.incident import Incident
 from controller.policy.offenders import offenders
 from controller.policy.opening import answer_findings, operator_cordons
+from controller.policy.proposals import settle_proposals
 from controller.policy.rollout import settle_rollouts
 from controller.policy.rules import Rules
 from controller.policy.silence import silence
@@ -39,6 +40,7 @@ def decide(belief: Belief, rules: Rules, now: float) -> Iterator[events.Event]:
     """
     yield from silence(belief, rules, now)
     yield from settle_breakers(belief, rules)
+    yield from settle_proposals(belief, now)
     yield from settle_rollouts(belief, rules)
     yield from operator_cordons(belief)
     yield from offenders(belief, now)

@@ -31,6 +31,9 @@ KINDS = (
 )
 """Kinds that rules may speak of."""
 
+PLACES_OF_NODES = frozenset({NODE_KIND, "rack", "leaf", "nvlink_domain", "job", "row", "pdu", "pool"})
+"""Kinds of which one is a part of the fleet. A site, a driver, a SKU, a check or a playbook may be all of it."""
+
 KINDS_OF_INCIDENTS = frozenset({CHECK_KIND, PLAYBOOK_KIND})
 """Kinds that come from the incident and not from where the node stands; a share of them is a share of the fleet."""
 

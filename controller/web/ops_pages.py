@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from controller.api import audit, budgets, playbooks
+from controller.api import audit, budgets, playbooks, proposals
 from controller.api.call import Call
 from controller.api.cell_view import CellView
 from controller.web.incident_list import FILTERS, incident_list
@@ -39,7 +39,11 @@ class OpsPages:
 
     async def _budgets(self, request: web.Request) -> web.Response:
         check_query(request)
-        return self._page(request, "budgets.html", {"view": await budgets.budgets(Call(self._cell))})
+        return self._page(
+            request,
+            "budgets.html",
+            {"view": await budgets.budgets(Call(self._cell)), "proposals": await proposals.proposals(Call(self._cell))},
+        )
 
     async def _playbooks(self, request: web.Request) -> web.Response:
         check_query(request)

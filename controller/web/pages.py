@@ -46,12 +46,13 @@ _TITLES = {404: "Not found", 403: "Not from there", 409: "Refused", 500: "The co
 
 
 class Pages:
-    """Renders the pages of one cell."""
+    """Renders the pages of one cell. `asks`: people have to say who they are."""
 
-    def __init__(self, cell: CellView) -> None:
+    def __init__(self, cell: CellView, *, asks: bool = False) -> None:
         self._cell = cell
         self._kept: dict[tuple[str, str], tuple[float, web.Response]] = {}
         self._environment = environment()
+        self._environment.globals["asks"] = asks
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the pages and what they need."""
@@ -67,6 +68,15 @@ class Pages:
         """Return the page that says why there is none."""
         title = _TITLES.get(problem.status, "That did not work")
         return self._page("problem.html", {"title": title, "problem": problem}, part="", status=problem.status)
+
+    def sign_in(self, elsewhere: str) -> web.Response:
+        """Return the page where a person says who they are; it says nothing of the cell.
+
+        Args:
+            elsewhere: what the provider is called at which they may do so, empty without one.
+        """
+        html = self._environment.get_template("sign_in.html").render(elsewhere=elsewhere)
+        return web.Response(text=html, content_type="text/html")
 
     async def _fleet(self, request: web.Request) -> web.Response:
         check_query(request, "health", "group", "find")

@@ -69,7 +69,7 @@ def test_whoever_acknowledges_an_incident_is_named_with_it(run: Run, served: Ser
 
 def test_an_act_as_json(run: Run) -> None:
     answer = json.loads(run("pause", "--json").stdout)
-    assert set(answer) == {"event_id", "at", "text", "incident_id"} and answer["event_id"] > 0
+    assert set(answer) == {"event_id", "at", "text", "incident_id", "proposal_id"} and answer["event_id"] > 0
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from checks.bench_result import BenchResult
 from checks.finding import Action, Finding, Verdict
 from cli.ports import free_port
+from controller.access.admitting import Access
 from controller.adapters import Filed, Hold, NodeSchedule, Notice
 from controller.api.app import create_app
 from controller.bench_events import BenchAsked
@@ -344,6 +345,7 @@ class OpenCell:
     url: str = ""
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
+    access: Access | None = None
     served: list[web.AppRunner] = field(default_factory=list)
 
     @property
@@ -358,7 +360,7 @@ class OpenCell:
     async def answer(self) -> None:
         """Answer at the cell's address."""
         uploads = Receiver(self.uploads, self.front.check_leading) if self.uploads is not None else None
-        app = create_app(self.front, evidence=self.evidence, uploads=uploads, metrics=self.metrics)
+        app = create_app(self.front, evidence=self.evidence, uploads=uploads, metrics=self.metrics, access=self.access)
         self.served.append(web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False))
         await self.served[-1].setup()
         address = urlsplit(self.url)
@@ -444,6 +446,7 @@ async def open_cell(
     *,
     evidence: EvidenceSection | None = None,
     destinations: Destinations | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[OpenCell]:
     """Run a cell and serve it over HTTP on a free port of loopback; with `evidence`, bundles are taken there, too.
 
@@ -480,7 +483,7 @@ async def open_cell(
         s3, store = (import_module(f"controller.evidence.{name}") for name in ("s3", "s3_store"))
         kept = s3.S3Evidence(cell, store.Bucket(evidence.s3), key, evidence, clock, url)
     effects.evidence, intake.on_evidence_ended = kept, kept.ended
-    opened = OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept)
+    opened = OpenCell(front, cell, clock, scheduler, nodes, tickets, pages, bench, metrics, url, uploads, kept, access)
     tasks = [asyncio.create_task(each) for each in (cell.run(), watch.run(), notices.run())]
     try:
         await opened.answer()

@@ -14,6 +14,8 @@ function ask(button) {
   confirmButton.textContent = button.textContent;
   because.value = "";
   failure.hidden = true;
+  confirmButton.hidden = false;
+  document.getElementById("act-cancel").textContent = "Cancel";
   dialog.showModal();
 }
 
@@ -23,9 +25,17 @@ async function act() {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...asked.body, because: because.value }),
   });
-  if (answer.ok) return;
-  const { error, hint } = await answer.json();
+  const said = await answer.json();
+  if (answer.ok) return said;
+  const { error, hint } = said;
   throw new Error(`${error} (${hint})`);
+}
+
+/* Others have to say yes: the person reads that instead of wondering why nothing happened. */
+function sayItWaits(text) {
+  document.getElementById("act-text").textContent = `${text} It is on the page Budgets until then.`;
+  confirmButton.hidden = true;
+  document.getElementById("act-cancel").textContent = "Close";
 }
 
 /* Where a page or a ticket leads: its link opens the dialog and does nothing. What cannot be done now, it shows why. */
@@ -53,9 +63,10 @@ export function offerActs() {
     event.preventDefault();
     confirmButton.disabled = true;
     try {
-      await act();
-      dialog.close();
+      const { text, proposal_id: waits } = await act();
       await refresh();
+      if (waits) sayItWaits(text);
+      else dialog.close();
     } catch (error) {
       failure.textContent = error.message;
       failure.hidden = false;

@@ -1,9 +1,11 @@
+import { offerAccount } from "./account.js";
 import { offerActs } from "./act.js";
 import { offerDrills } from "./drill.js";
 import { offerKeys } from "./keys.js";
 import { keepFresh } from "./live.js";
 import { offerSearch } from "./search.js";
 
+offerAccount();
 offerActs();
 offerDrills();
 offerKeys();

@@ -1,5 +1,6 @@
 /* Keeps a page fresh. The controller tells what changed; the page then asks for its live part anew, if it is about that.
    Where no stream comes through, the page asks every two seconds; where nothing does, it says so plainly. */
+import { signIn } from "./account.js";
 import { morph } from "./morph.js";
 
 const ASK_MS = 2000;
@@ -27,6 +28,7 @@ export async function refresh() {
   const url = new URL(location.href);
   url.searchParams.set("part", "live");
   const answer = await fetch(url, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(5000) });
+  if (answer.status === 401) signIn();
   if (!answer.ok) throw new Error(`the controller answered ${answer.status}`);
   const fresh = document.createElement("template");
   fresh.innerHTML = `<main>${await answer.text()}</main>`;

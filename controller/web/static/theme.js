@@ -36,7 +36,7 @@ function nextTheme() {
 applyTheme(rememberedTheme());
 addEventListener("DOMContentLoaded", () => {
   applyTheme(rememberedTheme());
-  document.getElementById("theme").addEventListener("click", nextTheme);
+  document.getElementById("theme")?.addEventListener("click", nextTheme);
 });
 addEventListener("storage", (event) => {
   if (event.key === "fleetmend.theme") applyTheme(rememberedTheme());

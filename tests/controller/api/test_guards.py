@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 
 from controller.api.app import create_app
-from controller.api.guards import host_name, is_loopback
+from controller.api.guards import host_name
 from tests.support.open_cell import OpenCell, open_cell
+from wire.loopback import is_loopback
 
 PAUSE = "/api/v1/pause"
 
