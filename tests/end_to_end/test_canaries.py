@@ -30,6 +30,7 @@ from typing import Any
 
 import psutil
 import pytest
+import tomli_w
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel
 
@@ -38,12 +39,17 @@ from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import SimulatedMachine
 from cli.broker import CONTROLLER, Mosquitto
 from cli.cell_files import SIMULATED_ORDERS, Access, AgentPlan, write_agent
+from cli.ports import free_port
 from controller import keys
+from controller.access.roles import Role
+from controller.access.sessions import make_key
 from controller.api.routes import ROUTES
 from controller.settings import ControllerSettings
+from tests.cli.conftest import run_cli
 from tests.support.broker import listening, running_broker, settings
 from tests.support.certificates import write_certificate
 from tests.support.controllers import ControllerProcess
+from tests.support.tokens import make_token
 from wire import topics
 
 LIMIT_S = 60.0
@@ -68,12 +74,15 @@ POWER = "power.password_file"
 """It is used once the node is silent."""
 
 _READING = [route for route in ROUTES if route.method == "GET" and not route.path.endswith("/live")]
-NO_SECRETS = re.compile(r"(^|\.)(ca_file|rest_ca_file|inventory_file)$")
+NO_SECRETS = re.compile(r"(^|\.)(ca_file|rest_ca_file|client_ca_file|certificate_file|inventory_file)$")
+DOOR = ("http.key_file", "access.tokens_file", "access.session_key_file")
 ELSEWHERE = {
     "store.password_file": "tests/cli/test_controller.py",
     "tickets.password_file": "tests/controller/tickets/test_any_system.py",
     "slurm.rest_token_file": "tests/controller/schedulers/test_slurm_rest.py",
     "evidence.s3.secret_key_file": "tests/controller/test_evidence_s3.py",
+    "access.oidc.client_secret_file": "tests/controller/access/test_oidc.py",
+    **dict.fromkeys(DOOR, "below"),
 }
 """Secrets of settings that exclude the others here, and who plants them."""
 
@@ -285,16 +294,22 @@ class Search:
                 with contextlib.suppress(OSError):
                     self.look(f"/proc/{process.pid}/{name}", Path(f"/proc/{process.pid}/{name}").read_bytes())
 
-    def look_at_pages(self, url: str) -> None:
-        """Look at everything that can be got from the controller."""
+    def look_at_pages(self, url: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> set[int]:
+        """Look at everything that can be got from the controller; return the status codes that it answered with."""
         names = ("{name}", "n1"), ("{id}", "inc-000001")
         paths = {functools.reduce(lambda path, name: path.replace(*name), names, route.path) for route in _READING}
-        for path in {*paths, "/", "/metrics", "/incidents/inc-000001", "/nodes/n1"}:
+        codes = set()
+        for path in {*paths, "/", "/login", "/metrics", "/incidents/inc-000001", "/nodes/n1"}:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            request = urllib.request.Request(url + path, headers=headers)  # noqa: S310 - our own address
             try:
-                with urllib.request.urlopen(url + path, timeout=10) as answer:  # noqa: S310 - our own address
-                    self.look(path, answer.read(5_000_000))
+                with urllib.request.urlopen(request, timeout=10, context=tls) as answer:  # noqa: S310 - as above
+                    codes.add(answer.status)
+                    self.look(path, answer.read(5_000_000) + str(answer.headers).encode())
             except urllib.error.HTTPError as refusal:
-                self.look(path, refusal.read())
+                codes.add(refusal.code)
+                self.look(path, refusal.read() + str(refusal.headers).encode())
+        return codes
 
 
 async def until(what: str, holds: Callable[[], bool]) -> None:
@@ -348,6 +363,48 @@ async def test_no_secret_leaves_its_file(tmp_path: Path) -> None:
     search.look("the broker's log", broker.log.read_bytes())
     assert search.found == []
     assert search.looked_at > 50
+
+
+def test_no_secret_of_the_door_leaves_its_file(tmp_path: Path) -> None:
+    kept, state, log = tmp_path / "kept", tmp_path / "state", tmp_path / "log"
+    kept.mkdir()
+    certificate = write_certificate(kept, "controller")
+    key, tokens, session_key = certificate.with_suffix(".key"), kept / "tokens.json", kept / "session-key"
+    key.chmod(0o600)
+    token = make_token(tokens, "alice", Role.ADMIN, expires_at=time.time() + 3_600.0)
+    make_key(session_key)
+    planted = (key.read_text().splitlines()[1], token, session_key.read_text().strip())
+    port = free_port()
+    told = {
+        "state": str(state),
+        "broker": {"url": "mqtt://127.0.0.1:9"},
+        "http": {"port": port, "certificate_file": str(certificate), "key_file": str(key)},
+        "access": {"tokens_file": str(tokens), "session_key_file": str(session_key)},
+    }
+    config = tmp_path / "controller.toml"
+    config.write_text(tomli_w.dumps(told))
+    search = Search(dict(zip(DOOR, planted, strict=True)))
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "controller.main", "--config", str(config)]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        try:
+            tls = ssl.create_default_context(cafile=certificate)
+            end = time.monotonic() + LIMIT_S
+            while b"controller.started" not in log.read_bytes():
+                assert process.poll() is None and time.monotonic() < end, log.read_text()
+                time.sleep(0.05)
+            assert 401 not in search.look_at_pages(f"https://127.0.0.1:{port}", token=token, tls=tls)
+            assert 401 in search.look_at_pages(f"https://127.0.0.1:{port}", token=f"{token}x", tls=tls)
+            assert 401 in search.look_at_pages(f"https://127.0.0.1:{port}", tls=tls)
+            listed = run_cli("access", "token", "list", "--json", "--config", str(config))
+            assert listed.returncode == 0, listed.stderr
+            search.look("access token list", listed.stdout.encode())
+            search.look_at_processes()
+        finally:
+            process.terminate()
+            process.wait()
+    search.look_at_files(tmp_path, but={key, session_key})
+    assert search.found == []
 
 
 def start_agent(

@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from playwright.async_api import expect
@@ -145,6 +147,39 @@ async def test_a_wrong_secret_of_the_client_lets_nobody_in(
     cell.access = access(tmp_path, provider.issuer, cell.url, secret="wrong")
     await cell.answer()
     assert (await status(http, await at_the_provider(http, "alice")))[0] == 403
+
+
+async def test_a_provider_that_tells_what_it_was_sent_is_not_passed_on(
+    cell: OpenCell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[str] = []
+
+    async def document(request: web.Request) -> web.Response:
+        base = f"http://{request.host}"
+        endpoints = {"authorization_endpoint": f"{base}/a", "token_endpoint": f"{base}/t", "jwks_uri": f"{base}/k"}
+        return web.json_response({"issuer": base, **endpoints})
+
+    async def echo(request: web.Request) -> web.Response:
+        sent.append(f"{request.headers} {await request.text()}")
+        return web.json_response({"error": sent[-1]}, status=500, reason=request.headers["Authorization"])
+
+    app = web.Application()
+    app.router.add_get("/.well-known/openid-configuration", document)
+    app.router.add_post("/t", echo)
+    async with TestServer(app) as server:
+        await cell.hang_up()
+        cell.access = access(tmp_path, f"http://127.0.0.1:{server.port}", cell.url)
+        await cell.answer()
+        async with aiohttp.ClientSession(cell.url, cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+            async with http.get("/login/oidc", allow_redirects=False) as begun:
+                state = parse_qs(urlsplit(begun.headers["Location"]).query)["state"][0]
+            async with http.get(f"/login/back?code=x&state={state}") as answer:
+                assert answer.status == 502
+                told = f"{await answer.text()}{answer.headers}{begun.headers}"
+    spelled = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+    assert spelled in sent[0]
+    captured = capsys.readouterr()
+    assert not [each for each in (SECRET, spelled) if each in told + captured.out + captured.err]
 
 
 async def test_a_provider_that_does_not_answer_is_told(cell: OpenCell, tmp_path: Path) -> None:
