@@ -27,7 +27,7 @@ from checks.registry import CHECKS
 from wire.orders import OrderAction
 from wire.places import why_no_kind, why_no_place
 from wire.reaching import why_no_address
-from wire.topics import NAME
+from wire.topics import NAME, RESERVED
 
 EX_CONFIG: Final = 78
 """Exit code of a process whose configuration is wrong. Source: sysexits.h."""
@@ -46,6 +46,12 @@ class SettingsError(Exception):
 
 def _why_no_name(text: str) -> str:
     return "" if NAME.fullmatch(text) else f"{text!r} is not a name of letters, digits, '.', '_' and '-'"
+
+
+def _why_no_node(name: str) -> str:
+    if name in RESERVED:
+        return f"{name!r} is how the cell's own part is called at the broker: give `node` another name"
+    return _why_no_name(name)
 
 
 def _why_no_places(places: dict[str, str | list[str]]) -> str:
@@ -311,7 +317,7 @@ class Settings(Watch, frozen=True, kw_only=True):
 
     RULES: ClassVar[Rules] = {
         **Watch.RULES,
-        "node": _why_no_name,
+        "node": _why_no_node,
         "cell": _why_no_name,
         "places": _why_no_places,
         "address": _why_no_own_address,

@@ -15,6 +15,9 @@ ROOT = "fleetmend/v1"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 """What a node or cell may be called: a DNS name's letters, so that it is safe in a topic, a file name and a page."""
 
+RESERVED = frozenset({"controller", "broker"})
+"""What no node may be called: a node's name is its user at the broker, where `controller` may read and write all."""
+
 
 class Channel(StrEnum):
     """The last topic level."""

@@ -152,6 +152,10 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
         (LEAST + "[trusted_keys.a]\n", "trusted_keys.a: give exactly one of public_key and file"),
         ('state_directory = "a\\u0000b"\n' + LEAST, "state_directory: 'a\\x00b' is no path: it holds a NUL"),
         ('cell = "a/b"\n' + LEAST, "cell: 'a/b' is not a name of letters, digits, '.', '_' and '-'"),
+        (
+            'node = "controller"\n' + LEAST,
+            "node: 'controller' is how the cell's own part is called at the broker: give `node` another name",
+        ),
         ("", "broker: it must be given"),
         (
             LEAST + '[checks."gpu.throtle"]\nenabled = false\n',
