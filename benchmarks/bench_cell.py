@@ -17,9 +17,10 @@ from typing import Any
 import psutil
 
 from benchmarks.fleet_traffic import CELL, Wire
-from cli.broker import CONTROLLER, Mosquitto
+from cli.broker import CONTROLLER
 from cli.client import Client
 from cli.ports import free_port
+from tests.support.broker import BrokerOfTests
 
 START_LIMIT_S = 120.0
 
@@ -29,7 +30,7 @@ class BenchCell:
     """One cell: Mosquitto as `fleetmend up` configures it, and `fleetmend-controller` on SQLite in a folder."""
 
     state: Path
-    broker: Mosquitto
+    broker: BrokerOfTests
     port: int
     settings: str = ""
     controller: subprocess.Popen[bytes] | None = None
@@ -42,7 +43,7 @@ class BenchCell:
     def wire(self, client_id: str = "benchmark") -> Wire:
         """Return a connection that may publish for every node."""
         user, password = self.broker.credentials(CONTROLLER)
-        return Wire(self.broker.port, user, password, client_id)
+        return Wire(self.broker.door, user, password, client_id)
 
     def start(self) -> float:
         """Start the controller; return after how many seconds it answered."""
@@ -101,7 +102,7 @@ def usage_of(pid: int) -> tuple[float, float]:
 @contextlib.asynccontextmanager
 async def bench_cell(state: Path, settings: str = "") -> AsyncIterator[BenchCell]:
     """Run a cell; the controller is started by the caller."""
-    broker = Mosquitto(state / "broker")
+    broker = BrokerOfTests(state / "broker")
     broker.credentials(CONTROLLER)
     await broker.start()
     cell = BenchCell(state, broker, free_port(), settings)

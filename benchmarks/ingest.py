@@ -76,7 +76,7 @@ async def _bare_client(port: int, password: str, events: int) -> None:
 
 def bare_client_s(cell: BenchCell, events: int) -> float:
     """Return how long a client needs that only acknowledges."""
-    arguments = (str(cell.broker.port), cell.broker.credentials(CONTROLLER)[1], str(events))
+    arguments = (str(cell.broker.door), cell.broker.credentials(CONTROLLER)[1], str(events))
     client = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.ingest", "--bare", *arguments], stdout=subprocess.PIPE, text=True
     )

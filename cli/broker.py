@@ -115,10 +115,13 @@ def configuration(directory: Path, port: int) -> str:
     a presence each: a controller that starts cold is given all of it at once, and hears nothing of what has no room.
     As root, Mosquitto would
     become the user `mosquitto`, who cannot read a directory of ours.
+
+    A client id belongs to a user: whoever chose that of another would push the other out and take its session.
     """
     return f"""\
 user {pwd.getpwuid(os.geteuid()).pw_name}
 listener {port} {LOOPBACK}
+use_username_as_clientid true
 allow_anonymous false
 password_file {directory}/passwords
 acl_file {directory}/acl

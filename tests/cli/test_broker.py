@@ -285,3 +285,16 @@ async def test_a_user_that_is_made_while_it_starts_is_known_once_it_has(tmp_path
             assert listener.connections == 1
     finally:
         await broker.stop()
+
+
+async def test_who_chooses_the_client_id_of_another_pushes_nobody_out(tmp_path: Path) -> None:
+    async with running_broker(tmp_path) as broker:
+        both = [
+            BrokerSettings(broker.url, "fleetmend-controller-main", *broker.credentials(user))
+            for user in (CONTROLLER, "n2")
+        ]
+        own = Address("main", "n2", Channel.EVENT).topic
+        async with listening(both[0], own) as controller, listening(both[1]) as liar:
+            await liar.transport.publish(own, b"1")
+            await until(lambda: controller.payloads() == [b"1"])
+            assert (controller.connections, liar.connections) == (1, 1)

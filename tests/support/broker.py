@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.broker import CONTROLLER, BrokerError, Mosquitto, find_mosquitto
+from cli.ports import LOOPBACK, free_port
 from wire.transport import BrokerSettings, MqttTransport, Received, Will
 
 
@@ -24,11 +25,30 @@ def require_mosquitto() -> None:
         pytest.skip(str(error))
 
 
+class BrokerOfTests(Mosquitto):
+    """One with a door for tests, where a user may have several connections, each with a client id of its choice.
+
+    Attributes:
+        door: its port, the same over restarts.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Prepare; nothing is written or started yet."""
+        super().__init__(directory)
+        self.door = 0
+
+    def _write_files(self, port: int) -> None:
+        super()._write_files(port)
+        self.door = self.door or free_port()
+        with (self.directory / "mosquitto.conf").open("a") as file:
+            file.write(f"\nlistener {self.door} {LOOPBACK}\nuse_username_as_clientid false\n")
+
+
 @contextlib.asynccontextmanager
-async def running_broker(directory: Path) -> AsyncIterator[Mosquitto]:
+async def running_broker(directory: Path) -> AsyncIterator[BrokerOfTests]:
     """Give a running broker; it is ended however the test ends."""
     require_mosquitto()
-    broker = Mosquitto(directory)
+    broker = BrokerOfTests(directory)
     await broker.start()
     try:
         yield broker
@@ -46,10 +66,13 @@ async def kill(broker: Mosquitto) -> None:
 def settings(
     broker: Mosquitto, user: str = CONTROLLER, *, client_id: str = "", version: int = 5, keepalive_s: int = 15
 ) -> BrokerSettings:
-    """Return how a node, or the controller, reaches the broker."""
+    """Return how a node, or somebody with the controller's rights beside it, reaches the broker."""
     username, password = broker.credentials(user)
+    url = broker.url
+    if isinstance(broker, BrokerOfTests) and (client_id or user == CONTROLLER):
+        url = f"mqtt://{LOOPBACK}:{broker.door}"
     return BrokerSettings(
-        url=f"{broker.url}?v={version}",
+        url=f"{url}?v={version}",
         client_id=client_id or user,
         username=username,
         password=password,
