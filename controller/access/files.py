@@ -9,8 +9,11 @@ from typing import Final
 OTHERS: Final = 0o077
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace a file, or make it. Whoever runs as root leaves it to the owner of its directory, who has to read it.
+
+    Args:
+        mode: the file's, whatever the umask is. The default is for secrets.
 
     Raises:
         OSError: it cannot be written.
@@ -19,6 +22,7 @@ def write(path: Path, content: bytes) -> None:
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
         file.write(content)
         file.flush()
         if os.geteuid() == 0:
