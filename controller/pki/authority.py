@@ -16,37 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from cryptography import x509
 
-from controller.access.files import OTHERS, write
+from controller.access.files import write
 from controller.pki import certificates
 from controller.pki.certificates import CA_DAYS, CertificateError, Described, Kind, Signer, Wanted
+from controller.pki.folder import AuthorityError, content, leave_to_owner, secret
+from controller.pki.records import Record, Records
+from controller.pki.requests import new_request, read_request
+
+__all__ = ["Authority", "AuthorityError", "Issued", "Record", "utc_now"]
 
 DEFAULT_FOLDER: Final = Path("/etc/fleetmend/pki")
-MAX_FILE_BYTES: Final = 64 << 20
-"""Of one file here. Source: our choice; a list of 100,000 revoked certificates takes 5 MiB."""
-
 PUBLIC: Final = 0o644
-
-
-class AuthorityError(Exception):
-    """The authority cannot do what was asked; the text is one sentence that says why and names the file."""
-
-
-class Record(msgspec.Struct, frozen=True):
-    """A certificate as it was given out. Times are Unix seconds; `serial` and `issuer` as `Described` has them."""
-
-    serial: str
-    name: str
-    kind: Kind
-    issuer: str
-    issued_at: float
-    expires_at: float
-
-    def is_good(self, now: datetime) -> bool:
-        """Return whether it has not expired."""
-        return now.timestamp() < self.expires_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +37,6 @@ class Issued:
 
     certificate_pem: bytes
     key_pem: bytes
-
-
-class _Issued(msgspec.Struct, frozen=True):
-    certificates: list[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +58,6 @@ class _Now:
     def revoked(self) -> set[str]:
         """Return the serials that are good no more."""
         return {certificates.spell_serial(each.serial_number) for crl in self.lists.values() for each in crl}
-
-
-_decoder = msgspec.json.Decoder(_Issued)
 
 
 class Authority:
@@ -136,8 +111,7 @@ class Authority:
         Raises:
             AuthorityError: a record cannot be read.
         """
-        files = sorted(self._records.glob("*.json"))
-        return [record for file in files for record in self._read_records(file)]
+        return self._records.all()
 
     def revoked(self) -> set[str]:
         """Return the serials that are good no more."""
@@ -154,11 +128,11 @@ class Authority:
             AuthorityError: the request, the name or the time is wrong, or the CA has expired.
         """
         try:
-            request = certificates.read_request(csr_pem)
+            request = read_request(csr_pem)
             wanted = Wanted(common_name, kind, days, hosts)
             with self._changing():
                 signed = self._read().signer.sign(request, wanted, now=now)
-                self._record(certificates.describe(signed), kind, now)
+                self._records.add(certificates.describe(signed), kind, now=now)
         except CertificateError as error:
             raise AuthorityError(str(error)) from error
         return certificates.to_pem([signed])
@@ -171,7 +145,7 @@ class Authority:
         """
         key = certificates.new_key()
         try:
-            request = certificates.new_request(key, common_name)
+            request = new_request(key, common_name)
         except ValueError as error:
             raise AuthorityError(f"{common_name!r} cannot be a certificate's name: {error}") from error
         chain = self.sign(request, common_name=common_name, kind=kind, days=days, now=now, hosts=hosts)
@@ -188,7 +162,7 @@ class Authority:
             revoked = state.revoked()
             gone = [
                 each
-                for each in self._matching(which)
+                for each in self._records.matching(which)
                 if each.is_good(now) and each.serial not in revoked and each.issuer in state.lists
             ]
             if not gone:
@@ -270,16 +244,16 @@ class Authority:
         return self.folder / "crl.pem"
 
     @property
-    def _records(self) -> Path:
-        return self.folder / "issued"
+    def _records(self) -> Records:
+        return Records(self.folder / "issued")
 
     def _other_key(self, certificate: x509.Certificate) -> Path:
         return self.folder / "other-keys" / f"{certificates.fingerprint(certificate).removeprefix('SHA256:')[:32]}.pem"
 
     def _read(self) -> _Now:
         try:
-            trusted = certificates.from_pem(_content(self._bundle))
-            key = certificates.key_from_pem(_secret(self._key))
+            trusted = certificates.from_pem(content(self._bundle))
+            key = certificates.key_from_pem(secret(self._key))
         except CertificateError as error:
             raise AuthorityError(f"the authority in {self.folder} cannot be used: {error}") from error
         wanted = certificates.public_bytes(key)
@@ -290,7 +264,7 @@ class Authority:
 
     def _read_lists(self, trusted: Sequence[x509.Certificate]) -> dict[str, x509.CertificateRevocationList]:
         try:
-            lists = certificates.lists_from_pem(_content(self._list))
+            lists = certificates.lists_from_pem(content(self._list))
         except CertificateError as error:
             raise AuthorityError(f"{self._list} cannot be used: {error}") from error
         by_issuer = {each.issuer: each for each in lists}
@@ -300,7 +274,7 @@ class Authority:
         return {certificates.describe(each).common_name: by_issuer[each.subject] for each in trusted}
 
     def _other(self, certificate: x509.Certificate) -> Signer:
-        return Signer(certificate, certificates.key_from_pem(_secret(self._other_key(certificate))))
+        return Signer(certificate, certificates.key_from_pem(secret(self._other_key(certificate))))
 
     def _longer(
         self, state: _Now, certificate: x509.Certificate, gone: Sequence[Record], now: datetime
@@ -314,32 +288,6 @@ class Authority:
         ]
         return signer.revoke([*before, *fresh], before=before.last_update_utc, now=now) if fresh else before
 
-    def _matching(self, which: str) -> list[Record]:
-        serial = which.replace(":", "").upper()
-        return [each for each in self.issued() if which == each.name or serial == each.serial]
-
-    def _record(self, signed: Described, kind: Kind, now: datetime) -> None:
-        """Write down what a name was given, and forget what expired."""
-        fresh = Record(
-            serial=signed.serial,
-            name=signed.common_name,
-            kind=kind,
-            issuer=signed.issuer,
-            issued_at=now.timestamp(),
-            expires_at=signed.expires_at.timestamp(),
-        )
-        self._records.mkdir(mode=0o700, exist_ok=True)
-        _leave_to_owner(self._records)
-        file = self._records / f"{signed.common_name}.json"
-        kept = [each for each in self._read_records(file) if each.is_good(now)] if file.exists() else []
-        write(file, msgspec.json.format(msgspec.json.encode(_Issued([*kept, fresh]))))
-
-    def _read_records(self, file: Path) -> list[Record]:
-        try:
-            return _decoder.decode(_content(file)).certificates
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise AuthorityError(f"{file} holds no record of certificates: {error}") from error
-
     def _write_bundle(self, trusted: Sequence[x509.Certificate]) -> None:
         write(self._bundle, certificates.to_pem(trusted), mode=PUBLIC)
 
@@ -349,7 +297,7 @@ class Authority:
     def _write_other(self, signer: Signer) -> None:
         file = self._other_key(signer.certificate)
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        _leave_to_owner(file.parent)
+        leave_to_owner(file.parent)
         write(file, certificates.key_to_pem(signer.key))
 
     @contextmanager
@@ -370,30 +318,6 @@ class Authority:
 
 def _is_prepared(state: _Now) -> bool:
     return state.newest() != state.signer.certificate
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES)
-    except FileNotFoundError as error:
-        raise AuthorityError(f"{path} is not there: `fleetmend pki init` makes a certificate authority") from error
-    except OSError as error:
-        raise AuthorityError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _secret(path: Path) -> bytes:
-    content = _content(path)
-    if path.stat().st_mode & OTHERS:
-        raise AuthorityError(f"{path} can be read by others than its owner: chmod 600 {path}")
-    return content
-
-
-def _leave_to_owner(folder: Path) -> None:
-    """Let whoever owns the folder above own this one: root may have made it for them."""
-    if os.geteuid() == 0:
-        above = folder.parent.stat()
-        os.chown(folder, above.st_uid, above.st_gid)
 
 
 def utc_now() -> datetime:

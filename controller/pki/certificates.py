@@ -17,8 +17,8 @@ from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -33,13 +33,6 @@ from wire.topics import NAME, RESERVED
 MAX_COMMON_NAME: Final = 64
 """Characters. Source: RFC 5280, appendix A.1, ub-common-name."""
 
-MAX_CSR_BYTES: Final = 16 << 10
-"""Of a request in PEM. Source: our choice; one with an RSA key of 4,096 bits takes 2 KiB."""
-
-LEAST_RSA_BITS: Final = 2048
-"""Source: NIST SP 800-57 part 1, table 2: what is shorter protects nothing after 2013."""
-
-LEAST_CURVE_BITS: Final = 256
 CLOCK_SKEW: Final = timedelta(hours=1)
 """So much earlier a certificate begins: a clock that is behind must not refuse a new one. Source: our choice."""
 
@@ -49,7 +42,6 @@ ORGANIZATION: Final = "fleetmend"
 AuthorityKey: TypeAlias = ec.EllipticCurvePrivateKey
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
 _END_OF_LIST: Final = b"-----END X509 CRL-----\n"
-_SIGNED_WITH = (SHA256, SHA384, SHA512)
 
 
 class CertificateError(Exception):
@@ -298,47 +290,6 @@ class Signer:
 def revoked_entry(serial: int, *, now: datetime) -> x509.RevokedCertificate:
     """Return what a revocation list says of one certificate."""
     return x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
-
-
-def new_request(key: AuthorityKey, common_name: str) -> bytes:
-    """Return a request in PEM for a certificate of this key."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    return x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, SHA256()).public_bytes(Encoding.PEM)
-
-
-def read_request(pem: bytes) -> x509.CertificateSigningRequest:
-    """Return a request that shows that its sender has the key. What else it asks for is not looked at.
-
-    Raises:
-        CertificateError: it is none, is signed wrongly or in a way that proves nothing, or its key is weak.
-    """
-    if len(pem) > MAX_CSR_BYTES:
-        raise CertificateError(f"the request is larger than {MAX_CSR_BYTES} bytes")
-    try:
-        request = x509.load_pem_x509_csr(pem)
-        is_signed = isinstance(request.public_key(), ed25519.Ed25519PublicKey) or isinstance(
-            request.signature_hash_algorithm, _SIGNED_WITH
-        )
-        is_good = is_signed and request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"no certificate request in PEM: {error}") from error
-    if not is_good:
-        raise CertificateError("the request is not signed by its own key with SHA-256 or better")
-    if because := _why_weak(request):
-        raise CertificateError(because)
-    return request
-
-
-def _why_weak(request: x509.CertificateSigningRequest) -> str:
-    match request.public_key():
-        case rsa.RSAPublicKey() as key if key.key_size < LEAST_RSA_BITS:
-            return f"the key is weak: RSA with {key.key_size} bits, {LEAST_RSA_BITS} are the least"
-        case ec.EllipticCurvePublicKey() as key if key.key_size < LEAST_CURVE_BITS:
-            return f"the key is weak: a curve of {key.key_size} bits, {LEAST_CURVE_BITS} are the least"
-        case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey():
-            return ""
-        case other:
-            return f"a {type(other).__name__} is no key that TLS is spoken with here: ECDSA, Ed25519 or RSA"
 
 
 def lists_to_pem(lists: Iterable[x509.CertificateRevocationList]) -> bytes:
