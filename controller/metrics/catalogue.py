@@ -41,7 +41,18 @@ SEVERITIES: Final = ("critical", "warning", "info", OTHER)
 ORIGINS: Final = ("edge", "level", "controller", "scheduler", "bench", OTHER)
 PRESENCES: Final = ("online", "stopped", "lost", "silent", "unknown")
 WAITS: Final = ("budget", "breaker", "approval", "pause", "freeze window", "freeze", "node", "foreign hold", OTHER)
-REASONS: Final = ("misaddressed", "misplaced", "malformed", "forged", "oversized", "version", "expired", "late", OTHER)
+REASONS: Final = (
+    "misaddressed",
+    "misplaced",
+    "malformed",
+    "forged",
+    "oversized",
+    "version",
+    "newer",
+    "expired",
+    "late",
+    OTHER,
+)
 NOTICE_STATES: Final = ("open", "acknowledged", "closed", "gone", OTHER)
 NOTICE_NEWS: Final = ("filed", "found", "joined", "escalated", "told", "closed")
 NOTICE_FAILURES: Final = ("retry", "permanent", "refused", "in_doubt", OTHER)
@@ -117,6 +128,11 @@ METRICS: Final = (
         Kind.COUNTER,
         "Messages of nodes that were dropped.",
         (Label("reason", "why", len(REASONS)),),
+    ),
+    Metric(
+        "fleetmend_messages_unread_total",
+        Kind.COUNTER,
+        "Events of newer agents that are kept, for this version cannot read them.",
     ),
     Metric("fleetmend_log_events_total", Kind.COUNTER, "Entries that the event log ever had."),
     Metric(
