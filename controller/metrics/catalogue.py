@@ -21,6 +21,7 @@ MOST_CHECKS: Final = 200
 MOST_CLASSES: Final = 100
 MOST_SCOPES: Final = 200
 MOST_DESTINATIONS: Final = 32
+MOST_VERSIONS: Final = 16
 """Bounds of labels whose values others choose. Source: our choice; a cell has a handful of pools and kinds of GPUs, and
 fleetmend itself has some 90 checks and 70 playbooks."""
 
@@ -153,6 +154,12 @@ METRICS: Final = (
         Kind.GAUGE,
         "Nodes by whether their agent is there.",
         (Label("presence", ", ".join(f"`{each}`" for each in PRESENCES), len(PRESENCES)),),
+    ),
+    Metric(
+        "fleetmend_nodes_by_agent_version",
+        Kind.GAUGE,
+        "Nodes by the version that their agents say.",
+        (Label("version", "of the agent, empty while it is not known", MOST_VERSIONS),),
     ),
     Metric(
         "fleetmend_nodes_out",
