@@ -38,6 +38,9 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
 )
 """Program that a machine with this checkout may lack → where it is found."""
 
+OURS = frozenset({"incident_of"})
+"""What tests/support/documents/places.py has a block call in place of what a person looks up."""
+
 BUILTINS = frozenset({".", ":", "[", "cd", "echo", "exit", "export", "read", "set", "source", "test", "touch", "umask"})
 FOLDERS = "agent|benchmarks|checks|cli|controller|examples|kubernetes|monitoring|playbooks|scripts|slurm|systemd|tests"
 IN_CHECKOUT = re.compile(rf"(?:\./)?(?:{FOLDERS})/[\w./*-]+")
@@ -77,7 +80,7 @@ def _fleetmend(words: tuple[str, ...]) -> Iterator[str]:
 
 def _is_program(command: Command) -> bool:
     name = command.words[0]
-    if name in BUILTINS or command.program in ELSEWHERE or "$" in name:
+    if name in BUILTINS | OURS or command.program in ELSEWHERE or "$" in name:
         return True
     if command.program.startswith("fleetmend-"):
         return (ROOT / ".venv" / "bin" / command.program).exists()
