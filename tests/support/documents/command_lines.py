@@ -52,7 +52,8 @@ def _leniently(command: click.Command) -> click.Command:
     read.params = [copy.copy(each) for each in command.params]
     read.no_args_is_help = False
     for each in read.params:
-        each.type = _Lenient(each.type)
+        if not isinstance(each.type, click.types.BoolParamType):
+            each.type = _Lenient(each.type)
         if isinstance(each, click.Option):
             each.prompt = None
     return read

@@ -153,6 +153,13 @@ def apprise(block: Block, folder: Path) -> str:
     return ""
 
 
+def nats(block: Block, folder: Path) -> str:
+    """Return what a NATS server has against its configuration; a file that is included is shown by itself."""
+    (folder / "users.conf").touch()
+    (folder / "nats.conf").write_text(block.replaced())
+    return _told("nats-server", "--config", str(folder / "nats.conf"), "-t")
+
+
 def json_text(block: Block, folder: Path) -> str:
     """Return why a text is no JSON."""
     assert folder.is_dir()
@@ -184,6 +191,7 @@ FORMATS: Mapping[tuple[str, str], Reader] = MappingProxyType(
         ("csv", "places"): places,
         ("csv", "bmcs"): bmcs,
         ("text", "chats"): apprise,
+        ("conf", "nats"): nats,
         ("json", ""): json_text,
     }
 )

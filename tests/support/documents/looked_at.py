@@ -30,6 +30,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "sacctmgr": "of Slurm",
         "scontrol": "of Slurm",
         "sinfo": "of Slurm",
+        "sudo": "on every operator's machine",
         "systemctl": "of systemd, on the host that is set up",
         "systemd-sysusers": "of systemd, on the host that is set up",
         "systemd-tmpfiles": "of systemd, on the host that is set up",
