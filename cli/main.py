@@ -42,6 +42,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "cli.commands.replay:replay",
         "Decide a recorded log again and hold it to what was decided then, byte for byte.",
     ),
+    "simulate": (
+        "cli.commands.simulate:simulate",
+        "Run a virtual fleet with known faults through the real policy, and hold what it did to what was so.",
+    ),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
     "check": ("cli.commands.check:check", "Look at this host once, and answer as a Nagios plug-in does."),
     "checks": (
