@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "cli.commands.report:report",
         "Show availability, faults, repairs, and GPU-hours and money lost, over a span of time.",
     ),
+    "replay": (
+        "cli.commands.replay:replay",
+        "Decide a recorded log again and hold it to what was decided then, byte for byte.",
+    ),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
     "check": ("cli.commands.check:check", "Look at this host once, and answer as a Nagios plug-in does."),
     "checks": (
