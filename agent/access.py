@@ -98,6 +98,7 @@ class Broker(Section, frozen=True):
     Attributes:
         url: mqtt:// or mqtts://, host and port; a list names the nodes of a clustered broker, which are tried in turn.
             ?v=3 speaks MQTT 3.1.1, ?dots=tilde writes ~ for dots (docs/how-to/clustered-broker.md).
+        username: the node's name when it is left out and there is a password.
     """
 
     RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": why_no_authority}
