@@ -323,7 +323,7 @@ def _transport(settings: Settings, attendance: Attendance) -> MqttTransport:
         BrokerSettings(
             url=broker.url,
             client_id=f"fleetmend-{settings.cell}-{settings.node}",
-            username=broker.username or (settings.node if broker.password_file else ""),
+            username=settings.username,
             password=broker.password(),
             ca_file=str(broker.ca_file or ""),
         ),

@@ -340,6 +340,11 @@ class Settings(Watch, frozen=True, kw_only=True):
     places: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
     address: str = ""
 
+    @property
+    def username(self) -> str:
+        """Who the node is at the broker: itself where only its password is named, nobody where that is not either."""
+        return self.broker.username or (self.node if self.broker.password_file else "")
+
 
 def load_settings(path: Path) -> Settings:
     """Return the settings in the file.
@@ -354,7 +359,7 @@ def load_settings(path: Path) -> Settings:
     except NoToml as error:
         raise SettingsError(f"{path}: {error}") from error
     reader = Reader()
-    settings = reader.table(document, Settings)
+    settings = reader.table({"node": _own_name(), **document}, Settings)
     if settings is None:
         raise SettingsError("\n".join(f"{path}: {problem}" for problem in reader.problems))
     return settings
