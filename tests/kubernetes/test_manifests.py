@@ -128,7 +128,7 @@ def test_the_overlay_changes_what_it_names(api: KubernetesApi) -> None:
     _follow(api, overlay)
     deployment = api.get(path_of(WORKLOADS["fleetmend-controller"]))
     pod = deployment["spec"]["template"]["spec"]
-    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (2, "RollingUpdate")
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (2, "Recreate")
     volumes = {each.pop("name"): each for each in pod["volumes"]}
     assert volumes["state"] == {"emptyDir": {"sizeLimit": "10Gi"}}
     assert volumes.keys() == {"settings", "broker-tls", "http-tls", "secrets", "keys", "state", "scratch"}
