@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lightkube import codecs
 
 from tests.support.checkout import ROOT
 from tests.support.kubernetes import KubernetesCluster
@@ -236,3 +237,11 @@ def test_every_container_is_bounded_and_writes_nowhere_but_in_volumes(workload: 
         assert {each["name"] for each in container["volumeMounts"]} <= volumes
     mounted: list[Any] = [each for one in spec["containers"] for each in one["volumeMounts"]]
     assert {each["name"] for each in mounted} == volumes
+
+
+@pytest.mark.parametrize(
+    "document", built(FOLDER / "postgresql").resources, ids=lambda each: f"{each['kind']}/{each['metadata']['name']}"
+)
+def test_a_new_cluster_knows_every_field(document: Json) -> None:
+    """By the models of the API that lightkube brings, which are years newer than the server of these tests."""
+    assert list(missing(document, codecs.from_dict(document).to_dict())) == []  # type: ignore[no-untyped-call]
