@@ -11,6 +11,8 @@ from typing import Any, Final, get_args
 import click
 
 from cli.broker import CONTROLLER
+from cli.client import Failed
+from cli.exit_codes import ExitCode
 from cli.printing import plain
 from cli.setting_up import broker as broker_parts
 from cli.setting_up import controller as planned
@@ -96,6 +98,8 @@ def controller(**given: Any) -> None:
 
 def _asked(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
     is_here = asking.yes(given["with_broker"], "Set up the broker on this host, too (Mosquitto)?", default=False)
+    if is_here:
+        _needs_mosquitto(wishes)
     answers = _answers(given, asking, wishes, is_here=is_here)
     document = planned.document(answers, wishes.host)
     judged(lambda: planned.read_back(document, wishes.place))
@@ -168,6 +172,20 @@ def _answers(given: Mapping[str, Any], asking: Asking, wishes: Wishes, *, is_her
         backs_up=given["backup"],
         more=toml_in(given["more"]) if given["more"] else {},
     )
+
+
+def _needs_mosquitto(wishes: Wishes) -> None:
+    """Refuse a broker that could not start.
+
+    Raises:
+        Failed: there is no Mosquitto, or another has the port.
+    """
+    if not wishes.place.is_live:
+        return
+    if not wishes.host.has_mosquitto:
+        raise Failed("there is no Mosquitto here: install the package mosquitto first", ExitCode.NO_INPUT)
+    if runs("mosquitto", wishes):
+        raise Failed("mosquitto.service has the port: systemctl disable --now mosquitto first", ExitCode.REFUSED_NOW)
 
 
 def _own_access(given: Mapping[str, Any], url: str, wishes: Wishes) -> Access:

@@ -104,4 +104,5 @@ class Check(Generic[F]):
 AGENT: Final = frozenset({Role.AGENT})
 CONTROLLER: Final = frozenset({Role.CONTROLLER})
 DAEMONS: Final = AGENT | CONTROLLER
+BROKER: Final = frozenset({Role.BROKER})
 ALL: Final = frozenset(Role)

@@ -40,7 +40,7 @@ def read(patient: Patient) -> KernelLog:
     table = patient.documents[Role.AGENT].get("kernel_log", {})
     path = str(table.get("path", "/dev/kmsg"))
     restricted = patient.place.at("/proc/sys/kernel/dmesg_restrict")
-    user, capabilities = _rights()
+    user, capabilities = rights_of_agent()
     return KernelLog(
         path=path,
         is_there=patient.place.at(path).exists(),
@@ -50,7 +50,12 @@ def read(patient: Patient) -> KernelLog:
     )
 
 
-def _rights() -> tuple[str, frozenset[str]]:
+def rights_of_agent() -> tuple[str, frozenset[str]]:
+    """Return whom the agent runs as, and the capabilities that its unit gives it, in small letters.
+
+    Raises:
+        CannotLook: systemd does not say.
+    """
     asked = ("systemctl", "show", "--property=User,AmbientCapabilities", f"{agent.SERVICE}.service")
     try:
         shown = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=ASK_S).stdout

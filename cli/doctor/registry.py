@@ -7,8 +7,10 @@ from typing import Any, Final
 from cli.doctor import (
     broker_open,
     broker_reached,
+    broker_rules,
     certificates,
     clock,
+    device_rights,
     disk_room,
     drop_ins,
     gpu_driver,
@@ -44,6 +46,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     watchdog.CHECK,
     broker_reached.CHECK,
     broker_open.CHECK,
+    broker_rules.CHECK,
     plain_text.CHECK,
     listeners.CHECK,
     certificates.CHECK,
@@ -58,6 +61,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     gpu_driver.CHECK,
     gpu_services.CHECK,
     tools.CHECK,
+    device_rights.CHECK,
     sight.CHECK,
 )
 """In the order in which they are told."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.bench.nccl_tests import PROGRAM as NCCL_TESTS
+from checks.bench_result import Benchmark
 from checks.registry import CHECKS
 from cli.doctor.diagnosis import AGENT, Check, Diagnosis, Role, advice, fine
 from cli.doctor.patient import Patient
@@ -64,8 +65,8 @@ TOOLS: Final = (
     Tool(("ethtool",), "rdma_congestion", "ethtool", _any("sys/class/infiniband/*")),
     Tool(("devlink",), "devlink", "iproute2", _any("sys/class/infiniband/mlx5_*")),
     Tool(("ipmitool",), "bmc", "ipmitool", _any("dev/ipmi*")),
-    Tool(("dcgmi",), "", "datacenter-gpu-manager", _benchmarks, ("bench.dcgm_diag",)),
-    Tool((NCCL_TESTS,), "", "nccl-tests", _benchmarks, ("bench.nccl_all_reduce",)),
+    Tool(("dcgmi",), "", "datacenter-gpu-manager", _benchmarks, (f"bench.{Benchmark.DCGM}",)),
+    Tool((NCCL_TESTS,), "", "nccl-tests", _benchmarks, (f"bench.{Benchmark.NCCL_ALL_REDUCE}",)),
 )
 
 
@@ -81,14 +82,14 @@ class Looked:
 
 def read(patient: Patient) -> list[Looked]:
     """Return every tool that this host has use for."""
+    needed = [tool for tool in TOOLS if tool.is_needed(patient)]
+    return [Looked(tool.programs, tool.package, tool.blind(), is_here(tool, patient)) for tool in needed]
+
+
+def is_here(tool: Tool, patient: Patient) -> bool:
+    """Return whether one of its programs is installed."""
     folders = ":".join(str(patient.place.at(folder)) for folder in FOLDERS)
-    return [
-        Looked(
-            tool.programs, tool.package, tool.blind(), any(shutil.which(name, path=folders) for name in tool.programs)
-        )
-        for tool in TOOLS
-        if tool.is_needed(patient)
-    ]
+    return any(shutil.which(name, path=folders) for name in tool.programs)
 
 
 def judge(facts: list[Looked]) -> Iterator[Diagnosis]:
