@@ -18,6 +18,7 @@ from cli.exit_codes import ExitCode, epilog
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("cli.up:up", "Start a whole cell on this machine: broker, controller, an agent for this host..."),
     "setup": ("cli.commands.setup:setup", "Set up this host as an agent's or the controller's, and say what is next."),
+    "doctor": ("cli.commands.doctor:doctor", "Say what is missing or unsafe on this host, in sentences..."),
     "status": ("cli.commands.status:status", "Show the cell at a glance."),
     "nodes": ("cli.commands.nodes:nodes", "List every node."),
     "node": ("cli.commands.nodes:node", "Show one node: findings, checks, incidents, timeline."),
