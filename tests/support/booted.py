@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -24,6 +24,9 @@ from tests.support.checkout import ROOT
 from tests.support.parts import missing
 
 OPT: Final = "/opt/fleetmend"
+OPT_FOLDER: Final = "opt"
+"""Where that is outside, below the folder of the test."""
+
 CHECKOUT: Final = f"{OPT}/checkout"
 DEPENDENCIES: Final = f"{OPT}/dependencies"
 LIBRARY: Final = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
@@ -96,18 +99,16 @@ class Booted:
     """The running container."""
 
     folder: Path
-    installed: Installed
     process: subprocess.Popen[bytes] | None = None
     first: int = field(default=0)
 
-    def start(self) -> None:
-        """Boot, and return when every unit is up."""
+    def start(self, brought: Mapping[str, str]) -> None:
+        """Boot, and return when every unit is up.
+
+        Args:
+            brought: folder outside → where it is seen inside, and cannot be written to.
+        """
         root = root_file_system()
-        brought = {str(ROOT): CHECKOUT, f"{sys.prefix}/{LIBRARY}": DEPENDENCIES}
-        if PYTHON != "/usr":
-            brought[sys.base_prefix] = PYTHON
-        for place in brought.values():
-            (self.installed.folder / Path(place).name).mkdir(exist_ok=True)
         with (self.folder / "console").open("wb") as console:
             self.process = subprocess.Popen(
                 [
@@ -115,7 +116,6 @@ class Booted:
                     *(NETWORK, "--register=no", "--keep-unit", "--console=pipe", "--link-journal=no", "--boot"),
                     *(f"--capability={','.join(BEYOND_NSPAWN)}", "--system-call-filter=@module"),
                     f"--bind={KERNEL_LOG}",
-                    f"--bind-ro={self.installed.folder}:{OPT}",
                     *(f"--bind-ro={outside}:{place}" for outside, place in brought.items()),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -219,22 +219,34 @@ ENVIRONMENT: Final = {"PATH": f"{OPT}/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin", "
 
 
 @contextmanager
+def bare(folder: Path, brought: Mapping[str, str]) -> Iterator[Booted]:
+    """Boot with nothing of fleetmend in it but the folders that are brought."""
+    machine = Booted(folder)
+    try:
+        machine.start(brought)
+        yield machine
+    finally:
+        machine.stop()
+
+
+@contextmanager
 def booted(folder: Path) -> Iterator[Booted]:
     """Boot with the units of this checkout installed and none of them enabled."""
-    installed = Installed(folder / "opt")
+    installed = Installed(folder / OPT_FOLDER)
     installed.folder.mkdir()
-    machine = Booted(folder, installed)
-    try:
-        installed.install("1.0")
-        installed.use("1.0")
-        machine.start()
+    brought = {str(installed.folder): OPT, str(ROOT): CHECKOUT, f"{sys.prefix}/{LIBRARY}": DEPENDENCIES}
+    if PYTHON != "/usr":
+        brought[sys.base_prefix] = PYTHON
+    for place in list(brought.values())[1:]:
+        (installed.folder / Path(place).name).mkdir(exist_ok=True)
+    installed.install("1.0")
+    installed.use("1.0")
+    with bare(folder, brought) as machine:
         if PYTHON != "/usr":
             machine.write("/etc/ld.so.conf.d/python.conf", f"{PYTHON}/lib\n")
             machine.run("ldconfig")
         install_units(machine)
         yield machine
-    finally:
-        machine.stop()
 
 
 def install_units(machine: Booted) -> None:
