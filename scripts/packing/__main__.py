@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from scripts.packing import debian, tarball, tree, uv
-from scripts.packing.release import ARCHITECTURES, PYTHONS, ROOT, Release, last_commit_s, project
+from scripts.packing.release import ARCHITECTURES, EXTRAS, PYTHONS, ROOT, Release, last_commit_s, project
 
 
 def main() -> int:
@@ -25,7 +26,16 @@ def main() -> int:
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in built]
     (into / "SHA256SUMS").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     print("\n".join(lines))
-    return 0
+    return _lint(built)
+
+
+def _lint(built: list[Path]) -> int:
+    """Have lintian look at the .deb, where both are here."""
+    packages = [str(path) for path in built if path.suffix == ".deb"]
+    if not packages or shutil.which("lintian") is None:
+        print("make dist: lintian is not here, skipped", file=sys.stderr)
+        return 0
+    return subprocess.run(["lintian", "--fail-on=error", *packages], check=False, stderr=subprocess.DEVNULL).returncode
 
 
 def build(release: Release, *, into: Path) -> list[Path]:
@@ -46,7 +56,7 @@ def _wanted() -> tuple[Release, Path]:
     parser = argparse.ArgumentParser(prog="make dist ARGS=...", description=__doc__)
     parser.add_argument("--python", choices=PYTHONS, default=PYTHONS[0], help="which Python it is for: %(choices)s")
     parser.add_argument("--architecture", choices=ARCHITECTURES, default="amd64", help="which processor it is for")
-    parser.add_argument("--extra", action="append", default=[], help="an optional dependency to put in: s3, traces")
+    parser.add_argument("--extra", action="append", choices=EXTRAS, default=[], help="what else to put in")
     parser.add_argument("--into", type=Path, default=ROOT / "dist", help="the folder to build into")
     told = parser.parse_args()
     release = Release(

@@ -15,6 +15,9 @@ ROOT: Final = Path(__file__).parents[2]
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 """Of Debian 12, Ubuntu 24.04 and Debian 13. What is compiled fits one of them alone."""
 
+EXTRAS: Final = ("s3", "traces")
+"""The optional dependencies that pyproject.toml has."""
+
 ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 """Debian's name of a processor → that of the kernel, of rpm and of wheels."""
 

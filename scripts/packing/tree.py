@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from scripts.packing import environment
+from scripts.packing import environment, licences, sbom, uv
 from scripts.packing.release import ROOT, Release
 
 UNITS: Final = {".service", ".target", ".path", ".timer"}
@@ -26,7 +26,7 @@ def lay_out(release: Release, wheel: Path, *, root: Path) -> None:
     environment.make(release, wheel, root=root)
     _add_units(root)
     _add_shared(root)
-    _add_changes(root)
+    _add_documents(release, root)
     program = root / "usr" / "bin" / "fleetmend"
     program.parent.mkdir(parents=True)
     program.symlink_to(f"/{environment.VENV}/bin/fleetmend")
@@ -66,12 +66,22 @@ def _add_shared(root: Path) -> None:
         put(ROOT / "systemd" / name, shared / "systemd" / name)
 
 
-def _add_changes(root: Path) -> None:
-    """Add what changed, in the place and form of Debian; the rest of the documents comes with the controller."""
+def _add_documents(release: Release, root: Path) -> None:
+    """Add what changed, what is in it and by which licences; the manual comes with the controller.
+
+    Raises:
+        uv.Broken: something is in it whose licence is not allowed.
+    """
     folder = root / DOCUMENTS
     folder.mkdir(parents=True)
     text = (ROOT / "CHANGELOG.md").read_bytes()
     (folder / "changelog.gz").write_bytes(gzip.compress(text, mtime=0))
+    brought = [each for each in environment.distributions(packages(release, root)) if each.name != "fleetmend"]
+    licensed, wrong = licences.judged(brought, licences.rules())
+    if wrong:
+        raise uv.Broken("\n".join(wrong))
+    (folder / "licences.txt").write_text(licences.table(licensed), encoding="utf-8")
+    (folder / "sbom.cdx.json").write_text(sbom.text(release, licensed), encoding="utf-8")
 
 
 def date(root: Path, epoch_s: int) -> None:
