@@ -40,11 +40,13 @@ class CommitHook(BuildHookInterface):
         Args:
             version: `standard` or `editable`.
         """
-        commit = None if version == "editable" else commit_of(Path(self.root))
-        if commit is None:
+        if version == "editable":
             return
-        # It goes when the build has ended.
-        self.folder = tempfile.TemporaryDirectory(prefix="fleetmend-build-")
-        file = Path(self.folder.name) / "commit"
-        file.write_text(f"{commit}\n", encoding="utf-8")
-        build_data["force_include"][str(file)] = COMMIT_FILE
+        unpacked, commit = Path(self.root) / COMMIT_FILE, commit_of(Path(self.root))
+        if commit is not None:
+            # It goes when the build has ended.
+            self.folder = tempfile.TemporaryDirectory(prefix="fleetmend-build-")
+            unpacked = Path(self.folder.name) / "commit"
+            unpacked.write_text(f"{commit}\n", encoding="utf-8")
+        if unpacked.exists():
+            build_data["force_include"][str(unpacked)] = COMMIT_FILE

@@ -1,7 +1,7 @@
 """`make audit`: whether a known vulnerability is in what uv.lock names. Who could not be asked has not said no.
 
-pip-audit itself ends well when its service knows none of the packages, as a mirror of PyPI does: what it wrote is looked
-through for every package of the lock.
+pip-audit itself ends well when its service knows none of the packages, as a mirror of PyPI does: every package of the
+lock is looked for in what it wrote.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from scripts.packing.licences import normal
 from scripts.packing.release import EXTRAS, Release, project
 
 IN_ITS_OWN: Final = ("run", "--quiet", "--isolated", "--frozen", "--only-group=supply-chain", "--")
-AUDIT: Final = ("pip-audit", "--require-hashes", "--disable-pip", "--progress-spinner=off", "--vulnerability-service=osv")
+AUDIT: Final = (
+    *("pip-audit", "--require-hashes", "--disable-pip"),
+    *("--vulnerability-service=osv", "--progress-spinner=off"),
+)
 
 
 class Answer(IntEnum):

@@ -56,10 +56,10 @@ def rules(file: Path = RULES) -> Rules:
     return Rules(frozenset(table["allowed"]), table["said"], table["read"])
 
 
-def locked() -> list[str]:
-    """Return the name of every package that uv.lock names for a host, with every extra."""
-    every = Release(version=str(project()["version"]), epoch_s=0, extras=EXTRAS)
-    exported = uv.export(every, "--no-emit-project", "--no-hashes")
+def locked(release: Release | None = None) -> list[str]:
+    """Return the name of every package that uv.lock names for a release; for a host, with every extra, by default."""
+    release = release or Release(version=str(project()["version"]), epoch_s=0, extras=EXTRAS)
+    exported = uv.export(release, "--no-emit-project", "--no-hashes")
     return [name for name, _, marker in NAMED.findall(exported) if "sys_platform == 'emscripten'" not in marker]
 
 
@@ -88,12 +88,11 @@ def licence_of(package: Distribution, told: Rules) -> str:
 
 def _said_by(package: Distribution) -> Iterator[str]:
     """Yield what it says, the most exact first."""
-    expression, words = package.metadata.get("License-Expression"), package.metadata.get("License")
-    if expression:
-        yield expression
+    expressions = package.metadata.get_all("License-Expression", [])
+    if expressions:
+        yield from expressions
         return
-    if words and "\n" not in words:
-        yield words
+    yield from (words for words in package.metadata.get_all("License", []) if "\n" not in words)
     for classifier in package.metadata.get_all("Classifier", []):
         if classifier.startswith(CLASSIFIER):
             yield classifier.removeprefix(CLASSIFIER)

@@ -1,4 +1,4 @@
-"""`make sbom`: what is in a release, as CycloneDX JSON: uv's export of the lock, with licences, the same for a commit."""
+"""`make sbom`: what is in a release, as CycloneDX JSON. It is uv's export of the lock, with licences."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -9,8 +10,10 @@ from typing import Final
 import pytest
 
 from cli.broker import CONTROLLER
+from scripts.packing import environment, licences, tree
+from scripts.packing.release import GLIBC
 from tests.support import packaged
-from tests.support.booted import Booted, bare
+from tests.support.booted import Booted, bare, root_file_system
 from tests.support.installed_cell import AGENT, BECAUSE, BROKER, CONTROLLING, NODE, WARM, configure, found
 
 BROUGHT: Final = "/mnt"
@@ -33,6 +36,21 @@ def machine(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) -> I
 
 def state(machine: Booted, *units: str) -> list[str]:
     return [machine.show(unit, "ActiveState") for unit in units]
+
+
+def test_it_holds_what_the_lock_names_and_nothing_else(packages: list[Path]) -> None:
+    release = packaged.release_for(root_file_system())
+    inside = environment.distributions(tree.packages(release, packages[0].parent / "root"))
+    names = {licences.normal(each.name) for each in inside}
+    assert names == {"fleetmend", *licences.locked(release)}
+    assert not names & {"hypothesis", "pip", "pip-audit", "playwright", "pytest", "uv"}
+
+
+def test_no_library_in_it_needs_a_newer_c_library_than_it_says(packages: list[Path]) -> None:
+    needed = set()
+    for library in (packages[0].parent / "root" / "opt").rglob("*.so*"):
+        needed |= {(int(a), int(b)) for a, b in re.findall(rb"GLIBC_(\d+)\.(\d+)", library.read_bytes())}
+    assert (2, 14) < max(needed) <= GLIBC
 
 
 def test_apt_installs_it_and_starts_nothing(machine: Booted, packages: list[Path]) -> None:
