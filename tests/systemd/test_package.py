@@ -54,7 +54,7 @@ def test_no_library_in_it_needs_a_newer_c_library_than_it_says(packages: list[Pa
 
 
 def test_apt_installs_it_and_starts_nothing(machine: Booted, packages: list[Path]) -> None:
-    machine.run("apt-get", "install", "--quiet", "--yes", f"{BROUGHT}/{packages[0].name}")
+    machine.run("apt-get", "install", "--quiet", "--yes", f"{BROUGHT}/{packages[0].name}", limit_s=100)
     assert " (commit " in machine.run("fleetmend", "--version")
     assert machine.run("readlink", "-f", "/usr/bin/fleetmend").strip() == "/opt/fleetmend/venv/bin/fleetmend"
     assert machine.run("id", "--name", "--user", *USERS).split() == list(USERS)
@@ -79,7 +79,7 @@ def test_an_upgrade_restarts_what_ran_and_loses_no_finding(machine: Booted, pack
     machine.write(WARM, "")
     machine.until(lambda: machine.said(AGENT).count(BECAUSE) >= 2)
     before = machine.main_process(AGENT)
-    machine.run("dpkg", "--install", f"{BROUGHT}/{packages[1].name}")
+    machine.run("dpkg", "--install", f"{BROUGHT}/{packages[1].name}", limit_s=100)
     machine.path(WARM).unlink()
     assert state(machine, AGENT, CONTROLLING, BROKER) == ["active", "inactive", "inactive"]
     assert machine.main_process(AGENT) != before
