@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ import click
 from cli import output
 from cli.client import Failed
 from cli.exit_codes import ExitCode, epilog
+from cli.version import told
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("cli.up:up", "Start a whole cell on this machine: broker, controller, an agent for this host..."),
@@ -117,7 +117,7 @@ class LazyGroup(click.Group):
     "--certificate-file", metavar="FILE", help="Own certificate, where it wants one (FLEETMEND_CERTIFICATE_FILE)."
 )
 @click.option("--key-file", metavar="FILE", help="Private key of the own certificate (FLEETMEND_KEY_FILE).")
-@click.version_option(version("fleetmend"), prog_name="fleetmend", message="%(prog)s %(version)s")
+@click.version_option(told(), prog_name="fleetmend", message="%(prog)s %(version)s")
 def fleetmend(**options: str | None) -> None:
     """Health and fault remediation for GPU fleets: detect, cordon, drain, repair, verify, return."""
     assert options.keys() == {"url", "token_file", "ca_file", "certificate_file", "key_file"}
