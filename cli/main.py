@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "audit": ("cli.commands.audit:audit", "Prove that nobody changed, cut or reordered the event log."),
     "keys": ("cli.commands.keys:keys", "Show and change the key that signs orders to nodes, and the event log."),
+    "pki": ("cli.commands.pki:pki", "Keep the certificates by which broker, controllers and nodes know each other."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
 }
 """Command → where it is, and its one-line help, so that `--help` imports none of them."""

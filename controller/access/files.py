@@ -1,12 +1,9 @@
-"""Small files with secrets: written whole, for their owner alone, and read anew when they changed."""
+"""Small files with secrets: written whole, for their owner alone."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
-
-OTHERS: Final = 0o077
 
 
 def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -29,12 +26,3 @@ def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
         os.fsync(descriptor)
     partial.replace(path)
-
-
-def stamp_of(path: Path) -> tuple[int, ...]:
-    """Return what tells one content of a file from another; who replaces it makes another inode."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        return (error.errno or -1,)
-    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)

@@ -21,7 +21,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import msgspec
 import structlog
 
-from controller.access.files import OTHERS, stamp_of, write
+from controller.access.files import write
+from wire.files import OTHERS, stamp_of
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -36,7 +36,7 @@ class Issued:
     """A certificate with the key that was made for it, both in PEM."""
 
     certificate_pem: bytes
-    key_pem: bytes
+    key_pem: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,8 @@ class Authority:
             if state.others():
                 raise AuthorityError("the CA from before still is trusted: retire it first")
             key = certificates.new_key()
-            following = Signer(certificates.new_authority(key, days=days, now=now), key)
+            made = certificates.new_authority(key, days=days, now=now, before=state.signer.certificate)
+            following = Signer(made, key)
             self._write_other(following)
             self._write_lists([*state.lists.values(), following.revoke((), before=None, now=now)])
             self._write_bundle([state.signer.certificate, following.certificate])

@@ -168,13 +168,20 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return f"SHA256:{certificate.fingerprint(SHA256()).hex()}"
 
 
-def new_authority(key: AuthorityKey, *, days: int, now: datetime) -> x509.Certificate:
-    """Return the self-signed certificate of a new CA, with a name of its own: two of them must not be mixed up."""
+def new_authority(
+    key: AuthorityKey, *, days: int, now: datetime, before: x509.Certificate | None = None
+) -> x509.Certificate:
+    """Return the self-signed certificate of a new CA, with a name of its own: two of them must not be mixed up.
+
+    Args:
+        before: the CA that it is to follow; the new one begins later, by which they are told apart.
+    """
+    begins = now - CLOCK_SKEW if before is None else before.not_valid_before_utc + timedelta(seconds=1)
     name = _subject("certificate authority", f"fleetmend CA {secrets.token_hex(4)}")
     usage = _usage(digital_signature=False, key_cert_sign=True, crl_sign=True)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     return (
-        _builder(name, name, now=now, until=now + timedelta(days=days))
+        _builder(name, name, begins=max(begins, now - CLOCK_SKEW), until=now + timedelta(days=days))
         .public_key(key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
@@ -243,7 +250,9 @@ class Signer:
             raise CertificateError(f"the CA {self.name} expired on {ends:%Y-%m-%d %H:%M} UTC: it signs nothing more")
         until = min(ends, now + timedelta(days=wanted.days))
         subject = _subject(wanted.kind, wanted.common_name)
-        builder = _builder(subject, self.certificate.subject, now=now, until=until).public_key(public.public_key())
+        builder = _builder(subject, self.certificate.subject, begins=now - CLOCK_SKEW, until=until).public_key(
+            public.public_key()
+        )
         for extension, is_critical in self._extensions(public, wanted):
             builder = builder.add_extension(extension, critical=is_critical)
         return builder.sign(self.key, SHA256())
@@ -315,13 +324,13 @@ def public_bytes(key: AuthorityKey | x509.Certificate | x509.CertificateSigningR
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, *, now: datetime, until: datetime) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, *, begins: datetime, until: datetime) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(begins)
         .not_valid_after(until)
     )
 

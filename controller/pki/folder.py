@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from controller.access.files import OTHERS
+from wire.files import OTHERS
 
 MAX_FILE_BYTES: Final = 64 << 20
 """Of one file. Source: our choice; a list of 100,000 revoked certificates takes 5 MiB."""
