@@ -17,6 +17,7 @@ from cli.ports import LOOPBACK, free_port
 from controller.pki.authority import Authority, utc_now
 from controller.pki.certificates import Kind
 from tests.cli.conftest import Result, environment, run_cli
+from tests.support.embedded import until
 
 NOWHERE = "mqtts://127.0.0.1:9"
 
@@ -77,19 +78,21 @@ class Site:
         }
         self.config.write_text(tomli_w.dumps(tables))
         command = [sys.executable, "-m", "controller.main", "--config", str(self.config)]
-        with (self.folder / "controller.log").open("a") as output:
+        with self.log.open("a") as output:
+            said_before = output.tell()
             self.process = subprocess.Popen(command, stderr=output, text=True, env=environment())
-        self.until_said("leadership.taken")
+        until("the controller leads", lambda: self._said("leadership.taken", after=said_before))
 
-    def until_said(self, event: str) -> None:
-        """Wait until the running controller has logged an event."""
+    @property
+    def log(self) -> Path:
+        """What the controller said."""
+        return self.folder / "controller.log"
+
+    def _said(self, event: str, *, after: int) -> bool:
         assert self.process is not None
-        with (self.folder / "controller.log").open() as file:
-            while True:
-                line = file.readline()
-                if event in line:
-                    return
-                assert line or self.process.poll() is None, (self.folder / "controller.log").read_text()
+        said = self.log.read_text()
+        assert self.process.poll() is None, said
+        return event in said[after:]
 
     def kill(self) -> None:
         """End the controller as a crash does."""
