@@ -47,10 +47,11 @@ def test_a_broker_is_all_that_must_be_said(tmp_path: Path) -> None:
     assert {OrderAction.RUN_CHECKS, OrderAction.COLLECT, OrderAction.REACH} == settings.orders_allowed
     assert not settings.kernel_log.accept_userspace_records
     assert settings.simulation_directory is None
-    assert settings.broker.password() == ""
+    assert settings.broker.password_file is None
 
 
 def test_everything_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "password").touch(mode=0o600)
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "key.pem").write_bytes(KEY.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     settings = load(
@@ -77,7 +78,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         deadline_s = 3.5
         """,
     )
-    assert settings.broker.password() == "secret"
+    assert settings.broker.password_file == tmp_path / "password"
     assert {OrderAction.REBOOT} == settings.orders_allowed
     assert [KEY.public_bytes_raw()] * 2 == [key.load() for key in settings.trusted_keys.values()]
     assert settings.timings()["nvml"] == Timing(interval_s=5.0, fast_interval_s=5.0, deadline_s=3.5)

@@ -98,6 +98,7 @@ def test_nothing_is_restored_under_a_running_controller(config: Path, tmp_path: 
 def test_a_store_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
     path = tmp_path / "controller.toml"
     secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
     secret.write_text("hunter2")
     url = "postgresql://fleetmend@127.0.0.1:9/cell"
     path.write_text(f'state = "{tmp_path}"\n[store]\nurl = "{url}"\npassword_file = "{secret}"\n')

@@ -73,7 +73,7 @@ def test_a_running_controller_is_not_in_the_way_of_a_check_and_nothing_is_left_b
         ),
         (
             '[evidence]\nwhere = "s3"\n[evidence.s3]\nbucket = "b"\naccess_key = "a"\nsecret_key_file = "/no"',
-            "{0}/controller.toml: evidence.s3.secret_key_file: cannot be read",
+            "{0}/controller.toml: evidence.s3.secret_key_file: cannot read",
         ),
     ],
 )
