@@ -28,17 +28,20 @@ class Site:
 
     Attributes:
         more: further tables of the controller's settings.
+        pki: the authority's folder; it is made when there is none in it.
     """
 
     folder: Path
+    pki: Path
     more: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
-        (self.folder / "state").mkdir()
-        authority = Authority.found(self.folder / "pki", now=utc_now())
-        own = authority.issue(
+        (self.folder / "state").mkdir(parents=True)
+        if not self.pki.exists():
+            Authority.found(self.pki, now=utc_now())
+        own = self.authority.issue(
             common_name="controller", kind=Kind.CONTROLLER, days=30, now=utc_now(), hosts=(LOOPBACK, "localhost")
         )
         for name, content in (("certificate.pem", own.certificate_pem), ("key.pem", own.key_pem)):
@@ -53,7 +56,7 @@ class Site:
     @property
     def authority(self) -> Authority:
         """Its authority."""
-        return Authority(self.folder / "pki")
+        return Authority(self.pki)
 
     @property
     def fingerprint(self) -> str:
@@ -73,7 +76,7 @@ class Site:
             "broker": {"url": NOWHERE},
             "http": {"port": self.port, "certificate_file": certificate, "key_file": key},
             "access": {},
-            "enrolment": {"pki": str(self.folder / "pki")},
+            "enrolment": {"pki": str(self.pki)},
             **self.more,
         }
         self.config.write_text(tomli_w.dumps(tables))
@@ -159,9 +162,9 @@ class HostFiles:
 
 
 @contextlib.contextmanager
-def running_site(folder: Path, **more: Any) -> Iterator[Site]:
+def running_site(folder: Path, *, pki: Path | None = None, **more: Any) -> Iterator[Site]:
     """Give a site whose controller runs."""
-    site = Site(folder, more)
+    site = Site(folder, pki or folder / "pki", more)
     site.start()
     try:
         yield site
