@@ -19,6 +19,7 @@ import msgspec
 
 from agent.access import Broker, Redfish, Rules, Section, TrustedKey, why_no_authority
 from agent.bundles.tools import NAMES
+from agent.enrolment import Enrolment
 from agent.small_file import NoToml, parse_toml, read_file
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
@@ -338,6 +339,7 @@ class Settings(Watch, frozen=True, kw_only=True):
     recording: Recording = Recording()
     evidence: Bundles = Bundles()
     metrics: Metrics = Metrics()
+    enrolment: Enrolment = Enrolment()
     places: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
     address: str = ""
 

@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks, and how changed ones are tried."),
     "access": ("cli.commands.access:access", "Make and revoke the tokens that say who asks, and ask who one is."),
+    "enrol": ("cli.commands.enrol:enrol", "Give this host an identity by a one-time token, and renew it."),
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "audit": ("cli.commands.audit:audit", "Prove that nobody changed, cut or reordered the event log."),
     "keys": ("cli.commands.keys:keys", "Show and change the key that signs orders to nodes, and the event log."),

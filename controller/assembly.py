@@ -21,6 +21,7 @@ from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
+from controller.enrolment.choosing import enrolling_of
 from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
@@ -118,6 +119,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         sealing,
         counter,
         access,
+        enrolling_of(settings, front),
     )
 
 
