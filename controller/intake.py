@@ -17,17 +17,19 @@ import msgspec
 import structlog
 
 from checks.bench_bounds import bounded
-from checks.finding import FindingKey
+from checks.finding import Action, Finding, FindingKey, Verdict
 from controller import bench_events, events
+from controller.allowance import Allowance
 from controller.cell import Cell
 from controller.lag import Hearing
 from controller.latest import Latest
 from controller.policy.node_belief import NodeBelief
-from controller.receipts import Receipts
+from controller.policy.presence import FLOODING
+from controller.receipts import MOST_BOOTS, Receipts
 from controller.store.log import Receipt
 from controller.tracing.moments import Arrival
 from wire import messages, topics
-from wire.transport import Received, Transport
+from wire.transport import MutableTransport, Received
 
 log = structlog.get_logger()
 
@@ -40,6 +42,9 @@ MAX_BOOT_ID = 128
 
 NOT_THE_NODES = frozenset({"controller", "scheduler", "bench"})
 """Origins of findings about which a node's own status says nothing."""
+
+MOST_FAULTS = 10_000
+"""Of different ones of a node in its life: so many checks, devices and codes there are not. Source: our choice."""
 
 MAX_CLOCK_AHEAD_S = 300.0
 """How far ahead of ours a node's clock may be before its stamps are taken as our own time instead."""
@@ -56,7 +61,7 @@ class Intake:
     """
 
     cell: Cell
-    transport: Transport
+    transport: MutableTransport
     receipts: Receipts
     cell_name: str
     silent_after_s: float
@@ -73,8 +78,10 @@ class Intake:
     last_seen: dict[str, float] = field(default_factory=dict)
     hearing: Hearing = field(init=False)
     latest: Latest = field(default_factory=Latest)
+    allowance: Allowance = field(default_factory=Allowance)
     _listening: tuple[bool, float] = field(init=False)
     """Whether the broker is connected, and since when that is so."""
+    _muted: set[str] = field(default_factory=set)
     _logged_at: dict[str, float] = field(default_factory=dict)
     _stored: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     _stored_any: asyncio.Event = field(default_factory=asyncio.Event)
@@ -87,6 +94,10 @@ class Intake:
         """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
         try:
             address = topics.parse(received.topic)
+            if because := self.allowance.why_not(address.node, len(received.payload), self.clock()):
+                self._mute(address.node)
+                raise messages.Refused(because)
+            received = self._counted(address.node, received)
             envelope = messages.decode(received.payload, address)
             self._check(address, envelope)
         except ValueError as error:
@@ -98,6 +109,21 @@ class Intake:
         if not received.retained:
             self._hear(envelope)
         self._dispatch(received, envelope)
+
+    def _mute(self, node: str) -> None:
+        """Hear nothing more of a node until the next look: what it says faster than it can be dropped would keep the
+        others' words waiting in the broker."""
+        self._muted.update(topics.Address(self.cell_name, node, channel).topic for channel in _SPOKEN_ON)
+        self.transport.mute(self._muted)
+
+    def _counted(self, node: str, received: Received) -> Received:
+        """Return the message as one that waits until it is acknowledged."""
+
+        def acknowledge() -> None:
+            self.allowance.done(node)
+            received.acknowledge()
+
+        return Received(received.topic, received.payload, received.retained, acknowledge)
 
     def _hear(self, envelope: messages.Envelope) -> None:
         now = self.last_seen[envelope.node] = self.clock()
@@ -121,6 +147,26 @@ class Intake:
             raise messages.Refused(f"malformed: boot id {envelope.boot_id[:MAX_BOOT_ID]!r}")
         if 0.0 < envelope.expires_at <= self.clock():
             raise messages.Refused("expired")
+        self._check_room(envelope)
+
+    def _check_room(self, envelope: messages.Envelope) -> None:
+        """Refuse what would have a node remembered for ever more things."""
+        if not self.receipts.has_room(envelope.node, envelope.boot_id):
+            self.allowance.exceeded(envelope.node, self.clock())
+            raise messages.Refused(f"boundless: more than {MOST_BOOTS} boots of one node")
+        known = self.cell.belief.nodes.get(envelope.node)
+        if known is None:
+            return
+        match envelope.body:
+            case messages.FindingRaised(finding=finding):
+                new = {finding.key}.difference(known.edges)
+            case messages.Status(findings=findings):
+                new = {finding.key for finding in findings}.difference(known.edges)
+            case _:
+                new = set()
+        if new and len(known.edges) + len(new) > MOST_FAULTS:
+            self.allowance.exceeded(envelope.node, self.clock())
+            raise messages.Refused(f"boundless: more than {MOST_FAULTS} different faults of one node")
 
     def _drop(self, received: Received, kind: str, why: str) -> None:
         self.rejected[kind] += 1
@@ -233,6 +279,26 @@ class Intake:
         }:
             yield events.CheckLevelsChanged(envelope.node, status.checks)
 
+    async def note_floods(self) -> None:
+        """Note nodes that say more than they may, and those that do so no more."""
+        now, nodes = self.clock(), self.cell.belief.nodes
+        if self._muted:
+            self._muted.clear()
+            self.transport.mute(())
+        flooding = self.allowance.flooding(now)
+        told = [
+            events.FindingRaised(name, _boot_of(nodes.get(name)), _flood(name), now, origin="controller")
+            for name in flooding
+            if name not in nodes or FLOODING not in nodes[name].findings
+        ]
+        over = [
+            events.FindingCleared(name, FLOODING, f"{name} keeps to its allowance again.", now, origin="controller")
+            for name, node in nodes.items()
+            if FLOODING in node.findings and name not in flooding
+        ]
+        if told or over:
+            await self.cell.submit([*told, *over])
+
     def _say_stored(self, receipt: Receipt) -> None:
         self._stored.setdefault((receipt.node, receipt.boot_id), []).append(receipt.seq)
         self._stored_any.set()
@@ -257,6 +323,7 @@ class Intake:
         while True:
             await asyncio.sleep(every_s)
             await self.note_silence()
+            await self.note_floods()
 
     async def note_silence(self) -> None:
         """Note nodes that said nothing for too long, counted anew whenever the broker is lost or found.
@@ -293,6 +360,18 @@ _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
     topics.Channel.ORDER: (),
     topics.Channel.ACK: (),
 }
+
+
+def _boot_of(known: NodeBelief | None) -> str:
+    return known.boot_id if known is not None else ""
+
+
+def _flood(node: str) -> Finding:
+    because = (
+        f"{node} says far more than an agent does: what is above its allowance is dropped, and the other nodes are "
+        "heard as before."
+    )
+    return Finding(FLOODING.check, FLOODING.device, FLOODING.code, Verdict.DEGRADED, Action.NONE, because)
 
 
 def _arrival(received: Received, envelope: messages.Envelope, now: float) -> Arrival:

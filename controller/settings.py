@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -29,6 +28,7 @@ from controller.sections.store import StoreSection
 from controller.sections.tickets import TicketSection
 from controller.sections.topology import TopologySection
 from controller.sections.traces import TracesSection
+from wire import toml
 from wire.loopback import is_loopback
 from wire.topics import NAME
 
@@ -135,10 +135,10 @@ def load_more(path: Path, taken: Collection[str]) -> dict[str, Any]:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return toml.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from error
 
 

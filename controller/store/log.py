@@ -273,7 +273,7 @@ def logged_of(name: str, event_id: int, at: float, body: bytes | str) -> Logged:
     """
     try:
         return Logged(event_id, at, _decoder.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"{name}: event {event_id} is no event of this version: {error}") from error
 
 

@@ -119,7 +119,7 @@ def _newest(event_log: EventLog) -> Belief:
     for snapshot in event_log.snapshots():
         try:
             return _read(event_log, snapshot)
-        except (ValueError, KeyError, zlib.error, msgspec.MsgspecError) as error:
+        except (ValueError, KeyError, zlib.error, msgspec.MsgspecError, RecursionError) as error:
             unread = unread or f"the one of event {snapshot.event_id}: {error}"
             log.warning("snapshot.unreadable", event_id=snapshot.event_id, because=str(error))
     deleted = event_log.deleted_through()
