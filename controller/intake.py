@@ -40,6 +40,9 @@ MAX_SEQ = 2**53
 MAX_BOOT_ID = 128
 """Source: our choice; a Linux boot id has 36 letters, and a log must be able to store and index whatever comes."""
 
+CLOCK_STEP_S = 10.0
+"""So much more or less than what passed is no drift of the clock: somebody set it. Source: our choice."""
+
 NOT_THE_NODES = frozenset({"controller", "scheduler", "bench"})
 """Origins of findings about which a node's own status says nothing."""
 
@@ -58,6 +61,7 @@ class Intake:
         rejected: reason → how many messages were dropped for it.
         last_seen: node → Unix time of its last valid message that was not a retained one.
         hearing: how old the levels are that come.
+        monotonic: seconds that nobody sets, `None` where `clock` is such itself.
     """
 
     cell: Cell
@@ -76,9 +80,13 @@ class Intake:
     on_arrival: Callable[[events.Logged, Arrival], None] = lambda _entry, _arrival: None
     rejected: Counter[str] = field(default_factory=Counter)
     last_seen: dict[str, float] = field(default_factory=dict)
+    monotonic: Callable[[], float] | None = None
     hearing: Hearing = field(init=False)
     latest: Latest = field(default_factory=Latest)
     allowance: Allowance = field(default_factory=Allowance)
+    _newest_at: float = 0.0
+    _looked_at: tuple[float, float] = field(init=False)
+    """The last look at the clock, and at the one that nobody sets."""
     _listening: tuple[bool, float] = field(init=False)
     """Whether the broker is connected, and since when that is so."""
     _muted: set[str] = field(default_factory=set)
@@ -89,6 +97,7 @@ class Intake:
     def __post_init__(self) -> None:
         self.hearing = Hearing(self.clock())
         self._listening = (self.transport.connected, self.clock())
+        self._looked_at = self._moments()
 
     async def take(self, received: Received) -> None:
         """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
@@ -209,7 +218,7 @@ class Intake:
             passed_on = partial(self._pass_on, received, receipt, envelope.node, body)
             self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on)
             return
-        event = self._of_its_own(_event_of(envelope, body, self.clock()))
+        event = self._of_its_own(_event_of(envelope, body, self._newest()))
         committed = partial(self._committed, received, receipt, _arrival(received, envelope, self.clock()))
         self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
 
@@ -265,7 +274,7 @@ class Intake:
 
     def _heal(self, envelope: messages.Envelope, status: messages.Status, *, retained: bool) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(envelope.node) or NodeBelief(envelope.node)
-        status = msgspec.structs.replace(status, observed_at=_plausible(status.observed_at, self.clock()))
+        status = msgspec.structs.replace(status, observed_at=_plausible(status.observed_at, self._newest()))
         if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
             yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
         is_later = not retained and envelope.sent_at > known.presence_since
@@ -278,6 +287,31 @@ class Intake:
             name: level.verdict for name, level in known.checks.items()
         }:
             yield events.CheckLevelsChanged(envelope.node, status.checks)
+
+    def _moments(self) -> tuple[float, float]:
+        now = self.clock()
+        return now, now if self.monotonic is None else self.monotonic()
+
+    def _newest(self) -> float:
+        """Return the latest time that our clock has shown: it may have been set back since, and then what nodes say now
+        must not look older than what they said before."""
+        if not self._newest_at:
+            nodes = self.cell.belief.nodes.values()
+            self._newest_at = max((at for node in nodes for at in node.edges.values()), default=0.0)
+        self._newest_at = max(self._newest_at, self.clock())
+        return self._newest_at
+
+    def _follow_clock(self) -> None:
+        """Move all that was heard along with a clock that was set: nobody fell silent by that, and nobody who does may
+        be taken for heard until the clock is there again."""
+        before, self._looked_at = self._looked_at, self._moments()
+        step_s = (self._looked_at[0] - before[0]) - (self._looked_at[1] - before[1])
+        if abs(step_s) < CLOCK_STEP_S:
+            return
+        log.warning("clock.stepped", step_s=round(step_s, 1))
+        self.last_seen = {node: at + step_s for node, at in self.last_seen.items()}
+        self._listening = (self._listening[0], self._listening[1] + step_s)
+        self.hearing.move(step_s)
 
     async def note_floods(self) -> None:
         """Note nodes that say more than they may, and those that do so no more."""
@@ -330,6 +364,7 @@ class Intake:
 
         A broker that is away for so long leaves every node unknown: then the policy freezes, and people are told once.
         """
+        self._follow_clock()
         now = self.clock()
         if self.transport.connected != self._listening[0]:
             self._listening = (self.transport.connected, now)

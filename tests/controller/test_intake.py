@@ -496,3 +496,66 @@ async def test_a_node_cannot_have_the_cell_remember_without_end(door: Door, monk
     assert door.intake.rejected["boundless"] == 14 + 14
     await door.intake.note_floods()
     assert FLOODING in door.cell.belief.nodes["n1"].findings
+
+
+@dataclass
+class Clocks:
+    """A clock that somebody sets, and one that nobody does."""
+
+    wall: float = NOW
+    passed: float = 0.0
+
+    def govern(self, door: Door) -> None:
+        """Have a cell and a new intake go by these."""
+        clock = door.cell.clock = lambda: self.wall
+        receipts = Receipts.recall(door.cell.log)
+        door.intake = Intake(
+            door.cell,
+            door.link,
+            receipts,
+            "main",
+            60.0,
+            clock,
+            monotonic=lambda: self.passed,  # type: ignore[arg-type]
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.passed += seconds
+
+
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize("jump_s", [DAY_S, -DAY_S])
+async def test_a_clock_that_is_set_makes_nobody_silent_and_hides_nobody(door: Door, jump_s: float) -> None:
+    clocks = Clocks()
+    clocks.govern(door)
+    await door.intake.note_silence()
+    for node in ("n1", "n2"):
+        await door.event(messages.FindingRaised(FINDING, NOW), seq=1, node=node)
+    await door.settle()
+    clocks.wall += jump_s
+    clocks.pass_time(30.0)
+    await door.intake.note_silence()
+    assert {name: node.presence for name, node in door.cell.belief.nodes.items()} == {"n1": "online", "n2": "online"}
+    assert door.intake.lag_s(clocks.wall) < 60.0
+    await door.event(messages.FindingCleared(FINDING.key, "mended", NOW + 40.0), seq=2, node="n2")
+    await door.settle()
+    assert FINDING.key not in door.cell.belief.nodes["n2"].findings, "news count, whatever our clock says"
+    clocks.pass_time(40.0)
+    await door.intake.note_silence()
+    assert {name: node.presence for name, node in door.cell.belief.nodes.items()} == {"n1": "silent", "n2": "online"}
+
+
+async def test_a_clock_that_drifts_or_has_a_leap_second_is_followed(door: Door) -> None:
+    clocks = Clocks()
+    clocks.govern(door)
+    await door.intake.note_silence()
+    await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
+    heard_at = door.intake.last_seen["n1"]
+    for _ in range(5):
+        clocks.pass_time(1.0)
+        clocks.wall -= 1.0
+        await door.intake.note_silence()
+    assert door.intake.last_seen["n1"] == heard_at
