@@ -1,4 +1,4 @@
-"""A disk that fails as disks do: its file system becomes read-only under open files, and is well again after a mount."""
+"""A disk that fails as disks do: its file system becomes read-only under open files, until it is mounted anew."""
 
 from __future__ import annotations
 
