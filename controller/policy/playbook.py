@@ -177,6 +177,7 @@ OWN_CHECKS = frozenset(
         "agent.presence",
         "node.presence",
         "node.lemon",
+        "node.messages",
         "part.condemned",
         "peer.outlier",
         "k8s.condition",

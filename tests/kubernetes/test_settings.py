@@ -23,6 +23,7 @@ from tests.support.certificates import write_certificate
 from tests.support.checkout import ROOT
 from tests.support.kubernetes_api import Json
 from tests.support.kustomization import built
+from wire.tls import TlsFiles
 from wire.topics import Address, Channel
 from wire.transport import BrokerSettings, NotPublished
 
@@ -93,7 +94,8 @@ def test_the_agent_s_settings_load_and_the_node_is_who_the_pod_is_on(
     file = tmp_path / "agent.toml"
     file.write_text(brought_here(text_of(CELL, "fleetmend-agent", "agent.toml"), tmp_path))
     settings = load_settings(file)
-    assert (settings.node, settings.broker.password()) == ("gpu-017", SECRET)
+    assert settings.broker.password_file is not None
+    assert (settings.node, settings.broker.password_file.read_text()) == ("gpu-017", SECRET)
     assert "reboot" not in settings.orders_allowed
     asked = [container_of("fleetmend-agent")[f"{each}Probe"]["httpGet"] for each in ("startup", "liveness")]
     assert asked == [{"host": settings.metrics.host, "path": "/metrics", "port": settings.metrics.port}] * 2
@@ -150,7 +152,7 @@ def _user() -> str:
 @pytest.mark.broker
 async def test_the_broker_s_settings_keep_each_node_to_its_own_branch(broker: tuple[str, Path]) -> None:
     def known_as(user: str) -> BrokerSettings:
-        return BrokerSettings(broker[0], client_id=user, username=user, password=SECRET, ca_file=str(broker[1]))
+        return BrokerSettings(broker[0], client_id=user, username=user, password=SECRET, tls=TlsFiles(broker[1]))
 
     every = "fleetmend/v1/main/node/+/event"
     async with listening(known_as(CONTROLLER), every) as controller, listening(known_as("n1")) as n1:
