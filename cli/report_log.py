@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from cli.client import Failed
 from cli.exit_codes import ExitCode
+from cli.log_files import STANDARD_INPUT, entries_of
 from controller.api.moments import iso
 from controller.api.spans import moment_of
-from controller.events import Logged
 from controller.policy.reporting.asked import Asked, Prices
 from controller.policy.reporting.fold import Fold
 from controller.policy.reporting.shapes import Report
-from controller.store.exported import MAX_LINE_BYTES, BadLine, read_exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +33,8 @@ def report_of_log(wanted: LogAsked) -> Report:
     Raises:
         Failed: it cannot be read, is no exported log (with the line's number), or has nothing in the span.
     """
+    if wanted.file == STANDARD_INPUT:
+        raise Failed("--log wants a file: a report reads it twice", ExitCode.USAGE)
     first, last = _ends(wanted.file)
     end = math.nextafter(last, math.inf)
     until = min(end, _moment(wanted.until, "--until", end, now=last))
@@ -45,13 +42,13 @@ def report_of_log(wanted: LogAsked) -> Report:
     if since >= until:
         raise Failed(f"the log tells of {iso(first)} to {iso(last)}; nothing of that lies in the span", ExitCode.USAGE)
     fold = Fold(Asked(since, until, wanted.drills, wanted.prices))
-    fold.take_all(_entries(wanted.file))
+    fold.take_all(entries_of(wanted.file))
     return fold.report()
 
 
 def _ends(file: Path) -> tuple[float, float]:
     first, last = 0.0, 0.0
-    for entry in _entries(file):
+    for entry in entries_of(file):
         first, last = first or entry.at, max(last, entry.at)
     if not last:
         raise Failed(f"{file} has no entry", ExitCode.BAD_DATA)
@@ -63,25 +60,3 @@ def _moment(text: str, option: str, default: float, *, now: float) -> float:
         return moment_of(text, now) if text else default
     except ValueError as error:
         raise Failed(f"{option}: {error}", ExitCode.USAGE) from error
-
-
-def _entries(file: Path) -> Iterator[Logged]:
-    try:
-        with _opened(file) as lines:
-            yield from read_exported(_lines(lines), str(file))
-    except BadLine as error:
-        raise Failed(str(error), ExitCode.BAD_DATA) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Failed(f"{file} is compressed and damaged: {error}", ExitCode.BAD_DATA) from error
-    except OSError as error:
-        raise Failed(f"{file} cannot be read: {error.strerror or error}", ExitCode.NO_INPUT) from error
-
-
-def _opened(file: Path) -> BinaryIO | gzip.GzipFile:
-    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
-
-
-def _lines(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
-    """Yield the lines; of an overlong one as much as shows that it is."""
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        yield line

@@ -33,6 +33,10 @@ MAX_DECISIONS_PER_QUESTION = 100
 MAX_BATCH = 2_000
 """So many submissions are thought about at once: more would make the first of them wait for the last."""
 
+TIME_DIGITS = 6
+"""A moment of thought is one of whole microseconds: an exported log tells no finer ones, and what is decided by it
+again must come out the same (I12)."""
+
 BUSY_TICK_S = 0.2
 IDLE_TICK_S = 1.0
 
@@ -159,7 +163,7 @@ class Cell:
         return batch
 
     async def _think(self, batch: list[_Pending]) -> None:
-        now = self.clock()
+        now = round(self.clock(), TIME_DIGITS)
         self._committing = asyncio.get_running_loop().create_future()
         answers = [(pending, [self._believe(event, now) for event in pending.events]) for pending in batch]
         entries = [entry for _, believed in answers for entry in believed]

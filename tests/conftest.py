@@ -27,6 +27,7 @@ PLAIN = [
 
 LONG = (
     "end_to_end/",
+    "documents/test_runs",
     "systemd/",
     "controller/test_interrupted",
     "controller/benching/",

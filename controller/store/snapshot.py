@@ -7,6 +7,7 @@ again after reading.
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import fields
@@ -112,6 +113,22 @@ def restore(event_log: EventLog) -> tuple[Belief, int]:
             folding.apply(belief, entry)
             count += 1
     return belief, count
+
+
+def oldest(event_log: EventLog) -> Belief:
+    """Return what is believed where the entries that are still there begin: nothing, for a log that is whole.
+
+    Raises:
+        StoreError: entries were deleted, and no snapshot that holds them can be read by this version.
+    """
+    deleted = event_log.deleted_through()
+    if not deleted:
+        return Belief()
+    for snapshot in reversed(event_log.snapshots()):
+        if snapshot.event_id >= deleted:
+            with contextlib.suppress(ValueError, KeyError, zlib.error, msgspec.MsgspecError):
+                return _read(event_log, snapshot)
+    raise StoreError(f"{event_log.name}: entries up to {deleted} were deleted, and no snapshot tells what they said")
 
 
 def _newest(event_log: EventLog) -> Belief:

@@ -1,0 +1,46 @@
+"""Reads exported logs from files."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, cast
+
+from cli.client import Failed
+from cli.exit_codes import ExitCode
+from controller.events import Logged
+from controller.store.exported import MAX_LINE_BYTES, BadLine, read_exported
+
+STANDARD_INPUT: Final = Path("-")
+
+
+def entries_of(file: Path) -> Iterator[Logged]:
+    """Yield the entries of an exported log, compressed by gzip where its name says so; `-` is standard input.
+
+    Raises:
+        Failed: it cannot be read, or is no exported log (with the line's number).
+    """
+    try:
+        with _opened(file) as lines:
+            yield from read_exported(_lines(lines), "standard input" if file == STANDARD_INPUT else str(file))
+    except BadLine as error:
+        raise Failed(str(error), ExitCode.BAD_DATA) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Failed(f"{file} is compressed and damaged: {error}", ExitCode.BAD_DATA) from error
+    except OSError as error:
+        raise Failed(f"{file} cannot be read: {error.strerror or error}", ExitCode.NO_INPUT) from error
+
+
+def _opened(file: Path) -> IO[bytes]:
+    if file == STANDARD_INPUT:
+        return sys.stdin.buffer
+    return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines; of an overlong one as much as shows that it is."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        yield line

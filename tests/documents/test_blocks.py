@@ -1,0 +1,97 @@
+"""Every fenced block of the documents says how it is tested, and is what it says (tests/support/documents/blocks.py).
+
+What can be run is run by tests/documents/test_runs.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import ROOT
+from tests.support.documents.blocks import NO_MARK, Block, blocks_of, code_spans, pages
+from tests.support.documents.command_lines import why_not
+from tests.support.documents.formats import FORMATS
+from tests.support.documents.looked_at import flaws
+from tests.support.documents.places import PLACES
+from tests.support.documents.shell import typed
+
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+UNMARKED: frozenset[str] = frozenset(
+    {
+        "docs/explanation/threat-model.md",
+        "docs/how-to/build-packages.md",
+        "docs/how-to/certificates.md",
+        "docs/how-to/doctor.md",
+        "docs/how-to/enrol-hosts.md",
+        "docs/how-to/install.md",
+        "docs/how-to/kubernetes.md",
+        "docs/how-to/licences.md",
+        "docs/how-to/set-up.md",
+        "docs/how-to/setup.md",
+        "docs/how-to/upgrade.md",
+    }
+)
+"""Documents whose blocks have no marks yet: this set only gets smaller."""
+
+PAGES = pages()
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+OF_COMMANDS = frozenset({"run", "parse"})
+REASONED = frozenset({"parse", "shown"})
+
+
+def of_kind(*kinds: str) -> list[Block]:
+    """Return the blocks with such a mark."""
+    return [block for block in BLOCKS if block.kind in kinds]
+
+
+def flaw(block: Block) -> str:
+    """Return what is wrong with the mark of a block."""
+    if block.kind == NO_MARK:
+        return "" if block.page in UNMARKED else "has no mark"
+    if block.kind == "run":
+        return "" if block.about in PLACES else f"is run nowhere: {block.about!r} is not one of {', '.join(PLACES)}"
+    if block.kind in REASONED:
+        return "" if block.about else f"`{block.kind}: ` wants a reason"
+    if block.kind == "tested":
+        test = ROOT / block.about
+        named = test.is_file() and Path(block.page).name in test.read_text("utf-8")
+        return "" if named else f"{block.about} is no test that names {Path(block.page).name}"
+    known = block.kind == "output" or (block.kind, block.about) in FORMATS
+    return "" if known else f"a mark `{block.kind}: {block.about}` means nothing"
+
+
+def test_every_block_says_how_it_is_tested() -> None:
+    assert [f"{block.where} {flaw(block)}" for block in BLOCKS if flaw(block)] == []
+
+
+def test_what_is_printed_stands_behind_what_prints_it() -> None:
+    for page in PAGES:
+        blocks = blocks_of(page)
+        behind = [(before.kind, block) for before, block in itertools.pairwise(blocks)]
+        assert [block.where for kind, block in behind if block.kind == "output" and kind != "run"] == []
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.kind in OF_COMMANDS], ids=lambda block: block.where)
+def test_commands_are_commands(block: Block) -> None:
+    assert flaws(typed(block.replaced())) == []
+
+
+@pytest.mark.parametrize("block", of_kind("shown", "output", "tested"), ids=lambda block: block.where)
+def test_what_stands_behind_a_prompt_is_a_command(block: Block) -> None:
+    text = typed(block.text)
+    assert text == block.text or flaws(text) == []
+
+
+@pytest.mark.parametrize("block", of_kind(*{kind for kind, _ in FORMATS}), ids=lambda block: block.where)
+def test_files_are_read_by_what_reads_them(block: Block, tmp_path: Path) -> None:
+    assert FORMATS[block.kind, block.about](block, tmp_path) == ""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_within_sentences_are_commands(page: str) -> None:
+    lines = [span.split()[1:] for span in code_spans(page) if span.startswith("fleetmend ")]
+    assert [f"{' '.join(words)}: {why}" for words in lines if (why := why_not(words, whole=False))] == []

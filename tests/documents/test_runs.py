@@ -1,0 +1,56 @@
+"""Every command of the documents that can be run here is run, page by page, in the order in which readers type them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.documents.blocks import Block, blocks_of, pages
+from tests.support.documents.places import PLACES, Ended, Place, Started, scratch
+from tests.support.documents.shell import typed
+
+RUN = [page for page in pages() if any(block.kind == "run" for block in blocks_of(page))]
+LIMIT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """What the pages share."""
+    with ExitStack() as stack:
+        yield Started(tmp_path_factory.mktemp("started"), stack)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", RUN)
+def test_what_a_page_has_people_type_works(page: str, started: Started, tmp_path: Path) -> None:
+    said = ""
+    with scratch(tmp_path) as host:
+        for block in blocks_of(page):
+            place = PLACES.get(block.about, PLACES["host"])(started, host)
+            if block.one("into"):
+                place.write(block.one("into"), block.replaced())
+            if block.kind == "run":
+                said = run(block, place)
+            elif block.kind == "output":
+                assert is_shown(block.text, said), f"{block.where} is not what was printed:\n{said}"
+
+
+def run(block: Block, place: Place) -> str:
+    """Run a block as its mark says and return what it printed."""
+    before = "".join(f"{line}\n" for line in block.more.get("before", ()))
+    ended: Ended = place.run(before + typed(block.replaced()), limit_s=float(block.one("within", str(LIMIT_S))))
+    assert ended.returncode == int(block.one("exits", "0")), f"{block.where}: exit {ended.returncode}\n{ended.stdout}"
+    missing = [text for text in block.more.get("says", ()) if text not in ended.stdout]
+    assert missing == [], f"{block.where}: says no {missing}\n{ended.stdout}"
+    return ended.stdout
+
+
+def is_shown(shown: str, said: str) -> bool:
+    """Tell whether each line was printed, in this order; `...` stands for anything, and spaces for as many."""
+    lines = [" ".join(line.split()) for line in shown.splitlines() if line.strip()]
+    pattern = ".*".join(re.escape(line).replace(r"\.\.\.", ".*") for line in lines)
+    return re.search(pattern, " ".join(said.split()), re.DOTALL) is not None
