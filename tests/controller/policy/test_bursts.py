@@ -8,17 +8,17 @@ import pytest
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
-from controller.playbooks import load_default
 from controller.policy.bursts import BURSTS, SILENCE_S, SYMPATHIES
 from controller.policy.rules import Budget, Rules
 from tests.support.policy import PolicyRun
+from tests.support.shipped import SHIPPED
 
-SHIPPED = Rules(load_default(), Budget(nodes=5))
-CLASSES = {playbook.fault_class for playbook in SHIPPED.playbooks}
+RULES = Rules(SHIPPED, Budget(nodes=5))
+CLASSES = {playbook.fault_class for playbook in RULES.playbooks}
 
 
 def shipped_run() -> PolicyRun:
-    return PolicyRun(SHIPPED).nodes("n1", "n2")
+    return PolicyRun(RULES).nodes("n1", "n2")
 
 
 def xid(code: str, device: str = "GPU-0") -> Finding:
