@@ -8,10 +8,10 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check hardware bench chaos fmt docs clean environment
+.PHONY: help run test check hardware bench chaos fmt docs record-wire clean environment
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: environment  ## Set everything up and start a whole cell with eight simulated nodes (ARGS for `fleetmend up`)
 	@case " $(ARGS) " in *" --broker"*) ;; *) scripts/ensure-mosquitto ;; esac
@@ -67,6 +67,9 @@ fmt: environment  ## Format the code and repair what the linter can repair
 
 docs: environment  ## Write docs/reference anew from the code
 	@.venv/bin/python scripts/generate_docs.py
+
+record-wire: environment  ## At the release of a minor version: record what it says over MQTT, for later ones to be tested against (ARGS=--again)
+	@.venv/bin/python -m scripts.wire_corpus $(ARGS)
 
 clean:  ## Remove what the other targets made in this checkout (not what `fleetmend up` stored)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist benchmarks/results

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from agent.database_file import Damaged, OpenFile, is_damage, set_aside, why_no_file
-from wire.messages import EventBody
+from wire.messages import EventBody, Unknown, event_of
 
 log = structlog.get_logger()
 
@@ -52,7 +52,6 @@ _INSERT: Final = "INSERT OR IGNORE INTO events (boot_id, seq, observed_at, body)
 _DROPPED: Final = "outbox.dropped"
 
 _encoder = msgspec.json.Encoder()
-_body_decoder = msgspec.json.Decoder(EventBody)
 _state_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -66,7 +65,7 @@ class Pending:
     boot_id: str
     seq: int
     observed_at: float
-    body: EventBody
+    body: EventBody | Unknown
     recorded_at: float = 0.0
 
 
@@ -271,11 +270,11 @@ class Outbox:
         self._log_sometimes("outbox.overflowed", path=str(self._path), dropped=self.dropped)
 
     def _decoded(self, row: tuple[str, int, float, bytes]) -> Pending | None:
-        """Return the event; one that another version wrote in a way unknown here is given up and counted."""
+        """Return the event, as it is where a newer version wrote it; one that is none is given up and counted."""
         boot_id, seq, observed_at, body = row
         try:
             recorded_at = self._recorded_at.get((boot_id, seq), 0.0)
-            return Pending(boot_id, seq, observed_at, _body_decoder.decode(body), recorded_at)
+            return Pending(boot_id, seq, observed_at, event_of(body), recorded_at)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.error("event.unreadable", boot_id=boot_id, seq=seq, because=str(error))
             self.dropped += 1

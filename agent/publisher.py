@@ -33,6 +33,7 @@ from wire.messages import (
     SignedOrder,
     Status,
     Stored,
+    Unknown,
 )
 from wire.topics import Address, Channel
 from wire.transport import NotPublished, Received, Transport, Will
@@ -383,7 +384,7 @@ class Publisher:
             log.error("publisher.failed", because=repr(error), exc_info=error)
 
 
-def _key_of(body: EventBody) -> FindingKey | None:
+def _key_of(body: EventBody | Unknown) -> FindingKey | None:
     match body:
         case FindingRaised():
             return body.finding.key

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict
 from ipaddress import ip_address
 from pathlib import Path
@@ -342,12 +343,29 @@ def load_settings(path: Path) -> Settings:
     Raises:
         SettingsError: with every problem at once.
     """
+    return settings_in(read_document(path), path)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the tables of the file, whatever they say.
+
+    Raises:
+        SettingsError: it cannot be read, or is not TOML.
+    """
     try:
-        document = parse_toml(read_file(path, most_bytes=MAX_BYTES + 1), most_bytes=MAX_BYTES)
+        return parse_toml(read_file(path, most_bytes=MAX_BYTES + 1), most_bytes=MAX_BYTES)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except NoToml as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def settings_in(document: Mapping[str, Any], path: Path) -> Settings:
+    """Return what the tables of a file say; `path` is what the file is called in the problems.
+
+    Raises:
+        SettingsError: with every problem at once.
+    """
     reader = Reader()
     settings = reader.table(document, Settings)
     if settings is None:

@@ -23,11 +23,20 @@ from pathlib import Path
 from typing import Final
 
 from cli.ports import LOOPBACK, free_port, why_taken
+from controller.pki.broker import CONTROLLER, access_rules
 from wire.messages import MAX_BYTES
-from wire.topics import NAME, ROOT, Channel
+from wire.topics import NAME
 
-CONTROLLER: Final = "controller"
-"""The one user who reads and writes everything of ours."""
+__all__ = [
+    "CONTROLLER",
+    "BrokerError",
+    "Mosquitto",
+    "access_rules",
+    "configuration",
+    "find_mosquitto",
+    "password_hash",
+    "private_prefix",
+]
 
 START_LIMIT_S: Final = 10.0
 STOP_LIMIT_S: Final = 10.0
@@ -41,10 +50,6 @@ HASH_ITERATIONS: Final = 101
 SALT_BYTES: Final = 12
 HASH_BYTES: Final = 64
 """Source: mosquitto 2.0, src/password_mosq.h: PBKDF2 with SHA-512, salt 12 bytes, written `$7$iterations$salt$hash`."""
-
-NODE_WRITES: Final = (Channel.EVENT, Channel.STATUS, Channel.PRESENCE)
-NODE_READS: Final = (Channel.ORDER, Channel.ACK)
-
 
 RELOAD_AGAIN_S: Final = 0.5
 """Mosquitto forgets a SIGHUP that comes while it still reads for the one before (it clears its flag afterwards), so
@@ -90,21 +95,6 @@ def password_hash(password: str, *, salt: bytes) -> str:
     """Return the password as Mosquitto's password file holds it."""
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, HASH_ITERATIONS, HASH_BYTES)
     return f"$7${HASH_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
-
-
-def access_rules(cell: str) -> str:
-    """Return the ACL file: the controller everything of ours, each node its own branch, nobody else anything."""
-    branch = f"{ROOT}/{cell}/node/%u"
-    return "\n".join(
-        [
-            f"user {CONTROLLER}",
-            f"topic readwrite {ROOT}/#",
-            "",
-            *(f"pattern write {branch}/{channel}" for channel in NODE_WRITES),
-            *(f"pattern read {branch}/{channel}" for channel in NODE_READS),
-            "",
-        ]
-    )
 
 
 def configuration(directory: Path, port: int) -> str:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import click
 
 from cli.exit_codes import ExitCode
+from wire import versions
 from wire.loopback import is_loopback
 
 DEFAULT_URL = "http://127.0.0.1:8642"
@@ -55,6 +57,9 @@ _CODE_OF_STATUS = {
     503: ExitCode.REFUSED_NOW,
 }
 
+_UNKNOWN_THERE = frozenset({400, 404, 405, 415, 422})
+"""What a controller answers to a request that only another version knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -64,12 +69,14 @@ class Client:
         url: scheme, host and port, and a path where a proxy has one.
         token: says who asks; empty where the controller asks nobody.
         tls: how the controller proves who it is; `None` as this machine's CAs say.
+        heard: version that the controller said last, under `versions.HEADER`.
     """
 
     url: str = DEFAULT_URL
     timeout_s: float = TIMEOUT_S
     token: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = None
+    heard: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -126,8 +133,9 @@ class Client:
         try:
             connection.request("GET", target, headers=dict(headers))
             answer = connection.getresponse()
+            self._hear(answer)
             if answer.status >= 400 and answer.headers.get_content_type() == "application/json":
-                raise _failure(self.url, answer.status, json.loads(answer.read(65_536)))
+                raise self._failure(answer.status, json.loads(answer.read(65_536)))
             if answer.status >= 400:
                 raise unreachable(self.url, f"HTTP {answer.status} from where the bundle lies")
             yield answer
@@ -143,7 +151,7 @@ class Client:
         except ValueError:
             raise unreachable(self.url, f"what answers there, with HTTP {status}, is no fleetmend controller") from None
         if status >= 400:
-            raise _failure(self.url, status, answer)
+            raise self._failure(status, answer)
         return answer
 
     def _exchange(self, method: str, target: str, body: object) -> tuple[int, bytes]:
@@ -152,11 +160,31 @@ class Client:
             address = f"{urlsplit(self.url).path.rstrip('/')}/api/v1/{target}"
             connection.request(method, address, body=_payload(body), headers={**_headers(body), **self._identity()})
             answer = connection.getresponse()
+            self._hear(answer)
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise unreachable(self.url, _why(error)) from error
         finally:
             connection.close()
+
+    def _hear(self, answer: http.client.HTTPResponse) -> None:
+        self.heard[versions.HEADER] = answer.headers.get(versions.HEADER, "")[:40]
+
+    def _failure(self, status: int, answer: Any) -> Failed:
+        if not isinstance(answer, dict) or "error" not in answer:
+            return unreachable(self.url, f"what answers there, with HTTP {status}, is no fleetmend controller")
+        where = f" ({answer['field']})" if answer.get("field") else ""
+        hint = f"; {answer['hint']}" if answer.get("hint") else ""
+        other = f". {self.otherness()}" if status in _UNKNOWN_THERE and self.otherness() else ""
+        text = f"{answer['error'].rstrip('.')}{where}{hint}{other}"
+        return Failed(text, _CODE_OF_STATUS.get(status, ExitCode.INTERNAL))
+
+    def otherness(self) -> str:
+        """Return a sentence about the controller's version where it is of another minor release, else nothing."""
+        theirs, ours = self.heard.get(versions.HEADER, ""), version("fleetmend")
+        if not versions.differ(theirs, ours):
+            return ""
+        return f"The controller is fleetmend {theirs} and this command is {ours}: use the command of {theirs} for this"
 
     def _identity(self) -> dict[str, str]:
         """Return the header that says who asks. It is for the controller, and never for where that sends one to."""
@@ -193,14 +221,6 @@ def _why(error: Exception) -> str:
     return (getattr(error, "strerror", "") or str(error) or type(error).__name__).lower()
 
 
-def _failure(url: str, status: int, answer: Any) -> Failed:
-    if not isinstance(answer, dict) or "error" not in answer:
-        return unreachable(url, f"what answers there, with HTTP {status}, is no fleetmend controller")
-    where = f" ({answer['field']})" if answer.get("field") else ""
-    hint = f"; {answer['hint']}" if answer.get("hint") else ""
-    return Failed(f"{answer['error'].rstrip('.')}{where}{hint}", _CODE_OF_STATUS.get(status, ExitCode.INTERNAL))
-
-
 def with_client(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command a `client` as its first argument and the option `--url`, which may also stand before its name."""
 
@@ -208,7 +228,13 @@ def with_client(command: Callable[..., None]) -> Callable[..., None]:
     @click.pass_context
     @wraps(command)
     def with_url(context: click.Context, /, *, url: str | None, **parameters: Any) -> None:
-        command(client_of(context, url), **parameters)
+        client = client_of(context, url)
+        try:
+            command(client, **parameters)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            if not client.otherness():
+                raise
+            raise Failed(f"the answer cannot be read. {client.otherness()}", ExitCode.UNREACHABLE) from error
 
     return with_url
 

@@ -17,6 +17,7 @@ from cli.exit_codes import ExitCode, epilog
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("cli.up:up", "Start a whole cell on this machine: broker, controller, an agent for this host..."),
+    "setup": ("cli.commands.setup:setup", "Set up this host as an agent's or the controller's, and say what is next."),
     "status": ("cli.commands.status:status", "Show the cell at a glance."),
     "nodes": ("cli.commands.nodes:nodes", "List every node."),
     "node": ("cli.commands.nodes:node", "Show one node: findings, checks, incidents, timeline."),
@@ -54,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "audit": ("cli.commands.audit:audit", "Prove that nobody changed, cut or reordered the event log."),
     "keys": ("cli.commands.keys:keys", "Show and change the key that signs orders to nodes, and the event log."),
+    "pki": ("cli.commands.pki:pki", "Keep the certificates by which broker, controllers and nodes know each other."),
     "completion": ("cli.commands.completion:completion", "Print the shell's completion script."),
 }
 """Command → where it is, and its one-line help, so that `--help` imports none of them."""

@@ -111,6 +111,25 @@ class AgentStarted(msgspec.Struct, frozen=True, tag="agent.started"):
     observed_at: float
 
 
+class AgentToldUnknown(msgspec.Struct, frozen=True, tag="agent.told_unknown"):
+    """A newer agent told something that this version cannot read. It is kept, and nothing follows from it.
+
+    Attributes:
+        told: what the agent calls it.
+        text: its whole body, as JSON.
+    """
+
+    node: str
+    boot_id: str
+    told: str
+    text: str
+
+    @property
+    def because(self) -> str:
+        """Why nothing follows from it."""
+        return f"this version of the controller cannot read {self.told!r}, which a newer agent tells: update it"
+
+
 class PresenceChanged(msgspec.Struct, frozen=True, tag="presence.changed"):
     """`online`, `stopped`, `lost` (Last Will) or `silent` (nothing heard for too long)."""
 
@@ -513,6 +532,7 @@ Event = (
     | RulesLoaded
     | CheckLevelsChanged
     | AgentStarted
+    | AgentToldUnknown
     | PresenceChanged
     | OrderEnded
     | EvidenceEnded

@@ -1,8 +1,8 @@
 """What comes from nodes: validated, de-duplicated, committed, and only then acknowledged.
 
 Anything malformed, forged, oversized, of another version or seen before is counted, logged once per source and minute,
-and dropped; nothing else happens. Edges become events as they are; a level becomes the events that heal what belief
-has wrong.
+and dropped; nothing else happens. An event of a kind that only newer versions know is kept as it came. Edges become
+events as they are; a level becomes the events that heal what belief has wrong.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import msgspec
 import structlog
 
 from checks.bench_bounds import bounded
-from checks.finding import FindingKey
+from checks.finding import FindingKey, Verdict
 from controller import bench_events, events
 from controller.cell import Cell
 from controller.lag import Hearing
@@ -26,7 +27,7 @@ from controller.policy.node_belief import NodeBelief
 from controller.receipts import Receipts
 from controller.store.log import Receipt
 from controller.tracing.moments import Arrival
-from wire import messages, topics
+from wire import messages, newer, topics
 from wire.transport import Received, Transport
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ class Intake:
 
     Attributes:
         rejected: reason → how many messages were dropped for it.
+        unread: events of newer agents that were kept unread.
         last_seen: node → Unix time of its last valid message that was not a retained one.
         hearing: how old the levels are that come.
     """
@@ -70,6 +72,7 @@ class Intake:
     on_progress: Callable[[str, messages.BenchProgress], None] = lambda _node, _said: None
     on_arrival: Callable[[events.Logged, Arrival], None] = lambda _entry, _arrival: None
     rejected: Counter[str] = field(default_factory=Counter)
+    unread: int = 0
     last_seen: dict[str, float] = field(default_factory=dict)
     hearing: Hearing = field(init=False)
     latest: Latest = field(default_factory=Latest)
@@ -87,7 +90,7 @@ class Intake:
         """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
         try:
             address = topics.parse(received.topic)
-            envelope = messages.decode(received.payload, address)
+            envelope = newer.read(received.payload, address)
             self._check(address, envelope)
         except ValueError as error:
             self._drop(received, "misaddressed", str(error))
@@ -113,9 +116,11 @@ class Intake:
     def _check(self, address: topics.Address, envelope: messages.Envelope) -> None:
         if address.cell != self.cell_name:
             raise messages.Refused(f"misplaced: for cell {address.cell!r}, this is {self.cell_name!r}")
+        if isinstance(envelope.body, messages.Unknown) and address.channel is not topics.Channel.EVENT:
+            raise messages.Refused(f"newer: the kind {envelope.body.kind!r} is not known to this controller's version")
         if not isinstance(envelope.body, _SPOKEN_ON[address.channel]):
             raise messages.Refused(f"misplaced: {type(envelope.body).__name__} on channel {address.channel}")
-        if isinstance(envelope.body, messages.EventBody) and not 1 <= envelope.seq <= MAX_SEQ:
+        if address.channel is topics.Channel.EVENT and not 1 <= envelope.seq <= MAX_SEQ:
             raise messages.Refused(f"malformed: event with seq {envelope.seq}")
         if len(envelope.boot_id) > MAX_BOOT_ID or not envelope.boot_id.isprintable():
             raise messages.Refused(f"malformed: boot id {envelope.boot_id[:MAX_BOOT_ID]!r}")
@@ -142,7 +147,7 @@ class Intake:
             case messages.Status() as status:
                 if status.outbox_depth == 0 and not received.retained:
                     self.receipts.emptied[envelope.node] = envelope.boot_id
-                self._submit(received, list(self._heal(envelope, status, retained=received.retained)))
+                self._submit(received, list(self._heal(envelope, _known(status), retained=received.retained)))
             case messages.Presence() as presence:
                 self._submit(received, list(self._presence(envelope.node, presence)))
             case messages.BenchProgress() as progress:
@@ -163,6 +168,7 @@ class Intake:
             passed_on = partial(self._pass_on, received, receipt, envelope.node, body)
             self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on)
             return
+        self.unread += isinstance(body, messages.Unknown)
         event = self._of_its_own(_event_of(envelope, body, self.clock()))
         committed = partial(self._committed, received, receipt, _arrival(received, envelope, self.clock()))
         self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
@@ -210,11 +216,12 @@ class Intake:
 
     def _presence(self, node: str, presence: messages.Presence) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(node)
-        if known is not None and known.presence == presence.state:
+        state = presence.state if presence.state in _PRESENCES else "unknown"
+        if known is not None and known.presence == state:
             return
-        why = {"lost": "the broker lost its connection", "stopped": "the agent was stopped"}
-        yield events.PresenceChanged(node, presence.state, why.get(presence.state, "the agent connected"))
-        if presence.state == "online":
+        newer_word = f"the agent calls itself {presence.state[:40]!r}, which this controller does not know"
+        yield events.PresenceChanged(node, state, _PRESENCES.get(state, newer_word))
+        if state == "online":
             self.on_online(node)
 
     def _heal(self, envelope: messages.Envelope, status: messages.Status, *, retained: bool) -> Iterator[events.Event]:
@@ -287,12 +294,42 @@ _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
         messages.EvidenceEnded,
         messages.BenchEnded,
         messages.BenchRendezvous,
+        messages.Unknown,
     ),
     topics.Channel.STATUS: (messages.Status, messages.BenchProgress),
     topics.Channel.PRESENCE: (messages.Presence,),
     topics.Channel.ORDER: (),
     topics.Channel.ACK: (),
 }
+
+
+_PRESENCES: Final = {
+    "online": "the agent connected",
+    "lost": "the broker lost its connection",
+    "stopped": "the agent was stopped",
+}
+_OUTCOMES: Final = frozenset({"done", "failed", "refused", "accepted"})
+_VERDICTS: Final = frozenset(Verdict)
+
+
+def _known(status: messages.Status) -> messages.Status:
+    """Return a level whose checks stand as this version knows how."""
+    if _VERDICTS.issuperset(level.verdict for level in status.checks.values()):
+        return status
+    checks = {
+        name: level if level.verdict in _VERDICTS else msgspec.structs.replace(level, verdict=str(Verdict.UNKNOWN))
+        for name, level in status.checks.items()
+    }
+    return msgspec.structs.replace(status, checks=checks)
+
+
+def _order_ended(node: str, body: messages.OrderEnded) -> events.OrderEnded:
+    """Return how an order ended; what is not known to be a success is none."""
+    outcome, because = body.outcome, body.because
+    if outcome not in _OUTCOMES:
+        outcome = "failed"
+        because = f"the agent calls it {body.outcome[:40]!r}, which this controller does not know: {because}"
+    return events.OrderEnded(node, body.order_id, outcome, because, body.started_at, body.observed_at, body.evidence)
 
 
 def _arrival(received: Received, envelope: messages.Envelope, now: float) -> Arrival:
@@ -312,15 +349,15 @@ def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> e
                 node, boot_id, body.previous_boot_id, body.rebooted, body.version, _plausible(body.observed_at, now)
             )
         case messages.OrderEnded():
-            return events.OrderEnded(
-                node, body.order_id, body.outcome, body.because, body.started_at, body.observed_at, body.evidence
-            )
+            return _order_ended(node, body)
         case messages.EvidenceEnded():
             return events.EvidenceEnded(
                 body.incident_id, node, body.upload, body.outcome, body.because, body.size_bytes, body.sha256
             )
         case messages.BenchEnded():
             return bench_events.BenchEnded(node, body.lease, bounded(body.result), body.started_at, body.observed_at)
+        case messages.Unknown():
+            return events.AgentToldUnknown(node, boot_id, body.kind, body.text)
         case _:
             raise TypeError(f"no event for {type(body).__name__}")
 

@@ -160,6 +160,11 @@ def line_of(key: Ed25519PrivateKey) -> str:
     return f"{key_id(key)} {public_text(key)}"
 
 
+def table_of(key: Ed25519PrivateKey) -> str:
+    """Return the table of an agent's settings that has it trust a key."""
+    return f'[trusted_keys.{key_id(key)}]\npublic_key = "{public_text(key)}"'
+
+
 def _next_file(path: Path) -> Path:
     return path.with_suffix(".next.pem")
 

@@ -110,7 +110,7 @@ def load(path: Path) -> ControllerSettings:
     Raises:
         SettingsError: unreadable, not TOML, or not valid; all problems at once.
     """
-    return _validated(path, _table(path))
+    return settings_in(read_document(path), path)
 
 
 def load_more(path: Path, taken: Collection[str]) -> dict[str, Any]:
@@ -122,18 +122,23 @@ def load_more(path: Path, taken: Collection[str]) -> dict[str, Any]:
     Raises:
         SettingsError: unreadable, not TOML, not valid, or setting what is taken; all problems at once.
     """
-    table = _table(path)
+    table = read_document(path)
     theirs = [
         f"{path}: {key}: an option of the command line or the cell itself sets it, leave it out"
         for key in sorted(set(table) & set(taken))
     ]
     if theirs:
         raise SettingsError("\n".join(theirs))
-    _validated(path, {"state": str(path.parent), **table})
+    settings_in({"state": str(path.parent), **table}, path)
     return table
 
 
-def _table(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the tables of the file, whatever they say.
+
+    Raises:
+        SettingsError: it cannot be read, or is not TOML.
+    """
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -142,7 +147,12 @@ def _table(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: not TOML: {error}") from error
 
 
-def _validated(path: Path, raw: dict[str, Any]) -> ControllerSettings:
+def settings_in(raw: dict[str, Any], path: Path) -> ControllerSettings:
+    """Return what the tables of a file say; `path` is what the file is called in the problems.
+
+    Raises:
+        SettingsError: with every problem at once.
+    """
     try:
         return ControllerSettings.model_validate(raw)
     except ValidationError as error:

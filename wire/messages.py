@@ -7,7 +7,7 @@ refuses what is malformed, oversized, of another version, or not addressed as it
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -216,7 +216,19 @@ class SignedOrder(msgspec.Struct, frozen=True, tag="order"):
     """Ed25519 over the UTF-8 bytes of `payload`, base64."""
 
 
-Body = EventBody | Status | Presence | BenchProgress | Stored | SignedOrder
+class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
+    """What another version says and this one cannot read. It travels as it came, never under this name.
+
+    Attributes:
+        kind: what the other version calls it.
+        text: the whole body as JSON.
+    """
+
+    kind: str
+    text: str
+
+
+Body = EventBody | Status | Presence | BenchProgress | Stored | SignedOrder | Unknown
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -246,13 +258,31 @@ class Envelope(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
+class _Kind(msgspec.Struct, frozen=True):
+    type: str
+
+
+class _Surroundings(msgspec.Struct, frozen=True):
+    body: _Kind
+
+
+KINDS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Body))
+MAX_KIND: Final = 64
+"""Letters of a kind that are told to people; one that is longer is cut."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Envelope)
 _version_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_event_decoder = msgspec.json.Decoder(EventBody)
+_any_decoder = msgspec.json.Decoder(_Kind)
+_kind_decoder = msgspec.json.Decoder(_Surroundings)
 
 
 def encode(envelope: Envelope) -> bytes:
     """Return the message as JSON."""
+    if isinstance(envelope.body, Unknown):
+        as_it_came = msgspec.Raw(envelope.body.text.encode())
+        return _encoder.encode(msgspec.structs.replace(envelope, body=as_it_came))
     return _encoder.encode(envelope)
 
 
@@ -260,8 +290,8 @@ def decode(payload: bytes, address: Address) -> Envelope:
     """Return the message that `payload` holds.
 
     Raises:
-        Refused: too large, not JSON, another version, a field missing or of the wrong type, or another node's name
-            than the topic's.
+        Refused: too large, not JSON, another version, of a kind that this version does not know, a field missing or of
+            the wrong type, or another node's name than the topic's.
     """
     if len(payload) > MAX_BYTES:
         raise Refused(f"oversized: {len(payload)} bytes, at most {MAX_BYTES}")
@@ -269,12 +299,27 @@ def decode(payload: bytes, address: Address) -> Envelope:
         envelope = _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _check_version(payload)
+        _check_kind(payload)
         raise Refused(f"malformed: {error}") from error
     if envelope.version != VERSION:
         _check_version(payload)
     if envelope.node != address.node:
         raise Refused(f"forged: says it is from {envelope.node!r} on the topic of {address.node!r}")
     return envelope
+
+
+def event_of(written: bytes) -> EventBody | Unknown:
+    """Return an event that was written down, for its reader to understand where a newer version wrote it.
+
+    Raises:
+        msgspec.DecodeError: it is no body of an event.
+    """
+    try:
+        event: EventBody = _event_decoder.decode(written)
+    except msgspec.ValidationError:
+        kind = _any_decoder.decode(written).type
+        return Unknown(kind[:MAX_KIND], bytes(written).decode())
+    return event
 
 
 def _check_version(payload: bytes) -> None:
@@ -289,3 +334,17 @@ def _check_version(payload: bytes) -> None:
         return
     if version != str(VERSION).encode():
         raise Refused(f"version: {version[:20]!r}, this side speaks {VERSION}")
+
+
+def _check_kind(payload: bytes) -> None:
+    """Return if it is of a kind that we know, or no message at all.
+
+    Raises:
+        Refused: a newer version says it.
+    """
+    try:
+        kind = _kind_decoder.decode(payload).body.type
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if kind not in KINDS:
+        raise Refused(f"newer: this version does not know the kind {kind[:MAX_KIND]!r}: update it")

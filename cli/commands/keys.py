@@ -27,8 +27,9 @@ def keys() -> None:
 
 
 @keys.command()
+@click.option("--toml", "as_toml", is_flag=True, help="What agents are told, for their agent.toml: [trusted_keys.ID].")
 @config_option
-def show(config: Path) -> None:
+def show(config: Path, as_toml: bool) -> None:
     """Print the public keys, one a line: the one that signs, those before it, and the next one if it is made.
 
     The lines are what `fleetmend audit verify --key` takes.
@@ -37,6 +38,9 @@ def show(config: Path) -> None:
     with _told():
         private = signing_keys.load(path)
         before, following = signing_keys.retired(path), signing_keys.following(path)
+        if as_toml:
+            click.echo("\n\n".join(signing_keys.table_of(key) for key in (private, following) if key is not None))
+            return
         click.echo(f"# signs\n{signing_keys.line_of(private)}")
         if before:
             click.echo("# signed before")
@@ -56,8 +60,7 @@ def prepare(config: Path) -> None:
     with _told():
         signing_keys.load(path)
         following = signing_keys.prepare(path)
-    click.echo(f"[trusted_keys.{signing_keys.key_id(following)}]")
-    click.echo(f'public_key = "{signing_keys.public_text(following)}"')
+    click.echo(signing_keys.table_of(following))
 
 
 @keys.command()

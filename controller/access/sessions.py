@@ -17,9 +17,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from controller.access.files import OTHERS, stamp_of, write
+from controller.access.files import write
 from controller.access.roles import Person, Role
 from controller.access.tokens import TokenBook
+from wire.files import OTHERS, stamp_of
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from controller.access.files import stamp_of
+from wire.files import stamp_of
 
 log = structlog.get_logger()
 

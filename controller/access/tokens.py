@@ -21,8 +21,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from controller.access.files import OTHERS, stamp_of, write
+from controller.access.files import write
 from controller.access.roles import Role
+from wire.files import OTHERS, stamp_of
 
 log = structlog.get_logger()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -23,9 +25,13 @@ from controller.evidence.desk import Evidence, NoEvidence
 from controller.evidence.receiving import Receiver
 from controller.web.pages import Pages
 from controller.web.sign_in import SignIn, is_whole, sign_in_first
+from wire import versions
 
 WORTH_PACKING_BYTES = 1_400
 """Less than this is one packet anyway. Source: an Ethernet frame less its headers."""
+
+UNKNOWN_PEOPLE: Final = frozenset({401, 403})
+"""Who is told that learns nothing of the controller, its version among it."""
 
 LIVE = web.AppKey("live", Live)
 
@@ -91,6 +97,8 @@ class _Rules:
 
 
 def _protect(rules: _Rules, pages: Pages) -> Middleware:
+    ours = version("fleetmend")
+
     @web.middleware
     async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -101,6 +109,8 @@ def _protect(rules: _Rules, pages: Pages) -> Middleware:
             response = _answer_problem(request, problem, pages)
         response.headers.update(guards.HEADERS | (guards.TLS_HEADERS if request.secure else {}))
         response.headers.setdefault("Cache-Control", "no-store")
+        if request.path.startswith(f"{ROOT}/") and response.status not in UNKNOWN_PEOPLE:
+            response.headers[versions.HEADER] = ours
         if isinstance(response, web.Response) and (response.content_length or 0) >= WORTH_PACKING_BYTES:
             response.enable_compression()
         return response

@@ -140,6 +140,11 @@ def _(event: events.AgentStarted) -> str:
 
 
 @headline.register
+def _(event: events.AgentToldUnknown) -> str:
+    return f"{event.node} told {event.told!r}, which is kept unread"
+
+
+@headline.register
 def _(event: events.PresenceChanged) -> str:
     return f"{event.node} is {event.state}"
 

@@ -21,6 +21,7 @@ MOST_CHECKS: Final = 200
 MOST_CLASSES: Final = 100
 MOST_SCOPES: Final = 200
 MOST_DESTINATIONS: Final = 32
+MOST_VERSIONS: Final = 16
 """Bounds of labels whose values others choose. Source: our choice; a cell has a handful of pools and kinds of GPUs, and
 fleetmend itself has some 90 checks and 70 playbooks."""
 
@@ -41,7 +42,18 @@ SEVERITIES: Final = ("critical", "warning", "info", OTHER)
 ORIGINS: Final = ("edge", "level", "controller", "scheduler", "bench", OTHER)
 PRESENCES: Final = ("online", "stopped", "lost", "silent", "unknown")
 WAITS: Final = ("budget", "breaker", "approval", "pause", "freeze window", "freeze", "node", "foreign hold", OTHER)
-REASONS: Final = ("misaddressed", "misplaced", "malformed", "forged", "oversized", "version", "expired", "late", OTHER)
+REASONS: Final = (
+    "misaddressed",
+    "misplaced",
+    "malformed",
+    "forged",
+    "oversized",
+    "version",
+    "newer",
+    "expired",
+    "late",
+    OTHER,
+)
 NOTICE_STATES: Final = ("open", "acknowledged", "closed", "gone", OTHER)
 NOTICE_NEWS: Final = ("filed", "found", "joined", "escalated", "told", "closed")
 NOTICE_FAILURES: Final = ("retry", "permanent", "refused", "in_doubt", OTHER)
@@ -118,6 +130,11 @@ METRICS: Final = (
         "Messages of nodes that were dropped.",
         (Label("reason", "why", len(REASONS)),),
     ),
+    Metric(
+        "fleetmend_messages_unread_total",
+        Kind.COUNTER,
+        "Events of newer agents that are kept, for this version cannot read them.",
+    ),
     Metric("fleetmend_log_events_total", Kind.COUNTER, "Entries that the event log ever had."),
     Metric(
         "fleetmend_store_bytes", Kind.GAUGE, "Size of the event log on disk, looked at once a minute.", unit="bytes"
@@ -137,6 +154,12 @@ METRICS: Final = (
         Kind.GAUGE,
         "Nodes by whether their agent is there.",
         (Label("presence", ", ".join(f"`{each}`" for each in PRESENCES), len(PRESENCES)),),
+    ),
+    Metric(
+        "fleetmend_nodes_by_agent_version",
+        Kind.GAUGE,
+        "Nodes by the version that their agents say.",
+        (Label("version", "of the agent, empty while it is not known", MOST_VERSIONS),),
     ),
     Metric(
         "fleetmend_nodes_out",

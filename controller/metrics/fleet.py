@@ -26,6 +26,7 @@ class Census:
     nodes: Counter[LabelValues] = field(default_factory=Counter)
     gpus: Counter[LabelValues] = field(default_factory=Counter)
     presences: Counter[LabelValues] = field(default_factory=Counter)
+    versions: Counter[LabelValues] = field(default_factory=Counter)
     findings: Counter[LabelValues] = field(default_factory=Counter)
     bench: Counter[LabelValues] = field(default_factory=Counter)
     gpus_out: int = 0
@@ -38,6 +39,7 @@ class Census:
         self.nodes[key] += 1
         self.gpus[key] += gpus
         self.presences[(node.presence,)] += 1
+        self.versions[(node.facts.agent_version,)] += 1
         for finding in node.findings:
             self.findings[finding.check, node.findings[finding].finding.verdict] += 1
         for benchmark, kept in belief.bench.newest.get(node.name, _NOTHING).items():
@@ -53,6 +55,7 @@ class Census:
             "fleetmend_nodes": bounded(self.nodes, places),
             "fleetmend_gpus": bounded(self.gpus, places),
             "fleetmend_nodes_by_presence": {(each,): self.presences[(each,)] for each in catalogue.PRESENCES},
+            "fleetmend_nodes_by_agent_version": bounded(self.versions, {0: catalogue.MOST_VERSIONS}),
             "fleetmend_findings": bounded(self.findings, {0: catalogue.MOST_CHECKS}),
             "fleetmend_bench_nodes": self.bench,
             "fleetmend_gpus_out": {(): self.gpus_out},

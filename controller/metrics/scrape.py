@@ -90,6 +90,7 @@ class Metrics:
             "fleetmend_topology_sources_failing": {(): sum(map(bool, front.topology_errors.values()))},
             "fleetmend_settings_refused": {(): float(bool(front.settings_error))},
             "fleetmend_messages_rejected_total": self._rejected(),
+            "fleetmend_messages_unread_total": {(): self.front.intake.unread},
             "fleetmend_log_events_total": {(): front.belief.last_event_id},
         }
 

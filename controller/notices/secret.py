@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from controller.settings import SettingsError
-
-MAX_SECRET_BYTES = 65_536
-OTHERS = 0o077
+from wire.files import MAX_SECRET_BYTES, why_open
 
 
 def read_secret(path: Path, key: str) -> str:
@@ -29,8 +26,8 @@ def read_secret(path: Path, key: str) -> str:
 def read_secrets(path: Path, key: str) -> list[str]:
     """Return the lines of a file, without those that are empty or begin with `#`. Raises as `read_secret` does."""
     try:
-        if path.stat().st_mode & OTHERS and not _is_credential(path):
-            raise SettingsError(f"{key}: {path} can be read by others than its owner: chmod 600 {path}")
+        if because := why_open(path, path.stat()):
+            raise SettingsError(f"{key}: {because}")
         with path.open("rb") as file:
             text = file.read(MAX_SECRET_BYTES).decode("utf-8")
     except OSError as error:
@@ -44,12 +41,3 @@ def read_secrets(path: Path, key: str) -> list[str]:
     if not all(line.isprintable() for line in found):
         raise SettingsError(f"{key}: {path} holds characters that cannot be printed")
     return found
-
-
-def _is_credential(path: Path) -> bool:
-    """Return whether systemd made the file for this service; an access list of its own looks like rights of a group.
-
-    Source: systemd.exec(5), `LoadCredential=`.
-    """
-    directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    return bool(directory) and path.parent == Path(directory)

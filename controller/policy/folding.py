@@ -29,6 +29,7 @@ FOLDS: Mapping[type, Fold] = {
     events.NodeSeen: nodes.seen,
     events.NodePlaced: nodes.placed,
     events.AgentStarted: nodes.agent_started,
+    events.AgentToldUnknown: nodes.told_unknown,
     events.PresenceChanged: nodes.presence_changed,
     events.CheckLevelsChanged: nodes.levels_changed,
     events.ScheduleObserved: nodes.schedule_observed,

@@ -33,6 +33,7 @@ from controller.schedulers.kubernetes_objects import (
     KubePod,
     eviction_of,
 )
+from controller.schedulers.kubernetes_transport import KubernetesTransport
 from controller.schedulers.kubernetes_turns import Turns, Urgency
 
 T = TypeVar("T")
@@ -137,7 +138,7 @@ class Access:
         try:
             assert config.user is not None
             verify = client_adapter.verify_cluster(config.cluster, config.user, config.abs_file)
-            transport = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
+            transport = KubernetesTransport(verify=verify, limits=limits)
             parameters = client_adapter.ConnectionParams(timeout=timeout, transport=transport)  # type: ignore[arg-type]  # its name is of the synchronous one
             self._client = AsyncClient(config=config, timeout=timeout, transport=transport, field_manager="fleetmend")
             self._raw = client_adapter.AsyncClient(config, parameters)

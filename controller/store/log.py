@@ -274,7 +274,10 @@ def logged_of(name: str, event_id: int, at: float, body: bytes | str) -> Logged:
     try:
         return Logged(event_id, at, _decoder.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{name}: event {event_id} is no event of this version: {error}") from error
+        because = f"{name}: event {event_id} is no event of this version: {error}"
+        raise StoreError(
+            f"{because}; where a newer one wrote it: docs/how-to/upgrade.md says how to go back"
+        ) from error
 
 
 def changes_of(taken: dict[tuple[str, str], Taken], receipts: list[Receipt]) -> dict[tuple[str, str], Taken]:

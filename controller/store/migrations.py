@@ -199,6 +199,8 @@ MIGRATIONS: tuple[Migration, ...] = (
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].number
+GO_ON = "upgrade, or restore a backup of before (docs/how-to/upgrade.md)"
+"""What there is to do about a log of a newer version."""
 
 
 def pending(version: int) -> tuple[Migration, ...]:

@@ -32,7 +32,7 @@ from controller.store.log import (
     logged_of,
     row_of,
 )
-from controller.store.migrations import SCHEMA_VERSION, Migration, pending
+from controller.store.migrations import GO_ON, SCHEMA_VERSION, Migration, pending
 from controller.store.postgresql_connection import Server, told
 from controller.store.seals import Seals
 from controller.store.taken import Taken
@@ -101,7 +101,7 @@ class PostgresqlLog:
             self._connection.execute("SELECT pg_advisory_xact_lock(hashtext('fleetmend schema'))")
             version = self._version()
             if version > SCHEMA_VERSION:
-                raise StoreError(f"{self.name} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade")
+                raise StoreError(f"{self.name} has schema {version}, this version knows {SCHEMA_VERSION}: {GO_ON}")
             for migration in pending(version):
                 with self._connection.transaction():
                     self._take_step(migration)

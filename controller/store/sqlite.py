@@ -32,7 +32,7 @@ from controller.store.log import (
     logged_of,
     row_of,
 )
-from controller.store.migrations import SCHEMA_VERSION, Migration, pending
+from controller.store.migrations import GO_ON, SCHEMA_VERSION, Migration, pending
 from controller.store.seals import Seals
 from controller.store.taken import Taken
 
@@ -77,7 +77,7 @@ class SqliteLog:
             connection.execute("PRAGMA synchronous=FULL")
             version = _version(connection)
             if version > SCHEMA_VERSION:
-                raise StoreError(f"{self.path} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade")
+                raise StoreError(f"{self.path} has schema {version}, this version knows {SCHEMA_VERSION}: {GO_ON}")
             for migration in pending(version):
                 _migrate(connection, migration)
         except (sqlite3.Error, OSError) as error:

@@ -191,8 +191,9 @@ class Teller:
             await self._tell_all()
 
     async def _tell_all(self) -> None:
+        """Tell what was heard. Who is cancelled in the middle leaves what it was about to tell to the next."""
         while self._heard:
-            what = self._heard.popleft()
+            what = self._heard[0]
             try:
                 await (self._tell_call(what) if isinstance(what, Call) else self._tell(what))
             except StoreError as error:
@@ -200,6 +201,7 @@ class Teller:
             except Exception as error:
                 log.exception("traces.crashed")
                 self.sender.drop(1, "crashed", f"an entry could not be told: {type(error).__name__}: {error}")
+            self._heard.popleft()
             await asyncio.sleep(0)
 
     async def _tell(self, heard: Heard) -> None:

@@ -15,6 +15,7 @@ import wire.orders
 import wire.topics
 from scripts.pages.docstrings import attributes_of, doc, member_docs
 from scripts.pages.markdown import code, page, table
+from wire.messages import Unknown
 
 
 def topics_page() -> str:
@@ -24,7 +25,7 @@ def topics_page() -> str:
     bodies = [
         kind
         for _, kind in inspect.getmembers(wire.messages, inspect.isclass)
-        if issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag is not None
+        if issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag is not None and kind is not Unknown
     ]
     inner = (wire.messages.CheckLevel, wire.messages.NodeFacts)
     return page(

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -24,7 +25,8 @@ from hypothesis import strategies as st
 from agent.database_file import LASTING, SET_ASIDE_KEPT, SIDES
 from agent.outbox import MAX_MOMENTS, RETRY_S, Outbox
 from checks.finding import Action, Finding, FindingKey, Verdict
-from wire.messages import AgentStarted, EventBody, FindingCleared, FindingRaised, OrderEnded
+from wire import messages
+from wire.messages import AgentStarted, EventBody, FindingCleared, FindingRaised, OrderEnded, Unknown
 
 
 class HandClock:
@@ -442,9 +444,30 @@ def test_a_file_that_goes_while_it_is_open_takes_nothing_with_it(path: Path, har
     again.close()
 
 
-@pytest.mark.parametrize("body", [json.dumps({"type": "future"}).encode(), b'{"type":"\xff\xff"}'])
+NEWER = [
+    ("future", {"type": "future", "colour": 3}),
+    ("finding.cleared", {"type": "finding.cleared", "key": ["not", "as", "here"]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), NEWER)
+def test_an_event_of_a_newer_version_is_handed_on_as_it_is(path: Path, kind: str, body: dict[str, Any]) -> None:
+    """An agent that went back to an older version sends what the newer one had not sent yet."""
+    outbox = Outbox(path, "boot-1")
+    outbox.put(cleared(1), 0.0)
+    assert outbox._connection is not None
+    outbox._connection.execute("UPDATE events SET body = ?", (json.dumps(body).encode(),))
+    (event,) = outbox.pending(10)
+    assert isinstance(event.body, Unknown)
+    assert event.body.kind == kind
+    sent = json.loads(messages.encode(messages.Envelope(1, "n1", "boot-1", event.seq, 0.0, event.body)))
+    assert (sent["body"], outbox.dropped) == (body, 0)
+    outbox.close()
+
+
+@pytest.mark.parametrize("body", [b'{"type":"future"', b'{"type":"\xff\xff"}', b'{"kind":"future"}', b"[]"])
 def test_an_event_that_cannot_be_understood_is_given_up_and_counted(path: Path, body: bytes) -> None:
-    """Another version wrote it, or the disk damaged it."""
+    """The disk damaged it."""
     outbox = Outbox(path, "boot-1")
     for number in range(3):
         outbox.put(cleared(number), 0.0)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -105,9 +106,9 @@ class _Stranger(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stranger() -> Iterator[str]:
-    """The address of a web server that is no controller."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stranger)
+def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a web server that is no controller, or one of another release."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), getattr(request, "param", _Stranger))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -120,6 +121,40 @@ def test_another_web_server_is_not_taken_for_a_controller(stranger: str) -> None
     result = run_cli("nodes", "--url", stranger)
     assert (result.returncode, result.stdout) == (ExitCode.UNREACHABLE, "")
     assert "is no fleetmend controller" in result.stderr
+
+
+class _Newer(_Stranger):
+    """A controller of another minor release, whose answers have another shape."""
+
+    status, content = 200, b'{"fleet": []}'
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Fleetmend-Version", "0.99.1")
+        self.end_headers()
+        self.wfile.write(self.content)
+
+
+class _Older(_Newer):
+    status, content = 404, b'{"error": "there is no such address", "hint": ""}'
+
+
+@pytest.mark.parametrize(
+    ("stranger", "code", "begins"),
+    [
+        (_Newer, ExitCode.UNREACHABLE, "fleetmend: the answer cannot be read. "),
+        (_Older, ExitCode.NO, "fleetmend: there is no such address. "),
+    ],
+    indirect=["stranger"],
+)
+def test_a_controller_of_another_release_is_named_where_it_is_not_understood(
+    stranger: str, code: ExitCode, begins: str
+) -> None:
+    result = run_cli("nodes", "--url", stranger)
+    ours = version("fleetmend")
+    said = f"The controller is fleetmend 0.99.1 and this command is {ours}: use the command of 0.99.1 for this\n"
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", begins + said)
 
 
 def test_the_address_may_stand_before_or_after_the_command_or_in_the_environment(served: ServedCell) -> None:

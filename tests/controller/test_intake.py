@@ -442,3 +442,56 @@ async def test_whatever_a_node_says_it_measured_the_cell_goes_on(
     assert door.cell.belief.bench.runs[run].ended_at == NOW
     if outcome in {Outcome.SKIP, Outcome.ERROR} and not faults:
         assert set(door.cell.belief.nodes["n1"].findings) == stood
+
+
+async def test_a_newer_agent_s_event_is_kept_as_it_came_and_its_outbox_flows_on(door: Door) -> None:
+    said = '{"type":"finding.moved","from":"GPU-0","to":"GPU-1"}'
+    await door.event(messages.Unknown("finding.moved", said), seq=1)
+    await door.event(messages.FindingRaised(FINDING, NOW), seq=2)
+    await door.settle()
+    await settle()
+    assert [body.seqs for _, body in door.link.published if isinstance(body, messages.Stored)] == [[1, 2]]
+    kept = [entry.event for entry in door.cell.log.read() if isinstance(entry.event, events.AgentToldUnknown)]
+    assert kept == [events.AgentToldUnknown("n1", "boot-1", "finding.moved", said)]
+    assert (door.intake.unread, door.acknowledged) == (1, 2)
+    assert [FINDING.key] == list(door.cell.belief.nodes["n1"].findings)
+
+
+@pytest.mark.parametrize("channel", [Channel.STATUS, Channel.PRESENCE])
+async def test_what_a_newer_agent_says_and_nobody_waits_for_is_told_and_dropped(door: Door, channel: Channel) -> None:
+    envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, messages.Unknown("forecast", '{"type":"x"}'))
+    await door.hand_in(Address("main", "n1", channel).topic, messages.encode(envelope))
+    await door.settle()
+    assert (door.intake.rejected["newer"], door.acknowledged) == (1, 1)
+    assert "n1" not in door.cell.belief.nodes
+
+
+async def test_a_newer_agent_s_level_with_words_that_are_not_known_is_a_level(door: Door) -> None:
+    levels = {"gpu.xid": messages.CheckLevel("doomed", NOW), "gpu.count": messages.CheckLevel("ok", NOW)}
+    status = messages.Status(messages.NodeFacts(agent_version="0.3.0"), [FINDING], levels, 0, NOW, NOW)
+    document = json.loads(messages.encode(messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, status)))
+    document["body"]["findings"][0]["verdict"] = "doomed"
+    await door.hand_in(Address("main", "n1", Channel.STATUS).topic, json.dumps(document).encode())
+    await door.settle()
+    node = door.cell.belief.nodes["n1"]
+    assert {name: level.verdict for name, level in node.checks.items()} == {"gpu.xid": "unknown", "gpu.count": "ok"}
+    assert node.findings[FINDING.key].finding.verdict is Verdict.UNKNOWN
+    assert (node.presence, node.facts.agent_version) == ("online", "0.3.0")
+
+
+async def test_a_presence_that_is_not_known_is_unknown_until_the_next_level(door: Door) -> None:
+    envelope = messages.Envelope(messages.VERSION, "n1", "boot-1", 0, NOW, messages.Presence("resting", NOW))
+    await door.hand_in(Address("main", "n1", Channel.PRESENCE).topic, messages.encode(envelope))
+    await door.settle()
+    assert door.cell.belief.nodes["n1"].presence == "unknown"
+    await door.status([], observed_at=NOW)
+    await door.settle()
+    assert door.cell.belief.nodes["n1"].presence == "online"
+
+
+async def test_an_outcome_that_is_not_known_is_no_success(door: Door) -> None:
+    await door.event(messages.OrderEnded("inc-1/reset_gpu/1", "half done", "One of two.", NOW, NOW), seq=1)
+    await door.settle()
+    (ended,) = [entry.event for entry in door.cell.log.read() if isinstance(entry.event, events.OrderEnded)]
+    assert ended.outcome == "failed"
+    assert ended.because == "the agent calls it 'half done', which this controller does not know: One of two."

@@ -50,6 +50,11 @@ def agent_started(belief: Belief, event: events.AgentStarted, at: float) -> None
         node.rebooted_at = at
 
 
+def told_unknown(belief: Belief, event: events.AgentToldUnknown, _at: float) -> None:
+    """Take in that a node told something; what it was is for the version that can read it."""
+    belief.node(event.node)
+
+
 def presence_changed(belief: Belief, event: events.PresenceChanged, at: float) -> None:
     """Take in whether the agent is heard."""
     node = belief.node(event.node)

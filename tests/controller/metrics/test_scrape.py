@@ -70,6 +70,7 @@ async def test_a_fleet_that_is_well(cell: OpenCell) -> None:
     assert named(found, "fleetmend_nodes") == {frozenset({("health", "ok"), ("pool", ""), ("sku", SKU)}): 10}
     assert value(found, "fleetmend_gpus", health="ok", pool="", sku=SKU) == 80
     assert value(found, "fleetmend_nodes_by_presence", presence="online") == 10
+    assert value(found, "fleetmend_nodes_by_agent_version", version="0.1.0") == 10
     assert value(found, "fleetmend_held_nodes", kind="fleet", scope="fleet") == 0
     assert value(found, "fleetmend_budget_nodes", kind="fleet", scope="fleet") == 2
     assert value(found, "fleetmend_leader") == 1

@@ -83,7 +83,7 @@ def test_a_log_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
     connection.close()
-    with pytest.raises(StoreError, match=rf"schema 99, this version knows {SCHEMA_VERSION}: upgrade"):
+    with pytest.raises(StoreError, match=rf"schema 99, this version knows {SCHEMA_VERSION}: upgrade, or restore"):
         SqliteLog(path)
 
 

@@ -1,0 +1,153 @@
+"""`fleetmend setup`: settings, secrets, keys and units of an agent, a controller and a broker on this host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from cli.commands import setup_controller
+from cli.commands.setup_user import broker_user
+from cli.printing import plain
+from cli.setting_up import agent as planned
+from cli.setting_up.asking import Asking, keys_in, places_in, toml_in
+from cli.setting_up.closing import runs, tell_how_it_runs, try_broker, try_settings
+from cli.setting_up.course import Wishes, Work, judged, run_units, write
+from cli.setting_up.kept import broker_of, kept_document, kept_password, needs_broker
+from cli.setting_up.options import BROKER, COURSE, FILE, access_of, says_settings, wishes_of, with_options
+from cli.setting_up.plan import Plan
+from cli.setting_up.told import changed_line
+
+OWN = ("node", "allow", "place", "metrics_port", "trusted_key", "trusted_keys")
+
+
+@click.group()
+def setup() -> None:
+    """Set up this host as an agent's or the controller's, and say what is next.
+
+    Asks at a terminal, and takes flags anywhere (--yes). Every file is written whole, all of them or none, and none
+    that is there already and holds something else (--force). Settings that are there are kept when no flag says
+    otherwise: then the rest is set up around them. Done twice, the second time changes nothing.
+    """
+
+
+@setup.command()
+@click.option("--node", metavar="NAME", help="What the scheduler calls this host (default: its host name).")
+@click.option(
+    "--allow",
+    type=click.Choice(list(planned.ALLOWED)),
+    multiple=True,
+    help="What the controller may order beyond looking; more than one may be given.",
+)
+@click.option("--place", metavar="KIND=NAME", multiple=True, help="Where it stands, e.g. rack=r12, pool=research.")
+@click.option("--metrics-port", metavar="PORT", type=click.IntRange(1, 65_535), help="Where Prometheus scrapes it.")
+@click.option("--trusted-key", metavar="'ID KEY'", multiple=True, help="A line of `fleetmend keys show`.")
+@click.option("--trusted-keys", metavar="FILE", type=FILE, help="What `fleetmend keys show --toml` printed.")
+@with_options(BROKER, COURSE)
+def agent(**given: Any) -> None:
+    """Set up the agent of this host.
+
+    Writes /etc/fleetmend/agent.toml, the password as a credential of systemd, and what units and drop-ins are not there
+    yet; asks the broker first whether it lets this node in.
+    """
+    asking = Asking.at_terminal(is_quiet=given["yes"])
+    wishes = wishes_of(given, asking)
+    if asking.is_interactive:
+        click.echo(wishes.host.sentence())
+    kept = None if says_settings(given, *OWN) else kept_document(planned.FILE, wishes.place)
+    work, broker = _kept(kept, given, wishes) if kept is not None else _asked(given, asking, wishes)
+    changes = write(work, wishes)
+    if wishes.is_dry_run:
+        click.echo(changed_line(len(changes), is_dry_run=True))
+        return
+    is_news = run_units(work, wishes, changes=changes)
+    if wishes.starts:
+        tell_how_it_runs(planned.PART, broker)
+    click.echo(changed_line(len(changes), is_news=is_news))
+    _tell_next(wishes)
+
+
+def _asked(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
+    answers = _answers(given, asking, wishes)
+    document = planned.document(answers, wishes.host)
+    judged(lambda: planned.read_back(_without_password(document), wishes.place))
+    kept = kept_password(planned.PART, wishes)
+    if _asks_broker(given, wishes):
+        try_broker(answers.access, kept)
+    settings = planned.settings_plan(answers, wishes.host)
+    return _work(document, settings, answers.allow, wishes), broker_of(document, planned.PART, wishes)
+
+
+def _kept(document: dict[str, Any], given: Mapping[str, Any], wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
+    """Set up around the settings that are there."""
+    click.echo(f"{planned.FILE} is there and is kept.")
+    broker = broker_of(document, planned.PART, wishes)
+    if _asks_broker(given, wishes):
+        try_settings(broker)
+    orders = document.get("orders_allowed", ())
+    allow = tuple(name for name, ours in planned.ALLOWED.items() if set(ours) & set(orders))
+    return _work(document, Plan(), allow, wishes), broker
+
+
+def _asks_broker(given: Mapping[str, Any], wishes: Wishes) -> bool:
+    """Return whether the broker is asked: not of an image, and not under the name of an agent that runs."""
+    is_idle = wishes.place.is_live and not wishes.is_dry_run
+    return is_idle and not given["untried"] and not runs(planned.SERVICE, wishes)
+
+
+def _work(document: dict[str, Any], settings: Plan, allow: tuple[str, ...], wishes: Wishes) -> Work:
+    folders = planned.PART.own_folders(wishes.host)
+    return Work(
+        base=planned.base_plan(allow, wishes.host, wishes.place),
+        owned=Plan(folders).and_then(settings),
+        finish=lambda: planned.read_back(document, wishes.place),
+        enabled=planned.enabled_units(allow),
+        started=(planned.SERVICE,),
+    )
+
+
+def _answers(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> planned.Answers:
+    node = asking.text(given["node"], "What does the scheduler call this host?", wishes.host.name)
+    url = needs_broker(asking.text(given["broker"], "The broker (mqtt://HOST:PORT or mqtts://HOST:PORT)"))
+    access = access_of(given, asking, url=url, username=node)
+    trusted = keys_in(given["trusted_key"], given["trusted_keys"])
+    if not trusted and asking.is_interactive:
+        line = asking.text(None, "Key of the controller, as `fleetmend keys show` prints it (empty: obey nobody yet)")
+        trusted = keys_in([line] if line else [], None)
+    return planned.Answers(
+        node=node,
+        access=access,
+        cell=given["cell"] or "main",
+        allow=given["allow"],
+        places=places_in(given["place"]),
+        metrics_port=given["metrics_port"] or 0,
+        trusted_keys=trusted,
+        more=toml_in(given["more"]) if given["more"] else {},
+    )
+
+
+def _without_password(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings as they can be judged before the password is written."""
+    broker = {key: value for key, value in document["broker"].items() if key != "password_file"}
+    return {**document, "broker": broker}
+
+
+def _tell_next(wishes: Wishes) -> None:
+    document = kept_document(planned.FILE, wishes.place) or {}
+    if not document.get("trusted_keys"):
+        click.echo(
+            "Next: it trusts no controller yet and refuses every order. On the controller's host, `fleetmend keys show "
+            "--toml` prints what to add to /etc/fleetmend/agent.toml; `systemctl reload fleetmend-agent` then."
+        )
+    if not wishes.starts:
+        click.echo(
+            plain(f"Next: systemctl enable --now {planned.SERVICE}" if wishes.place.is_live else "Next: boot it.")
+        )
+    click.echo(
+        "Next: `fleetmend doctor agent` says what is missing on this host; `fleetmend inventory` what it is made of."
+    )
+
+
+setup.add_command(setup_controller.controller)
+setup.add_command(broker_user)

@@ -1,0 +1,195 @@
+"""`fleetmend setup controller`: the controller of a cell, and, where that is wanted, its broker."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, get_args
+
+import click
+
+from cli.broker import CONTROLLER
+from cli.printing import plain
+from cli.setting_up import broker as broker_parts
+from cli.setting_up import controller as planned
+from cli.setting_up.asking import Asking, toml_in
+from cli.setting_up.closing import runs, tell_how_it_runs, try_broker, try_settings
+from cli.setting_up.course import Wishes, Work, judged, run_units, write
+from cli.setting_up.kept import broker_of, kept_document, kept_password, needs_broker
+from cli.setting_up.options import BROKER, COURSE, access_of, says_settings, wishes_of, with_options
+from cli.setting_up.part import Access
+from cli.setting_up.plan import Owners, Plan
+from cli.setting_up.told import changed_line
+from controller import keys
+from controller.sections.schedulers import SchedulerSection
+from controller.settings import ControllerSettings
+from controller.store.signing import key_file
+
+SCHEDULERS: Final[tuple[str, ...]] = get_args(SchedulerSection.model_fields["kind"].annotation)
+HERE: Final = "mqtt://127.0.0.1:1883"
+PASSWORD_BYTES: Final = 32
+OWN: Final = ("with_broker", "scheduler", "budget", "http", "http_certificate_file", "http_key_file")
+
+
+class HostAndPort(click.ParamType[tuple[str, int]]):
+    """HOST:PORT."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return host and port."""
+        host, colon, port = str(value).rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+            self.fail(f"{value!r} is not HOST:PORT, e.g. 0.0.0.0:8642", param, ctx)
+        return host, int(port)
+
+
+class Budget(click.ParamType[str]):
+    """A share of the fleet or a number of nodes."""
+
+    name = "N|N%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        if not str(value).removesuffix("%").isdecimal():
+            self.fail(f"{value!r} is neither a number of nodes nor a share like 5%", param, ctx)
+        return str(value)
+
+
+@click.command()
+@click.option("--with-broker/--without-broker", default=None, help="Set up the broker here, too: Mosquitto.")
+@click.option("--scheduler", type=click.Choice(SCHEDULERS), help="Who places work on nodes (default: what is here).")
+@click.option("--budget", type=Budget(), help="How many nodes may be out at once (default: 5%).")
+@click.option("--http", type=HostAndPort(), help="Where page and API listen (default: 127.0.0.1:8642).")
+@click.option("--http-certificate-file", metavar="FILE", help="Their certificate: needed beyond 127.0.0.1.")
+@click.option("--http-key-file", metavar="FILE", help="The private key of that.")
+@click.option("--backup/--no-backup", default=True, show_default=True, help="Back up the event log every day.")
+@with_options(BROKER, COURSE)
+def controller(**given: Any) -> None:
+    """Set up the controller of a cell on this host.
+
+    Writes /etc/fleetmend/controller.toml, its password as a credential of systemd, the key that signs orders, and what
+    units are not there yet; with --with-broker the files of Mosquitto as well. Prints what agents are told of its key.
+    """
+    asking = Asking.at_terminal(is_quiet=given["yes"])
+    wishes = wishes_of(given, asking)
+    if asking.is_interactive:
+        click.echo(wishes.host.sentence())
+    kept = None if says_settings(given, *OWN) else kept_document(planned.FILE, wishes.place)
+    work, broker = _kept(kept, given, wishes) if kept is not None else _asked(given, asking, wishes)
+    changes = write(work, wishes)
+    if wishes.is_dry_run:
+        click.echo(changed_line(len(changes), is_dry_run=True))
+        return
+    is_news = run_units(work, wishes, changes=changes)
+    if wishes.starts:
+        tell_how_it_runs(planned.PART, broker)
+    click.echo(changed_line(len(changes), is_news=is_news))
+    _tell_next(wishes)
+
+
+def _asked(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
+    is_here = asking.yes(given["with_broker"], "Set up the broker on this host, too (Mosquitto)?", default=False)
+    answers = _answers(given, asking, wishes, is_here=is_here)
+    document = planned.document(answers, wishes.host)
+    judged(lambda: planned.read_back(document, wishes.place))
+    if not is_here and _asks_broker(given, wishes):
+        try_broker(answers.access, kept_password(planned.PART, wishes))
+    plans = planned.settings_plan(answers, wishes.host)
+    if is_here:
+        plans = _broker_files(answers, wishes).and_then(plans)
+    work = _work(document, plans, given, wishes, has_broker=is_here)
+    return work, broker_of(document, planned.PART, wishes)
+
+
+def _kept(document: dict[str, Any], given: Mapping[str, Any], wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
+    """Set up around the settings that are there."""
+    click.echo(f"{planned.FILE} is there and is kept.")
+    broker = broker_of(document, planned.PART, wishes)
+    if _asks_broker(given, wishes):
+        try_settings(broker)
+    return _work(document, Plan(), given, wishes, has_broker=False), broker
+
+
+def _asks_broker(given: Mapping[str, Any], wishes: Wishes) -> bool:
+    """Return whether the broker is asked: not of an image, and not under the name of a controller that runs."""
+    is_idle = wishes.place.is_live and not wishes.is_dry_run
+    return is_idle and not given["untried"] and not runs(planned.SERVICE, wishes)
+
+
+def _work(document: dict[str, Any], plans: Plan, given: Mapping[str, Any], wishes: Wishes, *, has_broker: bool) -> Work:
+    backs_up: bool = given["backup"]
+    folders = planned.owned_folders(wishes.host, backs_up=backs_up)
+    base = planned.base_plan(wishes.host, wishes.place, backs_up=backs_up)
+    enabled = planned.enabled_units(backs_up=backs_up)
+    started: tuple[str, ...] = (planned.SERVICE,)
+    if has_broker:
+        folders = (*broker_parts.owned_folders(), *folders)
+        base = broker_parts.base_plan(wishes.place).and_then(base)
+        enabled, started = (f"{broker_parts.SERVICE}.service", *enabled), (broker_parts.SERVICE, *started)
+    owned = Plan(folders).and_then(plans)
+    return Work(base, owned, lambda: _finish(document, wishes), enabled, started)
+
+
+def _finish(document: dict[str, Any], wishes: Wishes) -> None:
+    """Look at the settings as the controller will, and make its key where there is none."""
+    settings = planned.read_back(document, wishes.place)
+    path = _key_file(settings, wishes)
+    keys.load_or_make(path)
+    owners = Owners.of(wishes.place)
+    if os.geteuid() == 0 and planned.USER in owners.users:
+        os.chown(path, owners.users[planned.USER], owners.groups.get(planned.USER, -1))
+
+
+def _key_file(settings: ControllerSettings, wishes: Wishes) -> Any:
+    path = key_file(settings)
+    return path if path.is_relative_to(wishes.place.root) and not wishes.place.is_live else wishes.place.at(path)
+
+
+def _answers(given: Mapping[str, Any], asking: Asking, wishes: Wishes, *, is_here: bool) -> planned.Answers:
+    question = "The broker (mqtt://HOST:PORT or mqtts://HOST:PORT)"
+    url = given["broker"] or (HERE if is_here else needs_broker(asking.text(None, question)))
+    access = _own_access(given, url, wishes) if is_here else access_of(given, asking, url=url, username=CONTROLLER)
+    found = wishes.host.scheduler
+    return planned.Answers(
+        access=access,
+        cell=given["cell"] or "main",
+        scheduler=asking.choice(given["scheduler"], "Who places work on nodes?", SCHEDULERS, found),
+        budget=asking.text(given["budget"], "How many nodes may be out at once (a number, or a share)?", "5%"),
+        http=given["http"] or ("127.0.0.1", 8642),
+        http_certificate_file=given["http_certificate_file"] or "",
+        http_key_file=given["http_key_file"] or "",
+        backs_up=given["backup"],
+        more=toml_in(given["more"]) if given["more"] else {},
+    )
+
+
+def _own_access(given: Mapping[str, Any], url: str, wishes: Wishes) -> Access:
+    """Return how the controller reaches a broker that is set up with it: by a password that nobody need know."""
+    access = access_of(given, Asking(is_interactive=False), url=url, username=CONTROLLER)
+    if access.password is None:
+        made = kept_password(planned.PART, wishes) or secrets.token_urlsafe(PASSWORD_BYTES)
+        access = replace(access, password=made)
+    return access
+
+
+def _broker_files(answers: planned.Answers, wishes: Wishes) -> Plan:
+    users = wishes.place.at(broker_parts.USERS)
+    before = users.read_text("utf-8") if users.exists() and os.access(users, os.R_OK) else ""
+    password = answers.access.password or ""
+    return broker_parts.plan(answers.cell, {answers.access.username: password}, before)
+
+
+def _tell_next(wishes: Wishes) -> None:
+    document = kept_document(planned.FILE, wishes.place) or {}
+    path = _key_file(planned.read_back(document, wishes.place), wishes)
+    key = keys.load(path)
+    click.echo(f"Agents trust this controller by\n\n{keys.table_of(key)}\n")
+    click.echo(plain(f"Next: on each node, fleetmend setup agent --trusted-key '{keys.line_of(key)}' --broker URL"))
+    if wishes.place.at(broker_parts.USERS).exists():
+        click.echo("Next: a user at the broker for each node, fleetmend setup broker-user NODE --output FILE.")
+    if not wishes.starts:
+        click.echo(f"Next: systemctl enable --now {planned.SERVICE}.")
+    click.echo("Next: `fleetmend doctor controller` says what is missing or unsafe on this host.")

@@ -1,0 +1,83 @@
+"""What the host of the broker is to have: Mosquitto's configuration, its users, and who of them may say what."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from cli.broker import SALT_BYTES, access_rules, password_hash
+from cli.place import Place
+from cli.setting_up import shipped, units
+from cli.setting_up.plan import File, Folder, Plan
+
+SERVICE: Final = "fleetmend-broker"
+FOLDER: Final = "/etc/fleetmend/broker"
+USERS: Final = f"{FOLDER}/passwords"
+RULES: Final = f"{FOLDER}/acl"
+CONFIGURATION: Final = f"{FOLDER}/mosquitto.conf"
+FOR_THE_GROUP: Final = 0o640
+HASH: Final = "$7$"
+"""Of PBKDF2 with SHA-512. Source: mosquitto 2.0, src/password_mosq.h."""
+
+
+def base_plan(place: Place) -> Plan:
+    """Return its unit, and what that needs."""
+    return Plan((Folder("/etc/fleetmend", 0o755),), units.files(place, (f"{SERVICE}.service",), ()))
+
+
+def owned_folders() -> tuple[Folder, ...]:
+    """Return the folders that its own group reads."""
+    return (Folder(FOLDER, 0o750, group=SERVICE),)
+
+
+def plan(cell: str, users: Mapping[str, str], before: str) -> Plan:
+    """Return its files.
+
+    Args:
+        users: name → password of those who are to be known; others that `before` knows stay.
+        before: the file of users as it is.
+    """
+    return Plan(
+        (),
+        (
+            File(CONFIGURATION, shipped.text("fleetmend-broker.conf"), stays=True),
+            File(RULES, access_rules(cell), mode=FOR_THE_GROUP, group=SERVICE),
+            users_file(users, before),
+        ),
+    )
+
+
+def users_file(users: Mapping[str, str], before: str) -> File:
+    """Return the file of users in which these have these passwords and all others are as before."""
+    kept = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
+    for user, password in users.items():
+        if not is_password(password, kept.get(user, "")):
+            kept[user] = password_hash(password, salt=secrets.token_bytes(SALT_BYTES))
+    return _as_file(kept)
+
+
+def without(user: str, before: str) -> File:
+    """Return the file of users without this one."""
+    kept = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
+    kept.pop(user, None)
+    return _as_file(kept)
+
+
+def _as_file(kept: Mapping[str, str]) -> File:
+    lines = "".join(f"{user}:{hashed}\n" for user, hashed in kept.items())
+    return File(USERS, lines, mode=FOR_THE_GROUP, group=SERVICE, is_secret=True)
+
+
+def is_password(password: str, hashed: str) -> bool:
+    """Return whether a line of the file of users is of this password; one of another kind of hash is of none."""
+    parts = hashed.split("$")
+    if not hashed.startswith(HASH) or len(parts) != 5:
+        return False
+    try:
+        salt = base64.b64decode(parts[3], validate=True)
+    except ValueError:
+        return False
+    return hmac.compare_digest(password_hash(password, salt=salt), hashed)
