@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from cli.ports import free_port
 from tests.support.booted import CHECKOUT, Booted, booted
 from tests.support.checkout import ROOT
 from tests.support.documents.unit_cell import start_cell
@@ -50,9 +51,14 @@ exec cat
 
 NEWEST = "import json, sys; print(json.load(sys.stdin)[0]['id'])"
 FUNCTIONS = """\
+up() {
+    fleetmend up --state /srv/cell --speed 1440 --port "$PORT" "$@" > /srv/up.log 2>&1 & echo $! > /srv/up.pid
+    until grep -q "^Status page" /srv/up.log; do kill -0 $! || { cat /srv/up.log; return 1; }; sleep 0.1; done
+}
+down() { kill -INT "$(cat /srv/up.pid)"; until grep -q "] stopped" /srv/up.log; do sleep 0.1; done; }
 incident_of() { fleetmend incidents --node "$1" --json | python -c "$NEWEST"; }
 """
-"""What a block can call: pages cannot know what an incident will be called."""
+"""What a block can call: a cell in the background, and the incident that a page cannot know the name of."""
 
 AS_ANYBODY = 'sudo() { shift 2; "$@"; }\n'
 """`sudo -u USER` where there is no such user."""
@@ -74,17 +80,18 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """A mount namespace of this machine. `process`: keeps it."""
+    """Mounts and processes of its own. `first`: the process that ends with the page, and all others with it."""
 
-    process: subprocess.Popen[str]
+    first: int
     home: Path
+    port: int = field(default_factory=free_port)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, script: str, *, limit_s: float) -> Ended:
         """Run a script in the checkout."""
         as_root = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return subprocess.run(
-            ["nsenter", f"--target={self.process.pid}", "--mount", *as_root, "--", "bash"],
+            ["nsenter", f"--target={self.first}", "--mount", "--pid", *as_root, "--", "bash"],
             input=f"cd {shlex.quote(str(ROOT))}\n{AS_ANYBODY}{FUNCTIONS}set -eo pipefail\n{script}",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -113,7 +120,22 @@ def scratch(folder: Path) -> Iterator[Scratch]:
     """Give a page its host."""
     as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     process = subprocess.Popen(
-        ["unshare", "--mount", *as_root, "sh", "-c", LAY, "sh", str(folder), *WRITTEN_TO, str(ROOT)],
+        [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            *as_root,
+            "sh",
+            "-c",
+            LAY,
+            "sh",
+            str(folder),
+            *WRITTEN_TO,
+            str(ROOT),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -124,7 +146,8 @@ def scratch(folder: Path) -> Iterator[Scratch]:
     try:
         if process.stdout.readline() != "ready\n":
             missing("a mount namespace with overlays (root, or unprivileged user namespaces)")
-        yield Scratch(process, folder / "home")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield Scratch(int(children[0]), folder / "home")
     finally:
         process.communicate()
 
@@ -189,6 +212,12 @@ def _in_cell(started: Started, host: Scratch) -> Place:
     return replace(host, environment={"FLEETMEND_URL": cell.url, "CELL": str(cell.state)})
 
 
+def _before_a_cell(_: Started, host: Scratch) -> Place:
+    """A person's shell where a page starts a cell of its own."""
+    port = str(host.port)
+    return replace(host, environment={"PORT": port, "FLEETMEND_URL": f"http://127.0.0.1:{port}"})
+
+
 def _beside_postgres(started: Started, host: Scratch) -> Place:
     """`STORE` and `STORE_PASSWORD`: what `[store]` wants, for a database called fleetmend."""
     server = started.postgres
@@ -207,11 +236,13 @@ def _beside_kubernetes(started: Started, host: Scratch) -> Place:
 PLACES: Mapping[str, Callable[[Started, Scratch], Place]] = MappingProxyType(
     {
         "host": lambda _, host: host,
+        "fresh": _before_a_cell,
         "cell": _in_cell,
         "postgresql": _beside_postgres,
         "kubernetes": _beside_kubernetes,
         "booted": lambda started, _: InContainer(started.machine),
     }
 )
-"""Name → what runs a block there: a host by itself; one beside a cell of eight simulated nodes, and with its settings
+"""Name → what runs a block there: a host by itself; one where `up` and `down` stand
+for a cell in another terminal; one beside a cell of eight simulated nodes, and with its settings
 in /etc/fleetmend/controller.toml; beside a PostgreSQL or a Kubernetes; and one where systemd runs a cell."""
