@@ -252,6 +252,21 @@ def test_tokens_are_listed_without_what_opens_anything_and_revoked(site: Site, h
     assert unknown.returncode == ExitCode.NO
 
 
+def test_no_token_and_no_key_is_told_anywhere(site: Site, host: HostFiles) -> None:
+    token = site.token("--node", "gpu-13")
+    secret = token.read_text().strip().rpartition("_")[2]
+    outputs = [host.enrol(token, "gpu-13"), HostFiles(host.etc / "other", site).enrol(token, "gpu-13")]
+    assert [done.returncode for done in outputs] == [0, ExitCode.FORBIDDEN]
+    private = (host.folder / "key.pem").read_text().splitlines()[1]
+    assert site.process is not None
+    told = [done.stdout + done.stderr for done in outputs]
+    files = [file for file in site.folder.rglob("*") if file.is_file() and file != token]
+    process = [Path(f"/proc/{site.process.pid}/{name}") for name in ("cmdline", "environ")]
+    told += [file.read_bytes().decode("latin-1") for file in (*files, *process)]
+    assert "used up, by gpu-13" in "".join(told), "the log that is looked at has the attempts"
+    assert [each for each in told if secret in each or private in each] == []
+
+
 @pytest.mark.parametrize(
     ("options", "because"),
     [
