@@ -1,8 +1,8 @@
 """How long it is from a bare Debian to the first finding on the page, and what is installed for that.
 
 A Debian with systemd and nothing else is booted in a container; `apt install` of the package, with Python and Mosquitto
-as Debian has them; the files that docs/how-to/install.md has one write; start of broker, controller and agent; until
-the node's page shows what a check of the site's own found. What apt fetches lies there already: how long that takes is
+as Debian has them; the files that docs/how-to/install.md has one write; start of broker, controller, agent; until the
+node's page shows what a check of the site's own found. What apt fetches lies there already: how long that takes is
 the mirror's affair. Then the sizes of what a release hands out, and how much of it an agent imports.
 """
 

@@ -19,9 +19,10 @@ import pytest
 from cli.broker import configuration, find_mosquitto
 from cli.version import told
 from controller.manual import documents
-from scripts.packing import uv
+from scripts.packing import tarball, tree, uv
 from scripts.packing.release import Release
 from tests.support.checkout import ROOT, checked_in
+from tests.support.parts import missing
 
 RELEASE = Release(version=importlib.metadata.version("fleetmend"), epoch_s=1_600_000_000)
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
@@ -119,6 +120,27 @@ def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
     top_level = {name.split("/", maxsplit=1)[0] for name in names}
     assert set(OUR_NAMES) == {name for name in top_level if not name.endswith(".dist-info")}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
+    """With an environment of one link; another has more files in the same folder."""
+    if shutil.which("rpmbuild") is None:
+        missing("rpmbuild")
+    programs = tmp_path / "root" / "opt" / "fleetmend" / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python3").symlink_to("/usr/bin/python3.11")
+    tree.add_around(tmp_path / "root")
+    (tmp_path / "root" / tree.DOCUMENTS).mkdir(parents=True)
+    packed = tarball.build(RELEASE, tmp_path / "root", into=tmp_path)
+    built = _run(["rpmbuild", "-tb", f"--define=_topdir {tmp_path}/rpm", str(packed)])
+    assert built.returncode == 0, built.stderr
+    (package,) = (tmp_path / "rpm").glob("RPMS/x86_64/fleetmend-*.rpm")
+    asked = _run(["rpm", "-qp", "--requires", "--list", "--scripts", str(package)]).stdout.splitlines()
+    wanted = {"python3.11", "systemd >= 251", "/usr/bin/fleetmend", "/opt/fleetmend/venv/bin/python3"}
+    wanted |= {f"/usr/lib/systemd/system/{unit.name}" for unit in [*UNITS, *FOLLOWS]}
+    assert wanted - set(asked) == set()
+    steps = [line.rpartition("package-step ")[2].removesuffix("; fi") for line in asked if "package-step " in line]
+    assert steps == ["halt", "prepare", "end", "resume"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")

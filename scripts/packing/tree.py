@@ -24,9 +24,14 @@ DOCUMENTS: Final = "usr/share/doc/fleetmend"
 def lay_out(release: Release, wheel: Path, *, root: Path) -> None:
     """Put every file of a package below `root`, dated by the release."""
     environment.make(release, wheel, root=root)
+    _add_documents(release, root)
+    add_around(root)
+
+
+def add_around(root: Path) -> None:
+    """Put below `root` what is around the environment: units, users, folders, the program, and what one copies from."""
     _add_units(root)
     _add_shared(root)
-    _add_documents(release, root)
     program = root / "usr" / "bin" / "fleetmend"
     program.parent.mkdir(parents=True)
     program.symlink_to(f"/{environment.VENV}/bin/fleetmend")
