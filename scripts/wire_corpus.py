@@ -21,7 +21,7 @@ from msgspec import inspect
 from wire import bench, evidence, messages, orders, signatures
 from wire.topics import Address, Channel
 
-FOLDER: Final = Path(__file__).parent.parent / "tests" / "cases" / "wire"
+FOLDER: Final = Path(__file__).parent.parent / "tests" / "wire" / "recorded"
 SCHEMA_FILE: Final = "schema.json"
 INSIDE: Final = "inside"
 """Folder of what orders carry in their parameters."""

@@ -1,6 +1,6 @@
 """Today's programs and those of every recorded release understand each other: docs/explanation/compatibility.md.
 
-A recorded release stands under tests/cases/wire: what it said, byte for byte, and the schema by which it read.
+A recorded release stands under tests/wire/recorded: what it said, byte for byte, and the schema by which it read.
 """
 
 from __future__ import annotations
