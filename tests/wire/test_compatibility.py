@@ -131,6 +131,19 @@ def test_what_is_recorded_is_what_a_program_sends(path: str) -> None:
     assert messages.encode(messages.decode(TODAY[path], address)) == TODAY[path]
 
 
+def test_what_was_recorded_is_not_recorded_otherwise_unless_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [wire_corpus.main([], tmp_path), wire_corpus.main([], tmp_path)] == [0, 0]
+    said = tmp_path / wire_corpus.release() / "event" / "finding.raised.full.json"
+    said.write_bytes(b"{}")
+    assert wire_corpus.main([], tmp_path) == 1
+    assert f"{said}: is recorded otherwise" in capsys.readouterr().err
+    assert said.read_bytes() == b"{}"
+    assert wire_corpus.main(["--again"], tmp_path) == 0
+    assert said.read_bytes() == TODAY["event/finding.raised.full.json"]
+
+
 CHANGES = {
     "a field that is gone": ('"because":', '"reason":', "because"),
     "a field of another type": ('"observed_at":1790000000.5', '"observed_at":"then"', "then"),
