@@ -14,6 +14,8 @@ from tests.support.kubernetes import KubernetesCluster
 from tests.support.kubernetes_api import Json, KubernetesApi, seen
 from tests.support.kustomization import APPLY_PATCH, Kustomization, apply, built, change, missing, path_of
 
+pytestmark = pytest.mark.timeout(300)
+
 FOLDER = ROOT / "kubernetes"
 PODS = "/api/v1/namespaces/{}/pods"
 POLICIES = "/apis/policy/v1beta1/podsecuritypolicies"

@@ -195,3 +195,9 @@ def _images(found: Any) -> set[str]:
             return set[str]().union(*map(_images, found))
         case _:
             return set()
+
+
+def test_numbers_are_the_same_to_every_reader_of_yaml() -> None:
+    """To kustomize 0400 is octal, as in YAML 1.1; to a reader of YAML 1.2 it is four hundred."""
+    files = {path: path.read_text() for path in FOLDER.rglob("*.yaml")}
+    assert {path.name: found for path, text in files.items() if (found := re.findall(r": (0\d+)\b", text))} == {}
