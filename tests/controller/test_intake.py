@@ -511,12 +511,12 @@ class Clocks:
         receipts = Receipts.recall(door.cell.log)
         door.intake = Intake(
             door.cell,
-            door.link,
+            door.link,  # type: ignore[arg-type]
             receipts,
             "main",
             60.0,
             clock,
-            monotonic=lambda: self.passed,  # type: ignore[arg-type]
+            monotonic=lambda: self.passed,
         )
 
     def pass_time(self, seconds: float) -> None:
