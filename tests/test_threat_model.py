@@ -17,11 +17,8 @@ from wire.orders import OrderAction
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/explanation/threat-model.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py::\w+)`", TEXT)))
-ROLES = dict(
-    re.findall(
-        r"^\| `?(nobody|\w+(?=`))`? \|(.*)\|$", TEXT.partition("### What a node may be ordered")[0], re.MULTILINE
-    )
-)
+PEOPLE, _, ORDERS = TEXT.partition("## What each compromise gives")[0].partition("### What a node may be ordered")
+ROLES = dict(re.findall(r"^\| `?(nobody|\w+(?=`))`? \|(.*)\|$", PEOPLE, re.MULTILINE))
 
 
 @cache
