@@ -98,9 +98,11 @@ def flood(port: int, password: str, kind: str) -> None:
 def flooding(broker: BrokerOfTests, kind: str) -> Iterator[None]:
     """Have the hostile node speak to a broker meanwhile."""
     password = broker.credentials(HOSTILE)[1]
-    command = [sys.executable, "-m", "benchmarks.hostile", "--flood", str(broker.door), password, kind]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    command = [sys.executable, "-m", "benchmarks.hostile", "--flood", str(broker.door), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(f"{password}\n")
+        process.stdin.flush()
         assert process.stdout.readline().strip() == "speaks"
         try:
             yield
@@ -241,14 +243,14 @@ async def main(kinds: list[str], *, rounds: int, lasts_s: float, limited: bool) 
 
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--flood", nargs=3, metavar=("PORT", "PASSWORD", "KIND"), help=argparse.SUPPRESS)
+    asked.add_argument("--flood", nargs=2, metavar=("PORT", "KIND"), help=argparse.SUPPRESS)
     asked.add_argument("--rounds", type=int, default=4)
     asked.add_argument("--seconds", type=float, default=10.0, help="of a stretch")
     asked.add_argument("--unlimited", action="store_true", help="without the limits of the broker's host")
     asked.add_argument("kinds", nargs="*", help=f"of {', '.join(FLOODS)}")
     given = asked.parse_args()
     if given.flood:
-        flood(int(given.flood[0]), given.flood[1], given.flood[2])
+        flood(int(given.flood[0]), sys.stdin.readline().strip(), given.flood[1])
     else:
         is_limited = os.geteuid() == 0 and not given.unlimited
         if is_limited:

@@ -69,9 +69,15 @@ class Allowance:
         account.dropped += 1
         account.dropped_at = now
 
-    def done(self, node: str) -> None:
-        """A message that was had is decided."""
-        self._accounts[node].waiting -= 1
+    def charge(self, node: str, events: int) -> None:
+        """A message that was had says so many things besides its first: one level may change hundreds of findings."""
+        account = self._accounts[node]
+        account.messages -= events
+        account.waiting += events
+
+    def done(self, node: str, *, events: int = 1) -> None:
+        """A message that was had is decided, and all that it says."""
+        self._accounts[node].waiting -= events
 
     def flooding(self, now: float) -> dict[str, int]:
         """Return the nodes that say more than they may, or did of late → how many of their messages were dropped."""

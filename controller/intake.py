@@ -137,6 +137,15 @@ class Intake:
 
         return Received(received.topic, received.payload, received.retained, acknowledge)
 
+    def _charged(self, node: str, received: Received, events_more: int) -> Received:
+        self.allowance.charge(node, events_more)
+
+        def acknowledge() -> None:
+            self.allowance.done(node, events=events_more)
+            received.acknowledge()
+
+        return Received(received.topic, received.payload, received.retained, acknowledge)
+
     def _hear(self, envelope: messages.Envelope) -> None:
         now = self.last_seen[envelope.node] = self.clock()
         if isinstance(envelope.body, messages.Status):
@@ -202,9 +211,11 @@ class Intake:
             case messages.Status() as status:
                 if status.outbox_depth == 0 and not received.retained:
                     self.receipts.emptied[envelope.node] = envelope.boot_id
-                self._submit(received, list(self._heal(envelope, _known(status), retained=received.retained)))
+                self._submit(
+                    envelope.node, received, list(self._heal(envelope, _known(status), retained=received.retained))
+                )
             case messages.Presence() as presence:
-                self._submit(received, list(self._presence(envelope.node, presence)))
+                self._submit(envelope.node, received, list(self._presence(envelope.node, presence)))
             case messages.BenchProgress() as progress:
                 self.on_progress(envelope.node, progress)
                 received.acknowledge()
@@ -258,10 +269,12 @@ class Intake:
         elif isinstance(event, bench_events.BenchEnded):
             self.on_bench_ended(event)
 
-    def _submit(self, received: Received, found: list[events.Event]) -> None:
+    def _submit(self, node: str, received: Received, found: list[events.Event]) -> None:
         if not found:
             received.acknowledge()
             return
+        if more := len(found) - 1:
+            received = self._charged(node, received, more)
         self.cell.hand_in(found, [], lambda _: received.acknowledge())
 
     def _heard(self, node: str) -> Iterator[events.Event]:

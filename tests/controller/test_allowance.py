@@ -52,6 +52,19 @@ def test_no_node_has_more_than_its_share_of_what_waits() -> None:
     assert allowance.why_not("n1", 500, NOW)
 
 
+def test_a_level_counts_for_all_that_it_changes() -> None:
+    allowance = Allowance()
+    assert not allowance.why_not("n1", 60_000, NOW)
+    allowance.charge("n1", MOST_WAITING)
+    assert "wait already" in allowance.why_not("n1", 500, NOW)
+    allowance.done("n1", events=MOST_WAITING)
+    allowance.done("n1")
+    assert not allowance.why_not("n1", 500, NOW)
+    allowance.charge("n1", BURST)
+    allowance.done("n1", events=BURST + 1)
+    assert "messages a second" in allowance.why_not("n1", 500, NOW)
+
+
 def test_turns_stay_fair_whoever_speaks_how_often() -> None:
     """One node says a thousand times what each of the others does; of the others nothing is ever dropped."""
     allowance, dice, dropped = Allowance(), random.Random(1), dict.fromkeys(("n1", "n2", "n3"), 0)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable, Sized
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,9 +59,9 @@ async def test_a_controllers_clock_makes_nobody_silent_and_faults_are_answered(t
             await until(lambda: not nodes.outbox)
             for number, ahead_s in enumerate((DAY_S, -DAY_S, 0), 1):
                 clock.set(ahead_s)
-                await until(lambda: len(controller.said("clock.stepped")) == number)  # noqa: B023
+                await _until_count(lambda: controller.said("clock.stepped"), number)
                 nodes.lose_gpu(NAMES[number - 1])
-                await until(lambda: len(scheduler.times_cordoned()) == number)  # noqa: B023
+                await _until_count(scheduler.times_cordoned, number)
             assert not controller.said("Traceback")
             controller.signal(signal.SIGTERM)
             await controller.ended()
@@ -88,12 +90,12 @@ async def test_a_nodes_clock_loses_no_finding_and_does_nothing_twice(tmp_path: P
             for number, ahead_s in enumerate((DAY_S, -DAY_S), 2):
                 clock.set(ahead_s)
                 at = time.time() + ahead_s
-                await controller.bodies(Status, lambda status: abs(status.observed_at - at) < 99)  # noqa: B023
+                await controller.bodies(Status, partial(_is_about, at))
                 refused = await controller.order(OrderAction.RUN_CHECKS, f"i1/verify/{number}", checks="gpu.xid")
                 assert refused.outcome == "refused", refused
                 _xid(machine, 10_000 + number)
                 code = str(10_000 + number)
-                await controller.bodies(FindingRaised, lambda raised: raised.finding.code == code)  # noqa: B023
+                await controller.bodies(FindingRaised, partial(_has_code, code))
             clock.set(0)
             await controller.bodies(Status, lambda status: abs(status.observed_at - time.time()) < 99, count=2)
             assert (await controller.order(OrderAction.RUN_CHECKS, "i1/verify/9", checks="gpu.xid")).outcome == "done"
@@ -105,6 +107,18 @@ async def test_a_nodes_clock_loses_no_finding_and_does_nothing_twice(tmp_path: P
             assert "Traceback" not in site.log()
         finally:
             await site.end(signal.SIGKILL)
+
+
+async def _until_count(listed: Callable[[], Sized], count: int) -> None:
+    await until(lambda: len(listed()) == count)
+
+
+def _is_about(at: float, status: Status) -> bool:
+    return abs(status.observed_at - at) < 99.0
+
+
+def _has_code(code: str, raised: FindingRaised) -> bool:
+    return raised.finding.code == code
 
 
 def _xid(machine: SimulatedMachine, code: int) -> None:
