@@ -32,7 +32,6 @@ UNMARKED: frozenset[str] = frozenset(
         "docs/how-to/licences.md",
         "docs/how-to/set-up.md",
         "docs/how-to/setup.md",
-        "docs/how-to/upgrade.md",
     }
 )
 """Documents whose blocks have no marks yet: this set only gets smaller."""
