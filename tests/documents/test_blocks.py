@@ -24,7 +24,6 @@ UNMARKED: frozenset[str] = frozenset(
     {
         "docs/explanation/threat-model.md",
         "docs/how-to/build-packages.md",
-        "docs/how-to/certificates.md",
         "docs/how-to/doctor.md",
         "docs/how-to/enrol-hosts.md",
         "docs/how-to/install.md",
