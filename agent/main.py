@@ -215,7 +215,7 @@ def _metrics(settings: Settings, *parts: object) -> Listening | None:
     if settings.metrics.port is None:
         return None
     *others, clock = parts
-    look = import_module(LOOK).Look(*others, clock)
+    look = import_module(LOOK).Look(*others, clock, settings.broker.tls().known_life)
     listener: Listening = import_module(LISTENER).Listener(
         settings.metrics.host, settings.metrics.port, look.values, clock=clock
     )

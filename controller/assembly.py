@@ -90,6 +90,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
     front = _front_desk(settings, intake, desk, watch, leadership)
     front.store_use, front.topology_errors, front.notice_errors = housekeeping.use, topology.errors, notices.errors
+    front.certificate = settings.broker.tls().known_life
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)

@@ -49,7 +49,7 @@ class Guard:
 
     def why_expired(self) -> str:
         """Return that the own certificate is good no more, for whoever is refused; empty when it is."""
-        life = self._life()
+        life = self._files.known_life()
         if life is None or life.left_s(self._wall()) > 0:
             return ""
         return f"the own certificate {self._files.certificate_file} expired on {_date(life)}"
@@ -76,7 +76,7 @@ class Guard:
         """Log, until cancelled, that the certificate ends soon or has ended: once a day, and when that changes."""
         told: tuple[str, float, float] | None = None
         while self._files.certificate_file is not None:
-            life, now = self._life(), self._wall()
+            life, now = self._files.known_life(), self._wall()
             if life is not None:
                 said = (_state(life, now), life.ends_at, now // DAY_S if life.is_short(now) else 0.0)
                 if said != told:
@@ -93,11 +93,6 @@ class Guard:
                 log.warning("certificate.expiring", **facts, ends=_date(life))
             case _:
                 log.info("certificate.read", **facts)
-
-    def _life(self) -> Life | None:
-        with contextlib.suppress(ValueError):
-            return self._files.life()
-        return None
 
     async def _is_taken(self, address: BrokerAddress) -> bool:
         """Return whether the broker takes the files as they are now; not, either, when it cannot be reached.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,12 @@ class TlsFiles:
             raise ValueError(f"cannot read {self.certificate_file}: {error.strerror}") from error
         except ValueError as error:
             raise ValueError(f"{self.certificate_file}: {error}") from error
+
+    def known_life(self) -> Life | None:
+        """Return when the own certificate begins and ends, `None` without one that can be read."""
+        with contextlib.suppress(ValueError):
+            return self.life()
+        return None
 
     def stamps(self) -> Stamps:
         """Return what changes when one of the files does."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,6 +45,10 @@ LAST_RETRY_S: Final = 30.0
 STEADY_S: Final = 5.0
 """A connection that lasted this long ends the back-off: one that is dropped at once must not be retried at once."""
 
+
+SILENT: Final = logging.getLogger("wire.mqtt")
+"""What paho logs by itself is no line of our log, and is told in it as why a connection was lost."""
+SILENT.disabled = True
 
 RENEWING: Final = "the certificate was renewed"
 
@@ -300,6 +305,7 @@ class MqttTransport:
             protocol=address.version,
             keepalive=settings.keepalive_s,
             timeout=CONNECT_LIMIT_S,
+            logger=SILENT,
             tls_context=self._guard.context() if address.tls else None,
             max_inflight_messages=MAX_IN_FLIGHT,
             will=aiomqtt.Will(address.spell(will.topic), will.payload, qos=1, retain=True) if will else None,

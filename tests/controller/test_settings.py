@@ -185,6 +185,11 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ),
         ('[traces]\nendpoint = "http://a:4318"\nsample = 1.5', r"traces\.sample: .*less than or equal to 1"),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
+        ('[broker]\nurl = "mqtts://a"\nkey_file = "/a"', "broker: give certificate_file and key_file, or neither"),
+        (
+            '[broker]\nurl = ["mqtts://a", "mqtt://b"]\ncertificate_file = "/a"\nkey_file = "/b"',
+            "broker: certificate_file needs mqtts:// in every url",
+        ),
     ],
 )
 def test_what_is_right_is_said(tmp_path: Path, text: str, told: str) -> None:
