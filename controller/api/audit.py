@@ -54,7 +54,7 @@ KINDS = {"": (*ACTS, *DECISIONS, *ENROLMENTS), "people": ACTS, "decisions": DECI
 
 
 async def audit(call: Call) -> AuditPage:
-    """Return acts of people, decisions and enrolments of hosts, newest first; the filters narrow them, `before` goes on.
+    """Return acts of people, decisions and enrolments, newest first; the filters narrow them, `before` goes on.
 
     Raises:
         Problem: 422, a filter is none.
