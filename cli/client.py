@@ -139,7 +139,7 @@ class Client:
             if answer.status >= 400:
                 raise unreachable(self.url, f"HTTP {answer.status} from where the bundle lies")
             yield answer
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise unreachable(self.url, _why(error)) from error
         finally:
             connection.close()
@@ -148,7 +148,7 @@ class Client:
         status, content = self._exchange(method, "/".join(quote(part, safe="") for part in path) + query, body)
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise unreachable(self.url, f"what answers there, with HTTP {status}, is no fleetmend controller") from None
         if status >= 400:
             raise self._failure(status, answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
@@ -228,6 +228,10 @@ class Nodes:
     def tell(self, topic: str, payload: bytes) -> None:
         """No node here waits for what is stored."""
         assert isinstance(messages.decode(payload, topics.parse(topic)).body, messages.Stored)
+
+    def mute(self, topics: Iterable[str]) -> None:
+        """No node here floods."""
+        assert not list(topics)
 
     async def run(self, **_: object) -> None:
         raise AssertionError("the wire in memory needs no connection")
