@@ -26,7 +26,6 @@ UNMARKED: frozenset[str] = frozenset(
         "docs/how-to/build-packages.md",
         "docs/how-to/certificates.md",
         "docs/how-to/doctor.md",
-        "docs/how-to/enrol-hosts.md",
         "docs/how-to/install.md",
         "docs/how-to/kubernetes.md",
         "docs/how-to/licences.md",
