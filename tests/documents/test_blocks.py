@@ -25,7 +25,6 @@ UNMARKED: frozenset[str] = frozenset(
         "docs/explanation/threat-model.md",
         "docs/how-to/build-packages.md",
         "docs/how-to/doctor.md",
-        "docs/how-to/enrol-hosts.md",
         "docs/how-to/install.md",
         "docs/how-to/kubernetes.md",
         "docs/how-to/licences.md",

@@ -26,6 +26,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "mmdebstrap": "makes a Debian to measure in",
         "mosquitto_passwd": "of Mosquitto, on the broker's machine",
         "openssl": "on every operator's machine",
+        "pdcp": "on the machine from which a site's people reach all hosts",
+        "pdsh": "on the machine from which a site's people reach all hosts",
         "podman": "of a container engine, where images are built",
         "psql": "of PostgreSQL's client, on the database's machine",
         "sacctmgr": "of Slurm",
