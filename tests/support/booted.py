@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -93,10 +93,11 @@ class Installed:
 
 @dataclass(slots=True)
 class Booted:
-    """The running container."""
+    """The running container. `brought`: folders of the host → how they are called below /opt/fleetmend inside."""
 
     folder: Path
     installed: Installed
+    brought: Mapping[Path, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     first: int = field(default=0)
 
@@ -104,6 +105,7 @@ class Booted:
         """Boot, and return when every unit is up."""
         root = root_file_system()
         brought = {str(ROOT): CHECKOUT, f"{sys.prefix}/{LIBRARY}": DEPENDENCIES}
+        brought |= {str(outside): f"{OPT}/{name}" for outside, name in self.brought.items()}
         if PYTHON != "/usr":
             brought[sys.base_prefix] = PYTHON
         for place in brought.values():
@@ -219,11 +221,16 @@ ENVIRONMENT: Final = {"PATH": f"{OPT}/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin", "
 
 
 @contextmanager
-def booted(folder: Path) -> Iterator[Booted]:
-    """Boot with the units of this checkout installed and none of them enabled."""
+def booted(folder: Path, *, is_bare: bool = False, brought: Mapping[Path, str] | None = None) -> Iterator[Booted]:
+    """Boot with the units of this checkout installed and none of them enabled.
+
+    Args:
+        is_bare: without any of the units, users and folders: with the program alone.
+        brought: folders of the host that are wanted inside, and their names below /opt/fleetmend.
+    """
     installed = Installed(folder / "opt")
     installed.folder.mkdir()
-    machine = Booted(folder, installed)
+    machine = Booted(folder, installed, brought or {})
     try:
         installed.install("1.0")
         installed.use("1.0")
@@ -231,7 +238,8 @@ def booted(folder: Path) -> Iterator[Booted]:
         if PYTHON != "/usr":
             machine.write("/etc/ld.so.conf.d/python.conf", f"{PYTHON}/lib\n")
             machine.run("ldconfig")
-        install_units(machine)
+        if not is_bare:
+            install_units(machine)
         yield machine
     finally:
         machine.stop()
