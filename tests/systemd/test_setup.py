@@ -11,7 +11,7 @@ import pytest
 
 from cli.exit_codes import ExitCode
 from tests.support.ansible import packages, recap
-from tests.support.booted import OPT, Booted, booted
+from tests.support.booted import OPT, Booted, with_program
 
 AGENT, CONTROLLER, BROKER = "fleetmend-agent", "fleetmend-controller", "fleetmend-broker"
 URL: Final = "mqtt://127.0.0.1:1883"
@@ -27,7 +27,7 @@ CONTAINED: Final = {"clock"}
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
     """A host with nothing but the program, as a wheel leaves it."""
-    with booted(tmp_path_factory.mktemp("bare"), is_bare=True, brought={packages(): "ansible"}) as running:
+    with with_program(tmp_path_factory.mktemp("bare"), {str(packages()): "ansible"}) as running:
         yield running
 
 
