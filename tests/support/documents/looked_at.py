@@ -16,6 +16,8 @@ from tests.support.documents.shell import Command, NoShell, commands
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
+        "ansible": "on a site's control machine",
+        "ansible-playbook": "on a site's control machine",
         "clickhouse-client": "of a site's ClickHouse",
         "createdb": "of PostgreSQL's client, on the database's machine",
         "createuser": "of PostgreSQL's client, on the database's machine",
