@@ -206,8 +206,11 @@ def _tls(visitor: Visitor) -> ssl.SSLContext:
     return context
 
 
-def visitor_of(broker: Mapping[str, Any]) -> Visitor:
+def visitor_of(broker: Mapping[str, Any], usual: str) -> Visitor:
     """Return who comes to the broker by the table [broker] of a daemon's settings.
+
+    Args:
+        usual: the user where there is a password and none is named.
 
     Raises:
         OSError: the password cannot be read.
@@ -215,6 +218,8 @@ def visitor_of(broker: Mapping[str, Any]) -> Visitor:
     file = broker.get("password_file")
     password = Path(file).read_text("utf-8").strip() if file else ""
     named = {name: str(broker.get(name, "")) for name in ("username", "ca_file", "certificate_file", "key_file")}
+    if password and not named["username"]:
+        named["username"] = usual
     return Visitor(password=password, **named)
 
 

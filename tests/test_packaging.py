@@ -114,6 +114,12 @@ def test_the_wheel_holds_every_document_that_the_controller_serves(wheel: Path) 
     assert {f"controller/{name}" for name in documents()} <= held
 
 
+def test_the_wheel_holds_every_unit_that_setup_installs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert {f"cli/{name}" for name in checked_in("systemd")} <= held
+
+
 def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -84,7 +84,7 @@ def _kept(document: dict[str, Any], given: Mapping[str, Any], wishes: Wishes) ->
     click.echo(f"{planned.FILE} is there and is kept.")
     broker = broker_of(document, planned.PART, wishes)
     if _asks_broker(given, wishes):
-        try_settings(broker)
+        try_settings(broker, usual=str(document.get("node", wishes.host.name)))
     orders = document.get("orders_allowed", ())
     allow = tuple(name for name, ours in planned.ALLOWED.items() if set(ours) & set(orders))
     return _work(document, Plan(), allow, wishes), broker
@@ -98,11 +98,12 @@ def _asks_broker(given: Mapping[str, Any], wishes: Wishes) -> bool:
 
 def _work(document: dict[str, Any], settings: Plan, allow: tuple[str, ...], wishes: Wishes) -> Work:
     folders = planned.PART.own_folders(wishes.host)
+    is_enrolled = planned.renews(document)
     return Work(
-        base=planned.base_plan(allow, wishes.host, wishes.place),
+        base=planned.base_plan(allow, wishes.host, wishes.place, is_enrolled=is_enrolled),
         owned=Plan(folders).and_then(settings),
         finish=lambda: planned.read_back(document, wishes.place),
-        enabled=planned.enabled_units(allow),
+        enabled=planned.enabled_units(allow, is_enrolled=is_enrolled),
         started=(planned.SERVICE,),
     )
 

@@ -117,7 +117,7 @@ def _kept(document: dict[str, Any], given: Mapping[str, Any], wishes: Wishes) ->
     click.echo(f"{planned.FILE} is there and is kept.")
     broker = broker_of(document, planned.PART, wishes)
     if _asks_broker(given, wishes):
-        try_settings(broker)
+        try_settings(broker, usual=CONTROLLER)
     return _work(document, Plan(), given, wishes, has_broker=False), broker
 
 

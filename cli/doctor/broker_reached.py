@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from cli.broker_trial import holds_connection, try_brokers, visitor_of
+from cli.broker_trial import Visitor, holds_connection, try_brokers, visitor_of
 from cli.doctor.diagnosis import DAEMONS, Check, Diagnosis, Role, fine, missing
 from cli.doctor.patient import SERVICES, Patient
 from cli.setting_up import systemd
@@ -48,12 +47,12 @@ def _of(patient: Patient, role: Role) -> Reached:
         where = str(urls if isinstance(urls, str) else ", ".join(urls))
         let_in = (where,) if holds_connection(unit.process, urls) else ()
         return Reached(service, True, unit.status.startswith(STANDS_BY), let_in, {} if let_in else {where: ""})
-    return _tried(service, urls, patient.broker(role))
+    return _tried(service, urls, visitor_of(patient.broker(role), patient.user(role)))
 
 
-def _tried(service: str, urls: str | tuple[str, ...], table: Mapping[str, Any]) -> Reached:
+def _tried(service: str, urls: str | tuple[str, ...], visitor: Visitor) -> Reached:
     try:
-        seen = try_brokers(urls, visitor_of(table))
+        seen = try_brokers(urls, visitor)
     except ValueError as error:
         return Reached(service, False, False, (), {str(urls): str(error)})
     let_in = tuple(each.address for each in seen if each.let_in)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cli.broker import CONTROLLER
 from cli.broker_trial import urls_of
 from cli.client import Client, Failed
 from cli.doctor.diagnosis import Role
@@ -55,6 +56,10 @@ class Patient:
         """Return the table [broker] of a daemon's settings."""
         table = self.documents[role].get("broker", {})
         return table if isinstance(table, Mapping) else {}
+
+    def user(self, role: Role) -> str:
+        """Return as whom a daemon comes to the broker where its settings name nobody."""
+        return str(self.documents[role].get("node", self.host.name)) if role is Role.AGENT else CONTROLLER
 
     def broker_urls(self, role: Role) -> str | tuple[str, ...]:
         """Return where the broker of a daemon is; a controller that does not say has one beside it."""

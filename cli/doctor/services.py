@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.doctor.diagnosis import ALL, CannotLook, Check, Diagnosis, advice, fine, missing
+from cli.doctor.diagnosis import ALL, CannotLook, Check, Diagnosis, Role, advice, fine, missing
 from cli.doctor.patient import SERVICES, Patient
-from cli.setting_up import systemd
+from cli.setting_up import agent, systemd
 from cli.setting_up.systemd import NotDone, Unit
 
 
@@ -16,17 +16,11 @@ def read(patient: Patient) -> list[Unit]:
     Raises:
         CannotLook: there is no systemd.
     """
-    return shown(patient)
-
-
-def shown(patient: Patient) -> list[Unit]:
-    """Return what systemd says of each service of a host.
-
-    Raises:
-        CannotLook: there is no systemd.
-    """
+    names = [f"{SERVICES[role]}.service" for role in patient.roles]
+    if Role.AGENT in patient.roles and agent.renews(patient.documents[Role.AGENT]):
+        names.append(agent.RENEW_TIMER)
     try:
-        return [systemd.show(f"{SERVICES[role]}.service") for role in patient.roles]
+        return [systemd.show(name) for name in names]
     except NotDone as error:
         raise CannotLook(str(error)) from error
 
@@ -40,7 +34,8 @@ def judge(facts: list[Unit]) -> Iterator[Diagnosis]:
 def _judged(unit: Unit) -> Iterator[Diagnosis]:
     name = unit.name.removesuffix(".service")
     if unit.load != "loaded":
-        yield missing(f"{unit.name} is {unit.load}.", f"fleetmend setup {name.removeprefix('fleetmend-')}")
+        part = "agent" if unit.name == agent.RENEW_TIMER else name.removeprefix("fleetmend-")
+        yield missing(f"{unit.name} is {unit.load}.", f"fleetmend setup {part}")
         return
     if unit.active != "active":
         why = f" ({unit.result})" if unit.result not in {"", "success"} else ""

@@ -16,7 +16,7 @@ UNFED = ("fleetmend-broker.service",)
 def judge(facts: list[Unit]) -> Iterator[Diagnosis]:
     """Say where it was switched off."""
     for unit in facts:
-        if unit.load != "loaded" or unit.name in UNFED:
+        if unit.load != "loaded" or unit.name in UNFED or not unit.name.endswith(".service"):
             continue
         if unit.watchdog in OFF:
             sentence = f"Nobody notices when {unit.name.removesuffix('.service')} hangs: its watchdog is switched off."

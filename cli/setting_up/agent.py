@@ -38,6 +38,8 @@ HOLD_UNITS: Final = (
     "fleetmend-held.target",
     "fleetmend-in-service.target",
 )
+RENEWING: Final = ("fleetmend-renew.service", "fleetmend-renew.timer")
+RENEW_TIMER: Final = "fleetmend-renew.timer"
 HOLD_ENABLED: Final = ("fleetmend-hold.path", "fleetmend-hold.timer", "fleetmend-hold.service")
 
 
@@ -82,20 +84,29 @@ def settings_plan(answers: Answers, host: Host) -> Plan:
     return Plan((), (*PART.secrets(answers.access, host), File(FILE, text)))
 
 
-def base_plan(allow: tuple[str, ...], host: Host, place: Place) -> Plan:
+def renews(document: Mapping[str, Any]) -> bool:
+    """Return whether the node has the certificate of an enrolment, which has to be renewed."""
+    broker = document.get("broker", {})
+    certificate = broker.get("certificate_file", "") if isinstance(broker, Mapping) else ""
+    return str(certificate).startswith(f"{PART.folder}/")
+
+
+def base_plan(allow: tuple[str, ...], host: Host, place: Place, *, is_enrolled: bool = False) -> Plan:
     """Return the folders, units and drop-ins."""
     drop_ins = [(SERVICE, DROP_INS[name]) for name in DROP_INS if name in allow]
     if host.hands_credentials:
         drop_ins.append((SERVICE, "credentials.conf"))
     wanted = [f"{SERVICE}.service", *(HOLD_UNITS if "holds" in allow else ())]
+    wanted += RENEWING if is_enrolled else ()
     beside = units.programs(("fleetmend-hold",)) if "holds" in allow else ()
     folders = (Folder("/etc/fleetmend", 0o755), *PART.credential_folders(host))
     return Plan(folders, (*units.files(place, wanted, drop_ins), *beside))
 
 
-def enabled_units(allow: tuple[str, ...]) -> tuple[str, ...]:
+def enabled_units(allow: tuple[str, ...], *, is_enrolled: bool = False) -> tuple[str, ...]:
     """Return the units that start with the host."""
-    return (f"{SERVICE}.service", *(HOLD_ENABLED if "holds" in allow else ()))
+    renewing = (RENEW_TIMER,) if is_enrolled else ()
+    return (f"{SERVICE}.service", *renewing, *(HOLD_ENABLED if "holds" in allow else ()))
 
 
 def read_back(document: Mapping[str, Any], place: Place) -> Settings:

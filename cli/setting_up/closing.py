@@ -61,14 +61,17 @@ def _refusal(seen: Seen) -> str:
     return f"no broker answers at {seen.address}: {seen.because}"
 
 
-def try_settings(broker: Mapping[str, Any]) -> None:
+def try_settings(broker: Mapping[str, Any], *, usual: str) -> None:
     """Have the broker of a table [broker] say whether it lets us in.
+
+    Args:
+        usual: the user where there is a password and none is named.
 
     Raises:
         Failed: no broker does, or the password cannot be read.
     """
     try:
-        visitor = visitor_of(broker)
+        visitor = visitor_of(broker, usual)
     except OSError as error:
         raise Failed(f"{error.filename}: {error.strerror}", ExitCode.NO_INPUT) from error
     files = {"ca_file": visitor.ca_file, "certificate_file": visitor.certificate_file, "key_file": visitor.key_file}

@@ -78,7 +78,7 @@ class Part:
 
     def own_folders(self, host: Host) -> tuple[Folder, ...]:
         """Return its user's folder, where it needs one; the user must be there before."""
-        return () if host.hands_credentials else (Folder(self.folder, 0o750, group=self.user),)
+        return () if host.hands_credentials else (Folder(self.folder, 0o700, self.user, self.user),)
 
     def credential_folders(self, host: Host, *others: str) -> tuple[Folder, ...]:
         """Return the folders of credentials of its service and of others."""

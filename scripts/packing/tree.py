@@ -14,7 +14,7 @@ from scripts.packing.release import ROOT, Release
 UNITS: Final = {".service", ".target", ".path", ".timer"}
 CREDENTIALS: Final = "credentials.conf"
 GIVEN_SECRETS: Final = ("fleetmend-agent", "fleetmend-backup", "fleetmend-controller")
-SHARED: Final = ("examples", "kubernetes", "monitoring", "slurm")
+SHARED: Final = ("ansible", "examples", "kubernetes", "monitoring", "slurm")
 """Folders that people copy from, as the how-tos say."""
 
 SAMPLES: Final = ("benchmarks.conf", "repairs.conf", CREDENTIALS, "fleetmend-broker.conf")

@@ -24,6 +24,7 @@ from cli.setting_up import shipped
 from cli.setting_up.broker import is_password
 from controller import keys
 from tests.cli.conftest import Result, environment, run_cli
+from tests.support.certificates import write_certificate
 
 PASSWORD: Final = "canary-of-the-node"
 KEY_ID, KEY = "AAAAAAAAAAAAAAAA", base64.b64encode(bytes(32)).decode()
@@ -124,6 +125,22 @@ def test_settings_that_are_there_are_kept_when_no_flag_says_otherwise(image: Pat
     assert "agent.toml is there and is kept." in done(set_up(image, "setup", "agent", "--yes", "--no-enable"))
     assert (image / "etc/fleetmend/agent.toml").read_text() == written
     assert (image / "etc/systemd/system/fleetmend-agent.service.d/repairs.conf").is_file()
+
+
+def test_a_host_that_enrolled_renews_its_certificate(image: Path) -> None:
+    folder = image / "etc/fleetmend/agent"
+    folder.mkdir(parents=True)
+    write_certificate(folder, "certificate")
+    (folder / "certificate.key").chmod(0o600)
+    files = {"certificate_file": "certificate.pem", "key_file": "certificate.key"}
+    lines = [f'{key} = "/etc/fleetmend/agent/{name}"' for key, name in files.items()]
+    settings = "\n".join(['node = "n"', "[broker]", 'url = "mqtts://b:8883"', *lines])
+    (image / "etc/fleetmend/agent.toml").write_text(settings)
+    done(set_up(image, "setup", "agent", "--yes", "--enable"))
+    units = image / "etc/systemd/system"
+    assert (units / "fleetmend-renew.service").is_file()
+    assert (units / "timers.target.wants/fleetmend-renew.timer").is_symlink()
+    assert (image / "etc/fleetmend/agent.toml").read_text() == settings
 
 
 def test_a_dry_run_shows_the_difference_and_writes_nothing(image: Path, secret: Path) -> None:

@@ -13,6 +13,9 @@ from cli.exit_codes import ExitCode
 from tests.support.ansible import packages, recap
 from tests.support.booted import OPT, Booted, with_program
 
+pytestmark = pytest.mark.timeout(300)
+"""Everything is set up in the first fixture, on however busy a machine."""
+
 AGENT, CONTROLLER, BROKER = "fleetmend-agent", "fleetmend-controller", "fleetmend-broker"
 URL: Final = "mqtt://127.0.0.1:1883"
 HERE: Final = ("--with-broker", "--broker-listen", "127.0.0.1:1883")
