@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check hardware bench chaos fmt docs record-wire dist sbom licences audit clean environment
+.PHONY: help run test check hardware bench chaos fuzz fmt docs record-wire dist sbom licences audit clean environment
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, web 
 chaos: environment  ## Kill agents, controller and broker 100 times under load, and count what was lost (ARGS for benchmarks.chaos)
 	@scripts/ensure-mosquitto
 	@.venv/bin/python -m benchmarks.chaos $(ARGS)
+
+fuzz: environment  ## Give every parser of foreign bytes its share of a million inputs (ARGS for tests.fuzz.campaign)
+	@.venv/bin/python -m tests.fuzz.campaign $(ARGS)
 
 fmt: environment  ## Format the code and repair what the linter can repair
 	.venv/bin/ruff check --fix --quiet .

@@ -18,6 +18,7 @@ from cli.version import told
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("cli.up:up", "Start a whole cell on this machine: broker, controller, an agent for this host..."),
     "setup": ("cli.commands.setup:setup", "Set up this host as an agent's or the controller's, and say what is next."),
+    "doctor": ("cli.commands.doctor:doctor", "Say what is missing or unsafe on this host, in sentences..."),
     "status": ("cli.commands.status:status", "Show the cell at a glance."),
     "nodes": ("cli.commands.nodes:nodes", "List every node."),
     "node": ("cli.commands.nodes:node", "Show one node: findings, checks, incidents, timeline."),
@@ -42,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "cli.commands.replay:replay",
         "Decide a recorded log again and hold it to what was decided then, byte for byte.",
     ),
+    "simulate": (
+        "cli.commands.simulate:simulate",
+        "Run a virtual fleet with known faults through the real policy, and hold what it did to what was so.",
+    ),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
     "check": ("cli.commands.check:check", "Look at this host once, and answer as a Nagios plug-in does."),
     "checks": (
@@ -52,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks, and how changed ones are tried."),
     "access": ("cli.commands.access:access", "Make and revoke the tokens that say who asks, and ask who one is."),
+    "enrol": ("cli.commands.enrol:enrol", "Give this host an identity by a one-time token, and renew it."),
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "audit": ("cli.commands.audit:audit", "Prove that nobody changed, cut or reordered the event log."),
     "keys": ("cli.commands.keys:keys", "Show and change the key that signs orders to nodes, and the event log."),

@@ -29,6 +29,7 @@ OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
 DAEMONS = ("fleetmend-agent", "fleetmend-controller")
 BROKER = "fleetmend-broker"
 BACKUP = "fleetmend-backup"
+RENEW = "fleetmend-renew"
 OURS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
 UNITS = [*OURS, ROOT / "systemd" / f"{BROKER}.service"]
 HOLD = "fleetmend-hold"
@@ -152,6 +153,7 @@ def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
         ("fleetmend-controller", ""),
         ("fleetmend-broker", ""),
         ("fleetmend-backup", ""),
+        ("fleetmend-renew", ""),
     ],
 )
 def test_systemd_accepts_the_unit_without_a_word(name: str, drop_in: str, tmp_path: Path) -> None:
@@ -187,9 +189,15 @@ def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> N
 
 
 def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
-    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, HOLD}
+    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, RENEW, HOLD}
     targets = {"fleetmend-held.target", "fleetmend-in-service.target"}
-    assert {unit.name for unit in FOLLOWS} == {*targets, f"{HOLD}.path", f"{HOLD}.timer", f"{BACKUP}.timer"}
+    assert {unit.name for unit in FOLLOWS} == {
+        *targets,
+        f"{HOLD}.path",
+        f"{HOLD}.timer",
+        f"{BACKUP}.timer",
+        f"{RENEW}.timer",
+    }
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
@@ -200,6 +208,7 @@ def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
         ("fleetmend-broker", "", 2.5),
         ("fleetmend-hold", "", 2.5),
         ("fleetmend-backup", "", 2.5),
+        ("fleetmend-renew", "", 2.5),
         ("fleetmend-agent", "", 4.5),
         ("fleetmend-agent", "benchmarks.conf", 4.5),
         # It is root, loads the driver and reboots.
@@ -217,7 +226,7 @@ def test_a_unit_is_exposed_no_more_than_it_has_to_be(name: str, drop_in: str, at
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, HOLD])
+@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, RENEW, HOLD])
 def test_whatever_a_unit_leaves_open_it_says_why(name: str) -> None:
     unit = ROOT / "systemd" / f"{name}.service"
     judged = _run(["systemd-analyze", "security", "--offline=true", "--json=short", str(unit)])
