@@ -127,7 +127,8 @@ def size_of(distribution: Distribution) -> int:
 
 def agent_needs(packages: Path) -> set[str]:
     """Return the packages that the agent's code imports, and those that these need in turn, with fleetmend itself."""
-    owner = {module: each for each in environment.distributions(packages) for module in modules(each)}
+    others = [each for each in environment.distributions(packages) if each.name != "fleetmend"]
+    owner = {module: each for each in others for module in modules(each)}
     by_name = {licences.normal(each.name): each for each in owner.values()}
     wanted = {licences.normal(owner[module].name) for module in imported() if module in owner}
     while more := {name for each in wanted for name in required(by_name[each]) if name in by_name} - wanted:
