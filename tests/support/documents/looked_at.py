@@ -16,6 +16,8 @@ from tests.support.documents.shell import Command, NoShell, commands
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
+        "ansible": "on a site's control machine",
+        "ansible-playbook": "on a site's control machine",
         "clickhouse-client": "of a site's ClickHouse",
         "createdb": "of PostgreSQL's client, on the database's machine",
         "createuser": "of PostgreSQL's client, on the database's machine",
@@ -28,6 +30,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "openssl": "on every operator's machine",
         "pdcp": "on the machine from which a site's people reach all hosts",
         "pdsh": "on the machine from which a site's people reach all hosts",
+        "podman": "of a container engine, where images are built",
         "psql": "of PostgreSQL's client, on the database's machine",
         "sacctmgr": "of Slurm",
         "scontrol": "of Slurm",
