@@ -115,6 +115,7 @@ class Broker(Section, frozen=True):
         certificate_file: in PEM, with its chain: shown to the broker in place of username and password
             (docs/how-to/certificates.md). When it is replaced, the connection is renewed.
         key_file: the private key of the certificate in PEM, which nobody else may read.
+        username: the node's name when it is left out and there is a password.
     """
 
     RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_no_secret, "ca_file": why_no_authority}

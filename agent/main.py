@@ -323,7 +323,7 @@ def _transport(settings: Settings, attendance: Attendance) -> MqttTransport:
         BrokerSettings(
             url=broker.url,
             client_id=f"fleetmend-{settings.cell}-{settings.node}",
-            username=broker.username,
+            username=settings.username,
             password_file=broker.password_file,
             tls=broker.tls(),
         ),

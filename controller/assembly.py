@@ -21,6 +21,7 @@ from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
+from controller.enrolment.choosing import enrolling_of
 from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
@@ -84,7 +85,8 @@ def assemble(settings: ControllerSettings) -> Controller:
     notices = _notices(settings, destinations, cell, leadership)
     effects = _effects(cell, watch, desk, leadership, power, notices)
     receipts = Receipts.recall(event_log)
-    intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
+    silent_after_s = settings.silence.silent_after_s
+    intake = Intake(cell, transport, receipts, settings.cell, silent_after_s, time.time, monotonic=time.monotonic)
     housekeeping = Housekeeping(cell, receipts, settings, time.time)
     topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
     front = _front_desk(settings, intake, desk, watch, leadership)
@@ -119,6 +121,7 @@ def assemble(settings: ControllerSettings) -> Controller:
         sealing,
         counter,
         access,
+        enrolling_of(settings, front),
     )
 
 

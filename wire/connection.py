@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from functools import partial
 from typing import Any, Final
 
@@ -71,12 +71,12 @@ class Connection:
     the second acknowledges early.
     """
 
-    def __init__(self, client: aiomqtt.Client, *, max_unacknowledged: int) -> None:
+    def __init__(self, client: aiomqtt.Client, *, max_unacknowledged: int, muted: Set[bytes] = frozenset()) -> None:
         self.session_present = False
         self._entered = False
         self._flowing = False
         self._pulse: asyncio.Task[None] | None = None
-        self._client, self._max_unacknowledged = client, max_unacknowledged
+        self._client, self._max_unacknowledged, self._muted = client, max_unacknowledged, muted
         self._loop = asyncio.get_running_loop()
         self._lost_because = ""
         self._inbox: deque[Received] = deque()
@@ -245,6 +245,9 @@ class Connection:
         self._receive(message._topic, bytes(message.payload), message.mid if message.qos else 0, message.retain)  # noqa: SLF001
 
     def _receive(self, topic: bytes, payload: bytes, mid: int, retained: bool) -> None:
+        if topic in self._muted:
+            self._drop(mid)
+            return
         self._received += 1
         self._unacknowledged.add(self._received)
         acknowledge = partial(self._acknowledge, self._received, mid)
@@ -258,6 +261,11 @@ class Connection:
         self._inbox.append(Received(name, payload, retained, acknowledge))
         self._news.set()
         self._pause_when_full()
+
+    def _drop(self, mid: int) -> None:
+        if mid and not self._lost_because:
+            self._acknowledging.append(mid)
+            self._write_soon()
 
     def let_flow(self) -> None:
         """Hold the number of messages not yet acknowledged from here on.

@@ -52,6 +52,18 @@ def test_a_broker_is_all_that_must_be_said(tmp_path: Path) -> None:
     assert settings.broker.password_file is None
 
 
+def test_one_file_does_for_many_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is called as its environment says, and so is its user at the broker."""
+    (tmp_path / "password").write_text("secret\n")
+    monkeypatch.setenv("FLEETMEND_NODE", "gpu-017")
+    settings = load(tmp_path, f'{LEAST}\npassword_file = "{tmp_path}/password"')
+    assert (settings.node, settings.username) == ("gpu-017", "gpu-017")
+    assert load(tmp_path, f'node = "n1"\n{LEAST}\nusername = "u1"').username == "u1"
+    assert load(tmp_path, LEAST).username == ""
+    monkeypatch.setenv("FLEETMEND_NODE", "controller")
+    assert "node: 'controller' is how the cell's own part is called" in problems(tmp_path, LEAST)[0]
+
+
 def test_everything_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "password").touch(mode=0o600)
     (tmp_path / "password").write_text("secret\n")
