@@ -77,6 +77,7 @@ _READING = [route for route in ROUTES if route.method == "GET" and not route.pat
 NO_SECRETS = re.compile(r"(^|\.)(ca_file|rest_ca_file|client_ca_file|certificate_file|inventory_file)$")
 DOOR = ("http.key_file", "access.tokens_file", "access.session_key_file")
 ELSEWHERE = {
+    "broker.key_file": "tests/end_to_end/test_certificates_story.py",
     "store.password_file": "tests/cli/test_controller.py",
     "tickets.password_file": "tests/controller/tickets/test_any_system.py",
     "slurm.rest_token_file": "tests/controller/schedulers/test_slurm_rest.py",

@@ -114,9 +114,20 @@ async def test_a_node_with_an_expired_certificate_watches_on_and_tells_all_when_
             broker.issue(NODE)
             await until(lambda: NODE in belief.nodes and belief.nodes[NODE].findings, limit_s=45)
             assert {"79"} == {key.code for key in belief.nodes[NODE].findings}
-            raised = [e.event for e in controller.cell.log.read() if isinstance(e.event, events.FindingRaised)]
-            assert [each.finding.check for each in raised] == ["gpu.xid"]
+            said = [entry.event for entry in controller.cell.log.read()]
+            raised = [each for each in said if isinstance(each, events.FindingRaised)]
+            assert {each.finding.check for each in raised} == {"gpu.xid"}
             assert len(node.said("agent.started")) == 1
+            assert told_of_keys(broker, tmp_path) == []
+
+
+def told_of_keys(broker: TlsBroker, directory: Path) -> list[Path]:
+    """Return the files, but for those that hold them, in which a part of a private key is."""
+    keys = [broker.folder / name / "key.pem" for name in ("controller", NODE)]
+    secrets = [file.read_bytes().splitlines()[1] for file in keys]
+    files = [file for file in directory.rglob("*") if file.is_file() and file not in keys]
+    assert len(files) > 10
+    return [file for file in files if any(secret in file.read_bytes() for secret in secrets)]
 
 
 async def test_a_controller_tells_how_long_its_certificate_is_good_and_takes_another(tmp_path: Path) -> None:
