@@ -182,7 +182,7 @@ fleetmend pki init
 cd /etc/fleetmend/broker
 fleetmend pki issue broker --host 127.0.0.1 --output .
 fleetmend pki broker-config --output .
-sed -i '/^# begin: without TLS/,/^# end: without TLS/d' mosquitto.conf
+sed -i '/^# begin: by password/,/^# end: by password/d' mosquitto.conf
 cat tls.conf >> mosquitto.conf
 fleetmend pki issue controller --output /etc/fleetmend/controller
 fleetmend pki issue n1 --output /etc/fleetmend/agent
