@@ -48,6 +48,8 @@ LIMITED: Final = "FLEETMEND_HOSTILE_LIMITED"
 
 EVENT: Final = Address(CELL, HOSTILE, Channel.EVENT).topic
 AIM: Final = 1.1
+BURST_S: Final = 4.0
+"""What an address may send at once is sent by then: a flood that lasts is what is measured."""
 
 Said = Iterator[tuple[str, bytes]]
 
@@ -81,12 +83,16 @@ def _large() -> Said:
 FLOODS: Final[dict[str, Callable[[], Said]]] = {"events": _events, "levels": _levels, "junk": _junk, "large": _large}
 
 
+MADE: Final = {"events": 10_000, "levels": 300, "junk": 10_000, "large": 50}
+"""So many messages are made beforehand."""
+
+
 def flood(port: int, password: str, kind: str) -> None:
     """Be the hostile node: speak until the process is ended, and say so once it begins.
 
     What it says is made beforehand, so that it is as fast as its connection; sequence numbers repeat after that.
     """
-    made = list(itertools.islice(FLOODS[kind](), 50 if kind == "large" else 20_000))
+    made = list(itertools.islice(FLOODS[kind](), MADE[kind]))
     with Wire(port, HOSTILE, password, HOSTILE, ADDRESS) as wire:
         print("speaks", flush=True)
         with contextlib.suppress(ConnectionError, OSError):
@@ -181,7 +187,7 @@ def measure(cell: BenchCell, decoy: BrokerOfTests, kind: str, *, rounds: int, la
         for _ in range(rounds):
             for broker, taken in ((decoy, found.elsewhere_s), (cell.broker, found.here_s)):
                 with flooding(broker, kind):
-                    time.sleep(1.0)
+                    time.sleep(BURST_S)
                     taken += others.speak(lasts_s)
             found.resident_mib.append(cell.usage()[1])
     return found
