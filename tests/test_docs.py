@@ -70,6 +70,7 @@ def test_commands_exist(document: Path) -> None:
 
 def test_example_settings_are_valid(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "how-to" / "install.md").read_text()
+    (tmp_path / "secret_broker").touch(mode=0o600)
     (tmp_path / "secret_broker").write_text("secret")
     examples = re.findall(r"```toml\n# (\S+)\n(.*?)```", guide, re.DOTALL)
     for name, text in examples:
@@ -104,6 +105,22 @@ def test_every_decision_has_its_parts() -> None:
         headings = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
         assert headings == ["Context", "Decision", "Consequences", "Alternatives"], path.name
         assert "rejected" in path.read_text(), path.name
+
+
+INVARIANT = re.compile(r"^## I(\d+): (.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+
+
+def test_every_invariant_names_what_keeps_it_and_tests_that_carry_its_number() -> None:
+    page = (ROOT / "docs" / "explanation" / "safety.md").read_text()
+    found = dict(INVARIANT.findall(page))
+    assert list(found) == [str(number) for number in range(1, 13)]
+    for number, text in found.items():
+        named = re.findall(r"`([a-z_/0-9]+(?:\.py)?)`", text)
+        assert [name for name in named if "/" in name and not (ROOT / name).exists()] == []
+        tests = [name for name in named if name.startswith("tests/")]
+        carried = re.compile(rf"\bI{number}\b|test_(?:i\d+_)*i{number}_")
+        assert tests and [name for name in tests if not carried.search((ROOT / name).read_text())] == [], f"I{number}"
+        assert any(name.endswith(".py") and not name.startswith("tests/") for name in named) or number == "12"
 
 
 def test_the_coverage_names_every_check_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""What an order meets that somebody tampered with: who has the broker, or a node, reboots nobody.
+"""I9: what an order meets that somebody tampered with. Who has the broker, or a node, reboots nobody.
 
 Each test is one attack, by whoever can send any bytes to the node but has no key that it trusts. The last ones are
 faults that would open the door to a replay: clocks that jump, and a memory that was lost.

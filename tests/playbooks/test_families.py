@@ -15,16 +15,23 @@ from checks.finding import Action, Finding, Verdict
 from checks.judge import judge_lines
 from checks.recovery_action import MEANINGS, recovery_action
 from checks.registry import CHECKS
-from controller.playbooks import default_directory, lint, load_default
-from controller.policy.playbook import HAND_OVER, REPAIRS, Playbook, Verb
+from controller.playbooks import default_directory, lint
+from controller.policy.playbook import HAND_OVER, REPAIRS, Clears, Playbook, Verb
 from controller.policy.presence import AGENT_LOST, FLOODING, NODE_LOST
 from controller.policy.rules import Budget, Rules
 from tests.support.check_cases import Case, all_cases
+from tests.support.shipped import SHIPPED
 
-PLAYBOOKS = {playbook.name: playbook for playbook in load_default()}
+PLAYBOOKS = {playbook.name: playbook for playbook in SHIPPED}
 RULES = Rules(tuple(PLAYBOOKS.values()), Budget(percent=10.0))
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "how-to" / "respond"
-SECTIONS = ["## What happened", "## What fleetmend does", "## What to look at", "## Stop, approve, undo"]
+SECTIONS = [
+    "## What happened",
+    "## What fleetmend does",
+    "## What to look at",
+    "## When it is over",
+    "## Stop, approve, undo",
+]
 
 
 def answer(check: str, code: str, verdict: Verdict, action: Action) -> str:
@@ -541,6 +548,30 @@ def test_each_has_its_runbook(playbook: Playbook) -> None:
     text = (RUNBOOKS / f"{playbook.name}.md").read_text("utf-8")
     assert text.startswith(f"# {playbook.name}: ")
     assert [line for line in text.splitlines() if line.startswith("## ")][: len(SECTIONS)] == SECTIONS
+
+
+OVER = re.compile(r"^## When it is over\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS.values(), ids=lambda playbook: playbook.name)
+def test_each_runbook_says_how_its_playbook_ends(playbook: Playbook) -> None:
+    (text,) = OVER.findall((RUNBOOKS / f"{playbook.name}.md").read_text("utf-8"))
+    said = " ".join(text.split())
+    verbs = {step.verb for step in playbook.steps}
+    assert ("The node was never out." in said) == (Verb.CORDON not in verbs and playbook.name != "agent_lost")
+    assert said.startswith("By itself: ") == (Verb.UNCORDON in verbs and playbook.name != "node_admission")
+    assert ("Only when a person says so" in said) == (playbook.clears is Clears.PERSON)
+    watched_s = [float(step.parameters["for_s"]) for step in playbook.steps if step.verb is Verb.PROBATION]
+    assert [span_s(each) for each in WATCHED.findall(said)] == watched_s[-1:]
+
+
+WATCHED = re.compile(r"stayed so for (an hour|[\d.]+ (?:minutes|h)) of probation")
+
+
+def span_s(text: str) -> float:
+    """Return how long a span is that a runbook writes."""
+    number, _, unit = text.partition(" ")
+    return float(number.replace("an", "1")) * (60 if unit == "minutes" else 3600)
 
 
 def test_no_runbook_is_left_over() -> None:

@@ -119,6 +119,7 @@ class Site:
     def config(self) -> Path:
         """The agent's configuration file."""
         username, password = self.broker.credentials(NODE)
+        (self.directory / "password").touch(mode=0o600)
         (self.directory / "password").write_text(password)
         path = self.directory / "agent.toml"
         path.write_text(f"""

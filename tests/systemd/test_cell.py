@@ -2,77 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from typing import Final
 
 import pytest
 
-from cli.broker import CONTROLLER, access_rules, password_hash
-from tests.support.booted import Booted
+from cli.broker import CONTROLLER
+from tests.support.booted import OPT_FOLDER, Booted, Installed
 from tests.support.checkout import ROOT
+from tests.support.installed_cell import (
+    AGENT,
+    AGENT_CONFIG,
+    BROKER,
+    CANARY,
+    CONTROLLING,
+    NODE,
+    SETTINGS,
+    configure,
+    found,
+    know,
+)
 
-AGENT: Final = "fleetmend-agent"
-BROKER: Final = "fleetmend-broker"
-CONTROLLING: Final = "fleetmend-controller"
-NODE: Final = "n1"
-CANARY: Final = "canary-9f2c"
-"""Part of every password, to be found nowhere but where it was put."""
-
-AGENT_CONFIG: Final = "/etc/fleetmend/agent.toml"
-SETTINGS: Final = {
-    "/etc/fleetmend/controller.toml": f"""
-        state = "/var/lib/fleetmend"
-        [broker]
-        url = "mqtt://127.0.0.1:1883"
-        username = "{CONTROLLER}"
-        password_file = "/run/credentials/{CONTROLLING}.service/secret_broker"
-        """,
-    AGENT_CONFIG: f"""
-        node = "{NODE}"
-        [broker]
-        url = "mqtt://127.0.0.1:1883"
-        username = "{NODE}"
-        password_file = "/run/credentials/{AGENT}.service/secret_broker"
-        [site]
-        interval_s = 1
-        fast_interval_s = 1
-        deadline_s = 1
-        [checks."site.cooling"]
-        raise_after = 1
-        clear_after = 1
-        """,
-}
-CHECK: Final = '#!/bin/sh\nif [ -e /run/warm ]; then echo "the water is warm"; exit 2; fi\necho "the water is cold"\n'
 KINDS: Final = {".service", ".path", ".target", ".timer"}
 QUICK: Final = "[Service]\nWatchdogSec=6\nRestartSec=100ms\n"
-
-
-def password(user: str) -> str:
-    return f"{CANARY}-{user}"
-
-
-def know(machine: Booted, *users: str) -> None:
-    """Have these users in the broker's file."""
-    lines = "".join(f"{user}:{password_hash(password(user), salt=bytes(12))}\n" for user in users)
-    machine.write("/etc/fleetmend/broker/passwords", lines, mode=0o640)
-    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/passwords")
 
 
 @pytest.fixture(scope="module")
 def cell(machine: Booted) -> Booted:
     """Install what docs/how-to/install.md says, with a node that the broker does not know yet, and start it."""
-    machine.write("/etc/fleetmend/broker/mosquitto.conf", (ROOT / "systemd" / "fleetmend-broker.conf").read_text())
-    machine.write("/etc/fleetmend/broker/acl", access_rules("main"), mode=0o640)
-    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/acl")
-    know(machine, CONTROLLER)
-    for file, text in SETTINGS.items():
-        machine.write(file, text)
-    for unit, user in ((CONTROLLING, CONTROLLER), (AGENT, NODE)):
+    configure(machine, CONTROLLER)
+    for unit in (CONTROLLING, AGENT):
         drop_in = (ROOT / "systemd" / "credentials.conf").read_text()
         machine.write(f"/etc/systemd/system/{unit}.service.d/credentials.conf", drop_in)
-        machine.write(f"/etc/fleetmend/credentials/{unit}/broker", password(user), mode=0o600)
-    machine.write("/etc/fleetmend/checks.d/cooling", CHECK, mode=0o755)
     machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", QUICK)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", BROKER, CONTROLLING, AGENT)
@@ -148,18 +109,16 @@ def test_an_upgrade_loses_no_finding(cell: Booted) -> None:
     cell.run("systemctl", "stop", BROKER)
     cell.write("/run/warm", "")
     cell.until(lambda: "the water is warm" in cell.said(AGENT))
-    cell.installed.install("2.0")
-    cell.installed.use("2.0")
+    installed = Installed(cell.folder / OPT_FOLDER)
+    installed.install("2.0")
+    installed.use("2.0")
     cell.run("systemctl", "stop", AGENT)
     cell.path("/run/warm").unlink()
     assert cell.answer("incidents") == []
     cell.run("systemctl", "start", BROKER, AGENT)
     cell.until(lambda: cell.answer("incidents"), limit_s=60)
     assert '"version": "2.0"' in cell.said(AGENT)
-    exported = cell.run("runuser", "-u", "fleetmend", "--", "fleetmend", "controller", "export")
-    told = [json.loads(line)["data"]["finding"] for line in exported.splitlines() if '"finding.raised"' in line]
-    # A container has others, which are all unknown.
-    assert [each["because"] for each in told if each["check"] == "site.cooling"] == ["the water is warm"]
+    assert found(cell) == ["the water is warm"]
 
 
 def test_an_upgrade_of_the_controller_goes_on_with_what_was_open(cell: Booted) -> None:
@@ -215,6 +174,66 @@ def test_no_secret_is_told_anywhere(cell: Booted) -> None:
     )
     kept = cell.ended("grep", "-rl", CANARY, "/var/lib", "/run/fleetmend", "/etc")
     assert sorted(kept.stdout.split()) == [f"/etc/fleetmend/credentials/{name}/broker" for name in (AGENT, CONTROLLING)]
+
+
+GO_OVER: Final = """
+set -e
+fleetmend pki init
+cd /etc/fleetmend/broker
+fleetmend pki issue broker --host 127.0.0.1 --output .
+fleetmend pki broker-config --output .
+sed -i '/^# begin: without TLS/,/^# end: without TLS/d' mosquitto.conf
+cat tls.conf >> mosquitto.conf
+fleetmend pki issue controller --output /etc/fleetmend/controller
+fleetmend pki issue n1 --output /etc/fleetmend/agent
+"""
+"""What docs/how-to/certificates.md says."""
+
+
+def with_certificates(settings: str, folder: str) -> str:
+    """Return settings that show the broker a certificate in place of a password."""
+    lines = [line for line in settings.splitlines() if "username" not in line and "password_file" not in line]
+    files = "".join(
+        f'{key} = "/etc/fleetmend/{folder}/{name}.pem"\n'
+        for key, name in (("ca_file", "ca"), ("certificate_file", "certificate"), ("key_file", "key"))
+    )
+    return (
+        "\n".join(lines)
+        .replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")
+        .replace("[broker]\n", f"[broker]\n{files}")
+    )
+
+
+def test_the_cell_goes_over_to_certificates(cell: Booted) -> None:
+    cell.run("bash", "-c", GO_OVER)
+    for file, text in SETTINGS.items():
+        cell.write(file, with_certificates(text, "agent" if file == AGENT_CONFIG else "controller"))
+    before = cell.said(AGENT).count("broker.connected")
+    cell.run("systemctl", "restart", BROKER, CONTROLLING, AGENT)
+    cell.until(lambda: cell.said(AGENT).count("broker.connected") > before, limit_s=60)
+    cell.until(lambda: cell.answer("status")["broker_connected"])
+    assert cell.answer("status")["certificate"]["days_left"] == pytest.approx(365, abs=1)
+    owned = cell.run("stat", "--format=%U %a", "/etc/fleetmend/agent/key.pem", "/etc/fleetmend/controller/key.pem")
+    assert owned == "fleetmend-agent 600\nfleetmend 600\n"
+
+
+def test_a_certificate_is_renewed_while_all_run(cell: Booted) -> None:
+    processes = [cell.main_process(unit) for unit in (BROKER, CONTROLLING, AGENT)]
+    for name, folder in ((NODE, "agent"), ("controller", "controller")):
+        cell.run("fleetmend", "pki", "issue", name, "--output", f"/etc/fleetmend/{folder}")
+    cell.until(lambda: all("certificate.renewed" in cell.said(unit) for unit in (AGENT, CONTROLLING)), limit_s=60)
+    cell.until(lambda: cell.answer("status")["broker_connected"])
+    assert processes == [cell.main_process(unit) for unit in (BROKER, CONTROLLING, AGENT)]
+
+
+def test_a_node_whose_certificate_is_revoked_is_shut_out(cell: Booted) -> None:
+    cell.run("fleetmend", "pki", "revoke", NODE)
+    cell.run("systemctl", "reload", BROKER)
+    cell.run("systemctl", "restart", AGENT)
+    cell.until(lambda: "certificate revoked" in cell.said(AGENT))
+    before = cell.said(AGENT).count("broker.connected")
+    cell.run("fleetmend", "pki", "issue", NODE, "--output", "/etc/fleetmend/agent")
+    cell.until(lambda: cell.said(AGENT).count("broker.connected") > before, limit_s=60)
 
 
 def test_all_stop_in_order(cell: Booted) -> None:

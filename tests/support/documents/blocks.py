@@ -9,8 +9,8 @@ the kind wants to know; further lines are `key: text`:
     -->
 
 - `run: PLACE`: a shell runs the block there (`PLACES`), and stops at the first line that fails.
-    `before:` is run first. `replace:` changes text of the block. `exits:` is the code it ends with (0). `says:` stands
-    in what it prints. `within:` is how many seconds it may take (30).
+    `before:` is run first and `after:` at last. `replace:` changes text of the block. `exits:` is the code it ends with
+    (0). `says:` stands in what it prints. `within:` is how many seconds it may take (30).
 - `parse: REASON`: it cannot be run here. Its programs, options, arguments, units and files are looked at.
 - `output`: what the block before prints; `...` stands for anything.
 - `shown: REASON`: no commands and nothing that can be read by a program of ours.
@@ -34,7 +34,7 @@ from scripts.pages.markdown import FIRST_LINE
 from tests.support.checkout import ROOT, checked_in
 
 COMMENT = re.compile(r"\s*<!--\s*(.*?)\s*-->\s*", re.DOTALL)
-KEYS = frozenset({"before", "exits", "into", "replace", "says", "within"})
+KEYS = frozenset({"after", "before", "exits", "into", "replace", "says", "within"})
 NO_MARK = "?"
 
 

@@ -16,6 +16,8 @@ from tests.support.documents.shell import Command, NoShell, commands
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
+        "ansible": "on a site's control machine",
+        "ansible-playbook": "on a site's control machine",
         "clickhouse-client": "of a site's ClickHouse",
         "createdb": "of PostgreSQL's client, on the database's machine",
         "createuser": "of PostgreSQL's client, on the database's machine",
@@ -26,6 +28,9 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "mmdebstrap": "makes a Debian to measure in",
         "mosquitto_passwd": "of Mosquitto, on the broker's machine",
         "openssl": "on every operator's machine",
+        "pdcp": "on the machine from which a site's people reach all hosts",
+        "pdsh": "on the machine from which a site's people reach all hosts",
+        "podman": "of a container engine, where images are built",
         "psql": "of PostgreSQL's client, on the database's machine",
         "sacctmgr": "of Slurm",
         "scontrol": "of Slurm",

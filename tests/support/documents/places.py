@@ -18,8 +18,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from cli.ports import free_port
 from tests.support.booted import CHECKOUT, Booted, booted
 from tests.support.checkout import ROOT
+from tests.support.documents.unit_cell import start_cell
 from tests.support.embedded import EmbeddedCell
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.parts import missing
@@ -49,10 +51,19 @@ exec cat
 
 NEWEST = "import json, sys; print(json.load(sys.stdin)[0]['id'])"
 FUNCTIONS = """\
-sudo() { while [ "${1#-}" != "$1" ]; do shift 2; done; "$@"; }
+up() {
+    fleetmend up --state /srv/cell --speed 1440 --port "$PORT" "$@" > /srv/up.log 2>&1 & echo $! > /srv/up.pid
+    until grep -q "^Status page" /srv/up.log; do kill -0 $! || { cat /srv/up.log; return 1; }; sleep 0.1; done
+}
+down() { kill -INT "$(cat /srv/up.pid)"; until grep -q "] stopped" /srv/up.log; do sleep 0.1; done; }
 incident_of() { fleetmend incidents --node "$1" --json | python -c "$NEWEST"; }
 """
-"""What a block can call: everybody is root in a place, and pages cannot know what an incident will be called."""
+"""What a block can call: a cell in the background, and the incident that a page cannot know the name of."""
+
+AS_ANYBODY = 'sudo() { shift 2; "$@"; }\n'
+"""`sudo -u USER` where there is no such user."""
+
+AS_USER = 'sudo() { setpriv --reuid="$2" --regid="$2" --init-groups "${@:3}"; }\n'
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -63,24 +74,25 @@ class Place(Protocol):
     def run(self, script: str, *, limit_s: float) -> Ended:
         """Run a script; both streams are in its standard output."""
 
-    def write(self, path: str, text: str) -> None:
+    def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Write a file, and the folders that it is in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """A mount namespace of this machine. `process`: keeps it."""
+    """Mounts and processes of its own. `first`: the process that ends with the page, and all others with it."""
 
-    process: subprocess.Popen[str]
+    first: int
     home: Path
+    port: int = field(default_factory=free_port)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, script: str, *, limit_s: float) -> Ended:
         """Run a script in the checkout."""
         as_root = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return subprocess.run(
-            ["nsenter", f"--target={self.process.pid}", "--mount", *as_root, "--", "bash"],
-            input=f"cd {shlex.quote(str(ROOT))}\n{FUNCTIONS}set -eo pipefail\n{script}",
+            ["nsenter", f"--target={self.first}", "--mount", "--pid", *as_root, "--", "bash"],
+            input=f"cd {shlex.quote(str(ROOT))}\n{AS_ANYBODY}{FUNCTIONS}set -eo pipefail\n{script}",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -96,10 +108,10 @@ class Scratch:
         ours = {"HOME": str(self.home), "COLUMNS": "160", "PATH": path, "NEWEST": NEWEST}
         return {**kept, **ours, **self.environment}
 
-    def write(self, path: str, text: str) -> None:
+    def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Write a file below a folder that has a layer of its own."""
-        quoted = shlex.quote(path)
-        written = self.run(f"mkdir -p $(dirname {quoted})\nprintf %s {shlex.quote(text)} > {quoted}", limit_s=10)
+        script = f"install -D -m {mode:o} /dev/stdin {shlex.quote(path)} <<< {shlex.quote(text.removesuffix(chr(10)))}"
+        written = self.run(script, limit_s=10)
         assert written.returncode == 0, written.stdout
 
 
@@ -108,7 +120,22 @@ def scratch(folder: Path) -> Iterator[Scratch]:
     """Give a page its host."""
     as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     process = subprocess.Popen(
-        ["unshare", "--mount", *as_root, "sh", "-c", LAY, "sh", str(folder), *WRITTEN_TO, str(ROOT)],
+        [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            *as_root,
+            "sh",
+            "-c",
+            LAY,
+            "sh",
+            str(folder),
+            *WRITTEN_TO,
+            str(ROOT),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -119,7 +146,8 @@ def scratch(folder: Path) -> Iterator[Scratch]:
     try:
         if process.stdout.readline() != "ready\n":
             missing("a mount namespace with overlays (root, or unprivileged user namespaces)")
-        yield Scratch(process, folder / "home")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield Scratch(int(children[0]), folder / "home")
     finally:
         process.communicate()
 
@@ -133,12 +161,12 @@ class InContainer:
     def run(self, script: str, *, limit_s: float) -> Ended:
         """Run a script in the checkout, as root."""
         assert limit_s <= 60
-        both = f"cd {CHECKOUT}\n{FUNCTIONS}set -eo pipefail\nexec 2>&1\n{script}"
+        both = f"cd {CHECKOUT}\n{AS_USER}{FUNCTIONS}set -eo pipefail\nexec 2>&1\n{script}"
         return self.machine.ended("bash", "-c", both)
 
-    def write(self, path: str, text: str) -> None:
+    def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Write a file inside."""
-        self.machine.write(path, text)
+        self.machine.write(path, text, mode=mode)
 
 
 class Started:
@@ -171,8 +199,10 @@ class Started:
 
     @cached_property
     def machine(self) -> Booted:
-        """A Debian that systemd has booted."""
-        return self._stack.enter_context(booted(self._new_folder("booted")))
+        """A Debian that systemd has booted, with a broker, a controller and an agent as services."""
+        machine = self._stack.enter_context(booted(self._new_folder("booted")))
+        start_cell(machine)
+        return machine
 
 
 def _in_cell(started: Started, host: Scratch) -> Place:
@@ -182,10 +212,19 @@ def _in_cell(started: Started, host: Scratch) -> Place:
     return replace(host, environment={"FLEETMEND_URL": cell.url, "CELL": str(cell.state)})
 
 
+def _before_a_cell(_: Started, host: Scratch) -> Place:
+    """A person's shell where a page starts a cell of its own."""
+    port = str(host.port)
+    return replace(host, environment={"PORT": port, "FLEETMEND_URL": f"http://127.0.0.1:{port}"})
+
+
 def _beside_postgres(started: Started, host: Scratch) -> Place:
-    port = str(started.postgres.port)
-    login = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGUSER": "fleetmend", "PGPASSWORD": PASSWORD}
-    return replace(host, environment=login)
+    """`STORE` and `STORE_PASSWORD`: what `[store]` wants, for a database called fleetmend."""
+    server = started.postgres
+    login = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "fleetmend", "PGPASSWORD": PASSWORD}
+    secret = "/etc/fleetmend/store.password"
+    host.write(secret, PASSWORD, mode=0o400)
+    return replace(host, environment={**login, "STORE": server.url("fleetmend"), "STORE_PASSWORD": secret})
 
 
 def _beside_kubernetes(started: Started, host: Scratch) -> Place:
@@ -197,11 +236,13 @@ def _beside_kubernetes(started: Started, host: Scratch) -> Place:
 PLACES: Mapping[str, Callable[[Started, Scratch], Place]] = MappingProxyType(
     {
         "host": lambda _, host: host,
+        "fresh": _before_a_cell,
         "cell": _in_cell,
         "postgresql": _beside_postgres,
         "kubernetes": _beside_kubernetes,
         "booted": lambda started, _: InContainer(started.machine),
     }
 )
-"""Name → what runs a block there: a host by itself; one beside a cell of eight simulated nodes, and with its settings
-in /etc/fleetmend/controller.toml; beside a PostgreSQL or a Kubernetes; and one where systemd is up."""
+"""Name → what runs a block there: a host by itself; one where `up` and `down` stand
+for a cell in another terminal; one beside a cell of eight simulated nodes, and with its settings
+in /etc/fleetmend/controller.toml; beside a PostgreSQL or a Kubernetes; and one where systemd runs a cell."""
