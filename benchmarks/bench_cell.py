@@ -47,6 +47,7 @@ class BenchCell:
 
     def start(self) -> float:
         """Start the controller; return after how many seconds it answered."""
+        (self.state / "password").touch(mode=0o600)
         (self.state / "password").write_text(self.broker.credentials(CONTROLLER)[1])
         config = self.state / "controller.toml"
         config.write_text(

@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,11 @@ LIMITED: Final = "FLEETMEND_HOSTILE_LIMITED"
 
 EVENT: Final = Address(CELL, HOSTILE, Channel.EVENT).topic
 AIM: Final = 1.1
+SPENT_S: Final = 25.0
+"""Until a node has said a full outbox and more."""
+
+BURST_S: Final = 4.0
+"""What an address may send at once is sent by then: a flood that lasts is what is measured."""
 
 Said = Iterator[tuple[str, bytes]]
 
@@ -81,12 +87,16 @@ def _large() -> Said:
 FLOODS: Final[dict[str, Callable[[], Said]]] = {"events": _events, "levels": _levels, "junk": _junk, "large": _large}
 
 
+MADE: Final = {"events": 10_000, "levels": 300, "junk": 10_000, "large": 50}
+"""So many messages are made beforehand."""
+
+
 def flood(port: int, password: str, kind: str) -> None:
     """Be the hostile node: speak until the process is ended, and say so once it begins.
 
     What it says is made beforehand, so that it is as fast as its connection; sequence numbers repeat after that.
     """
-    made = list(itertools.islice(FLOODS[kind](), 50 if kind == "large" else 20_000))
+    made = list(itertools.islice(FLOODS[kind](), MADE[kind]))
     with Wire(port, HOSTILE, password, HOSTILE, ADDRESS) as wire:
         print("speaks", flush=True)
         with contextlib.suppress(ConnectionError, OSError):
@@ -170,10 +180,20 @@ class Measured:
     resident_mib: list[float]
 
 
-def measure(cell: BenchCell, decoy: BrokerOfTests, kind: str, *, rounds: int, lasts_s: float) -> Measured:
-    """Let the flood go here and elsewhere by turns. The first seconds here are its burst, and are not measured."""
+def limit(*ports: int) -> None:
+    """Limit what each address sends to these ports."""
+    rules = RULES.read_text().replace("{ 1883, 8883 }", f"{{ {', '.join(map(str, ports))} }}")
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+
+
+def measure(
+    cell: BenchCell, decoy: BrokerOfTests, kind: str, *, rounds: int, lasts_s: float, limited: bool
+) -> Measured:
+    """Let the flood go here and elsewhere by turns, once it has spent what a node may say at once."""
     with flooding(cell.broker, kind):
-        time.sleep(lasts_s)
+        time.sleep(SPENT_S)
+    if limited:
+        limit(cell.broker.door, decoy.door)
     found = Measured(kind, [], [], [])
     with cell.wire("others") as wire:
         others = Others(wire, seq=int(time.time()))
@@ -181,7 +201,7 @@ def measure(cell: BenchCell, decoy: BrokerOfTests, kind: str, *, rounds: int, la
         for _ in range(rounds):
             for broker, taken in ((decoy, found.elsewhere_s), (cell.broker, found.here_s)):
                 with flooding(broker, kind):
-                    time.sleep(1.0)
+                    time.sleep(BURST_S)
                     taken += others.speak(lasts_s)
             found.resident_mib.append(cell.usage()[1])
     return found
@@ -219,12 +239,6 @@ def in_own_network() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
-def limit(*ports: int) -> None:
-    """Limit what each address sends to these ports."""
-    rules = RULES.read_text().replace("{ 1883, 8883 }", f"{{ {', '.join(map(str, ports))} }}")
-    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
-
-
 async def main(kinds: list[str], *, rounds: int, lasts_s: float, limited: bool) -> None:
     """Measure each kind of flood on a cell of its own."""
     rows = []
@@ -233,10 +247,9 @@ async def main(kinds: list[str], *, rounds: int, lasts_s: float, limited: bool) 
             folder = Path(name)
             async with bench_cell(folder / "cell") as cell, decoy_at(folder / "decoy") as decoy:
                 cell.broker.credentials(HOSTILE)
-                if limited:
-                    limit(cell.broker.door, decoy.door)
                 await asyncio.to_thread(cell.start)
-                rows += rows_of(await asyncio.to_thread(measure, cell, decoy, kind, rounds=rounds, lasts_s=lasts_s))
+                work = partial(measure, cell, decoy, kind, rounds=rounds, lasts_s=lasts_s, limited=limited)
+                rows += rows_of(await asyncio.to_thread(work))
     about = "one node floods, slowed by its address" if limited else "one node floods, and no address is limited"
     publish("hostile", rows, about=f"{about}; what the others' findings take to be stored")
 
