@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.documents.blocks import Block, blocks_of, pages
-from tests.support.documents.places import PLACES, Ended, Place, Started, scratch
-from tests.support.documents.shell import typed
+from tests.support.documents.looked_at import ELSEWHERE
+from tests.support.documents.places import PATH, PLACES, Ended, Place, Started, scratch
+from tests.support.documents.shell import commands, typed
+from tests.support.parts import missing
 
 FIRST = "docs/tutorial/first-drill.md"
 """A newcomer's page, which finds the cell as it has just been started."""
@@ -47,6 +50,13 @@ def test_what_a_page_has_people_type_works(page: str, started: Started, tmp_path
 
 def run(block: Block, place: Place) -> str:
     """Run a block as its mark says and return what it printed."""
+    for command in commands(typed(block.text)):
+        if (
+            command.program in ELSEWHERE
+            and block.about != "booted"
+            and shutil.which(command.program, path=PATH) is None
+        ):
+            missing(command.program)
     before, after = ("".join(f"{line}\n" for line in block.more.get(key, ())) for key in ("before", "after"))
     script = before + typed(block.replaced()) + after
     ended: Ended = place.run(script, limit_s=float(block.one("within", str(LIMIT_S))))

@@ -26,6 +26,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "mmdebstrap": "makes a Debian to measure in",
         "mosquitto_passwd": "of Mosquitto, on the broker's machine",
         "openssl": "on every operator's machine",
+        "pip": "of fleetmend's own environment",
+        "python": "of fleetmend's own environment",
         "psql": "of PostgreSQL's client, on the database's machine",
         "sacctmgr": "of Slurm",
         "scontrol": "of Slurm",
@@ -38,9 +40,6 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
     }
 )
 """Program that a machine with this checkout may lack → where it is found."""
-
-OURS = frozenset({"incident_of"})
-"""What tests/support/documents/places.py has a block call in place of what a person looks up."""
 
 BUILTINS = frozenset({".", ":", "[", "cd", "echo", "exit", "export", "read", "set", "source", "test", "touch", "umask"})
 FOLDERS = "agent|benchmarks|checks|cli|controller|examples|kubernetes|monitoring|playbooks|scripts|slurm|systemd|tests"
@@ -81,7 +80,7 @@ def _fleetmend(words: tuple[str, ...]) -> Iterator[str]:
 
 def _is_program(command: Command) -> bool:
     name = command.words[0]
-    if name in BUILTINS | OURS or command.program in ELSEWHERE or "$" in name:
+    if name in BUILTINS or command.program in ELSEWHERE or "$" in name:
         return True
     if command.program.startswith("fleetmend-"):
         return (ROOT / ".venv" / "bin" / command.program).exists()

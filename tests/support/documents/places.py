@@ -23,7 +23,6 @@ from tests.support.booted import CHECKOUT, Booted, booted
 from tests.support.checkout import ROOT
 from tests.support.documents.unit_cell import start_cell
 from tests.support.embedded import EmbeddedCell
-from tests.support.kubernetes import KubernetesCluster
 from tests.support.parts import missing
 from tests.support.postgres import PASSWORD, Postgres, running_postgres
 
@@ -33,6 +32,7 @@ SPEED = 1440
 
 WRITTEN_TO = ("/etc", "/opt", "/srv", "/usr/lib", "/var/lib", "/var/log")
 SETTINGS = "/etc/fleetmend/controller.toml"
+PATH = f"{ROOT}/.venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
 
 LAY = """\
 set -e
@@ -104,8 +104,7 @@ class Scratch:
     def _whole_environment(self) -> dict[str, str]:
         foreign = ("FLEETMEND_", "XDG_", "PYTEST")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        path = f"{ROOT}/.venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
-        ours = {"HOME": str(self.home), "COLUMNS": "160", "PATH": path, "NEWEST": NEWEST}
+        ours = {"HOME": str(self.home), "COLUMNS": "160", "PATH": PATH, "NEWEST": NEWEST}
         return {**kept, **ours, **self.environment}
 
     def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
@@ -193,11 +192,6 @@ class Started:
         return self._stack.enter_context(running_postgres())
 
     @cached_property
-    def kubernetes(self) -> KubernetesCluster:
-        """A control plane without nodes."""
-        return self._stack.enter_context(KubernetesCluster(self._new_folder("kubernetes")))
-
-    @cached_property
     def machine(self) -> Booted:
         """A Debian that systemd has booted, with a broker, a controller and an agent as services."""
         machine = self._stack.enter_context(booted(self._new_folder("booted")))
@@ -227,22 +221,15 @@ def _beside_postgres(started: Started, host: Scratch) -> Place:
     return replace(host, environment={**login, "STORE": server.url("fleetmend"), "STORE_PASSWORD": secret})
 
 
-def _beside_kubernetes(started: Started, host: Scratch) -> Place:
-    programs = os.environ.get("KUBEBUILDER_ASSETS", "")
-    path = f"{ROOT}/.venv/bin:{programs}:{os.environ['PATH']}"
-    return replace(host, environment={"KUBECONFIG": str(started.kubernetes.kubeconfig), "PATH": path})
-
-
 PLACES: Mapping[str, Callable[[Started, Scratch], Place]] = MappingProxyType(
     {
         "host": lambda _, host: host,
         "fresh": _before_a_cell,
         "cell": _in_cell,
         "postgresql": _beside_postgres,
-        "kubernetes": _beside_kubernetes,
         "booted": lambda started, _: InContainer(started.machine),
     }
 )
-"""Name → what runs a block there: a host by itself; one where `up` and `down` stand
-for a cell in another terminal; one beside a cell of eight simulated nodes, and with its settings
-in /etc/fleetmend/controller.toml; beside a PostgreSQL or a Kubernetes; and one where systemd runs a cell."""
+"""Name → what runs a block there: a host by itself; one where `up` and `down` stand for a cell in another terminal; one
+beside a cell of eight simulated nodes, and with its settings in /etc/fleetmend/controller.toml; beside a PostgreSQL; and
+one where systemd runs a cell."""
