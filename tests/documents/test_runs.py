@@ -23,7 +23,8 @@ RUN = sorted(
     (page for page in pages() if any(block.kind == "run" for block in blocks_of(page))),
     key=lambda page: (page != FIRST, page),
 )
-LIMIT_S = 30.0
+LIMIT_S = 120.0
+"""Time is not the point: on a machine that does much else a block takes ten times as long as on an idle one."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         yield Started(tmp_path_factory.mktemp("started"), stack)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", RUN)
 def test_what_a_page_has_people_type_works(page: str, started: Started, tmp_path: Path) -> None:
     said = ""
@@ -61,8 +62,8 @@ def run(block: Block, place: Place) -> str:
     script = before + typed(block.replaced()) + after
     ended: Ended = place.run(script, limit_s=float(block.one("within", str(LIMIT_S))))
     assert ended.returncode == int(block.one("exits", "0")), f"{block.where}: exit {ended.returncode}\n{ended.stdout}"
-    missing = [text for text in block.more.get("says", ()) if text not in ended.stdout]
-    assert missing == [], f"{block.where}: says no {missing}\n{ended.stdout}"
+    unsaid = [text for text in block.more.get("says", ()) if text not in ended.stdout]
+    assert unsaid == [], f"{block.where}: says no {unsaid}\n{ended.stdout}"
     return ended.stdout
 
 

@@ -144,11 +144,11 @@ class Booted:
         assert not check or ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
         return ended.stdout
 
-    def ended(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def ended(self, *command: str, limit_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a program inside as root; return how it ended."""
         enter = ("nsenter", f"--target={self.first}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
         return subprocess.run(
-            [*enter, "--", *command], capture_output=True, text=True, check=False, timeout=60, env=ENVIRONMENT
+            [*enter, "--", *command], capture_output=True, text=True, check=False, timeout=limit_s, env=ENVIRONMENT
         )
 
     def path(self, inside: str) -> Path:
