@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check hardware bench chaos fmt docs record-wire clean environment
+.PHONY: help run test check hardware bench chaos fuzz fmt docs record-wire dist sbom licences audit clean environment
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ check: environment  ## Lint, formatting, types, import contracts, shell scripts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/lint-imports --no-logo
-	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* examples/* systemd/fleetmend-hold .ci/run; \
+	@if command -v shellcheck >/dev/null; then echo shellcheck && shellcheck -x scripts/ensure-* scripts/*.sh slurm/* examples/* systemd/fleetmend-hold package/package-step package/debian/p* .ci/run; \
 	else echo "shellcheck: not here, skipped"; fi
 
 hardware: environment  ## On an idle host with NVIDIA GPUs: hold readings and benchmarks to the real thing, into docs/evidence
@@ -56,10 +56,14 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, web 
 	@.venv/bin/python -m benchmarks.report_fold
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain
+	@.venv/bin/python -m benchmarks.bare_debian
 
 chaos: environment  ## Kill agents, controller and broker 100 times under load, and count what was lost (ARGS for benchmarks.chaos)
 	@scripts/ensure-mosquitto
 	@.venv/bin/python -m benchmarks.chaos $(ARGS)
+
+fuzz: environment  ## Give every parser of foreign bytes its share of a million inputs (ARGS for tests.fuzz.campaign)
+	@.venv/bin/python -m tests.fuzz.campaign $(ARGS)
 
 fmt: environment  ## Format the code and repair what the linter can repair
 	.venv/bin/ruff check --fix --quiet .
@@ -67,6 +71,18 @@ fmt: environment  ## Format the code and repair what the linter can repair
 
 docs: environment  ## Write docs/reference anew from the code
 	@.venv/bin/python scripts/generate_docs.py
+
+dist: environment  ## Build wheel, sdist, .deb and a tarball for rpmbuild into dist (ARGS="--python 3.13 --architecture arm64 --extra s3")
+	@.venv/bin/python -m scripts.packing $(ARGS)
+
+sbom: environment  ## Write what uv.lock brings to a host as CycloneDX JSON into dist
+	@.venv/bin/python -m scripts.packing.sbom $(ARGS)
+
+licences: environment  ## List the licence of every package that comes with it; fail on one that package/licences.toml does not allow
+	@.venv/bin/python -m scripts.packing.licences
+
+audit: environment  ## Ask OSV for known vulnerabilities in what uv.lock names; fails, too, when nobody can be asked (ARGS for pip-audit)
+	@.venv/bin/python -m scripts.packing.audit $(ARGS)
 
 record-wire: environment  ## At the release of a minor version: record what it says over MQTT, for later ones to be tested against (ARGS=--again)
 	@.venv/bin/python -m scripts.wire_corpus $(ARGS)

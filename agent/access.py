@@ -13,6 +13,8 @@ import msgspec
 from agent.small_file import read_file
 from agent.sources.redfish_access import RedfishAccess, parse_fingerprint
 from agent.strict import Rule, Wrong
+from wire.files import SecretError, check_secret
+from wire.tls import TlsFiles
 from wire.url import addresses_of
 
 KEY_BYTES: Final = 32
@@ -72,6 +74,16 @@ def _why_unreadable(path: Path) -> str:
     return ""
 
 
+def _why_no_secret(path: Path) -> str:
+    if because := _why_unreadable(path):
+        return because
+    try:
+        check_secret(path)
+    except SecretError as error:
+        return str(error)
+    return ""
+
+
 def why_no_authority(path: Path) -> str:
     """Return what is wrong with a file of certificates, empty when nothing is."""
     try:
@@ -98,18 +110,40 @@ class Broker(Section, frozen=True):
     Attributes:
         url: mqtt:// or mqtts://, host and port; a list names the nodes of a clustered broker, which are tried in turn.
             ?v=3 speaks MQTT 3.1.1, ?dots=tilde writes ~ for dots (docs/how-to/clustered-broker.md).
+        password_file: holds the password and nothing else; read anew for each connection.
+        ca_file: certificates in PEM that the broker's is signed with; those that the system trusts when left out.
+        certificate_file: in PEM, with its chain: shown to the broker in place of username and password
+            (docs/how-to/certificates.md). When it is replaced, the connection is renewed.
+        key_file: the private key of the certificate in PEM, which nobody else may read.
+        username: the node's name when it is left out and there is a password.
     """
 
-    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_unreadable, "ca_file": why_no_authority}
+    RULES: ClassVar[Rules] = {"url": _why_no_broker, "password_file": _why_no_secret, "ca_file": why_no_authority}
 
     url: str | tuple[str, ...]
     username: str = ""
     password_file: Path | None = None
     ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
 
-    def password(self) -> str:
-        """Return the password, read anew from its file; empty when no file is named."""
-        return _text_of(self.password_file).strip() if self.password_file else ""
+    def __post_init__(self) -> None:
+        """Refuse half a certificate, one that cannot be used, and one that nobody would be shown."""
+        files = self.tls()
+        if because := files.why_incomplete():
+            raise Wrong(because)
+        if files.certificate_file is None:
+            return
+        if not all(address.tls for address in addresses_of(self.url)):
+            raise Wrong("certificate_file needs mqtts:// in every url: without TLS nobody is shown a certificate")
+        try:
+            files.context()
+        except ValueError as error:
+            raise Wrong(str(error)) from error
+
+    def tls(self) -> TlsFiles:
+        """Return the files of TLS."""
+        return TlsFiles(self.ca_file, self.certificate_file, self.key_file)
 
 
 class TrustedKey(Section, frozen=True):

@@ -188,17 +188,21 @@ def dump(book: Book) -> dict[str, Any]:
     return {"raised": [msgspec.to_builtins(book.raised[key]) for key in sorted(book.raised)]}
 
 
-def load(state: Mapping[str, Any]) -> Book:
-    """Return the book that `dump` wrote; empty when nothing was written.
+def load(state: Mapping[str, Any]) -> tuple[Book, tuple[str, ...]]:
+    """Return the book that `dump` wrote, empty when nothing was, and what of it this version cannot read.
 
-    Raises:
-        ValueError: these are not the values of a book, with the place of the first that is wrong.
+    One entry that a newer version wrote, or the disk damaged, takes no other with it.
     """
-    try:
-        entries = msgspec.convert(state.get("raised", []), type=list[Raised])
-    except msgspec.ValidationError as error:
-        raise ValueError(f"stored book of findings: {error}") from error
-    return Book({entry.finding.key: entry for entry in entries})
+    kept, problems = dict[FindingKey, Raised](), list[str]()
+    written = state.get("raised", [])
+    for number, each in enumerate(written if isinstance(written, list) else [written]):
+        try:
+            entry = msgspec.convert(each, type=Raised)
+        except msgspec.ValidationError as error:
+            problems.append(f"stored finding {number}: {error}")
+        else:
+            kept[entry.finding.key] = entry
+    return Book(kept), tuple(problems)
 
 
 def _by_key(book: Book, findings: Sequence[Finding]) -> dict[FindingKey, Finding]:

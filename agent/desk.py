@@ -61,13 +61,12 @@ class Journal(Protocol):
 def load_book(journal: Journal) -> Book:
     """Return what was raised when the agent last ran.
 
-    A state that cannot be read is logged and left behind: the readings to come raise again what still holds.
+    What of it cannot be read is logged and left behind: the readings to come raise again what still holds.
     """
-    try:
-        return books.load(journal.load(BOOK))
-    except ValueError as error:
-        log.error("book.lost", because=str(error))
-        return Book()
+    book, problems = books.load(journal.load(BOOK))
+    for problem in problems:
+        log.error("book.lost", because=problem)
+    return book
 
 
 def last_sequence(journal: Journal, boot_id: str) -> int:

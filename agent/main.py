@@ -215,7 +215,7 @@ def _metrics(settings: Settings, *parts: object) -> Listening | None:
     if settings.metrics.port is None:
         return None
     *others, clock = parts
-    look = import_module(LOOK).Look(*others, clock)
+    look = import_module(LOOK).Look(*others, clock, settings.broker.tls().known_life)
     listener: Listening = import_module(LISTENER).Listener(
         settings.metrics.host, settings.metrics.port, look.values, clock=clock
     )
@@ -323,9 +323,9 @@ def _transport(settings: Settings, attendance: Attendance) -> MqttTransport:
         BrokerSettings(
             url=broker.url,
             client_id=f"fleetmend-{settings.cell}-{settings.node}",
-            username=broker.username,
-            password=broker.password(),
-            ca_file=str(broker.ca_file or ""),
+            username=settings.username,
+            password_file=broker.password_file,
+            tls=broker.tls(),
         ),
         subscriptions=subscriptions(attendance.identity),
         will=attendance.last_will,

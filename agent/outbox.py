@@ -164,7 +164,7 @@ class Outbox:
         encoded = self._memory.state.get(key) or (rows[0][0] if rows else b"{}")
         try:
             return _state_decoder.decode(encoded)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.error("state.lost", key=key, because=str(error))
             return {}
 
@@ -275,7 +275,7 @@ class Outbox:
         try:
             recorded_at = self._recorded_at.get((boot_id, seq), 0.0)
             return Pending(boot_id, seq, observed_at, event_of(body), recorded_at)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.error("event.unreadable", boot_id=boot_id, seq=seq, because=str(error))
             self.dropped += 1
             self.stored(boot_id, [seq])

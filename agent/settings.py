@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import difflib
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,6 +19,7 @@ import msgspec
 
 from agent.access import Broker, Redfish, Rules, Section, TrustedKey, why_no_authority
 from agent.bundles.tools import NAMES
+from agent.enrolment import Enrolment
 from agent.small_file import NoToml, parse_toml, read_file
 from agent.sources.registry import SOURCES
 from agent.sources.source import Declaration, Timing
@@ -47,6 +49,10 @@ class SettingsError(Exception):
 
 def _why_no_name(text: str) -> str:
     return "" if NAME.fullmatch(text) else f"{text!r} is not a name of letters, digits, '.', '_' and '-'"
+
+
+def _own_name() -> str:
+    return os.environ.get("FLEETMEND_NODE", "") or socket.gethostname()
 
 
 def _why_no_node(name: str) -> str:
@@ -271,7 +277,7 @@ class Watch(Section, frozen=True, kw_only=True):
     """What is watched, and how: all that who looks at a node needs to know. Every key has a default.
 
     Attributes:
-        node: this node's name, the host's own when it is left out.
+        node: this node's name; `FLEETMEND_NODE` of the environment when it is left out, and else the host's own.
         inventory_file: what a person approved for this host (`fleetmend inventory approve`); `inventory.toml` in
             state_directory when it is left out. It may be placed there by other means, too; on a disk of this host,
             for it is looked at with every reading.
@@ -281,7 +287,7 @@ class Watch(Section, frozen=True, kw_only=True):
 
     RULES: ClassVar[Rules] = {"checks": _why_no_checks}
 
-    node: str = msgspec.field(default_factory=socket.gethostname)
+    node: str = msgspec.field(default_factory=_own_name)
     state_directory: Path = Path("/var/lib/fleetmend-agent")
     inventory_file: Path | None = None
     simulation_directory: Path | None = None
@@ -333,8 +339,14 @@ class Settings(Watch, frozen=True, kw_only=True):
     recording: Recording = Recording()
     evidence: Bundles = Bundles()
     metrics: Metrics = Metrics()
+    enrolment: Enrolment = Enrolment()
     places: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
     address: str = ""
+
+    @property
+    def username(self) -> str:
+        """Who the node is at the broker: itself where only its password is named, nobody where that is not either."""
+        return self.broker.username or (self.node if self.broker.password_file else "")
 
 
 def load_settings(path: Path) -> Settings:
@@ -367,7 +379,7 @@ def settings_in(document: Mapping[str, Any], path: Path) -> Settings:
         SettingsError: with every problem at once.
     """
     reader = Reader()
-    settings = reader.table(document, Settings)
+    settings = reader.table({"node": _own_name(), **document}, Settings)
     if settings is None:
         raise SettingsError("\n".join(f"{path}: {problem}" for problem in reader.problems))
     return settings

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from errno import EINVAL, EISDIR
 from pathlib import Path
 from typing import Any, Final
+
+from wire import toml
 
 KINDS: Final = {
     stat.S_IFIFO: "a named pipe",
@@ -45,10 +46,10 @@ def parse_toml(content: bytes, *, most_bytes: int) -> dict[str, Any]:
     if len(content) > most_bytes:
         raise NoToml(f"longer than {most_bytes} bytes")
     try:
-        return tomllib.loads(content.decode())
+        return toml.loads(content.decode())
     except UnicodeDecodeError as error:
         raise NoToml(f"not UTF-8: {error.reason} at byte {error.start}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise NoToml(f"not TOML: {error}") from error
 
 

@@ -81,6 +81,7 @@ class Wire:
     """One connection.
 
     Attributes:
+        source: the address that it speaks from.
         stored: called with each acknowledgement of the controller, (node, sequences).
     """
 
@@ -88,6 +89,7 @@ class Wire:
     user: str
     password: str
     client_id: str = "benchmark"
+    source: str = "127.0.0.1"
     stored: Callable[[str, list[int]], None] = lambda _node, _seqs: None
     answered: int = 0
     _socket: socket.socket = field(init=False)
@@ -96,7 +98,7 @@ class Wire:
     _waiting: int = 0
 
     def __enter__(self) -> Wire:
-        self._socket = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(self.source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         credentials = _string(self.user) + _string(self.password)
         head = _string("MQTT") + bytes([4, 0xC2]) + struct.pack("!H", 600) + _string(self.client_id)

@@ -121,7 +121,7 @@ def load_limits(text: bytes) -> BenchLimits:
     """
     try:
         limits = msgspec.json.decode(text, type=BenchLimits)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LimitsRefused([f"limits of benchmarks: {error}"]) from error
     return _checked(limits)
 

@@ -88,6 +88,9 @@ def _try_one(address: BrokerAddress, visitor: Visitor, topic: str, limit_s: floa
     trial = _Trial(address, visitor, time.monotonic() + limit_s)
     try:
         return trial.run(topic)
+    except ssl.SSLCertVerificationError as error:
+        because = f"its certificate is not trusted: {error.verify_message.lower()}"
+        return Seen(str(address), reached=False, let_in=False, because=because)
     except ssl.SSLError as error:
         return Seen(str(address), reached=True, let_in=False, because=f"TLS: {error.reason or error}")
     except OSError as error:

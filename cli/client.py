@@ -139,7 +139,7 @@ class Client:
             if answer.status >= 400:
                 raise unreachable(self.url, f"HTTP {answer.status} from where the bundle lies")
             yield answer
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise unreachable(self.url, _why(error)) from error
         finally:
             connection.close()
@@ -148,7 +148,7 @@ class Client:
         status, content = self._exchange(method, "/".join(quote(part, safe="") for part in path) + query, body)
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise unreachable(self.url, f"what answers there, with HTTP {status}, is no fleetmend controller") from None
         if status >= 400:
             raise self._failure(status, answer)
@@ -248,7 +248,7 @@ def client_of(context: click.Context, url: str | None = None) -> Client:
     before = context.find_root().params
     file = before.get("token_file") or os.environ.get("FLEETMEND_TOKEN_FILE")
     address = url or before.get("url") or os.environ.get("FLEETMEND_URL") or DEFAULT_URL
-    return Client(address, token=_token_in(Path(file)) if file else "", tls=_tls(before))
+    return Client(address, token=token_in(Path(file)) if file else "", tls=_tls(before))
 
 
 def _tls(before: Mapping[str, Any]) -> ssl.SSLContext | None:
@@ -268,7 +268,12 @@ def _tls(before: Mapping[str, Any]) -> ssl.SSLContext | None:
     return context
 
 
-def _token_in(file: Path) -> str:
+def token_in(file: Path) -> str:
+    """Return the token in a file that nobody but its owner can read.
+
+    Raises:
+        Failed: it cannot be used.
+    """
     try:
         if file.stat().st_mode & 0o077:
             raise Failed(f"{file} can be read by others than its owner: chmod 600 {file}", ExitCode.CONFIG)

@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -14,10 +13,12 @@ import click
 from cli import output
 from cli.client import Failed
 from cli.exit_codes import ExitCode, epilog
+from cli.version import told
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("cli.up:up", "Start a whole cell on this machine: broker, controller, an agent for this host..."),
     "setup": ("cli.commands.setup:setup", "Set up this host as an agent's or the controller's, and say what is next."),
+    "doctor": ("cli.commands.doctor:doctor", "Say what is missing or unsafe on this host, in sentences..."),
     "status": ("cli.commands.status:status", "Show the cell at a glance."),
     "nodes": ("cli.commands.nodes:nodes", "List every node."),
     "node": ("cli.commands.nodes:node", "Show one node: findings, checks, incidents, timeline."),
@@ -42,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "cli.commands.replay:replay",
         "Decide a recorded log again and hold it to what was decided then, byte for byte.",
     ),
+    "simulate": (
+        "cli.commands.simulate:simulate",
+        "Run a virtual fleet with known faults through the real policy, and hold what it did to what was so.",
+    ),
     "agent": ("cli.commands.agent:agent", "Record what this host's sources read."),
     "check": ("cli.commands.check:check", "Look at this host once, and answer as a Nagios plug-in does."),
     "checks": (
@@ -52,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "judge": ("cli.commands.judge:judge", "Judge a recording, or the lines of a kernel log."),
     "playbook": ("cli.commands.playbook:playbook", "Check and show playbooks, and how changed ones are tried."),
     "access": ("cli.commands.access:access", "Make and revoke the tokens that say who asks, and ask who one is."),
+    "enrol": ("cli.commands.enrol:enrol", "Give this host an identity by a one-time token, and renew it."),
     "controller": ("cli.commands.controller:controller", "Back up, restore and export the controller's event log."),
     "audit": ("cli.commands.audit:audit", "Prove that nobody changed, cut or reordered the event log."),
     "keys": ("cli.commands.keys:keys", "Show and change the key that signs orders to nodes, and the event log."),
@@ -112,7 +118,7 @@ class LazyGroup(click.Group):
     "--certificate-file", metavar="FILE", help="Own certificate, where it wants one (FLEETMEND_CERTIFICATE_FILE)."
 )
 @click.option("--key-file", metavar="FILE", help="Private key of the own certificate (FLEETMEND_KEY_FILE).")
-@click.version_option(version("fleetmend"), prog_name="fleetmend", message="%(prog)s %(version)s")
+@click.version_option(told(), prog_name="fleetmend", message="%(prog)s %(version)s")
 def fleetmend(**options: str | None) -> None:
     """Health and fault remediation for GPU fleets: detect, cordon, drain, repair, verify, return."""
     assert options.keys() == {"url", "token_file", "ca_file", "certificate_file", "key_file"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ class Place:
     def at(self, path: str | Path) -> Path:
         """Return by which path we reach a file that the host calls `path`."""
         return self.root / str(path).lstrip("/")
+
+    def has(self, path: str | Path) -> bool:
+        """Return whether the host has a file that we may see."""
+        return os.path.lexists(self.at(path))
 
     def seen(self, document: Mapping[str, Any], service: str) -> dict[str, Any]:
         """Return settings with every path as we reach it.

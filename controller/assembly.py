@@ -21,6 +21,7 @@ from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
+from controller.enrolment.choosing import enrolling_of
 from controller.evidence.choosing import Counter, counter_of
 from controller.housekeeping import Housekeeping
 from controller.intake import Intake
@@ -51,6 +52,7 @@ from controller.tracing.calls import Peers
 from controller.tracing.choosing import traces_of
 from controller.watch import ScheduleWatch
 from wire import topics
+from wire.files import SecretError, check_secret
 from wire.transport import BrokerSettings, MqttTransport
 
 log = structlog.get_logger()
@@ -71,6 +73,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     places, power = sources_of(settings.topology), power_of(settings.power)
     destinations = destinations_of(settings)
     _try_certificate(settings)
+    _try_secrets(settings)
     access = access_of(settings)
     event_log = open_store(settings.store, settings.state)
     cell = _recalled(event_log, rules_of(settings))
@@ -82,11 +85,13 @@ def assemble(settings: ControllerSettings) -> Controller:
     notices = _notices(settings, destinations, cell, leadership)
     effects = _effects(cell, watch, desk, leadership, power, notices)
     receipts = Receipts.recall(event_log)
-    intake = Intake(cell, transport, receipts, settings.cell, settings.silence.silent_after_s, time.time)
+    silent_after_s = settings.silence.silent_after_s
+    intake = Intake(cell, transport, receipts, settings.cell, silent_after_s, time.time, monotonic=time.monotonic)
     housekeeping = Housekeeping(cell, receipts, settings, time.time)
     topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
     front = _front_desk(settings, intake, desk, watch, leadership)
     front.store_use, front.topology_errors, front.notice_errors = housekeeping.use, topology.errors, notices.errors
+    front.certificate = settings.broker.tls().known_life
     counter = _counter(settings, cell, desk, front)
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
@@ -116,7 +121,23 @@ def assemble(settings: ControllerSettings) -> Controller:
         sealing,
         counter,
         access,
+        enrolling_of(settings, front),
     )
+
+
+def _try_secrets(settings: ControllerSettings) -> None:
+    """Find out now what else the broker and the event log would, each by its own key."""
+    section = settings.broker
+    for key, read in (
+        ("broker.password_file", _broker(settings).read_password),
+        ("broker.certificate_file", section.tls().context if section.certificate_file else lambda: None),
+        ("store.password_file", lambda: settings.store.password),
+        ("http.key_file", lambda: check_secret(settings.http.key_file) if settings.http.key_file else None),
+    ):
+        try:
+            read()
+        except (SecretError, ValueError) as error:
+            raise SettingsError(f"{key}: {error}") from error
 
 
 def _try_certificate(settings: ControllerSettings) -> None:
@@ -323,8 +344,8 @@ def _broker(settings: ControllerSettings) -> BrokerSettings:
         url=section.url,
         client_id=f"fleetmend-controller-{settings.cell}",
         username=section.username,
-        password=section.password_file.read_text("utf-8").strip() if section.password_file else "",
-        ca_file=str(section.ca_file) if section.ca_file else "",
+        password_file=section.password_file,
+        tls=section.tls(),
     )
 
 

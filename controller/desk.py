@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from controller.api.map_keeper import MapKeeper
+from controller.api.moments import iso
 from controller.api.shapes import StoreUse
 from controller.cell import Cell
 from controller.changes import Changes
@@ -28,10 +29,12 @@ from controller.policy.silence import frozen_by
 from controller.reporting import Reporter
 from controller.tracing.traces import NoTraces, Traces
 from controller.watch import ScheduleWatch
+from wire.certificate import Life
 from wire.messages import BenchProgress
 from wire.orders import Order, OrderAction
 from wire.transport import Transport
 
+DAY_S = 86_400.0
 DRILL_LIMIT_S = 60.0
 READ_AGAIN = 5
 """So often a timeline is read again because more was decided meanwhile: what is shown beside it comes from belief, and
@@ -59,6 +62,7 @@ class FrontDesk:
     topology_errors: Mapping[str, str] = field(default_factory=dict)
     notice_errors: Callable[[], Mapping[str, str]] = dict
     settings_error: str = ""
+    certificate: Callable[[], Life | None] = lambda: None
     progress: Mapping[str, Mapping[str, BenchProgress]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     traces: Traces = field(default_factory=NoTraces)
@@ -250,4 +254,16 @@ class FrontDesk:
             "leader_url": self.leader_url(),
             "store": self.store_use(),
             "traces": self.traces.use(),
+            "certificate": self._certificate(),
+        }
+
+    def _certificate(self) -> dict[str, object]:
+        """Return how long the certificate is good that the broker is shown, nothing without one."""
+        life, now = self.certificate(), self.clock()
+        if life is None:
+            return {}
+        return {
+            "ends_at": iso(life.ends_at),
+            "days_left": round(life.left_s(now) / DAY_S, 1),
+            "is_short": life.is_short(now),
         }

@@ -11,6 +11,7 @@ import msgspec
 
 from checks.finding import Finding, FindingKey
 from controller.bench_events import BenchEvent
+from controller.enrolment_events import EnrolmentEvent
 from controller.notice_events import NoticeEvent
 from controller.policy.playbook import Playbook
 from controller.reason import Reason as Reason
@@ -566,6 +567,7 @@ Event = (
     | BenchEvent
     | SweepEvent
     | NoticeEvent
+    | EnrolmentEvent
 )
 
 

@@ -18,17 +18,19 @@ import msgspec
 import structlog
 
 from checks.bench_bounds import bounded
-from checks.finding import FindingKey, Verdict
+from checks.finding import Action, Finding, FindingKey, Verdict
 from controller import bench_events, events
+from controller.allowance import Allowance
 from controller.cell import Cell
 from controller.lag import Hearing
 from controller.latest import Latest
 from controller.policy.node_belief import NodeBelief
-from controller.receipts import Receipts
+from controller.policy.presence import FLOODING
+from controller.receipts import MOST_BOOTS, Receipts
 from controller.store.log import Receipt
 from controller.tracing.moments import Arrival
 from wire import messages, newer, topics
-from wire.transport import Received, Transport
+from wire.transport import MutableTransport, Received
 
 log = structlog.get_logger()
 
@@ -39,8 +41,14 @@ MAX_SEQ = 2**53
 MAX_BOOT_ID = 128
 """Source: our choice; a Linux boot id has 36 letters, and a log must be able to store and index whatever comes."""
 
+CLOCK_STEP_S = 10.0
+"""So much more or less than what passed is no drift of the clock: somebody set it. Source: our choice."""
+
 NOT_THE_NODES = frozenset({"controller", "scheduler", "bench"})
 """Origins of findings about which a node's own status says nothing."""
+
+MOST_FAULTS = 10_000
+"""Of different ones of a node in its life: so many checks, devices and codes there are not. Source: our choice."""
 
 MAX_CLOCK_AHEAD_S = 300.0
 """How far ahead of ours a node's clock may be before its stamps are taken as our own time instead."""
@@ -55,10 +63,11 @@ class Intake:
         unread: events of newer agents that were kept unread.
         last_seen: node → Unix time of its last valid message that was not a retained one.
         hearing: how old the levels are that come.
+        monotonic: seconds that nobody sets, `None` where `clock` is such itself.
     """
 
     cell: Cell
-    transport: Transport
+    transport: MutableTransport
     receipts: Receipts
     cell_name: str
     silent_after_s: float
@@ -74,10 +83,16 @@ class Intake:
     rejected: Counter[str] = field(default_factory=Counter)
     unread: int = 0
     last_seen: dict[str, float] = field(default_factory=dict)
+    monotonic: Callable[[], float] | None = None
     hearing: Hearing = field(init=False)
     latest: Latest = field(default_factory=Latest)
+    allowance: Allowance = field(default_factory=Allowance)
+    _newest_at: float = 0.0
+    _looked_at: tuple[float, float] = field(init=False)
+    """The last look at the clock, and at the one that nobody sets."""
     _listening: tuple[bool, float] = field(init=False)
     """Whether the broker is connected, and since when that is so."""
+    _muted: set[str] = field(default_factory=set)
     _logged_at: dict[str, float] = field(default_factory=dict)
     _stored: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     _stored_any: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,11 +100,16 @@ class Intake:
     def __post_init__(self) -> None:
         self.hearing = Hearing(self.clock())
         self._listening = (self.transport.connected, self.clock())
+        self._looked_at = self._moments()
 
     async def take(self, received: Received) -> None:
         """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
         try:
             address = topics.parse(received.topic)
+            if because := self.allowance.why_not(address.node, len(received.payload), self.clock()):
+                self._mute(address.node)
+                raise messages.Refused(because)
+            received = self._counted(address.node, received)
             envelope = newer.read(received.payload, address)
             self._check(address, envelope)
         except ValueError as error:
@@ -101,6 +121,30 @@ class Intake:
         if not received.retained:
             self._hear(envelope)
         self._dispatch(received, envelope)
+
+    def _mute(self, node: str) -> None:
+        """Hear nothing more of a node until the next look: what it says faster than it can be dropped would keep the
+        others' words waiting in the broker."""
+        self._muted.update(topics.Address(self.cell_name, node, channel).topic for channel in _SPOKEN_ON)
+        self.transport.mute(self._muted)
+
+    def _counted(self, node: str, received: Received) -> Received:
+        """Return the message as one that waits until it is acknowledged."""
+
+        def acknowledge() -> None:
+            self.allowance.done(node)
+            received.acknowledge()
+
+        return Received(received.topic, received.payload, received.retained, acknowledge)
+
+    def _charged(self, node: str, received: Received, events_more: int) -> Received:
+        self.allowance.charge(node, events_more)
+
+        def acknowledge() -> None:
+            self.allowance.done(node, events=events_more)
+            received.acknowledge()
+
+        return Received(received.topic, received.payload, received.retained, acknowledge)
 
     def _hear(self, envelope: messages.Envelope) -> None:
         now = self.last_seen[envelope.node] = self.clock()
@@ -126,6 +170,26 @@ class Intake:
             raise messages.Refused(f"malformed: boot id {envelope.boot_id[:MAX_BOOT_ID]!r}")
         if 0.0 < envelope.expires_at <= self.clock():
             raise messages.Refused("expired")
+        self._check_room(envelope)
+
+    def _check_room(self, envelope: messages.Envelope) -> None:
+        """Refuse what would have a node remembered for ever more things."""
+        if not self.receipts.has_room(envelope.node, envelope.boot_id):
+            self.allowance.exceeded(envelope.node, self.clock())
+            raise messages.Refused(f"boundless: more than {MOST_BOOTS} boots of one node")
+        known = self.cell.belief.nodes.get(envelope.node)
+        if known is None:
+            return
+        match envelope.body:
+            case messages.FindingRaised(finding=finding):
+                new = {finding.key}.difference(known.edges)
+            case messages.Status(findings=findings):
+                new = {finding.key for finding in findings}.difference(known.edges)
+            case _:
+                new = set()
+        if new and len(known.edges) + len(new) > MOST_FAULTS:
+            self.allowance.exceeded(envelope.node, self.clock())
+            raise messages.Refused(f"boundless: more than {MOST_FAULTS} different faults of one node")
 
     def _drop(self, received: Received, kind: str, why: str) -> None:
         self.rejected[kind] += 1
@@ -147,9 +211,11 @@ class Intake:
             case messages.Status() as status:
                 if status.outbox_depth == 0 and not received.retained:
                     self.receipts.emptied[envelope.node] = envelope.boot_id
-                self._submit(received, list(self._heal(envelope, _known(status), retained=received.retained)))
+                self._submit(
+                    envelope.node, received, list(self._heal(envelope, _known(status), retained=received.retained))
+                )
             case messages.Presence() as presence:
-                self._submit(received, list(self._presence(envelope.node, presence)))
+                self._submit(envelope.node, received, list(self._presence(envelope.node, presence)))
             case messages.BenchProgress() as progress:
                 self.on_progress(envelope.node, progress)
                 received.acknowledge()
@@ -169,7 +235,7 @@ class Intake:
             self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on)
             return
         self.unread += isinstance(body, messages.Unknown)
-        event = self._of_its_own(_event_of(envelope, body, self.clock()))
+        event = self._of_its_own(_event_of(envelope, body, self._newest()))
         committed = partial(self._committed, received, receipt, _arrival(received, envelope, self.clock()))
         self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
 
@@ -203,10 +269,12 @@ class Intake:
         elif isinstance(event, bench_events.BenchEnded):
             self.on_bench_ended(event)
 
-    def _submit(self, received: Received, found: list[events.Event]) -> None:
+    def _submit(self, node: str, received: Received, found: list[events.Event]) -> None:
         if not found:
             received.acknowledge()
             return
+        if more := len(found) - 1:
+            received = self._charged(node, received, more)
         self.cell.hand_in(found, [], lambda _: received.acknowledge())
 
     def _heard(self, node: str) -> Iterator[events.Event]:
@@ -226,7 +294,7 @@ class Intake:
 
     def _heal(self, envelope: messages.Envelope, status: messages.Status, *, retained: bool) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(envelope.node) or NodeBelief(envelope.node)
-        status = msgspec.structs.replace(status, observed_at=_plausible(status.observed_at, self.clock()))
+        status = msgspec.structs.replace(status, observed_at=_plausible(status.observed_at, self._newest()))
         if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
             yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
         is_later = not retained and envelope.sent_at > known.presence_since
@@ -239,6 +307,51 @@ class Intake:
             name: level.verdict for name, level in known.checks.items()
         }:
             yield events.CheckLevelsChanged(envelope.node, status.checks)
+
+    def _moments(self) -> tuple[float, float]:
+        now = self.clock()
+        return now, now if self.monotonic is None else self.monotonic()
+
+    def _newest(self) -> float:
+        """Return the latest time that our clock has shown: it may have been set back since, and then what nodes say now
+        must not look older than what they said before."""
+        if not self._newest_at:
+            nodes = self.cell.belief.nodes.values()
+            self._newest_at = max((at for node in nodes for at in node.edges.values()), default=0.0)
+        self._newest_at = max(self._newest_at, self.clock())
+        return self._newest_at
+
+    def _follow_clock(self) -> None:
+        """Move all that was heard along with a clock that was set: nobody fell silent by that, and nobody who does may
+        be taken for heard until the clock is there again."""
+        before, self._looked_at = self._looked_at, self._moments()
+        step_s = (self._looked_at[0] - before[0]) - (self._looked_at[1] - before[1])
+        if abs(step_s) < CLOCK_STEP_S:
+            return
+        log.warning("clock.stepped", step_s=round(step_s, 1))
+        self.last_seen = {node: at + step_s for node, at in self.last_seen.items()}
+        self._listening = (self._listening[0], self._listening[1] + step_s)
+        self.hearing.move(step_s)
+
+    async def note_floods(self) -> None:
+        """Note nodes that say more than they may, and those that do so no more."""
+        now, nodes = self.clock(), self.cell.belief.nodes
+        if self._muted:
+            self._muted.clear()
+            self.transport.mute(())
+        flooding = self.allowance.flooding(now)
+        told = [
+            events.FindingRaised(name, _boot_of(nodes.get(name)), _flood(name), now, origin="controller")
+            for name in flooding
+            if name not in nodes or FLOODING not in nodes[name].findings
+        ]
+        over = [
+            events.FindingCleared(name, FLOODING, f"{name} keeps to its allowance again.", now, origin="controller")
+            for name, node in nodes.items()
+            if FLOODING in node.findings and name not in flooding
+        ]
+        if told or over:
+            await self.cell.submit([*told, *over])
 
     def _say_stored(self, receipt: Receipt) -> None:
         self._stored.setdefault((receipt.node, receipt.boot_id), []).append(receipt.seq)
@@ -264,12 +377,14 @@ class Intake:
         while True:
             await asyncio.sleep(every_s)
             await self.note_silence()
+            await self.note_floods()
 
     async def note_silence(self) -> None:
         """Note nodes that said nothing for too long, counted anew whenever the broker is lost or found.
 
         A broker that is away for so long leaves every node unknown: then the policy freezes, and people are told once.
         """
+        self._follow_clock()
         now = self.clock()
         if self.transport.connected != self._listening[0]:
             self._listening = (self.transport.connected, now)
@@ -301,6 +416,18 @@ _SPOKEN_ON: dict[topics.Channel, tuple[type, ...]] = {
     topics.Channel.ORDER: (),
     topics.Channel.ACK: (),
 }
+
+
+def _boot_of(known: NodeBelief | None) -> str:
+    return known.boot_id if known is not None else ""
+
+
+def _flood(node: str) -> Finding:
+    because = (
+        f"{node} says far more than an agent does: what is above its allowance is dropped, and the other nodes are "
+        "heard as before."
+    )
+    return Finding(FLOODING.check, FLOODING.device, FLOODING.code, Verdict.DEGRADED, Action.NONE, because)
 
 
 _PRESENCES: Final = {

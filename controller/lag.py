@@ -32,6 +32,12 @@ class Hearing:
         self._heard_at = now
         self._ages_s.append(max(0.0, now - sent_at))
 
+    def move(self, step_s: float) -> None:
+        """The clock was set by so much."""
+        self._heard_at += step_s
+        self.since += step_s
+        self._ages_s.clear()
+
     def lag_s(self, now: float, *, expected: bool) -> float:
         """Return how old what is heard is.
 

@@ -15,6 +15,9 @@ from controller.store.taken import Taken
 FORGET_AFTER_S = 2 * 86_400.0
 """Source: our choice; twice the time for which the broker keeps messages for an absent controller (one day)."""
 
+MOST_BOOTS = 256
+"""Of one node within those days. Source: our choice; a host that starts again every quarter of an hour has fewer."""
+
 _NONE = Taken()
 
 
@@ -29,6 +32,7 @@ class Receipts:
     _committed: dict[tuple[str, str], Taken] = field(default_factory=dict)
     _under_way: set[Receipt] = field(default_factory=set)
     emptied: dict[str, str] = field(default_factory=dict)
+    _boots: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
     def recall(cls, log: EventLog) -> Receipts:
@@ -46,12 +50,22 @@ class Receipts:
         """Return whether this message is in the log."""
         return receipt.seq in self._committed.get((receipt.node, receipt.boot_id), _NONE)
 
+    def has_room(self, node: str, boot_id: str) -> bool:
+        """Return whether messages of this boot can be remembered beside those of the node's other boots."""
+        boots = self._boots.setdefault(node, set())
+        if boot_id not in boots and (len(boots) < MOST_BOOTS or (node, boot_id) in self._committed):
+            boots.add(boot_id)
+        return boot_id in boots
+
     def commit(self, receipt: Receipt) -> None:
         """The message is in the log now."""
         self._under_way.discard(receipt)
 
     def over(self, now: float) -> list[tuple[str, str]]:
         """Return the (node, boot id) of which no message can come again."""
+        self._boots.clear()
+        for node, boot_id in self._committed:
+            self._boots.setdefault(node, set()).add(boot_id)
         return [
             (node, boot_id)
             for (node, boot_id), taken in self._committed.items()

@@ -105,6 +105,6 @@ def witness(file: Path) -> Head | None:
         return msgspec.json.decode(file.read_bytes(), type=Head)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         log.warning("head.unreadable", file=str(file), because=str(error))
         return None

@@ -16,6 +16,7 @@ from aiohttp import web
 from controller.access.admitting import Access
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
+from controller.api.enrolling import Enrolling
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -107,6 +108,7 @@ class Controller:
     sealing: Sealing
     counter: Counter = field(default_factory=Counter)
     access: Access = field(default_factory=Access)
+    enrolling: Enrolling | None = None
     vitals: Vitals = field(default_factory=Vitals)
     url: str = ""
     leads: bool = False
@@ -142,6 +144,8 @@ class Controller:
             await self.effects.close()
             await self.front.traces.close()
             await self.notices.close()
+            if self.enrolling is not None:
+                await self.enrolling.desk.refusals.close()
             await self.bench.close()
             await choosing.close(self.watch.scheduler)
             await listener.stop()
@@ -161,6 +165,7 @@ class Controller:
             uploads=self.counter.on_api_port(),
             metrics=self.metrics,
             access=self.access,
+            enrolling=self.enrolling,
         )
 
     async def _stand_by(self) -> None:

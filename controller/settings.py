@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -15,6 +14,7 @@ from controller.sections.access import AccessSection
 from controller.sections.bench import BenchSection
 from controller.sections.connections import BrokerSection, HttpSection
 from controller.sections.engine import ApprovalsSection, ModesSection, RolloutSection, SilenceSection
+from controller.sections.enrolment import EnrolmentSection
 from controller.sections.evidence import EvidenceSection
 from controller.sections.kubernetes import KubernetesSection
 from controller.sections.limits import BreakerSection, BudgetSection, DomainSection, FreezeSection, LimitSection
@@ -29,8 +29,10 @@ from controller.sections.store import StoreSection
 from controller.sections.tickets import TicketSection
 from controller.sections.topology import TopologySection
 from controller.sections.traces import TracesSection
+from wire import toml
 from wire.loopback import is_loopback
 from wire.topics import NAME
+from wire.url import addresses_of
 
 
 class SettingsError(Exception):
@@ -84,6 +86,7 @@ class ControllerSettings(Section):
     store: StoreSection = StoreSection()
     topology: TopologySection = TopologySection()
     evidence: EvidenceSection = EvidenceSection()
+    enrolment: EnrolmentSection | None = None
     bench: BenchSection = BenchSection()
     traces: TracesSection = TracesSection()
     report: ReportSection = ReportSection()
@@ -100,6 +103,17 @@ class ControllerSettings(Section):
             raise ValueError(
                 f"http.host = {self.http.host!r} is reached from other machines: that needs [access], so that people "
                 "say who they are, and http.certificate_file, so that nobody on the way reads what they show"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_told_where_the_broker_is(self) -> ControllerSettings:
+        if self.enrolment is None or self.enrolment.broker_url:
+            return self
+        if plain := [str(each) for each in addresses_of(self.broker.url) if not each.tls]:
+            raise ValueError(
+                f"enrolment.broker_url must say where nodes reach the broker over mqtts://: that of [broker], "
+                f"{plain[0]}, is reached without TLS"
             )
         return self
 
@@ -140,10 +154,10 @@ def read_document(path: Path) -> dict[str, Any]:
         SettingsError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return toml.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from error
 
 

@@ -21,7 +21,7 @@ from msgspec import inspect
 from wire import bench, evidence, messages, orders, signatures
 from wire.topics import Address, Channel
 
-FOLDER: Final = Path(__file__).parent.parent / "tests" / "cases" / "wire"
+FOLDER: Final = Path(__file__).parent.parent / "tests" / "wire" / "recorded"
 SCHEMA_FILE: Final = "schema.json"
 INSIDE: Final = "inside"
 """Folder of what orders carry in their parameters."""
@@ -152,9 +152,9 @@ def address_of(path: str) -> Address:
     return Address(CELL, NODE, Channel(path.partition("/")[0]))
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], releases: Path = FOLDER) -> int:
     """Write the corpus of this checkout's release, and return the exit code: 1 when it was recorded otherwise."""
-    folder, made = FOLDER / release(), corpus()
+    folder, made = releases / release(), corpus()
     changed = [path for path, said in made.items() if (folder / path).exists() and (folder / path).read_bytes() != said]
     if changed and arguments != ["--again"]:
         for path in changed:

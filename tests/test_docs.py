@@ -70,6 +70,7 @@ def test_commands_exist(document: Path) -> None:
 
 def test_example_settings_are_valid(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "how-to" / "install.md").read_text()
+    (tmp_path / "secret_broker").touch(mode=0o600)
     (tmp_path / "secret_broker").write_text("secret")
     examples = re.findall(r"```toml\n# (\S+)\n(.*?)```", guide, re.DOTALL)
     for name, text in examples:

@@ -9,20 +9,27 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from cli.broker import configuration, find_mosquitto
+from cli.version import told
 from controller.manual import documents
+from scripts.packing import tarball, tree, uv
+from scripts.packing.release import Release
 from tests.support.checkout import ROOT, checked_in
 from tests.support.parts import missing
 
+RELEASE = Release(version=importlib.metadata.version("fleetmend"), epoch_s=1_600_000_000)
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
 DAEMONS = ("fleetmend-agent", "fleetmend-controller")
 BROKER = "fleetmend-broker"
 BACKUP = "fleetmend-backup"
+RENEW = "fleetmend-renew"
 OURS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
 UNITS = [*OURS, ROOT / "systemd" / f"{BROKER}.service"]
 HOLD = "fleetmend-hold"
@@ -47,19 +54,16 @@ def test_it_cannot_be_uploaded_by_mistake() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel as a release does."""
-    uv = shutil.which("uv") or _private_uv()
-    if uv is None:
-        missing("uv")
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
-    # The set-up filled the cache with the build backend, so the network is seldom needed.
-    built = _run([*command, "--offline"])
-    if built.returncode != 0:
-        built = _run(command)
-    assert built.returncode == 0, built.stderr
-    (path,) = folder.glob("*.whl")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build wheel and sdist as a release does; return the folder."""
+    folder = tmp_path_factory.mktemp("built")
+    uv.build(RELEASE, into=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (path,) = built.glob("*.whl")
     return path
 
 
@@ -67,9 +71,32 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 
-def _private_uv() -> str | None:
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return shutil.which("uv", path=str(data / "fleetmend" / "uv" / "bin"))
+def test_the_same_source_elsewhere_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    """Built from the sdist that was built: another folder, other dates, other rights, no git."""
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (elsewhere,) = tmp_path.iterdir()
+    for number, path in enumerate(elsewhere.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o020)
+        os.utime(path, (number, number))
+    again = tmp_path / "again"
+    uv.build(RELEASE, into=again, root=elsewhere)
+    names = sorted(path.name for path in built.iterdir())
+    assert names == sorted(path.name for path in again.iterdir())
+    assert len(names) == 2
+    sums = [[sha256((folder / name).read_bytes()).hexdigest() for name in names] for folder in (built, again)]
+    assert sums[0] == sums[1]
+
+
+def test_a_wheel_says_its_commit(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        file = Path(archive.extract("cli/commit", tmp_path))
+    commit = _run(["git", "-c", "safe.directory=*", "-C", str(ROOT), "rev-parse", "HEAD"]).stdout
+    said = re.fullmatch(r"(\S+) \(commit ([0-9a-f]{12})(\+changed)?\)", told(file))
+    assert said is not None
+    assert (said[1], said[2]) == (importlib.metadata.version("fleetmend"), commit[:12])
+    assert told(tmp_path / "none") == said[1]
 
 
 def test_the_wheel_holds_every_file_of_our_packages(wheel: Path) -> None:
@@ -95,6 +122,27 @@ def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
+def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
+    """With an environment of one link; another has more files in the same folder."""
+    if shutil.which("rpmbuild") is None:
+        missing("rpmbuild")
+    programs = tmp_path / "root" / "opt" / "fleetmend" / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python3").symlink_to("/usr/bin/python3.11")
+    tree.add_around(tmp_path / "root")
+    (tmp_path / "root" / tree.DOCUMENTS).mkdir(parents=True)
+    packed = tarball.build(RELEASE, tmp_path / "root", into=tmp_path)
+    built = _run(["rpmbuild", "-tb", f"--define=_topdir {tmp_path}/rpm", str(packed)])
+    assert built.returncode == 0, built.stderr
+    (package,) = (tmp_path / "rpm").glob("RPMS/x86_64/fleetmend-*.rpm")
+    asked = _run(["rpm", "-qp", "--requires", "--list", "--scripts", str(package)]).stdout.splitlines()
+    wanted = {"python3.11", "systemd >= 251", "/usr/bin/fleetmend", "/opt/fleetmend/venv/bin/python3"}
+    wanted |= {f"/usr/lib/systemd/system/{unit.name}" for unit in [*UNITS, *FOLLOWS]}
+    assert wanted - set(asked) == set()
+    steps = [line.rpartition("package-step ")[2].removesuffix("; fi") for line in asked if "package-step " in line]
+    assert steps == ["halt", "prepare", "end", "resume"]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 @pytest.mark.parametrize(
     ("name", "drop_in"),
@@ -105,6 +153,7 @@ def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
         ("fleetmend-controller", ""),
         ("fleetmend-broker", ""),
         ("fleetmend-backup", ""),
+        ("fleetmend-renew", ""),
     ],
 )
 def test_systemd_accepts_the_unit_without_a_word(name: str, drop_in: str, tmp_path: Path) -> None:
@@ -140,9 +189,15 @@ def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> N
 
 
 def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
-    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, HOLD}
+    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, RENEW, HOLD}
     targets = {"fleetmend-held.target", "fleetmend-in-service.target"}
-    assert {unit.name for unit in FOLLOWS} == {*targets, f"{HOLD}.path", f"{HOLD}.timer", f"{BACKUP}.timer"}
+    assert {unit.name for unit in FOLLOWS} == {
+        *targets,
+        f"{HOLD}.path",
+        f"{HOLD}.timer",
+        f"{BACKUP}.timer",
+        f"{RENEW}.timer",
+    }
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
@@ -153,6 +208,7 @@ def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
         ("fleetmend-broker", "", 2.5),
         ("fleetmend-hold", "", 2.5),
         ("fleetmend-backup", "", 2.5),
+        ("fleetmend-renew", "", 2.5),
         ("fleetmend-agent", "", 4.5),
         ("fleetmend-agent", "benchmarks.conf", 4.5),
         # It is root, loads the driver and reboots.
@@ -170,7 +226,7 @@ def test_a_unit_is_exposed_no_more_than_it_has_to_be(name: str, drop_in: str, at
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, HOLD])
+@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, RENEW, HOLD])
 def test_whatever_a_unit_leaves_open_it_says_why(name: str) -> None:
     unit = ROOT / "systemd" / f"{name}.service"
     judged = _run(["systemd-analyze", "security", "--offline=true", "--json=short", str(unit)])

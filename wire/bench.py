@@ -78,5 +78,5 @@ def from_parameters(parameters: dict[str, str]) -> BenchWish:
     """
     try:
         return msgspec.json.decode(parameters.get(WISH, ""), type=BenchWish)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(f"wish of a benchmark: {error}") from error

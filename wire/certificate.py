@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from wire.metrics import Samples, Values
+
 WARN_SHARE: Final = 0.3
 """Of a life that is left: who renews in time does so at a third of it. Source: our choice."""
 
@@ -32,6 +34,13 @@ class Life:
     def is_short(self, now: float) -> bool:
         """Return whether so little of it is left that its renewal is late."""
         return self.left_s(now) < WARN_SHARE * (self.ends_at - self.begins_at)
+
+
+def certificate_values(prefix: str, life: Life | None) -> Values:
+    """Return the two metrics of a life, without a sample where there is none."""
+    begin: Samples = {(): life.begins_at} if life is not None else {}
+    end: Samples = {(): life.ends_at} if life is not None else {}
+    return {f"{prefix}_certificate_begin_time_seconds": begin, f"{prefix}_certificate_end_time_seconds": end}
 
 
 def life_of(pem: str) -> Life:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from functools import partial
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from wire import packets
-from wire.read_ahead import ReadAhead
+from wire.read_ahead import ReadAhead, reading_ahead
 
 log = structlog.get_logger()
 
@@ -35,9 +34,6 @@ machine. Whoever gives up and comes again has it all queued once more. Source: o
 POLL_S: Final = 0.05
 MAX_IN_FLIGHT: Final = 100
 """Our own publishes under way at once, or fewer if the broker's CONNACK says so (its Receive Maximum)."""
-
-NO_DELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-"""Else a small message waits up to 40 ms for the acknowledgement of the one before it (Nagle's algorithm, RFC 896)."""
 
 READ_AT_ONCE: Final = 64
 """Packets read, and messages handed over, before the loop turns to others; at some 20 µs each. Source: our choice."""
@@ -75,12 +71,12 @@ class Connection:
     the second acknowledges early.
     """
 
-    def __init__(self, client: aiomqtt.Client, *, max_unacknowledged: int) -> None:
+    def __init__(self, client: aiomqtt.Client, *, max_unacknowledged: int, muted: Set[bytes] = frozenset()) -> None:
         self.session_present = False
         self._entered = False
         self._flowing = False
         self._pulse: asyncio.Task[None] | None = None
-        self._client, self._max_unacknowledged = client, max_unacknowledged
+        self._client, self._max_unacknowledged, self._muted = client, max_unacknowledged, muted
         self._loop = asyncio.get_running_loop()
         self._lost_because = ""
         self._inbox: deque[Received] = deque()
@@ -98,7 +94,7 @@ class Connection:
 
     def _take_over(self) -> None:
         create: Callable[[], Any] = self._paho._create_socket  # noqa: SLF001
-        vars(self._paho)["_create_socket"] = lambda: _socket_like_ours(create())
+        vars(self._paho)["_create_socket"] = lambda: reading_ahead(create())
         self._paho.connect_timeout = CONNECT_LIMIT_S
         self._paho.manual_ack_set(True)
         self._paho.on_message = self._on_message
@@ -202,6 +198,17 @@ class Connection:
         if reason.is_failure:
             raise NotPublished(f"{topic}: the broker refuses it: {reason} (0x{reason.value:02x})")
 
+    async def settle(self) -> None:
+        """Wait until the broker has answered all that is being published, as long as it may take."""
+        if under_way := list(self._publishing.values()):
+            await asyncio.wait(under_way, timeout=PUBLISH_LIMIT_S)
+
+    def end(self, because: str) -> None:
+        """Have `next_messages` end in order. What was acknowledged and said before goes out first."""
+        self._write_gathered()
+        self._lost_because = self._lost_because or because
+        self._news.set()
+
     def tell(self, topic: str, payload: bytes) -> None:
         """Publish at QoS 0, together with whatever else is written at this moment; see `Transport.tell`."""
         self._saying.append(packets.publish_once(topic, payload, has_properties=self._has_properties))
@@ -238,6 +245,9 @@ class Connection:
         self._receive(message._topic, bytes(message.payload), message.mid if message.qos else 0, message.retain)  # noqa: SLF001
 
     def _receive(self, topic: bytes, payload: bytes, mid: int, retained: bool) -> None:
+        if topic in self._muted:
+            self._drop(mid)
+            return
         self._received += 1
         self._unacknowledged.add(self._received)
         acknowledge = partial(self._acknowledge, self._received, mid)
@@ -251,6 +261,11 @@ class Connection:
         self._inbox.append(Received(name, payload, retained, acknowledge))
         self._news.set()
         self._pause_when_full()
+
+    def _drop(self, mid: int) -> None:
+        if mid and not self._lost_because:
+            self._acknowledging.append(mid)
+            self._write_soon()
 
     def let_flow(self) -> None:
         """Hold the number of messages not yet acknowledged from here on.
@@ -287,7 +302,8 @@ class Connection:
             assert isinstance(sock, ReadAhead)
             if not self._take_publish(sock):
                 try:
-                    self._paho.loop_read()
+                    if self._paho.loop_read() > paho.MQTT_ERR_SUCCESS:
+                        self._note_refusal(sock.failure)
                 except Exception as error:
                     self._lose(error)
                     return
@@ -310,6 +326,12 @@ class Connection:
             self._paho.loop_write()
         except Exception as error:
             self._lose(error)
+
+    def _note_refusal(self, because: str) -> None:
+        """End the wait for the broker's answer when it hangs up: by TLS, it refuses a certificate only then."""
+        entered = self._client._connected  # noqa: SLF001
+        if not entered.done():
+            entered.set_exception(aiomqtt.MqttError(f"the broker ended the connection{because and f': {because}'}"))
 
     def _lose(self, error: Exception) -> None:
         if not self._client._disconnected.done():  # noqa: SLF001
@@ -359,11 +381,6 @@ class Connection:
         for answer in self._publishing.values():
             if not answer.done():
                 answer.set_exception(NotPublished(because))
-
-
-def _socket_like_ours(sock: Any) -> ReadAhead:
-    sock.setsockopt(*NO_DELAY)
-    return ReadAhead(sock)
 
 
 def _check_granted(subscription: str, codes: Any) -> None:

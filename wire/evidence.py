@@ -90,7 +90,7 @@ def grant_in(parameters: Mapping[str, str]) -> Grant | None:
         return None
     try:
         grant = _decoder.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BadUpload(f"the order's leave to send evidence cannot be read: {error}") from error
     if not UPLOAD_ID.fullmatch(grant.upload):
         raise BadUpload(f"the order's leave to send evidence names the upload {grant.upload[:40]!r}")

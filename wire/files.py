@@ -42,17 +42,27 @@ def read_secret(path: Path) -> str:
         SecretError: it cannot be read, can be read by others, or is no text.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise SecretError(f"{path} is no file")
-        if because := why_open(path, found):
-            raise SecretError(because)
+        check_secret(path)
         with path.open("rb") as file:
             return file.read(MAX_SECRET_BYTES).decode("utf-8").strip()
     except OSError as error:
         raise SecretError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SecretError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def check_secret(path: Path) -> None:
+    """Make sure that a secret is a file, which can be read without waiting, and that nobody else may read it.
+
+    Raises:
+        SecretError: it is not so.
+        OSError: it cannot be looked at.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise SecretError(f"{path} is no regular file")
+    if because := why_open(path, found):
+        raise SecretError(because)
 
 
 def _is_credential(path: Path) -> bool:

@@ -51,7 +51,7 @@ def verify_token(token: str, *, key: Ed25519PublicKey, now: float) -> Claims:
         signed = _bytes(payload)
         key.verify(_bytes(signature), PURPOSE + signed)
         claims = _decoder.decode(signed)
-    except (InvalidSignature, ValueError, msgspec.MsgspecError) as error:
+    except (InvalidSignature, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise Refused("this controller did not sign that grant") from error
     if not UPLOAD_ID.fullmatch(claims.upload) or not NAME.fullmatch(claims.node):
         raise Refused("that grant names no upload of a node")

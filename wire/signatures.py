@@ -47,14 +47,14 @@ def verify(signed: SignedOrder, *, trusted: Mapping[str, bytes]) -> Order:
         raise Refused(f"signature does not match key {signed.key_id!r}") from error
     try:
         return _decoder.decode(signed.payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         _refuse_newer(signed.payload)
         raise Refused(f"signed payload is no order: {error}") from error
 
 
 def _refuse_newer(payload: str) -> None:
     """Raise if the payload would be an order but for its action."""
-    with contextlib.suppress(msgspec.DecodeError):
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
         head = _head_decoder.decode(payload)
         if head.action not in list(OrderAction):
             raise UnknownAction(head)

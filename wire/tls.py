@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wire.certificate import Life, life_of
-from wire.files import stamp_of, why_open
+from wire.files import SecretError, check_secret, stamp_of
 
 MAX_CHAIN_BYTES: Final = 1 << 20
 """Of a certificate with its chain. Source: our choice; ten take some 15 KiB."""
@@ -50,12 +51,20 @@ class TlsFiles:
         if self.certificate_file is None:
             return None
         try:
+            if not self.certificate_file.is_file():
+                raise ValueError("there is no such file")
             with self.certificate_file.open("rb") as file:
                 return life_of(file.read(MAX_CHAIN_BYTES).decode("ascii", "replace"))
         except OSError as error:
             raise ValueError(f"cannot read {self.certificate_file}: {error.strerror}") from error
         except ValueError as error:
             raise ValueError(f"{self.certificate_file}: {error}") from error
+
+    def known_life(self) -> Life | None:
+        """Return when the own certificate begins and ends, `None` without one that can be read."""
+        with contextlib.suppress(ValueError):
+            return self.life()
+        return None
 
     def stamps(self) -> Stamps:
         """Return what changes when one of the files does."""
@@ -80,9 +89,10 @@ class TlsFiles:
             raise ValueError(self.why_incomplete())
         self.life()
         try:
-            if because := why_open(self.key_file, self.key_file.stat()):
-                raise ValueError(because)
+            check_secret(self.key_file)
             context.load_cert_chain(self.certificate_file, self.key_file, password=_nobody_asks)
+        except SecretError as error:
+            raise ValueError(str(error)) from error
         except ssl.SSLError as error:
             pair = f"{self.certificate_file} and {self.key_file}"
             raise ValueError(f"{pair} are no certificate and the key of it, without a password: {error}") from error

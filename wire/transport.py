@@ -8,11 +8,13 @@ connections of `wire/connection.py`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import random
-import ssl
 import zlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import aiomqtt
@@ -29,6 +31,9 @@ from wire.connection import (
     NotPublished,
     Received,
 )
+from wire.files import SecretError, read_secret
+from wire.guard import LOOK_S, Guard
+from wire.tls import TlsFiles
 from wire.url import BrokerAddress, addresses_of
 
 __all__ = ["BrokerAddress", "BrokerSettings", "MqttTransport", "NotPublished", "Received", "Transport", "Will"]
@@ -41,6 +46,13 @@ STEADY_S: Final = 5.0
 """A connection that lasted this long ends the back-off: one that is dropped at once must not be retried at once."""
 
 
+SILENT: Final = logging.getLogger("wire.mqtt")
+"""What paho logs by itself is no line of our log, and is told in it as why a connection was lost."""
+SILENT.disabled = True
+
+RENEWING: Final = "the certificate was renewed"
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
     """How to reach the broker.
@@ -49,16 +61,32 @@ class BrokerSettings:
         url: `mqtt://host:port` or `mqtts://host:port` with what `wire/url.py` allows behind it, or several of them:
             the nodes of one clustered broker, tried in turn.
         client_id: stable over restarts, so that the broker keeps the session and its queue.
+        password_file: holds the password, in place of `password`; read anew for each connection.
         session_expiry_s: how long the broker keeps the session of an absent client.
+        tls: files of TLS, read anew for each connection; when they change, the connection is renewed.
     """
 
     url: str | tuple[str, ...]
     client_id: str
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
+    password_file: Path | None = None
     session_expiry_s: int = 86_400
     keepalive_s: int = 15
-    ca_file: str = ""
+    tls: TlsFiles = field(default_factory=TlsFiles)
+
+    def read_password(self) -> str:
+        """Return the password, empty without one.
+
+        Raises:
+            ValueError: its file cannot be used.
+        """
+        if self.password_file is None:
+            return self.password
+        try:
+            return read_secret(self.password_file)
+        except SecretError as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +124,14 @@ class Transport(Protocol):
         ...
 
 
+class MutableTransport(Transport, Protocol):
+    """One that can be told not to hear some."""
+
+    def mute(self, topics: Iterable[str]) -> None:
+        """Drop what comes on these topics, unread and acknowledged, until others are named; none drops nothing."""
+        ...
+
+
 def retry_delay_s(attempt: int, jitter: float) -> float:
     """Return how long to wait before attempt 1, 2, ...; `jitter` in [0, 1) spreads a fleet that lost its broker."""
     ceiling = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 16))
@@ -126,6 +162,7 @@ class MqttTransport:
         qos: int = 1,
         max_unacknowledged: int = 1000,
         jitter: Callable[[], float] = random.random,
+        look_s: float = LOOK_S,
     ) -> None:
         """Prepare; nothing is connected before `run`.
 
@@ -135,9 +172,10 @@ class MqttTransport:
             qos: 1, or 0 where whoever speaks to us says it again until we answer: a cluster keeps a queue of its own,
                 copied to its nodes, for each subscription at QoS 1.
             max_unacknowledged: above so many messages not yet acknowledged, nothing more is read from the broker.
+            look_s: between two looks at the files of TLS.
 
         Raises:
-            ValueError: a URL or the certificate file cannot be used.
+            ValueError: a URL or a file of TLS cannot be used.
         """
         self.connected = False
         self.session_present = False
@@ -145,8 +183,11 @@ class MqttTransport:
         self._max_unacknowledged, self._jitter = max_unacknowledged, jitter
         self._addresses = addresses_of(settings.url)
         self._place = first_of(len(self._addresses), settings.client_id)
-        self._tls = _tls_context(settings.ca_file) if any(each.tls for each in self._addresses) else None
+        self._guard = Guard(settings.tls, look_s=look_s)
+        if any(each.tls for each in self._addresses):
+            self._guard.context()
         self._connection: Connection | None = None
+        self._muted: set[bytes] = set()
 
     async def run(
         self,
@@ -158,11 +199,23 @@ class MqttTransport:
 
         A message on which `on_message` raises is logged and acknowledged: given again, it would fail again.
         """
+        telling = asyncio.create_task(self._guard.tell_life(), name="looking after the certificate")
+        try:
+            await self._stay(on_message, on_connected)
+        finally:
+            await _end(telling)
+
+    async def _stay(
+        self, on_message: Callable[[Received], Awaitable[None]], on_connected: Callable[[], Awaitable[None]]
+    ) -> None:
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
             began, address = loop.time(), self.address
             because = await self._live(on_message, on_connected)
+            if because == RENEWING:
+                continue
+            because = "; ".join(filter(None, (because, self._guard.why_expired() if address.tls else "")))
             attempt = 1 if loop.time() - began >= STEADY_S else attempt + 1
             delay_s = retry_delay_s(self._round(attempt), self._jitter())
             self._place = (self._place + 1) % len(self._addresses)
@@ -170,6 +223,15 @@ class MqttTransport:
                 "broker.lost", broker=str(address), because=because, retry_s=round(delay_s, 2), next=str(self.address)
             )
             await asyncio.sleep(delay_s)
+
+    def mute(self, topics: Iterable[str]) -> None:
+        """Drop what comes on these topics, unread and acknowledged, until others are named; none drops nothing.
+
+        It costs a tenth of what a message costs that is handed over: for whoever speaks faster than it can be heard.
+        """
+        wanted = {self.address.spell(topic).encode() for topic in topics}
+        self._muted.intersection_update(wanted)
+        self._muted.update(wanted)
 
     @property
     def address(self) -> BrokerAddress:
@@ -200,9 +262,13 @@ class MqttTransport:
     ) -> str:
         """Live through one connection, and return why it ended or was not made."""
         address = self.address
-        connection = Connection(self._client(address), max_unacknowledged=self._max_unacknowledged)
         try:
-            async with connection.open():
+            client = self._client(address)
+        except ValueError as error:
+            return str(error)
+        connection = Connection(client, max_unacknowledged=self._max_unacknowledged, muted=self._muted)
+        try:
+            async with connection.open(), self._renewing(connection, address):
                 await connection.subscribe(tuple(map(address.spell, self._subscriptions)), qos=self._qos)
                 self.session_present = connection.session_present
                 log.info("broker.connected", broker=str(address), session_present=self.session_present)
@@ -218,7 +284,30 @@ class MqttTransport:
         finally:
             self._connection, self.connected = None, False
 
+    @contextlib.asynccontextmanager
+    async def _renewing(self, connection: Connection, address: BrokerAddress) -> AsyncIterator[None]:
+        """Meanwhile, end the connection in order when its files were replaced by others that the broker takes."""
+        renewing = asyncio.create_task(self._renew(connection, address)) if address.tls else None
+        try:
+            yield
+        finally:
+            if renewing is not None:
+                await _end(renewing)
+
+    async def _renew(self, connection: Connection, address: BrokerAddress) -> None:
+        """Let what is under way come to its end first; what is said meanwhile is refused, as without a connection."""
+        await self._guard.renewed(address)
+        log.info("certificate.renewed", broker=str(address))
+        self._connection, self.connected = None, False
+        await connection.settle()
+        connection.end(RENEWING)
+
     def _client(self, address: BrokerAddress) -> aiomqtt.Client:
+        """Return a client with passwords and certificates as they are now.
+
+        Raises:
+            ValueError: one of them cannot be used.
+        """
         settings = self._settings
         will = self._will() if callable(self._will) else self._will
         is_v5 = address.version is aiomqtt.ProtocolVersion.V5
@@ -230,11 +319,12 @@ class MqttTransport:
             address.port,
             identifier=settings.client_id,
             username=settings.username or None,
-            password=settings.password or None,
+            password=settings.read_password() or None,
             protocol=address.version,
             keepalive=settings.keepalive_s,
             timeout=CONNECT_LIMIT_S,
-            tls_context=self._tls if address.tls else None,
+            logger=SILENT,
+            tls_context=self._guard.context() if address.tls else None,
             max_inflight_messages=MAX_IN_FLIGHT,
             will=aiomqtt.Will(address.spell(will.topic), will.payload, qos=1, retain=True) if will else None,
             **session,
@@ -247,16 +337,14 @@ class MqttTransport:
         return properties
 
 
-def _tls_context(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file or None)
-    except OSError as error:
-        raise ValueError(f"broker ca_file {ca_file!r} holds no certificate that can be used: {error}") from error
-
-
 async def _hand_over(received: Received, on_message: Callable[[Received], Awaitable[None]]) -> None:
     try:
         await on_message(received)
     except Exception:
         log.exception("message.failed", topic=received.topic, size_bytes=len(received.payload))
         received.acknowledge()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -97,7 +97,7 @@ def parse_report(text: bytes, way: Way) -> BenchResult:
     """
     try:
         report = _report.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Broken(f"the report of {PROGRAM}: {error}") from error
     machine = _machine(report)
     metric = way.metric_of(machine.gpus)

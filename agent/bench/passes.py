@@ -143,6 +143,6 @@ def _decoded(text: bytes) -> Line | None:
     """Return what a line says, `None` for one that a library printed in between."""
     try:
         line: Line = LINES.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return line

@@ -226,7 +226,7 @@ def _told(host: socket.socket, greeting: bytes, watch: Watch) -> _Answer | None:
         host.sendall(greeting)
         watch.until(has_said, "the roll call")
         return _answer.decode(bytes(said))
-    except (OSError, Overdue, msgspec.MsgspecError):
+    except (OSError, Overdue, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 

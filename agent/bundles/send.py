@@ -251,7 +251,7 @@ def _further(before: int, after: int, size: int) -> int:
 def _parts_done(path: Path) -> list[int]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[int])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
 
 

@@ -108,6 +108,18 @@ METRICS: Final = (
         Kind.COUNTER,
         "Those among them that any process could have written, and that are not believed.",
     ),
+    Metric(
+        "fleetmend_agent_certificate_begin_time_seconds",
+        Kind.GAUGE,
+        "When the certificate that the broker is shown became good, Unix time. Not there without one.",
+        unit="seconds",
+    ),
+    Metric(
+        "fleetmend_agent_certificate_end_time_seconds",
+        Kind.GAUGE,
+        "When the certificate that the broker is shown expires, Unix time. Not there without one.",
+        unit="seconds",
+    ),
     Metric("fleetmend_agent_outbox_events", Kind.GAUGE, "Events that the controller has not stored yet."),
     Metric(
         "fleetmend_agent_outbox_age_seconds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -16,6 +16,7 @@ from agent.outbox import Outbox
 from agent.publisher import Identity, Publisher
 from agent.runner import Feed, Runner
 from checks.readings import AmdReading, AscendReading, NvmlReading, RdmaCountersReading, RdmaReading
+from wire.certificate import Life, certificate_values
 from wire.metrics import Distribution, LabelValues, Values, known_or_other
 
 NVML: Final = NvmlReading.SOURCE
@@ -32,6 +33,7 @@ class Look:
     outbox: Outbox
     publisher: Publisher
     clock: Clock
+    life: Callable[[], Life | None]
 
     def values(self) -> Values:
         """Return every value as it is now."""
@@ -40,6 +42,7 @@ class Look:
             **self._check_values(),
             **self._source_values(),
             **self._outbox_values(),
+            **certificate_values("fleetmend_agent", self.life()),
             **self._device_values(),
         }
 

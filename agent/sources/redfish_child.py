@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
+from wire.files import SecretError, check_secret
+
 MAX_BYTES: Final = 1 << 20
 """Of one document. Source: our choice; a hundred log entries take some 100 KiB, a chassis with all its fans less."""
 
@@ -111,7 +113,10 @@ class Bmc:
     def _headers(self) -> dict[str, str]:
         path = self._options.password_file
         try:
+            check_secret(path)
             password = path.read_bytes().strip()
+        except SecretError as error:
+            raise Failure(f"password_file: {error}") from error
         except OSError as error:
             raise Failure(f"cannot read password_file {path}: {error.strerror}") from error
         account = base64.b64encode(self._options.user.encode() + b":" + password).decode()

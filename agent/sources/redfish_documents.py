@@ -48,7 +48,7 @@ def part_of(part: Document, kind: str, owner: str) -> BmcSensor:
     """
     status = _inner(part, "Status")
     state, health = text_of(status.get("State")), status.get("Health")
-    if health is not None and health not in HEALTH:
+    if health is not None and not (isinstance(health, str) and health in HEALTH):
         raise Flawed(f"{name_of(part)} has the health {str(health)[:40]!r}, and not OK, Warning or Critical")
     judged = "ns" if state == "Absent" or health is None else HEALTH[health]
     words = (state, _reading(part), INPUT.get(text_of(part.get("LineInputStatus")), ""), *_failures(status))

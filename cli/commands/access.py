@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from cli.client import Client, Failed, with_client
 from cli.commands.controller import config_option
 from cli.exit_codes import ExitCode
+from cli.handing_over import hand_over
 from cli.printing import cell, console, print_json, table
 from controller.access.roles import Role, words_of
 from controller.access.tokens import Token, TokenError, changing, new_token, read, why_no_name
@@ -63,7 +63,7 @@ def make(name: str, roles: tuple[str, ...], days: int, output: Path | None, conf
     try:
         with changing(_file(config)) as tokens:
             tokens.append(kept)
-            _hand_over(text, output)
+            hand_over(text, output)
     except TokenError as error:
         raise Failed(str(error), ExitCode.NO_OUTPUT) from error
     click.echo(f"{kept.id}: {name}, {words_of(kept.roles)}, until {iso(kept.expires_at)}", err=True)
@@ -131,19 +131,6 @@ def _read(file: Path) -> Sequence[Token]:
         return read(file)
     except TokenError as error:
         raise Failed(str(error), ExitCode.NO_INPUT) from error
-
-
-def _hand_over(text: str, output: Path | None) -> None:
-    """Give the token to whoever asked for it. It is kept only when that went well."""
-    if output is None:
-        click.echo(text)
-        return
-    try:
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{text}\n")
-    except OSError as error:
-        raise Failed(f"{output}: {error.strerror}", ExitCode.NO_OUTPUT) from error
 
 
 def _row(each: Token) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def replay(log: Path | None, config: Path | None, playbooks: Path | None, as_jso
     if log is None and config is None:
         raise click.UsageError("say which log: a file, or --config of the controller whose event log is meant")
     settings = settings_of(config) if config is not None else ControllerSettings(state=NO_STATE)
-    rules = _rules(settings, playbooks)
+    rules = rules_by(settings, playbooks)
     told = _file_again(log, rules) if log is not None else _store_again(settings, rules)
     if as_json:
         print_json(_as_json(told))
@@ -91,7 +91,7 @@ def replay(log: Path | None, config: Path | None, playbooks: Path | None, as_jso
         )
 
 
-def _rules(settings: ControllerSettings, playbooks: Path | None) -> Rules:
+def rules_by(settings: ControllerSettings, playbooks: Path | None) -> Rules:
     try:
         return rules_of(settings.model_copy(update={"playbooks": playbooks}) if playbooks is not None else settings)
     except (PlaybookErrors, SettingsError) as error:

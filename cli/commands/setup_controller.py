@@ -11,6 +11,8 @@ from typing import Any, Final, get_args
 import click
 
 from cli.broker import CONTROLLER
+from cli.client import Failed
+from cli.exit_codes import ExitCode
 from cli.printing import plain
 from cli.setting_up import broker as broker_parts
 from cli.setting_up import controller as planned
@@ -30,7 +32,8 @@ from controller.store.signing import key_file
 SCHEDULERS: Final[tuple[str, ...]] = get_args(SchedulerSection.model_fields["kind"].annotation)
 HERE: Final = "mqtt://127.0.0.1:1883"
 PASSWORD_BYTES: Final = 32
-OWN: Final = ("with_broker", "scheduler", "budget", "http", "http_certificate_file", "http_key_file")
+BROKER_OWN: Final = ("with_broker", "broker_listen", "broker_certificate_file", "broker_key_file")
+OWN: Final = (*BROKER_OWN, "scheduler", "budget", "http", "http_certificate_file", "http_key_file")
 
 
 class HostAndPort(click.ParamType[tuple[str, int]]):
@@ -60,6 +63,9 @@ class Budget(click.ParamType[str]):
 
 @click.command()
 @click.option("--with-broker/--without-broker", default=None, help="Set up the broker here, too: Mosquitto.")
+@click.option("--broker-listen", type=HostAndPort(), help="Where that listens (default: 1883, by TLS 8883, of all).")
+@click.option("--broker-certificate-file", metavar="FILE", help="Its certificate: without one it speaks no TLS.")
+@click.option("--broker-key-file", metavar="FILE", help="The private key of that; the group fleetmend-broker reads it.")
 @click.option("--scheduler", type=click.Choice(SCHEDULERS), help="Who places work on nodes (default: what is here).")
 @click.option("--budget", type=Budget(), help="How many nodes may be out at once (default: 5%).")
 @click.option("--http", type=HostAndPort(), help="Where page and API listen (default: 127.0.0.1:8642).")
@@ -92,6 +98,8 @@ def controller(**given: Any) -> None:
 
 def _asked(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
     is_here = asking.yes(given["with_broker"], "Set up the broker on this host, too (Mosquitto)?", default=False)
+    if is_here:
+        _needs_mosquitto(wishes)
     answers = _answers(given, asking, wishes, is_here=is_here)
     document = planned.document(answers, wishes.host)
     judged(lambda: planned.read_back(document, wishes.place))
@@ -99,7 +107,7 @@ def _asked(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Wo
         try_broker(answers.access, kept_password(planned.PART, wishes))
     plans = planned.settings_plan(answers, wishes.host)
     if is_here:
-        plans = _broker_files(answers, wishes).and_then(plans)
+        plans = _broker_files(answers, given, wishes).and_then(plans)
     work = _work(document, plans, given, wishes, has_broker=is_here)
     return work, broker_of(document, planned.PART, wishes)
 
@@ -166,6 +174,20 @@ def _answers(given: Mapping[str, Any], asking: Asking, wishes: Wishes, *, is_her
     )
 
 
+def _needs_mosquitto(wishes: Wishes) -> None:
+    """Refuse a broker that could not start.
+
+    Raises:
+        Failed: there is no Mosquitto, or another has the port.
+    """
+    if not wishes.place.is_live:
+        return
+    if not wishes.host.has_mosquitto:
+        raise Failed("there is no Mosquitto here: install the package mosquitto first", ExitCode.NO_INPUT)
+    if runs("mosquitto", wishes):
+        raise Failed("mosquitto.service has the port: systemctl disable --now mosquitto first", ExitCode.REFUSED_NOW)
+
+
 def _own_access(given: Mapping[str, Any], url: str, wishes: Wishes) -> Access:
     """Return how the controller reaches a broker that is set up with it: by a password that nobody need know."""
     access = access_of(given, Asking(is_interactive=False), url=url, username=CONTROLLER)
@@ -175,11 +197,14 @@ def _own_access(given: Mapping[str, Any], url: str, wishes: Wishes) -> Access:
     return access
 
 
-def _broker_files(answers: planned.Answers, wishes: Wishes) -> Plan:
+def _broker_files(answers: planned.Answers, given: Mapping[str, Any], wishes: Wishes) -> Plan:
     users = wishes.place.at(broker_parts.USERS)
     before = users.read_text("utf-8") if users.exists() and os.access(users, os.R_OK) else ""
-    password = answers.access.password or ""
-    return broker_parts.plan(answers.cell, {answers.access.username: password}, before)
+    address, port = given["broker_listen"] or ("", 0)
+    files = (given["broker_certificate_file"] or "", given["broker_key_file"] or "")
+    listener = broker_parts.Listener(address, port, *files)
+    users_wanted = {answers.access.username: answers.access.password or ""}
+    return broker_parts.plan(answers.cell, users_wanted, before, listener=listener)
 
 
 def _tell_next(wishes: Wishes) -> None:

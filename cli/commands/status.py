@@ -9,7 +9,7 @@ import click
 from cli.client import Client, with_client
 from cli.commands.incidents import incident_table
 from cli.exit_codes import ExitCode
-from cli.printing import SHAPES, cell, console, counted, lines, pairs, print_json, seconds, state
+from cli.printing import SHAPES, cell, console, counted, lines, moment, pairs, print_json, seconds, state
 
 
 @click.command()
@@ -48,6 +48,7 @@ def _show(client: Client, answer: dict[str, Any]) -> None:
                 "held out": f"{counted(answer['budget']['held'], 'node')}; the budget is {answer['budget']['text']}",
                 "role": f"{answer['role']}, term {answer['term']}" if answer["role"] == "leader" else _standby(answer),
                 "broker": _broker(answer),
+                "certificate": _certificate(answer.get("certificate", {})),
                 "scheduler": answer["scheduler"] or "none",
                 "scheduler error": cell(answer["scheduler_error"], "red"),
                 "places unreadable": cell(
@@ -82,6 +83,16 @@ def _broker(answer: dict[str, Any]) -> Any:
     if answer["broker_connected"]:
         return "connected"
     return "only the leader listens to it" if answer["role"] == "standby" else cell("not connected", "red")
+
+
+def _certificate(certificate: dict[str, Any]) -> Any:
+    """Return how long the certificate is good that the broker is shown."""
+    if not certificate.get("ends_at"):
+        return ""
+    days, until = certificate["days_left"], f"{moment(certificate['ends_at'])} UTC"
+    if days <= 0:
+        return cell(f"expired on {until}: no broker takes it", "red")
+    return cell(f"{days:.0f} days left, until {until}", "yellow" if certificate["is_short"] else "")
 
 
 def _traces(traces: dict[str, Any]) -> str:

@@ -6,12 +6,14 @@ import base64
 import hmac
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from cli.broker import SALT_BYTES, access_rules, password_hash
 from cli.place import Place
 from cli.setting_up import shipped, units
 from cli.setting_up.plan import File, Folder, Plan
+from wire.url import PORT, TLS_PORT
 
 SERVICE: Final = "fleetmend-broker"
 FOLDER: Final = "/etc/fleetmend/broker"
@@ -33,7 +35,29 @@ def owned_folders() -> tuple[Folder, ...]:
     return (Folder(FOLDER, 0o750, group=SERVICE),)
 
 
-def plan(cell: str, users: Mapping[str, str], before: str) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where it listens: port and address, and the certificate it shows there; without one it speaks no TLS."""
+
+    address: str = ""
+    port: int = 0
+    certificate_file: str = ""
+    key_file: str = ""
+
+    def lines(self) -> str:
+        """Return the lines of mosquitto.conf."""
+        port = self.port or (TLS_PORT if self.certificate_file else PORT)
+        files = {"certfile": self.certificate_file, "keyfile": self.key_file}
+        opened = f"listener {port} {self.address}".rstrip()
+        return "\n".join([opened, *(f"{key} {path}" for key, path in files.items() if path)])
+
+
+def configuration(listener: Listener) -> str:
+    """Return mosquitto.conf with this listener."""
+    return shipped.text("fleetmend-broker.conf").replace(f"listener {PORT}", listener.lines(), 1)
+
+
+def plan(cell: str, users: Mapping[str, str], before: str, *, listener: Listener) -> Plan:
     """Return its files.
 
     Args:
@@ -43,7 +67,7 @@ def plan(cell: str, users: Mapping[str, str], before: str) -> Plan:
     return Plan(
         (),
         (
-            File(CONFIGURATION, shipped.text("fleetmend-broker.conf"), stays=True),
+            File(CONFIGURATION, configuration(listener)),
             File(RULES, access_rules(cell), mode=FOR_THE_GROUP, group=SERVICE),
             users_file(users, before),
         ),

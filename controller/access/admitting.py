@@ -13,7 +13,7 @@ from aiohttp import web
 from controller.access.door import PERSON, STILL, Door, OpenDoor
 from controller.access.limits import Limits, network_of
 from controller.access.roles import Person, Role, words_of
-from controller.api import guards, metrics
+from controller.api import enrolling, guards, metrics
 from controller.api.problems import Problem
 from controller.api.routes import ROUTES, Route
 from wire.evidence import UPLOADS
@@ -33,10 +33,13 @@ OPEN: frozenset[Address] = frozenset(
         ("POST", UPLOADS),
         ("HEAD", f"{UPLOADS}/{{upload}}"),
         ("PATCH", f"{UPLOADS}/{{upload}}"),
+        ("GET", enrolling.AUTHORITIES),
+        ("POST", enrolling.ENROL),
+        ("POST", enrolling.RENEW),
     }
 )
-"""What everybody may have: a probe's answer, the look of the page, the page to sign in, and uploads, which want a grant
-of their own."""
+"""What everybody may have: a probe's answer, the look of the page, the page to sign in, uploads, which want a grant of
+their own, and enrolment, which wants a token or a certificate of its own."""
 
 
 NOBODY = Person("", frozenset())

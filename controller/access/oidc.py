@@ -118,7 +118,8 @@ class Provider:
             raise Problem(403, f"the provider gives no usable {self.section.name_claim}", "access.oidc.name_claim")
         if self.section.name_claim == "email" and claims.get("email_verified") is False:
             raise Problem(403, f"the provider has not verified the address {name}", "verify it there")
-        values = {had} if isinstance(had, str) else {each for each in had or () if isinstance(each, str)}
+        given = had if isinstance(had, list) else [had]
+        values = {each for each in given if isinstance(each, str)}
         roles = frozenset(role for role, wanted in self.section.roles.items() if values & set(wanted))
         if not roles:
             raise Problem(403, f"{name} has no role here", "an admin says in access.oidc.roles who has which")
@@ -138,7 +139,7 @@ class Provider:
         try:
             claims = jwt.decode(token, KeySet.import_key_set(keys), algorithms=ALGORITHMS).claims
             registry.validate(claims)
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise Problem(403, f"the ID token is not good: {error}", "sign in again") from error
         if claims.get("azp", self.section.client_id) != self.section.client_id:
             raise Problem(403, "the ID token was made for another client", "sign in again")
@@ -200,7 +201,7 @@ class _Asking:
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         await self._http.close()
-        if isinstance(error, aiohttp.ClientError | ProviderError | TimeoutError | ValueError):
+        if isinstance(error, aiohttp.ClientError | ProviderError | TimeoutError | ValueError | RecursionError):
             why = str(error) or "it takes too long"
             raise Problem(
                 502, f"the provider {self._issuer} does not answer as one: {why[:200]}", "try again"

@@ -142,7 +142,7 @@ class Sessions:
         try:
             claims = jwt.decode(text, key, algorithms=[ALGORITHM]).claims
             is_good = claims["use"] == use and self.clock() < int(claims["exp"])
-        except (JoseError, ValueError, TypeError, KeyError):
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
             return None
         return claims if is_good else None
 

@@ -1,45 +1,22 @@
-"""Tokens: long random texts that stand for a person or a program, of which the controller keeps digests alone.
-
-They live in one file that `fleetmend access token` writes and the controller reads anew when it changed, so that a
-token is good, and a revoked one is not, with the next request.
-"""
+"""Tokens that stand for a person or a program, which `fleetmend access token` makes."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import hmac
-import os
-import re
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
-import structlog
 
-from controller.access.files import write
 from controller.access.roles import Role
-from wire.files import OTHERS, stamp_of
+from controller.access.token_files import Shelf, TokenKind
+from controller.access.token_files import TokenError as TokenError
 
-log = structlog.get_logger()
-
-MAX_FILE_BYTES: Final = 4 << 20
 MAX_NAME: Final = 64
-
-SECRET_BYTES: Final = 32
-"""Of randomness in a token. Source: our choice; nobody guesses 256 bits, so that one SHA-256 keeps it well."""
-
-_TOKEN = re.compile(r"fmt_(?P<id>[0-9a-f]{8})_(?P<secret>[A-Za-z0-9_-]{43})", re.ASCII)
 OWN_NAME: Final = "fleetmend"
 """Who acts when no person does: nobody may be called so."""
-
-
-class TokenError(Exception):
-    """The tokens cannot be used or changed, with the file and why."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -57,13 +34,7 @@ class Token(msgspec.Struct, frozen=True):
         return not self.expires_at or now < self.expires_at
 
 
-class _File(msgspec.Struct, frozen=True):
-    version: int
-    tokens: list[Token]
-
-
-VERSION: Final = 1
-_decoder = msgspec.json.Decoder(_File)
+KIND: Final = TokenKind("fmt", Token)
 
 
 def why_no_name(name: str) -> str:
@@ -75,12 +46,8 @@ def why_no_name(name: str) -> str:
 
 def new_token(name: str, roles: list[Role], *, now: float, expires_at: float) -> tuple[Token, str]:
     """Return a token as it is kept, and the text that its owner is given once."""
-    token_id, secret = secrets.token_hex(4), secrets.token_urlsafe(SECRET_BYTES)
-    return Token(token_id, name, roles, _digest(secret), now, expires_at), f"fmt_{token_id}_{secret}"
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    minted = KIND.mint()
+    return Token(minted.id, name, roles, minted.sha256, now, expires_at), minted.text
 
 
 def read(path: Path) -> list[Token]:
@@ -89,50 +56,16 @@ def read(path: Path) -> list[Token]:
     Raises:
         TokenError: it cannot be read, can be read by others, or holds something else.
     """
-    try:
-        with path.open("rb") as file:
-            mode, content = os.fstat(file.fileno()).st_mode, file.read(MAX_FILE_BYTES)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise TokenError(f"{path} cannot be read: {error.strerror}") from error
-    if mode & OTHERS:
-        raise TokenError(f"{path} can be read by others than its owner: chmod 600 {path}")
-    try:
-        found = _decoder.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TokenError(f"{path} holds no tokens: {error}") from error
-    if found.version != VERSION:
-        raise TokenError(f"{path} was written by another version of fleetmend ({found.version})")
-    return found.tokens
+    return KIND.read(path)
 
 
-@contextmanager
-def changing(path: Path) -> Iterator[list[Token]]:
+def changing(path: Path) -> AbstractContextManager[list[Token]]:
     """Give the tokens of a file to be changed in place; they are written when the block ends well.
-
-    Whoever runs as root leaves the file to the owner of its directory, who has to read it.
 
     Raises:
         TokenError: the file or its directory cannot be used.
     """
-    try:
-        with _locked(path):
-            tokens = read(path)
-            yield tokens
-            write(path, msgspec.json.format(msgspec.json.encode(_File(VERSION, tokens))))
-    except OSError as error:
-        raise TokenError(f"{path} cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return KIND.changing(path)
 
 
 @dataclass(slots=True)
@@ -141,32 +74,18 @@ class TokenBook:
 
     path: Path
     clock: Callable[[], float]
-    _stamp: tuple[int, ...] = ()
-    _tokens: dict[str, Token] = field(default_factory=dict)
+    _shelf: Shelf[Token] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._shelf = Shelf(KIND, self.path)
 
     def owner_of(self, text: str) -> Token | None:
         """Return the token that this text is, `None` when it is none or good no more."""
-        parts = _TOKEN.fullmatch(text)
-        found = self.named(parts["id"]) if parts else None
-        if parts is None or found is None:
-            return None
-        return found if hmac.compare_digest(_digest(parts["secret"]), found.sha256) else None
+        return self._good(self._shelf.shown(text))
 
     def named(self, token_id: str) -> Token | None:
         """Return the token with this id, `None` when there is none or it is good no more."""
-        self._look()
-        found = self._tokens.get(token_id)
-        return found if found is not None and found.is_good(self.clock()) else None
+        return self._good(self._shelf.with_id(token_id))
 
-    def _look(self) -> None:
-        stamp = stamp_of(self.path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._tokens = {token.id: token for token in read(self.path)}
-        except TokenError as error:
-            self._tokens = {}
-            log.error("tokens.unusable", because=str(error))
-        else:
-            log.info("tokens.read", count=len(self._tokens))
+    def _good(self, found: Token | None) -> Token | None:
+        return found if found is not None and found.is_good(self.clock()) else None

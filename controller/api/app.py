@@ -15,6 +15,7 @@ from controller.access.door import GuardedDoor
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
+from controller.api.enrolling import Enrolling
 from controller.api.live import Live
 from controller.api.metrics import PATH, Scraped, metrics_handler
 from controller.api.openapi import openapi_document
@@ -44,6 +45,7 @@ def create_app(
     uploads: Receiver | None = None,
     metrics: Scraped | None = None,
     access: Access | None = None,
+    enrolling: Enrolling | None = None,
 ) -> web.Application:
     """Return the application, ready to be served.
 
@@ -53,6 +55,7 @@ def create_app(
         uploads: takes them from nodes, `None` when this port takes none.
         metrics: what Prometheus is told here, `None` for nothing.
         access: who may do what, `None` where whoever reaches the port may do all.
+        enrolling: gives hosts certificates, `None` where none enrols.
     """
     rules = _Rules(frozenset(map(str.lower, hosts)), access or Access())
     door = rules.access.door
@@ -68,6 +71,8 @@ def create_app(
     app[LIVE].add_to(app, f"{ROOT}/live")
     if uploads is not None:
         uploads.add_to(app.router)
+    if enrolling is not None:
+        enrolling.add_to(app.router)
     pages.add_to(app.router)
     if isinstance(door, GuardedDoor):
         SignIn(door, pages).add_to(app.router)

@@ -154,6 +154,7 @@ def cell_status(overview: Overview, belief: Belief, now: float) -> CellStatus:
         overview.notice_errors,
         overview.traces,
         overview.settings_error,
+        overview.certificate,
     )
 
 

@@ -363,6 +363,19 @@ class TracesUse(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class CertificateUse(msgspec.Struct, frozen=True):
+    """How long the controller's certificate at the broker is good; `ends_at` is empty without one.
+
+    Attributes:
+        days_left: negative when it has expired.
+        is_short: its renewal is late.
+    """
+
+    ends_at: str = ""
+    days_left: float = 0.0
+    is_short: bool = False
+
+
 class Overview(msgspec.Struct, frozen=True):
     """The cell's own state. `paused` and `frozen` hold the reason, empty when it is neither.
 
@@ -393,6 +406,7 @@ class Overview(msgspec.Struct, frozen=True):
     notice_errors: dict[str, str] = {}
     traces: TracesUse = TracesUse()
     settings_error: str = ""
+    certificate: CertificateUse = CertificateUse()
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -434,6 +448,7 @@ class CellStatus(msgspec.Struct, frozen=True):
     notice_errors: dict[str, str] = {}
     traces: TracesUse = TracesUse()
     settings_error: str = ""
+    certificate: CertificateUse = CertificateUse()
 
 
 class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from functools import singledispatch
 
 from checks.bench_outcome import Outcome
 from checks.finding import FindingKey
-from controller import bench_events, events, notice_events, sweep_events
+from controller import bench_events, enrolment_events, events, notice_events, sweep_events
 from controller.api.moments import iso
 from controller.api.phrases import sentence_case
 from controller.api.shapes import TimelineEntry
@@ -446,6 +446,23 @@ _NOT_TAKEN = {"filed": "was not taken", "told": "was not told the news", "closed
 def _(event: notice_events.NoticeFailed) -> str:
     again = ", and is tried again" if event.retry_at else ""
     return f"{sentence_case(event.kind)} {_NOT_TAKEN.get(event.what, event.what)} in {event.destination}{again}"
+
+
+@headline.register
+def _(event: enrolment_events.EnrolmentGranted) -> str:
+    return f"{event.node} enrols{' again' if event.again else ''} by token {event.token_id}"
+
+
+@headline.register
+def _(event: enrolment_events.CertificateIssued) -> str:
+    how = "enrolled" if event.token_id else "renewed its certificate"
+    return f"{event.node} {how}, serial {event.serial[:16]}, good until {iso(event.expires_at)}"
+
+
+@headline.register
+def _(event: enrolment_events.EnrolmentRefused) -> str:
+    many = f" ({event.attempts} attempts)" if event.attempts > 1 else ""
+    return f"Refused to {event.what}: {event.claimed or 'nobody'} from {event.address}{many}"
 
 
 def _nodes(names: list[str]) -> str:

@@ -16,6 +16,7 @@ from controller.evidence.receiving import IDLE_CONNECTION_S, Receiver, tls_of
 from controller.evidence.shelf import Quota, Shelf
 from controller.sections.evidence import EvidenceSection
 from controller.settings import ControllerSettings, SettingsError
+from wire.files import SecretError
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,8 @@ def _s3(
         raise SettingsError(f"evidence: where = 's3' needs the extra fleetmend[s3]: {error}") from error
     try:
         bucket = store.Bucket(section.s3)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"evidence.s3.secret_key_file: cannot be read: {error}") from error
+    except SecretError as error:
+        raise SettingsError(f"evidence.s3.secret_key_file: {error}") from error
     found: Evidence = s3.S3Evidence(cell, bucket, key, section, clock, page_url)
     return found
 

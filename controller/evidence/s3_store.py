@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from controller.errors import Permanent, Retryable
 from controller.sections.evidence import S3Section
+from wire.files import read_secret
 
 LEAST_PART_BYTES: Final = 8 << 20
 """Source: Amazon S3, "multipart upload limits": 5 MiB at least for every part but the last."""
@@ -58,10 +59,10 @@ class Bucket:
         """Ask nothing yet.
 
         Raises:
-            OSError: the file of the secret key cannot be read.
+            SecretError: the file of the secret key cannot be used.
         """
         self._section = section
-        secret = section.secret_key_file.read_text("utf-8").strip() if section.secret_key_file else None
+        secret = read_secret(section.secret_key_file) if section.secret_key_file else None
         self._client: Any = botocore.session.Session().create_client(
             "s3",
             region_name=section.region,

@@ -108,6 +108,18 @@ METRICS: Final = (
     ),
     Metric("fleetmend_broker_connected", Kind.GAUGE, "1 while the MQTT broker is connected."),
     Metric(
+        "fleetmend_certificate_begin_time_seconds",
+        Kind.GAUGE,
+        "When the certificate that the broker is shown became good, Unix time. Not there without one.",
+        unit="seconds",
+    ),
+    Metric(
+        "fleetmend_certificate_end_time_seconds",
+        Kind.GAUGE,
+        "When the certificate that the broker is shown expires, Unix time. Not there without one.",
+        unit="seconds",
+    ),
+    Metric(
         "fleetmend_scheduler_up",
         Kind.GAUGE,
         "1 when the last look at the scheduler succeeded.",

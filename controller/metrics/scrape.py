@@ -17,6 +17,7 @@ from controller.metrics.answers import bench_values, incident_values, limit_valu
 from controller.metrics.catalogue import METRICS
 from controller.metrics.fleet import census
 from controller.metrics.tally import Tally
+from wire.certificate import certificate_values
 from wire.exposition import Scrape
 from wire.metrics import LabelValues, Samples, Values, known_or_other
 
@@ -84,6 +85,7 @@ class Metrics:
             "fleetmend_term": {(): front.orders.term},
             "fleetmend_lag_seconds": {(): front.intake.lag_s(front.now())},
             "fleetmend_broker_connected": {(): float(front.transport.connected)},
+            **certificate_values("fleetmend", front.certificate()),
             "fleetmend_scheduler_up": {(watch.scheduler.name,): float(bool(watch.seen_at) and not watch.error)},
             "fleetmend_scheduler_seen_time_seconds": {(): watch.seen_at},
             "fleetmend_scheduler_errors_total": {(): watch.errors},

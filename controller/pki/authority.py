@@ -113,6 +113,14 @@ class Authority:
         """
         return self._records.all()
 
+    def issued_to(self, name: str) -> list[Record]:
+        """Return what a name was given and is not yet forgotten, by time.
+
+        Raises:
+            AuthorityError: its record cannot be read.
+        """
+        return self._records.of(name)
+
     def revoked(self) -> set[str]:
         """Return the serials that are good no more."""
         return self._read().revoked()

@@ -319,7 +319,7 @@ def lists_from_pem(pem: bytes) -> list[x509.CertificateRevocationList]:
         raise CertificateError(f"no revocation list in PEM: {error}") from error
 
 
-def public_bytes(key: AuthorityKey | x509.Certificate) -> bytes:
+def public_bytes(key: AuthorityKey | x509.Certificate | x509.CertificateSigningRequest) -> bytes:
     """Return the public half of a key, to compare it."""
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

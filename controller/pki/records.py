@@ -49,6 +49,15 @@ class Records:
         """
         return [record for file in sorted(self.folder.glob("*.json")) for record in _read(file)]
 
+    def of(self, name: str) -> list[Record]:
+        """Return what a name was given and is not forgotten, by time.
+
+        Raises:
+            AuthorityError: the file cannot be read.
+        """
+        file = self.folder / f"{name}.json"
+        return _read(file) if file.exists() else []
+
     def matching(self, which: str) -> list[Record]:
         """Return those of a name, or the one of a serial."""
         serial = which.replace(":", "").upper()
@@ -72,7 +81,7 @@ class Records:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         leave_to_owner(self.folder)
         file = self.folder / f"{signed.common_name}.json"
-        kept = [each for each in _read(file) if each.is_good(now)] if file.exists() else []
+        kept = [each for each in self.of(signed.common_name) if each.is_good(now)]
         write(file, msgspec.json.format(msgspec.json.encode(_File([*kept, fresh]))))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from checks.finding import FindingKey
 from controller import events
 from controller.policy.benching.book import BenchBook
+from controller.policy.enrolling.book import EnrolmentBook
 from controller.policy.history import History
 from controller.policy.incident import Incident
 from controller.policy.ledger import ScopeLedger
@@ -65,6 +66,7 @@ class Belief:
         bench: active benchmarks.
         sweeps: those of many nodes in groups.
         notices: tickets and pages.
+        enrolments: what the tokens of hosts that enrol were used for.
         began_at: when the log began.
         rules_digest: of the rules that decide now.
     """
@@ -98,6 +100,7 @@ class Belief:
     sweeps: SweepBook = field(default_factory=SweepBook)
     notices: NoticeBook = field(default_factory=NoticeBook)
     proposals: dict[str, Proposal] = field(default_factory=dict)
+    enrolments: EnrolmentBook = field(default_factory=EnrolmentBook)
     began_at: float = 0.0
     rules_digest: str = ""
     last_event_id: int = 0

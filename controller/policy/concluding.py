@@ -17,7 +17,7 @@ from controller.policy.benching.verifying import Ending, late, measured
 from controller.policy.incident import Incident
 from controller.policy.node_belief import NodeBelief
 from controller.policy.opening import recurred, standing
-from controller.policy.playbook import BENCH_CHECKS, MEASURED_CHECKS, OWN_CHECKS, Verb
+from controller.policy.playbook import BENCH_CHECKS, MEASURED_CHECKS, OWN_CHECKS, RESTARTS, Verb
 from controller.policy.rebooting import restarted, same_boot
 
 
@@ -131,8 +131,6 @@ def _approve(_belief: Belief, incident: Incident, now: float) -> Verdict:
     given = approval_for(incident, asked(incident), now)
     return ("done", f"Approved by {given.by}.") if given is not None else None
 
-
-RESTARTS = frozenset({Verb.REBOOT, Verb.POWER_CYCLE})
 
 _JUDGES: dict[Verb, Callable[[Belief, Incident, float], Verdict]] = {
     Verb.COLLECT: _order,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controller import bench_events, events, notice_events, sweep_events
+from controller import bench_events, enrolment_events, events, notice_events, sweep_events
 from controller.policy.belief import Belief
 from controller.policy.folds import (
     benching,
+    enrolling,
     evidence,
     findings,
     incidents,
@@ -91,6 +92,9 @@ FOLDS: Mapping[type, Fold] = {
     sweep_events.SweepRoundJudged: sweeping.round_judged,
     sweep_events.SweepStopAsked: sweeping.stop_asked,
     sweep_events.SweepEnded: sweeping.ended,
+    enrolment_events.EnrolmentGranted: enrolling.granted,
+    enrolment_events.CertificateIssued: enrolling.issued,
+    enrolment_events.EnrolmentRefused: enrolling.refused,
     notice_events.NoticeFiled: noticing.filed,
     notice_events.NoticeTold: noticing.told,
     notice_events.NoticeClosed: noticing.closed,

@@ -98,6 +98,7 @@ class Incident:
         holding: the node is out, or about to be, or may be, on this incident's account.
         cordoned: a cordon of this incident was confirmed; without it, what may be left of one is undone.
         repaired_at: when the last repair step ended, 0 before any.
+        restarted_from: the node's boot id when its last restart was recorded, empty before any.
         set_mode: how far it may go, as decided when it opened; empty for what its playbook says.
         approvals: what a person said yes to → who, and until when.
         plan_begun: name of the plan of which a step was begun.
@@ -149,6 +150,7 @@ class Incident:
     ever_held: bool = False
     repair_begun: bool = False
     repaired_at: float = 0.0
+    restarted_from: str = ""
     set_mode: str = ""
     approvals: dict[str, Approval] = field(default_factory=dict)
     plan_begun: str = ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from checks.finding import Finding, FindingKey
+from checks.host.reboot import ID as REBOOTED
 from controller import events
 from controller.policy.belief import Belief
 from controller.policy.bursts import belongs, follows
@@ -86,7 +87,8 @@ def answer_findings(belief: Belief, rules: Rules, now: float) -> Iterator[events
 
 def _answer(question: Question) -> events.Event | None:
     finding, playbook = question.finding, question.playbook
-    for incident in _nearest_first(question.belief.open_on(question.node), playbook):
+    incidents = [] if _is_our_restart(question) else question.belief.open_on(question.node)
+    for incident in _nearest_first(incidents, playbook):
         why = _why_joined(question, incident, playbook)
         if why:
             return _join(question, incident, playbook, why)
@@ -98,6 +100,17 @@ def _answer(question: Question) -> events.Event | None:
     if question.now - question.raised.since < question.wait_s:
         return None
     return _open(question, playbook)
+
+
+def _is_our_restart(question: Question) -> bool:
+    """Whether a host says no more than that it was restarted for one of its incidents.
+
+    To an agent that was dead a reboot by the scheduler or a BMC looks like one that nobody meant. The boot that came
+    of it may fail on its own account, which is no such saying any more.
+    """
+    ended = question.finding.evidence.get("previous_boot_id", "")
+    is_told = question.finding.check == REBOOTED and ended != ""
+    return is_told and any(each.restarted_from == ended for each in question.belief.open_on(question.node))
 
 
 def _nearest_first(incidents: list[Incident], playbook: Playbook | None) -> list[Incident]:

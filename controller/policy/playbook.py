@@ -38,6 +38,9 @@ REPAIRS = frozenset({Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, V
 """Steps that change the machine. Only one incident of a node may be inside them at a time."""
 
 
+RESTARTS = frozenset({Verb.REBOOT, Verb.POWER_CYCLE})
+"""Repairs from which the host comes back on another boot."""
+
 LADDER = (Verb.RESTART_SERVICE, Verb.RESET_GPU, Verb.RELOAD_DRIVER, Verb.REBOOT, Verb.POWER_CYCLE)
 """The rungs of the repair ladder, weakest first. Above them are only people."""
 
@@ -174,6 +177,7 @@ OWN_CHECKS = frozenset(
         "agent.presence",
         "node.presence",
         "node.lemon",
+        "node.messages",
         "part.condemned",
         "peer.outlier",
         "k8s.condition",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from controller.errors import Permanent
 from controller.schedulers.hostlist import expand
+from wire.files import SecretError, check_secret
 from wire.topics import NAME
 
 PLACE = "{node}"
@@ -49,7 +50,10 @@ class Bmc:
         if self.password_file is None:
             raise Permanent(f"no password_file and no credential is given for the BMC {self.address}")
         try:
+            check_secret(self.password_file)
             password = self.password_file.read_text("utf-8").strip("\r\n")
+        except SecretError as error:
+            raise Permanent(f"the password of the BMC {self.address}: {error}") from error
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise Permanent(f"{self.password_file}, the password of the BMC {self.address}: {why}") from error

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from controller.adapters import Scheduler
 from controller.engine.orders import OrderDesk
-from controller.settings import ControllerSettings
+from controller.settings import ControllerSettings, SettingsError
 
 
 @runtime_checkable
@@ -37,6 +37,24 @@ def scheduler_of(settings: ControllerSettings, state: Path, desk: OrderDesk) -> 
     section = settings.scheduler
     scheduler: Scheduler
     match section.kind:
+        case "node":
+            scheduler = _module("node").NodeScheduler(desk, time.time, deadline_s=section.deadline_s)
+        case "none":
+            scheduler = _module("none").NoScheduler(state / "holds.json")
+        case "kubernetes" | "slurm" | "command":
+            scheduler = outside_scheduler_of(settings)
+    return scheduler
+
+
+def outside_scheduler_of(settings: ControllerSettings) -> Scheduler:
+    """Return the adapter of a scheduler that stands beside fleetmend, which takes nothing of a controller's own.
+
+    Raises:
+        SettingsError: the settings name a cluster that cannot be used.
+    """
+    section = settings.scheduler
+    scheduler: Scheduler
+    match section.kind:
         case "kubernetes":
             scheduler = _module("kubernetes").scheduler_of(
                 settings.kubernetes, deadline_s=section.deadline_s, places=settings.topology.label_table()
@@ -45,10 +63,8 @@ def scheduler_of(settings: ControllerSettings, state: Path, desk: OrderDesk) -> 
             scheduler = _module("slurm_configured").scheduler_of(settings.slurm, deadline_s=section.deadline_s)
         case "command":
             scheduler = _module("command").CommandScheduler(section.hook, deadline_s=section.deadline_s)
-        case "node":
-            scheduler = _module("node").NodeScheduler(desk, time.time, deadline_s=section.deadline_s)
-        case "none":
-            scheduler = _module("none").NoScheduler(state / "holds.json")
+        case "node" | "none":
+            raise SettingsError(f"scheduler.kind: {section.kind!r} stands for no scheduler outside")
     return scheduler
 
 

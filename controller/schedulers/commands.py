@@ -95,7 +95,7 @@ async def run(command: Sequence[str], limits: Limits, environment: Mapping[str, 
         Retryable: it was not done by the deadline.
         Permanent: it cannot be started, or printed more than it may.
     """
-    transport, printed = await _start(command, limits, environment or {})
+    transport, printed = await _started(command, limits, environment or {})
     try:
         async with asyncio.timeout(limits.deadline_s):
             await printed.over.wait()
@@ -109,6 +109,22 @@ async def run(command: Sequence[str], limits: Limits, environment: Mapping[str, 
     code = transport.get_returncode()
     assert code is not None
     return Ended(_named(command), code, bytes(printed.output), printed.errors.decode(errors="replace"))
+
+
+async def _started(
+    command: Sequence[str], limits: Limits, environment: Mapping[str, str]
+) -> tuple[asyncio.SubprocessTransport, _Printed]:
+    """Start it, and end it when the caller is cancelled meanwhile.
+
+    asyncio would kill its first process alone, and wait for as long as others hold the pipes.
+    """
+    starting = asyncio.ensure_future(_start(command, limits, environment))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Permanent, Retryable):
+            await _end(*await starting)
+        raise
 
 
 async def _start(

@@ -86,7 +86,7 @@ def config_of(kubeconfig: Path | None, context: str, account: str = SERVICE_ACCO
         raise NotUsable(f"{where}{error}") from error
     except KeyError as error:
         raise NotUsable(f"{kubeconfig} has no {error}") from error
-    except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, AttributeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise NotUsable(f"{kubeconfig} is no kubeconfig: {' '.join(str(error).split())}") from error
     if config is None or config.user is None:
         raise NotUsable(f"context {context or 'by default'} of {kubeconfig} names no user")

@@ -119,7 +119,7 @@ TABLE = (
     ),
     Row(
         Meaning.PERMANENT,
-        "fleetmend may not do that there; kubernetes/rbac.yaml has all the rights that it needs",
+        "fleetmend may not do that there; kubernetes/rights/rbac.yaml has all the rights that it needs",
         codes=_codes(403),
     ),
     Row(Meaning.PERMANENT, "there is no such thing", codes=_codes(404)),

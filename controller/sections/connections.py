@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from controller.access.tls import ListenerTls
 from controller.sections.section import Section
+from wire.tls import TlsFiles
 from wire.url import addresses_of
 
 
@@ -21,14 +22,39 @@ class BrokerSection(Section):
         "in turn. ?v=3 speaks MQTT 3.1.1, ?dots=tilde writes ~ for dots (docs/how-to/clustered-broker.md)",
     )
     username: str = ""
-    password_file: Path | None = Field(default=None, description="file that holds the password and nothing else")
-    ca_file: Path | None = None
+    password_file: Path | None = Field(
+        default=None, description="file that holds the password and nothing else; read anew for each connection"
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM: CAs of the broker's certificate; those that the system trusts when left out"
+    )
+    certificate_file: Path | None = Field(
+        default=None,
+        description="PEM, with its chain: shown to the broker in place of username and password "
+        "(docs/how-to/certificates.md); when it is replaced, the connection is renewed",
+    )
+    key_file: Path | None = Field(
+        default=None, description="PEM, the private key of the certificate, which nobody else may read"
+    )
 
     @field_validator("url")
     @classmethod
     def _usable(cls, url: str | tuple[str, ...]) -> str | tuple[str, ...]:
         addresses_of(url)
         return url
+
+    @model_validator(mode="after")
+    def _whole(self) -> BrokerSection:
+        files = self.tls()
+        if because := files.why_incomplete():
+            raise ValueError(because)
+        if self.certificate_file and not all(address.tls for address in addresses_of(self.url)):
+            raise ValueError("certificate_file needs mqtts:// in every url: without TLS nobody is shown a certificate")
+        return self
+
+    def tls(self) -> TlsFiles:
+        """Return the files of TLS."""
+        return TlsFiles(self.ca_file, self.certificate_file, self.key_file)
 
 
 class HttpSection(Section):

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import Field, model_validator
 
 from controller.sections.section import Section
+from wire.files import read_secret
 
 
 class StoreSection(Section):
@@ -39,5 +40,9 @@ class StoreSection(Section):
 
     @property
     def password(self) -> str:
-        """What the password file holds, empty without one."""
-        return self.password_file.read_text("utf-8").strip() if self.password_file else ""
+        """What the password file holds, empty without one.
+
+        Raises:
+            SecretError: it cannot be used.
+        """
+        return read_secret(self.password_file) if self.password_file else ""

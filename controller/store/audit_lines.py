@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,6 +106,10 @@ _marked_decoder = msgspec.json.Decoder(_Marked)
 
 class BadPiece(Exception):
     """A line that was not written so; the text says why."""
+
+
+NOT_WRITTEN_SO: Final = (BadPiece, ValueError, OverflowError, struct.error, msgspec.MsgspecError, RecursionError)
+"""What reading a line and writing it again fails by: numbers and times beyond what a log can hold among them."""
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -234,7 +239,7 @@ class LinesAudit:
                 self._wrong("there is more behind the end")
             try:
                 ended = self._take(line, is_first=count == 1, before=(count - 1, digest.hexdigest()))
-            except (BadPiece, ValueError, msgspec.MsgspecError, RecursionError) as error:
+            except NOT_WRITTEN_SO as error:
                 self._wrong(str(error))
             digest.update(line)
         if not ended:

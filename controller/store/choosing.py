@@ -11,8 +11,9 @@ from typing import Any
 
 from controller.leadership import Alone, Leadership
 from controller.sections.store import StoreSection
-from controller.store.log import EventLog
+from controller.store.log import EventLog, StoreError
 from controller.store.sqlite import SqliteLog
+from wire.files import SecretError
 
 FILE = "events.sqlite"
 
@@ -21,13 +22,15 @@ def open_store(section: StoreSection, state: Path) -> EventLog:
     """Return the log that the settings name, made or migrated as needed.
 
     Raises:
-        StoreError: it cannot be opened.
-        OSError: the password file cannot be read.
+        StoreError: it cannot be opened, or its password cannot be read.
     """
     if not section.url:
         return SqliteLog(state / FILE)
     postgresql: Any = import_module("controller.store.postgresql")
-    opened: EventLog = postgresql.open_log(section.url, section.password)
+    try:
+        opened: EventLog = postgresql.open_log(section.url, section.password)
+    except SecretError as error:
+        raise StoreError(f"store.password_file: {error}") from error
     return opened
 
 

@@ -273,7 +273,7 @@ def logged_of(name: str, event_id: int, at: float, body: bytes | str) -> Logged:
     """
     try:
         return Logged(event_id, at, _decoder.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         because = f"{name}: event {event_id} is no event of this version: {error}"
         raise StoreError(
             f"{because}; where a newer one wrote it: docs/how-to/upgrade.md says how to go back"

@@ -140,7 +140,7 @@ def test_only_news_is_told_again(changed: dict[str, Any], after_s: float, edges:
 def test_a_latched_finding_outlives_readings_restarts_and_boots() -> None:
     book = books.latch(Book(), (fault(),), moment=Moment(5.0, BOOT)).book
     book = judge(book, at=6.0).book
-    reloaded = books.load(json.loads(json.dumps(books.dump(book))))
+    reloaded, _ = books.load(json.loads(json.dumps(books.dump(book))))
     assert book == reloaded
     (entry,) = books.latched(reloaded, CHECK)
     assert (entry.boot_id, entry.raised_at, entry.last_seen, entry.device_reset) == (BOOT, 5.0, 5.0, False)
@@ -169,7 +169,7 @@ def test_what_the_kernel_itself_says_is_over_ends_where_the_check_says_so(heals:
 
 
 def test_a_level_finding_is_kept_over_a_restart_until_a_reading_judges_it() -> None:
-    book = books.load(books.dump(judge(Book(), fault()).book))
+    book, _ = books.load(books.dump(judge(Book(), fault()).book))
     blind = judge(book, unknown("host", "unobserved")).book
     assert fault().key in blind.raised
     assert judge(blind).book.raised == {}
@@ -183,9 +183,16 @@ def test_findings_of_a_check_that_is_gone_are_cleared() -> None:
     assert book == books.retire(book, {CHECK}, moment=Moment(2.0, BOOT)).book
 
 
-def test_a_spoilt_book_is_refused_with_the_place() -> None:
-    with pytest.raises(ValueError, match=r"stored book of findings: .*\$\[0\]"):
-        books.load({"raised": [{"finding": 7}]})
+def test_one_entry_that_cannot_be_read_takes_no_other_with_it() -> None:
+    """A newer version wrote it, or the disk damaged it; a latched fault beside it must not be forgotten."""
+    written = json.loads(json.dumps(books.dump(judge(Book(), fault()).book)))
+    newer = json.loads(json.dumps(written["raised"][0]))
+    newer["finding"] |= {"device": "other", "action": "swap_tray"}
+    book, problems = books.load({"raised": [{"finding": 7}, newer, *written["raised"]]})
+    assert [*book.raised] == [fault().key]
+    assert [each.partition(":")[0] for each in problems] == ["stored finding 0", "stored finding 1"]
+    assert "swap_tray" in problems[1]
+    assert books.load({"raised": "all of it"})[0] == Book()
 
 
 FINDINGS = st.builds(
@@ -248,7 +255,7 @@ def test_a_book_is_the_same_after_it_was_written_and_read(readings: list[list[Fi
     book = Book()
     for findings in readings:
         book = judge(book, *findings, policy=policy).book
-    assert replace(book, seen={}) == books.load(json.loads(json.dumps(books.dump(book))))
+    assert (replace(book, seen={}), ()) == books.load(json.loads(json.dumps(books.dump(book))))
 
 
 def test_a_fault_may_skip_readings_where_its_policy_says_so() -> None:

@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from agent.settings import Settings, SettingsError, load_settings
 from agent.sources.redfish_access import RedfishAccess
 from agent.sources.source import Timing
+from tests.support.certificates import write_certificate
 from wire.orders import OrderAction
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
 TEXT = base64.b64encode(KEY.public_bytes_raw()).decode()
+PAIR = 'certificate_file = "{0}/n1.pem"\nkey_file = "{0}/n1.key"\n'
 LEAST = '[broker]\nurl = "mqtt://127.0.0.1:1883"\n'
 
 
@@ -47,10 +49,23 @@ def test_a_broker_is_all_that_must_be_said(tmp_path: Path) -> None:
     assert {OrderAction.RUN_CHECKS, OrderAction.COLLECT, OrderAction.REACH} == settings.orders_allowed
     assert not settings.kernel_log.accept_userspace_records
     assert settings.simulation_directory is None
-    assert settings.broker.password() == ""
+    assert settings.broker.password_file is None
+
+
+def test_one_file_does_for_many_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is called as its environment says, and so is its user at the broker."""
+    (tmp_path / "password").write_text("secret\n")
+    monkeypatch.setenv("FLEETMEND_NODE", "gpu-017")
+    settings = load(tmp_path, f'{LEAST}\npassword_file = "{tmp_path}/password"')
+    assert (settings.node, settings.username) == ("gpu-017", "gpu-017")
+    assert load(tmp_path, f'node = "n1"\n{LEAST}\nusername = "u1"').username == "u1"
+    assert load(tmp_path, LEAST).username == ""
+    monkeypatch.setenv("FLEETMEND_NODE", "controller")
+    assert "node: 'controller' is how the cell's own part is called" in problems(tmp_path, LEAST)[0]
 
 
 def test_everything_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "password").touch(mode=0o600)
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "key.pem").write_bytes(KEY.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     settings = load(
@@ -77,7 +92,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         deadline_s = 3.5
         """,
     )
-    assert settings.broker.password() == "secret"
+    assert settings.broker.password_file == tmp_path / "password"
     assert {OrderAction.REBOOT} == settings.orders_allowed
     assert [KEY.public_bytes_raw()] * 2 == [key.load() for key in settings.trusted_keys.values()]
     assert settings.timings()["nvml"] == Timing(interval_s=5.0, fast_interval_s=5.0, deadline_s=3.5)
@@ -237,6 +252,50 @@ def test_secrets_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         f"broker.password_file: {tmp_path}/latin is not UTF-8: invalid continuation byte at byte 1",
         f"broker.ca_file: {tmp_path}/latin holds no certificate in PEM: NO_CERTIFICATE_OR_CRL_FOUND",
     ]
+
+
+def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hush")
+    (tmp_path / "password").chmod(0o644)
+    assert problems(tmp_path, LEAST + f'password_file = "{tmp_path}/password"\n') == [
+        f"broker.password_file: {tmp_path}/password can be read by others than its owner: chmod 600 {tmp_path}/password"
+    ]
+
+
+TLS = '[broker]\nurl = "mqtts://127.0.0.1"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (TLS + 'key_file = "{0}/n1.key"', "broker: give certificate_file and key_file, or neither"),
+        (
+            LEAST + PAIR,
+            "broker: certificate_file needs mqtts:// in every url: without TLS nobody is shown a certificate",
+        ),
+        (TLS + 'certificate_file = "{0}/none"\nkey_file = "{0}/n1.key"', "broker: {0}/none: there is no such file"),
+        (TLS + 'certificate_file = "{0}/n1.key"\nkey_file = "{0}/n1.key"', "it holds no certificate in PEM"),
+        (TLS + 'certificate_file = "{0}/n1.pem"\nkey_file = "{0}/n2.key"', "are no certificate and the key of it"),
+        (TLS + 'certificate_file = "{0}/n1.pem"\nkey_file = "{0}/open.key"', "{0}/open.key can be read by others"),
+        (TLS + 'certificate_file = "{0}/n1.pem"\nkey_file = "{0}/pipe"', "{0}/pipe is no regular file"),
+        (TLS + 'certificate_file = "{0}/pipe"\nkey_file = "{0}/n1.key"', "{0}/pipe: there is no such file"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    for name in ("n1", "n2", "open"):
+        write_certificate(tmp_path, name)
+    (tmp_path / "open.key").chmod(0o644)
+    os.mkfifo(tmp_path / "pipe")
+    (told,) = problems(tmp_path, text.format(tmp_path))
+    assert problem.format(tmp_path) in told
+
+
+def test_a_certificate_makes_a_password_needless(tmp_path: Path) -> None:
+    write_certificate(tmp_path, "n1")
+    settings = load(tmp_path, TLS + PAIR.format(tmp_path))
+    life = settings.broker.tls().known_life()
+    assert life is not None
+    assert life.ends_at - life.begins_at == 2 * 86_400
 
 
 def test_settings_never_change(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 from cli.exit_codes import ExitCode
 from controller import events
 from controller.service import lock_state
+from controller.store.migrations import SCHEMA_VERSION
 from controller.store.sqlite import SqliteLog
 from tests.cli.conftest import environment, run_cli
 from tests.support.policy import PolicyRun, xid
@@ -70,6 +72,26 @@ def test_a_backup_is_restored_elsewhere(config: Path, tmp_path: Path) -> None:
     assert "is not empty; a backup goes into an empty log only" in again.stderr
 
 
+def test_the_way_back_from_a_newer_schema_is_the_backup_of_before(config: Path, tmp_path: Path) -> None:
+    """As docs/how-to/upgrade.md says."""
+    log, before = tmp_path / "state" / "events.sqlite", str(tmp_path / "before")
+    assert run_cli("controller", "backup", before, "--config", str(config)).returncode == 0
+    with closing(sqlite3.connect(log)) as newer:
+        newer.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    started = subprocess.run(
+        [sys.executable, "-m", "controller.main", "--config", config], capture_output=True, text=True, check=False
+    )
+    sentence = f"has schema {SCHEMA_VERSION + 1}, this version knows {SCHEMA_VERSION}: upgrade, or restore a backup"
+    assert (started.returncode, sentence in started.stderr) == (74, True), started.stderr
+    (tmp_path / "newer").mkdir()
+    for file in log.parent.glob("events.sqlite*"):
+        file.rename(tmp_path / "newer" / file.name)
+    told = run_cli("controller", "restore", before, "--config", str(config))
+    assert (told.returncode, told.stderr) == (0, "")
+    with closing(SqliteLog(log)) as older:
+        assert [type(entry.event) for entry in older.read()][-1] is events.LogRestored
+
+
 def test_every_failure_is_a_sentence_and_a_code(config: Path, tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("hello")
@@ -98,6 +120,7 @@ def test_nothing_is_restored_under_a_running_controller(config: Path, tmp_path: 
 def test_a_store_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
     path = tmp_path / "controller.toml"
     secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
     secret.write_text("hunter2")
     url = "postgresql://fleetmend@127.0.0.1:9/cell"
     path.write_text(f'state = "{tmp_path}"\n[store]\nurl = "{url}"\npassword_file = "{secret}"\n')

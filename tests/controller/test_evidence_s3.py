@@ -50,6 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def section(url: str, directory: Path, **changes: Any) -> EvidenceSection:
     secret = directory / "s3.secret"
+    secret.touch(mode=0o600)
     secret.write_text("test\n")
     store = {"endpoint": url, "bucket": BUCKET, "access_key": "test", "secret_key_file": secret, **changes}
     return EvidenceSection(where="s3", bundle_bytes=20 << 20, s3=S3Section(**store))

@@ -58,6 +58,7 @@ async def test_a_log_that_grew_is_compacted_beside_the_controller(tmp_path: Path
 async def test_compaction_reads_the_password_from_its_file(tmp_path: Path, postgres: Postgres) -> None:
     server = postgres.new_database()
     secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
     secret.write_text(server.password)
     store = StoreSection(url=server.url, password_file=secret, snapshot_every=1000)
     with closing(PostgresqlLog(server)) as log:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -17,9 +17,11 @@ from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
 from checks.finding import Action, Finding, Verdict
 from controller import bench_events, events
+from controller.allowance import CALM_S, MOST_WAITING
 from controller.cell import Cell
 from controller.intake import Intake
 from controller.policy.benching.bench_rules import BenchRules
+from controller.policy.presence import FLOODING
 from controller.policy.rules import Budget, Rules
 from controller.receipts import Receipts
 from controller.store.log import Receipt
@@ -39,6 +41,10 @@ class Link:
 
     connected: bool = True
     published: list[tuple[str, messages.Body]] = field(default_factory=list)
+    muted: frozenset[str] = frozenset()
+
+    def mute(self, topics: Iterable[str]) -> None:
+        self.muted = frozenset(topics)
 
     def tell(self, topic: str, payload: bytes) -> None:
         self.published.append((topic, messages.decode(payload, topics.parse(topic)).body))
@@ -442,6 +448,117 @@ async def test_whatever_a_node_says_it_measured_the_cell_goes_on(
     assert door.cell.belief.bench.runs[run].ended_at == NOW
     if outcome in {Outcome.SKIP, Outcome.ERROR} and not faults:
         assert set(door.cell.belief.nodes["n1"].findings) == stood
+
+
+def other_fault(number: int) -> messages.FindingRaised:
+    return messages.FindingRaised(replace(FINDING, device=f"GPU-{number}"), NOW)
+
+
+async def test_a_node_that_floods_is_cut_short_and_named_and_others_are_heard(door: Door) -> None:
+    for seq in range(1, MOST_WAITING + 51):
+        await door.event(other_fault(seq % 3), seq=seq)
+    await door.event(other_fault(0), seq=1, node="n2")
+    await door.settle()
+    await settle()
+    assert door.intake.rejected == {"flooding": 50}
+    assert door.link.muted == {Address("main", "n1", channel).topic for channel in Channel}
+    assert door.acknowledged == MOST_WAITING + 51, "what is dropped must not come again from the broker"
+    assert {topic: body.seqs for topic, body in door.link.published if isinstance(body, messages.Stored)} == {
+        Address("main", "n1", Channel.ACK).topic: list(range(1, MOST_WAITING + 1)),
+        Address("main", "n2", Channel.ACK).topic: [1],
+    }
+    await door.intake.note_floods()
+    assert door.link.muted == frozenset(), "it is heard again, until it says too much again"
+    found = door.cell.belief.nodes["n1"].findings[FLOODING].finding
+    assert (found.verdict, FLOODING in door.cell.belief.nodes["n2"].findings) == (Verdict.DEGRADED, False)
+    await door.status([], observed_at=NOW + 1.0)
+    await door.settle()
+    assert FLOODING in door.cell.belief.nodes["n1"].findings, "a node cannot clear it itself"
+    door.intake.clock = lambda: NOW + CALM_S
+    await door.intake.note_floods()
+    assert FLOODING not in door.cell.belief.nodes["n1"].findings
+
+
+async def test_a_node_cannot_have_the_cell_remember_without_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.intake.MOST_FAULTS", 5)
+    monkeypatch.setattr("controller.receipts.MOST_BOOTS", 5)
+    for seq in range(1, 20):
+        await door.event(other_fault(seq), seq=seq)
+        await door.settle()
+    assert len(door.cell.belief.nodes["n1"].edges) == 5
+    await door.event(messages.FindingCleared(other_fault(1).finding.key, "mended", NOW + 1.0), seq=20)
+    for boot in range(2, 20):
+        await door.event(
+            messages.FindingCleared(other_fault(2).finding.key, "mended", NOW), seq=1, boot_id=f"boot-{boot}"
+        )
+    await door.settle()
+    assert len(door.cell.log.recall_taken()) == 5
+    assert door.intake.rejected["boundless"] == 14 + 14
+    await door.intake.note_floods()
+    assert FLOODING in door.cell.belief.nodes["n1"].findings
+
+
+@dataclass
+class Clocks:
+    """A clock that somebody sets, and one that nobody does."""
+
+    wall: float = NOW
+    passed: float = 0.0
+
+    def govern(self, door: Door) -> None:
+        """Have a cell and a new intake go by these."""
+        clock = door.cell.clock = lambda: self.wall
+        receipts = Receipts.recall(door.cell.log)
+        door.intake = Intake(
+            door.cell,
+            door.link,  # type: ignore[arg-type]
+            receipts,
+            "main",
+            60.0,
+            clock,
+            monotonic=lambda: self.passed,
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.passed += seconds
+
+
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize("jump_s", [DAY_S, -DAY_S])
+async def test_a_clock_that_is_set_makes_nobody_silent_and_hides_nobody(door: Door, jump_s: float) -> None:
+    clocks = Clocks()
+    clocks.govern(door)
+    await door.intake.note_silence()
+    for node in ("n1", "n2"):
+        await door.event(messages.FindingRaised(FINDING, NOW), seq=1, node=node)
+    await door.settle()
+    clocks.wall += jump_s
+    clocks.pass_time(30.0)
+    await door.intake.note_silence()
+    assert {name: node.presence for name, node in door.cell.belief.nodes.items()} == {"n1": "online", "n2": "online"}
+    assert door.intake.lag_s(clocks.wall) < 60.0
+    await door.event(messages.FindingCleared(FINDING.key, "mended", NOW + 40.0), seq=2, node="n2")
+    await door.settle()
+    assert FINDING.key not in door.cell.belief.nodes["n2"].findings, "news count, whatever our clock says"
+    clocks.pass_time(40.0)
+    await door.intake.note_silence()
+    assert {name: node.presence for name, node in door.cell.belief.nodes.items()} == {"n1": "silent", "n2": "online"}
+
+
+async def test_a_clock_that_drifts_or_has_a_leap_second_is_followed(door: Door) -> None:
+    clocks = Clocks()
+    clocks.govern(door)
+    await door.intake.note_silence()
+    await door.event(messages.FindingRaised(FINDING, NOW), seq=1)
+    heard_at = door.intake.last_seen["n1"]
+    for _ in range(5):
+        clocks.pass_time(1.0)
+        clocks.wall -= 1.0
+        await door.intake.note_silence()
+    assert door.intake.last_seen["n1"] == heard_at
 
 
 async def test_a_newer_agent_s_event_is_kept_as_it_came_and_its_outbox_flows_on(door: Door) -> None:

@@ -16,7 +16,6 @@ from controller.playbooks import (
     Problem,
     describe,
     lint,
-    load_default,
     load_directory,
     parse,
     render,
@@ -27,6 +26,7 @@ from controller.playbooks.paths import flaws
 from controller.policy.playbook import HAND_OVER, Answers, Clears, Mode, OnReturn, Playbook, Retry, Step, Verb
 from controller.policy.rules import Budget, Rules
 from tests.support.playbook_walk import every_way
+from tests.support.shipped import SHIPPED
 
 GOOD = """\
 playbook: gpu_lost
@@ -380,7 +380,7 @@ def test_history_and_who_clears_are_read_and_told() -> None:
     assert "people get it, to send the part back" in render(
         parse(changed("mode: ask", "mode: ask\non_return: rma").encode(), file="f")
     )
-    corruptions = [playbook for playbook in load_default() if playbook.clears is Clears.PERSON]
+    corruptions = [playbook for playbook in SHIPPED if playbook.clears is Clears.PERSON]
     assert {playbook.name for playbook in corruptions} == {"gpu_sdc", "bench_storage_wrong"}
     assert all("No diagnosis clears it" in render(playbook) for playbook in corruptions)
     assert {playbook.on_return for playbook in corruptions} == {OnReturn.ESCALATE}
@@ -659,7 +659,7 @@ def test_the_path_rules_refuse_exactly_what_can_go_wrong(playbook: Playbook) -> 
     assert any(every_way(playbook)) == bool(flaws(playbook))
 
 
-@pytest.mark.parametrize("playbook", load_default(), ids=lambda playbook: playbook.name)
+@pytest.mark.parametrize("playbook", SHIPPED, ids=lambda playbook: playbook.name)
 def test_every_way_through_a_packaged_playbook_is_safe(playbook: Playbook) -> None:
     assert not any(every_way(playbook))
 

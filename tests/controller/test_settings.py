@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,11 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ),
         ('[traces]\nendpoint = "http://a:4318"\nsample = 1.5', r"traces\.sample: .*less than or equal to 1"),
         ('[broker]\nurl = ["mqtt://a", "mqtt://b?v=4"]', r"broker\.url: .*'mqtt://b\?v=4': v=4 is neither 5"),
+        ('[broker]\nurl = "mqtts://a"\nkey_file = "/a"', "broker: give certificate_file and key_file, or neither"),
+        (
+            '[broker]\nurl = ["mqtts://a", "mqtt://b"]\ncertificate_file = "/a"\nkey_file = "/b"',
+            "broker: certificate_file needs mqtts:// in every url",
+        ),
     ],
 )
 def test_what_is_right_is_said(tmp_path: Path, text: str, told: str) -> None:
@@ -398,3 +404,26 @@ def test_limits_beyond_physics_and_other_nonsense_are_refused(tmp_path: Path, te
         load(path)
     assert problem in str(refused.value)
     assert str(refused.value).startswith(f"{path}: bench")
+
+
+@pytest.mark.parametrize(
+    ("text", "because"),
+    [
+        ("[enrolment]", "enrolment.broker_url must say where nodes reach the broker"),
+        ('[enrolment]\nbroker_url = "mqtt://a"', "without TLS"),
+        ('[enrolment]\nbroker_url = ["mqtts://a", "mqtt://b"]', "b:1883 is reached without TLS"),
+        ('[enrolment]\nbroker_url = "a"', "mqtts://host:port"),
+        ("[enrolment]\nagent_days = 0", "enrolment.agent_days"),
+    ],
+)
+def test_hosts_that_enrol_must_be_told_of_a_broker_with_tls(tmp_path: Path, text: str, because: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(because)):
+        load(written(tmp_path, f'state = "{tmp_path}"\n{text}'))
+
+
+def test_hosts_that_enrol_are_told_of_the_controllers_own_broker_or_of_another(tmp_path: Path) -> None:
+    own = load(written(tmp_path, f'state = "{tmp_path}"\n[broker]\nurl = "mqtts://a"\n[enrolment]'))
+    other = load(written(tmp_path, f'state = "{tmp_path}"\n[enrolment]\nbroker_url = ["mqtts://a", "mqtts://b"]'))
+    assert own.enrolment is not None and own.enrolment.broker_url == ""
+    assert other.enrolment is not None and other.enrolment.broker_url == ("mqtts://a", "mqtts://b")
+    assert own.enrolment.tokens_in(own.state) == tmp_path / "enrolment-tokens.json"

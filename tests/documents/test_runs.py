@@ -51,13 +51,9 @@ def test_what_a_page_has_people_type_works(page: str, started: Started, tmp_path
 
 def run(block: Block, place: Place) -> str:
     """Run a block as its mark says and return what it printed."""
-    for command in commands(typed(block.text)):
-        if (
-            command.program in ELSEWHERE
-            and block.about != "booted"
-            and shutil.which(command.program, path=PATH) is None
-        ):
-            missing(command.program)
+    if block.about != "booted":
+        for program in {each.program for each in commands(typed(block.text))} & ELSEWHERE.keys() - {"sudo"}:
+            shutil.which(program, path=PATH) or missing(program)
     before, after = ("".join(f"{line}\n" for line in block.more.get(key, ())) for key in ("before", "after"))
     script = before + typed(block.replaced()) + after
     ended: Ended = place.run(script, limit_s=float(block.one("within", str(LIMIT_S))))

@@ -82,6 +82,7 @@ ELSEWHERE = {
     "slurm.rest_token_file": "tests/controller/schedulers/test_slurm_rest.py",
     "evidence.s3.secret_key_file": "tests/controller/test_evidence_s3.py",
     "access.oidc.client_secret_file": "tests/controller/access/test_oidc.py",
+    "enrolment.tokens_file": "tests/cli/test_enrol.py",
     **dict.fromkeys(DOOR, "below"),
 }
 """Secrets of settings that exclude the others here, and who plants them."""

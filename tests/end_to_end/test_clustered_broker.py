@@ -150,6 +150,7 @@ async def running(nodes: list[Node]) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def controlling(cluster: NatsCluster, state: Path, key: Path) -> AsyncIterator[Controller]:
     """Run a real controller on its own configuration file in a folder that is there."""
+    (state / "password").touch(mode=0o600)
     (state / "password").write_text(PASSWORD)
     (state / "controller.toml").write_text(
         tomli_w.dumps(
@@ -182,6 +183,7 @@ async def agent_process(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a whole agent with a simulated machine."""
     SimulatedMachine.create(directory / "machine", name=PROCESS, seed=1, speedup=360.0)
+    (directory / "password").touch(mode=0o600)
     (directory / "password").write_text(PASSWORD)
     (directory / "agent.toml").write_text(
         tomli_w.dumps(

@@ -41,7 +41,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesClus
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory: pytest.TempPathFactory, cluster: KubernetesCluster) -> Iterator[EmbeddedCell]:
     require_mosquitto()
-    cluster.api.apply(*YAML(typ="safe").load_all(ROOT / "kubernetes" / "rbac.yaml"))
+    cluster.api.apply(*YAML(typ="safe").load_all(ROOT / "kubernetes" / "rights" / "rbac.yaml"))
     token = cluster.api.token_of("fleetmend", namespace="fleetmend")
     state = tmp_path_factory.mktemp("cell")
     settings = state / "more.toml"

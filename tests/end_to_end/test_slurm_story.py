@@ -123,7 +123,7 @@ def test_a_node_whose_agent_died_over_it_is_rebooted_by_slurm_and_returned(
     assert held_by_us(cluster, "n1").endswith("/reboot/1) : reboot issued")
     cluster.come_back("n1")
     incident = cell.incident_ended("n1", fault_class="host_reboot")
-    assert incident["outcome"] == "returned"
+    assert incident["outcome"] == "returned", cell.story("n1")
     until("n1 is in service again", lambda: cluster.node_state("n1") == "idle")
     told = [f"{entry['text']}: {entry['because']}" for entry in cell.get(f"/incidents/{incident['id']}")["timeline"]]
     for expected in (

@@ -15,13 +15,14 @@ from checks.finding import Action, Finding, Verdict
 from checks.judge import judge_lines
 from checks.recovery_action import MEANINGS, recovery_action
 from checks.registry import CHECKS
-from controller.playbooks import default_directory, lint, load_default
+from controller.playbooks import default_directory, lint
 from controller.policy.playbook import HAND_OVER, REPAIRS, Clears, Playbook, Verb
-from controller.policy.presence import AGENT_LOST, NODE_LOST
+from controller.policy.presence import AGENT_LOST, FLOODING, NODE_LOST
 from controller.policy.rules import Budget, Rules
 from tests.support.check_cases import Case, all_cases
+from tests.support.shipped import SHIPPED
 
-PLAYBOOKS = {playbook.name: playbook for playbook in load_default()}
+PLAYBOOKS = {playbook.name: playbook for playbook in SHIPPED}
 RULES = Rules(tuple(PLAYBOOKS.values()), Budget(percent=10.0))
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "how-to" / "respond"
 SECTIONS = [
@@ -348,6 +349,7 @@ LEVELS = [
     ("bench.dcgm", "low_bandwidth", Verdict.FAILED, Action.REBOOT, "bench_dcgm_triage"),
     ("part.condemned", "", Verdict.FAILED, Action.CONTACT_SUPPORT, "gpu_sdc"),
     ("node.lemon", "", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "node_lemon"),
+    (FLOODING.check, FLOODING.code, Verdict.DEGRADED, Action.NONE, "node_flood"),
     ("node.admission", "", Verdict.DEGRADED, Action.NONE, "node_admission"),
     (AGENT_LOST.check, AGENT_LOST.code, Verdict.FAILED, Action.RESTART_SERVICE, "agent_lost"),
     (NODE_LOST.check, NODE_LOST.code, Verdict.FAILED, Action.POWER_CYCLE, "node_lost"),

@@ -96,6 +96,8 @@ class Site:
         simulated: the simulated machine, `None` for this very host.
         module: what is started as the agent.
         more: lines that begin the configuration.
+        prefix: what the agent's command line begins with, e.g. to enter a mount namespace.
+        host: the broker's name, empty for its address.
     """
 
     directory: Path
@@ -104,6 +106,8 @@ class Site:
     process: asyncio.subprocess.Process | None = None
     module: str = "agent"
     more: str = "status_interval_s = 1"
+    prefix: tuple[str, ...] = ()
+    host: str = ""
 
     @property
     def machine(self) -> SimulatedMachine:
@@ -115,6 +119,7 @@ class Site:
     def config(self) -> Path:
         """The agent's configuration file."""
         username, password = self.broker.credentials(NODE)
+        (self.directory / "password").touch(mode=0o600)
         (self.directory / "password").write_text(password)
         path = self.directory / "agent.toml"
         path.write_text(f"""
@@ -126,7 +131,7 @@ class Site:
             ]
             {self.more}
             [broker]
-            url = "{self.broker.url}"
+            url = "{self.broker.url.replace("127.0.0.1", self.host or "127.0.0.1")}"
             username = "{username}"
             password_file = "{self.directory}/password"
             [trusted_keys.test]
@@ -138,7 +143,7 @@ class Site:
         """Start the agent."""
         with (self.directory / "agent.log").open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self.module, "--config", str(self.config)),
+                *(*self.prefix, sys.executable, "-m", self.module, "--config", str(self.config)),
                 env={**os.environ, **environment},
                 stderr=output,
             )

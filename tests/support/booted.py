@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -24,10 +24,14 @@ from tests.support.checkout import ROOT
 from tests.support.parts import missing
 
 OPT: Final = "/opt/fleetmend"
+OPT_FOLDER: Final = "opt"
+"""Where that is outside, below the folder of the test."""
+
 CHECKOUT: Final = f"{OPT}/checkout"
 DEPENDENCIES: Final = f"{OPT}/dependencies"
 LIBRARY: Final = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 BOOT_LIMIT_S: Final = 30.0
+COMMAND_LIMIT_S: Final = 60.0
 LOOK_S: Final = 0.02
 
 UNIFIED: Final = "1" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "0"
@@ -93,29 +97,31 @@ class Installed:
 
 @dataclass(slots=True)
 class Booted:
-    """The running container."""
+    """The running container.
+
+    Attributes:
+        folder: where what it says is kept.
+        root: its root file system, which is not written to.
+    """
 
     folder: Path
-    installed: Installed
+    root: Path
     process: subprocess.Popen[bytes] | None = None
     first: int = field(default=0)
 
-    def start(self) -> None:
-        """Boot, and return when every unit is up."""
-        root = root_file_system()
-        brought = {str(ROOT): CHECKOUT, f"{sys.prefix}/{LIBRARY}": DEPENDENCIES}
-        if PYTHON != "/usr":
-            brought[sys.base_prefix] = PYTHON
-        for place in brought.values():
-            (self.installed.folder / Path(place).name).mkdir(exist_ok=True)
+    def start(self, brought: Mapping[str, str]) -> None:
+        """Boot, and return when every unit is up.
+
+        Args:
+            brought: folder outside → where it is seen inside, and cannot be written to.
+        """
         with (self.folder / "console").open("wb") as console:
             self.process = subprocess.Popen(
                 [
-                    *("systemd-nspawn", "--quiet", f"--directory={root}", "--read-only", "--volatile=overlay"),
+                    *("systemd-nspawn", "--quiet", f"--directory={self.root}", "--read-only", "--volatile=overlay"),
                     *(NETWORK, "--register=no", "--keep-unit", "--console=pipe", "--link-journal=no", "--boot"),
                     *(f"--capability={','.join(BEYOND_NSPAWN)}", "--system-call-filter=@module"),
                     f"--bind={KERNEL_LOG}",
-                    f"--bind-ro={self.installed.folder}:{OPT}",
                     *(f"--bind-ro={outside}:{place}" for outside, place in brought.items()),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -134,17 +140,18 @@ class Booted:
         self.first = int(children[0])
         return self.run("systemctl", "is-system-running", check=False).strip() in {"running", "degraded"}
 
-    def run(self, *command: str, check: bool = True) -> str:
+    def run(self, *command: str, check: bool = True, limit_s: float = COMMAND_LIMIT_S) -> str:
         """Run a program inside as root; return what it printed.
 
         Args:
             check: whether it must end well.
+            limit_s: how long it may take.
         """
-        ended = self.ended(*command)
+        ended = self.ended(*command, limit_s=limit_s)
         assert not check or ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
         return ended.stdout
 
-    def ended(self, *command: str, limit_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def ended(self, *command: str, limit_s: float = COMMAND_LIMIT_S) -> subprocess.CompletedProcess[str]:
         """Run a program inside as root; return how it ended."""
         enter = ("nsenter", f"--target={self.first}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
         return subprocess.run(
@@ -219,22 +226,38 @@ ENVIRONMENT: Final = {"PATH": f"{OPT}/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin", "
 
 
 @contextmanager
+def bare(folder: Path, brought: Mapping[str, str], *, root: Path | None = None) -> Iterator[Booted]:
+    """Boot with nothing of fleetmend in it but the folders that are brought.
+
+    Args:
+        root: another root file system than that of scripts/ensure-test-parts.
+    """
+    machine = Booted(folder, root or root_file_system())
+    try:
+        machine.start(brought)
+        yield machine
+    finally:
+        machine.stop()
+
+
+@contextmanager
 def booted(folder: Path) -> Iterator[Booted]:
     """Boot with the units of this checkout installed and none of them enabled."""
-    installed = Installed(folder / "opt")
+    installed = Installed(folder / OPT_FOLDER)
     installed.folder.mkdir()
-    machine = Booted(folder, installed)
-    try:
-        installed.install("1.0")
-        installed.use("1.0")
-        machine.start()
+    brought = {str(installed.folder): OPT, str(ROOT): CHECKOUT, f"{sys.prefix}/{LIBRARY}": DEPENDENCIES}
+    if PYTHON != "/usr":
+        brought[sys.base_prefix] = PYTHON
+    for place in list(brought.values())[1:]:
+        (installed.folder / Path(place).name).mkdir(exist_ok=True)
+    installed.install("1.0")
+    installed.use("1.0")
+    with bare(folder, brought) as machine:
         if PYTHON != "/usr":
             machine.write("/etc/ld.so.conf.d/python.conf", f"{PYTHON}/lib\n")
             machine.run("ldconfig")
         install_units(machine)
         yield machine
-    finally:
-        machine.stop()
 
 
 def install_units(machine: Booted) -> None:

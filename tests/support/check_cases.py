@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -44,9 +45,10 @@ class Case:
         return [each.what for each in self.taken if not isinstance(each.what, bytes)]
 
 
-def all_cases() -> list[Case]:
+@cache
+def all_cases() -> tuple[Case, ...]:
     """Return every case, in a fixed order."""
-    return [_read(path) for path in sorted(ROOT.glob("*/*.jsonl"))]
+    return tuple(_read(path) for path in sorted(ROOT.glob("*/*.jsonl")))
 
 
 def _read(path: Path) -> Case:
@@ -70,12 +72,19 @@ def _check_fields(entry: dict[str, Any], where: str) -> None:
 
 
 def _unknown_fields(values: Any, kind: type) -> Iterator[str]:
-    known = get_type_hints(kind)
-    yield from (f"{kind.__name__} has no {name}" for name in values if name not in {f.name for f in fields(kind)})
-    for name in set(values) & set(known):
-        for part in _parts(known[name]):
+    known = _known_fields(kind)
+    yield from (f"{kind.__name__} has no {name}" for name in values if name not in known)
+    for name in values.keys() & known.keys():
+        for part in known[name]:
             for value in _members(values[name]):
                 yield from _unknown_fields(value, part)
+
+
+@cache
+def _known_fields(kind: type) -> Mapping[str, tuple[type, ...]]:
+    """Return the fields of a reading, each with the readings inside it."""
+    hints = get_type_hints(kind)
+    return {field.name: tuple(_parts(hints[field.name])) for field in fields(kind)}
 
 
 def _parts(hint: Any) -> list[type]:

@@ -105,6 +105,7 @@ def running_host(folder: Path) -> Iterator[Host]:
     chassis.chmod(0o755)
     (folder / "lan.conf").write_text(LAN.format(port=port, chassis=chassis))
     (folder / "bmc.emu").write_text(EMULATION)
+    (folder / "password").touch(mode=0o600)
     (folder / "password").write_text("test\n")
     (folder / "power").write_text("1")
     (folder / "did").write_text("")

@@ -73,6 +73,7 @@ class KubernetesCluster:
         scheduler: run kube-scheduler.
         node_grace_s: after how long without a word of its kubelet a node is not ready. Plain nodes have no kubelet.
         apiserver_flags: more flags of kube-apiserver.
+        more_controllers: that run beside CONTROLLERS.
     """
 
     directory: Path
@@ -80,6 +81,7 @@ class KubernetesCluster:
     scheduler: bool = False
     node_grace_s: int = NOBODY_REPORTS_S
     apiserver_flags: Sequence[str] = ()
+    more_controllers: Sequence[str] = ()
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _ports: list[int] = field(default_factory=lambda: free_ports(5))
 
@@ -264,11 +266,16 @@ class KubernetesCluster:
         )
 
     def _start_controllers(self) -> None:
+        controllers = ",".join((*CONTROLLERS, *self.more_controllers))
         access = [f"--{kind}kubeconfig={self.kubeconfig}" for kind in ("", "authentication-", "authorization-")]
         self._spawn(
             "kube-controller-manager",
             *access,
-            *("--leader-elect=false", f"--controllers={','.join(CONTROLLERS)}", "--use-service-account-credentials=0"),
+            *(
+                "--leader-elect=false",
+                f"--controllers={controllers}",
+                "--use-service-account-credentials=0",
+            ),
             *(f"--service-account-private-key-file={self._key}", f"--root-ca-file={self.certificate}"),
             *(f"--bind-address={LOOPBACK}", f"--secure-port={self._ports[3]}", "--port=0"),
             *("--kube-api-qps=500", "--kube-api-burst=1000", "--node-monitor-period=1s"),

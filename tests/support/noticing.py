@@ -20,7 +20,7 @@ class Mailbox:
 
     Attributes:
         fails: raised, one after the other, in place of taking what comes; the last one again and again while `broken`.
-        held: sorts of what is not answered now; a look is of the sort `looked`.
+        held: sorts of what is not answered now; a look is of the sort `looked`, and says what was when it began.
         stands: reference → how it stands there, as people left it.
         always: the one reference that it answers everything with, empty for one each.
         waiting: of which sort each is that came and is not answered yet.
@@ -85,11 +85,12 @@ class Mailbox:
         self.stands[reference] = Answer(Heard.ACKNOWLEDGED)
 
     async def look(self, references: Sequence[str]) -> Mapping[str, Answer]:
+        stood = {each: self.stands[each] for each in references}
         await self._pass("looked")
         if self.broken is not None:
             raise self.broken
         self.looks += 1
-        return {each: self.stands[each] for each in references}
+        return stood
 
     def of(self, what: str) -> list[Notice]:
         """Return what came of one sort."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
@@ -26,6 +26,7 @@ from cli.ports import free_port
 from controller.access.admitting import Access
 from controller.adapters import Filed, Hold, NodeSchedule, Notice
 from controller.api.app import create_app
+from controller.api.enrolling import Enrolling
 from controller.bench_events import BenchAsked
 from controller.benching.desk import BenchDesk
 from controller.cell import Cell
@@ -228,6 +229,10 @@ class Nodes:
         """No node here waits for what is stored."""
         assert isinstance(messages.decode(payload, topics.parse(topic)).body, messages.Stored)
 
+    def mute(self, topics: Iterable[str]) -> None:
+        """No node here floods."""
+        assert not list(topics)
+
     async def run(self, **_: object) -> None:
         raise AssertionError("the wire in memory needs no connection")
 
@@ -346,6 +351,7 @@ class OpenCell:
     uploads: ControllerEvidence | None = None
     evidence: Evidence = field(default_factory=NoEvidence)
     access: Access | None = None
+    enrolling: Enrolling | None = None
     served: list[web.AppRunner] = field(default_factory=list)
 
     @property
@@ -360,7 +366,14 @@ class OpenCell:
     async def answer(self) -> None:
         """Answer at the cell's address."""
         uploads = Receiver(self.uploads, self.front.check_leading) if self.uploads is not None else None
-        app = create_app(self.front, evidence=self.evidence, uploads=uploads, metrics=self.metrics, access=self.access)
+        app = create_app(
+            self.front,
+            evidence=self.evidence,
+            uploads=uploads,
+            metrics=self.metrics,
+            access=self.access,
+            enrolling=self.enrolling,
+        )
         self.served.append(web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False))
         await self.served[-1].setup()
         address = urlsplit(self.url)

@@ -145,6 +145,7 @@ class Bmc:
     def access(self, **changed: Any) -> RedfishAccess:
         """Return how it is reached, by its own CA unless that is changed."""
         password = self.folder / "bmc.password"
+        password.touch(mode=0o600)
         password.write_text(f"{PASSWORD}\n")
         url, ca_file = f"https://127.0.0.1:{self.port}", self.folder / "cert.pem"
         return replace(RedfishAccess(url, USER, password, ca_file), **changed)

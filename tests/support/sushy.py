@@ -50,6 +50,7 @@ def running_emulator(folder: Path, hosts: Sequence[str] = ("n1",), *, notify: st
     write_certificate(folder)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (folder / "accounts").write_text(f"{USER}:{hashed}\n")
+    (folder / "password").touch(mode=0o600)
     (folder / "password").write_text(PASSWORD)
     nics = [{"mac": "52:54:00:00:00:01", "ip": "127.0.0.1"}]
     host = {"power_state": "On", "nics": nics, "external_notifier": bool(notify)}

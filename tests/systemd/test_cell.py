@@ -2,77 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from typing import Final
 
 import pytest
 
-from cli.broker import CONTROLLER, access_rules, password_hash
-from tests.support.booted import Booted
+from cli.broker import CONTROLLER
+from tests.support.booted import OPT_FOLDER, Booted, Installed
 from tests.support.checkout import ROOT
+from tests.support.installed_cell import (
+    AGENT,
+    AGENT_CONFIG,
+    BROKER,
+    CANARY,
+    CONTROLLING,
+    NODE,
+    SETTINGS,
+    configure,
+    found,
+    know,
+)
 
-AGENT: Final = "fleetmend-agent"
-BROKER: Final = "fleetmend-broker"
-CONTROLLING: Final = "fleetmend-controller"
-NODE: Final = "n1"
-CANARY: Final = "canary-9f2c"
-"""Part of every password, to be found nowhere but where it was put."""
-
-AGENT_CONFIG: Final = "/etc/fleetmend/agent.toml"
-SETTINGS: Final = {
-    "/etc/fleetmend/controller.toml": f"""
-        state = "/var/lib/fleetmend"
-        [broker]
-        url = "mqtt://127.0.0.1:1883"
-        username = "{CONTROLLER}"
-        password_file = "/run/credentials/{CONTROLLING}.service/secret_broker"
-        """,
-    AGENT_CONFIG: f"""
-        node = "{NODE}"
-        [broker]
-        url = "mqtt://127.0.0.1:1883"
-        username = "{NODE}"
-        password_file = "/run/credentials/{AGENT}.service/secret_broker"
-        [site]
-        interval_s = 1
-        fast_interval_s = 1
-        deadline_s = 1
-        [checks."site.cooling"]
-        raise_after = 1
-        clear_after = 1
-        """,
-}
-CHECK: Final = '#!/bin/sh\nif [ -e /run/warm ]; then echo "the water is warm"; exit 2; fi\necho "the water is cold"\n'
 KINDS: Final = {".service", ".path", ".target", ".timer"}
 QUICK: Final = "[Service]\nWatchdogSec=6\nRestartSec=100ms\n"
-
-
-def password(user: str) -> str:
-    return f"{CANARY}-{user}"
-
-
-def know(machine: Booted, *users: str) -> None:
-    """Have these users in the broker's file."""
-    lines = "".join(f"{user}:{password_hash(password(user), salt=bytes(12))}\n" for user in users)
-    machine.write("/etc/fleetmend/broker/passwords", lines, mode=0o640)
-    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/passwords")
 
 
 @pytest.fixture(scope="module")
 def cell(machine: Booted) -> Booted:
     """Install what docs/how-to/install.md says, with a node that the broker does not know yet, and start it."""
-    machine.write("/etc/fleetmend/broker/mosquitto.conf", (ROOT / "systemd" / "fleetmend-broker.conf").read_text())
-    machine.write("/etc/fleetmend/broker/acl", access_rules("main"), mode=0o640)
-    machine.run("chgrp", "fleetmend-broker", "/etc/fleetmend/broker/acl")
-    know(machine, CONTROLLER)
-    for file, text in SETTINGS.items():
-        machine.write(file, text)
-    for unit, user in ((CONTROLLING, CONTROLLER), (AGENT, NODE)):
+    configure(machine, CONTROLLER)
+    for unit in (CONTROLLING, AGENT):
         drop_in = (ROOT / "systemd" / "credentials.conf").read_text()
         machine.write(f"/etc/systemd/system/{unit}.service.d/credentials.conf", drop_in)
-        machine.write(f"/etc/fleetmend/credentials/{unit}/broker", password(user), mode=0o600)
-    machine.write("/etc/fleetmend/checks.d/cooling", CHECK, mode=0o755)
     machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", QUICK)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", BROKER, CONTROLLING, AGENT)
@@ -148,18 +109,16 @@ def test_an_upgrade_loses_no_finding(cell: Booted) -> None:
     cell.run("systemctl", "stop", BROKER)
     cell.write("/run/warm", "")
     cell.until(lambda: "the water is warm" in cell.said(AGENT))
-    cell.installed.install("2.0")
-    cell.installed.use("2.0")
+    installed = Installed(cell.folder / OPT_FOLDER)
+    installed.install("2.0")
+    installed.use("2.0")
     cell.run("systemctl", "stop", AGENT)
     cell.path("/run/warm").unlink()
     assert cell.answer("incidents") == []
     cell.run("systemctl", "start", BROKER, AGENT)
     cell.until(lambda: cell.answer("incidents"), limit_s=60)
     assert '"version": "2.0"' in cell.said(AGENT)
-    exported = cell.run("runuser", "-u", "fleetmend", "--", "fleetmend", "controller", "export")
-    told = [json.loads(line)["data"]["finding"] for line in exported.splitlines() if '"finding.raised"' in line]
-    # A container has others, which are all unknown.
-    assert [each["because"] for each in told if each["check"] == "site.cooling"] == ["the water is warm"]
+    assert found(cell) == ["the water is warm"]
 
 
 def test_an_upgrade_of_the_controller_goes_on_with_what_was_open(cell: Booted) -> None:

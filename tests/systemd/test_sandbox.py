@@ -59,6 +59,12 @@ DIFFERENT: Final[dict[str, dict[str, str]]] = {
     "fleetmend-controller": {},
     "fleetmend-broker": {"run memory it wrote": "EPERM", "write a kernel setting": "ENOENT"},
     "fleetmend-backup": {"run memory it wrote": "EPERM", "write a kernel setting": "ENOENT"},
+    # It may write in its one folder, and has no other.
+    "fleetmend-renew": {
+        "run memory it wrote": "EPERM",
+        "write a kernel setting": "ENOENT",
+        "leave a program that becomes it": "EACCES",
+    },
     "fleetmend-agent": AGENT,
 }
 
@@ -76,6 +82,7 @@ def prepared(machine: Booted) -> Booted:
     machine.write(PROBE, Path(sandbox_probe.__file__).read_text())
     machine.write("/etc/fleetmend/credentials/other/password", "secret")
     machine.write("/etc/fleetmend/broker/mosquitto.conf", "")
+    machine.write("/etc/fleetmend/agent/certificate.pem", "")
     machine.run("install", "-m", "4755", "/usr/bin/id", "/usr/local/bin/become-root")
     machine.run("mknod", "/dev/probe", "c", "1", "3")
     return machine

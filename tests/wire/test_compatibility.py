@@ -1,6 +1,6 @@
 """Today's programs and those of every recorded release understand each other: docs/explanation/compatibility.md.
 
-A recorded release stands under tests/cases/wire: what it said, byte for byte, and the schema by which it read.
+A recorded release stands under tests/wire/recorded: what it said, byte for byte, and the schema by which it read.
 """
 
 from __future__ import annotations
@@ -129,6 +129,19 @@ def test_this_release_is_recorded_with_every_kind_it_has() -> None:
 def test_what_is_recorded_is_what_a_program_sends(path: str) -> None:
     address = wire_corpus.address_of(path)
     assert messages.encode(messages.decode(TODAY[path], address)) == TODAY[path]
+
+
+def test_what_was_recorded_is_not_recorded_otherwise_unless_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [wire_corpus.main([], tmp_path), wire_corpus.main([], tmp_path)] == [0, 0]
+    said = tmp_path / wire_corpus.release() / "event" / "finding.raised.full.json"
+    said.write_bytes(b"{}")
+    assert wire_corpus.main([], tmp_path) == 1
+    assert f"{said}: is recorded otherwise" in capsys.readouterr().err
+    assert said.read_bytes() == b"{}"
+    assert wire_corpus.main(["--again"], tmp_path) == 0
+    assert said.read_bytes() == TODAY["event/finding.raised.full.json"]
 
 
 CHANGES = {

@@ -16,6 +16,7 @@ from cli.broker import find_mosquitto
 from cli.ports import free_port
 from tests.support.broker import Listener, listening, require_mosquitto, until
 from tests.support.certificates import write_certificate
+from wire.tls import TlsFiles
 from wire.transport import BrokerSettings, MqttTransport, Received
 
 pytestmark = pytest.mark.broker
@@ -57,14 +58,14 @@ async def test_messages_travel_over_tls_and_a_slow_consumer_pauses_them(tmp_path
 
     async with tls_broker(tmp_path) as (url, certificate):
         transport = MqttTransport(
-            BrokerSettings(url, "controller", ca_file=str(certificate)),
+            BrokerSettings(url, "controller", tls=TlsFiles(certificate)),
             subscriptions=("events",),
             will=None,
             max_unacknowledged=50,
         )
         running = asyncio.create_task(transport.run(on_message=take, on_connected=connected))
         await until(lambda: transport.connected)
-        async with listening(BrokerSettings(url, "n1", ca_file=str(certificate))) as node:
+        async with listening(BrokerSettings(url, "n1", tls=TlsFiles(certificate))) as node:
             await asyncio.gather(
                 *(node.transport.publish("events", b"%05d" % number + bytes(2043)) for number in range(1500))
             )
@@ -88,7 +89,7 @@ async def test_a_broker_with_another_authoritys_certificate_is_not_trusted(tmp_p
     async with tls_broker(tmp_path) as (url, _):
         await asyncio.sleep(0.3)
         transport = MqttTransport(
-            BrokerSettings(url, "n1", ca_file=str(other)), subscriptions=(), will=None, jitter=lambda: 0.0
+            BrokerSettings(url, "n1", tls=TlsFiles(other)), subscriptions=(), will=None, jitter=lambda: 0.0
         )
         listener = Listener(transport)
         running = asyncio.create_task(transport.run(on_message=listener.take, on_connected=listener.note_connection))
@@ -103,7 +104,7 @@ async def test_a_broker_with_another_authoritys_certificate_is_not_trusted(tmp_p
 def test_an_unusable_authority_file_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ca_file .*missing\.pem"):
         MqttTransport(
-            BrokerSettings("mqtts://127.0.0.1", "n1", ca_file=str(tmp_path / "missing.pem")),
+            BrokerSettings("mqtts://127.0.0.1", "n1", tls=TlsFiles(tmp_path / "missing.pem")),
             subscriptions=(),
             will=None,
         )

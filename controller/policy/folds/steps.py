@@ -6,7 +6,7 @@ from controller import events
 from controller.policy.belief import Belief
 from controller.policy.folds import holds
 from controller.policy.incident import Incident
-from controller.policy.playbook import Verb
+from controller.policy.playbook import RESTARTS, Verb
 
 
 def intended(belief: Belief, event: events.StepIntended, at: float) -> None:
@@ -14,6 +14,8 @@ def intended(belief: Belief, event: events.StepIntended, at: float) -> None:
     incident = belief.incidents[event.incident_id]
     incident.intend(event, at)
     incident.boot_before = belief.nodes[event.node].boot_id if event.node in belief.nodes else ""
+    if event.verb in RESTARTS:
+        incident.restarted_from = incident.boot_before
     belief.orders[event.key] = event.incident_id
     if event.verb == Verb.CORDON:
         node = belief.node(event.node)

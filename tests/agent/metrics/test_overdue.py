@@ -40,7 +40,7 @@ class Watched:
         self.runner = Runner(desk, sources=[self.gpus], kernel_log=log, outbox=self.outbox, facts=facts, clock=clock)
         attendance = Attendance(IDENTITY, clock)
         publisher = Publisher(NOWHERE, self.outbox, attendance, self.runner.status, _no_orders, clock=clock)
-        self.look = Look(IDENTITY, "1", desk, self.runner, self.outbox, publisher, clock)
+        self.look = Look(IDENTITY, "1", desk, self.runner, self.outbox, publisher, clock, lambda: None)
 
 
 async def _no_orders(*_: object) -> None:

@@ -209,6 +209,7 @@ async def test_nobody_else_learns_the_password(tmp_path: Path, bmc: Bmc) -> None
 async def test_what_cannot_be_asked_is_unknown_and_says_what_is_right(tmp_path: Path, bmc: Bmc) -> None:
     (port,) = free_ports(1)
     wrong = tmp_path / "wrong"
+    wrong.touch(mode=0o600)
     wrong.write_text("guessed")
     nowhere = await read(tmp_path, bmc.access(url=f"https://127.0.0.1:{port}"))
     refused = await read(tmp_path, bmc.access(password_file=wrong))

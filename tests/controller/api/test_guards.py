@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,23 @@ async def test_a_request_by_another_host_name_is_refused(
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8642", "127.0.0.1", "127.8.8.8:1", "[::1]:8642"])
 async def test_a_loopback_name_is_accepted(http: aiohttp.ClientSession, host: str) -> None:
     assert (await raw(http, "GET", "/api/v1/nodes", Host=host))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "told"),
+    [
+        ("/api/v1/nodes", "localhost", True),
+        ("/api/v1/nodes/n99", "localhost", True),
+        ("/", "localhost", False),
+        ("/healthz", "localhost", False),
+        ("/api/v1/nodes", "evil.example", False),
+    ],
+)
+async def test_who_may_use_the_api_is_told_the_controller_s_version(
+    http: aiohttp.ClientSession, path: str, host: str, *, told: bool
+) -> None:
+    async with http.get(path, headers={"Host": host}) as answer:
+        assert answer.headers.get("Fleetmend-Version") == (version("fleetmend") if told else None)
 
 
 async def test_a_configured_name_is_accepted(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 
 from controller.manual import address_of, documents
-from controller.playbooks import load_default
 from controller.web.manual_pages import manual_page
 from tests.support.checkout import checked_in
 from tests.support.open_cell import OpenCell, off_the_bus
 from tests.support.promql import alerts
+from tests.support.shipped import SHIPPED
 
 HTML = {"Accept": "text/html"}
 PAGES = {name: path for name, path in documents().items() if name.endswith(".md")}
@@ -44,7 +44,7 @@ def test_all_documents_are_served() -> None:
 
 
 async def test_every_runbook_of_ours_opens(http: aiohttp.ClientSession) -> None:
-    for playbook in load_default():
+    for playbook in SHIPPED:
         status, text = await got(http, address_of(playbook.runbook))
         assert status == 200 and f">{playbook.name}: " in text and '<h2 id="what-happened">' in text, playbook.name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from controller.adapters import Answer, Heard
 from controller.errors import Permanent, Retryable
 from controller.events import EvidenceStored, NodePlaced
-from controller.notice_events import NoticeFailed
+from controller.notice_events import NoticeFailed, NoticeHeard
 from controller.notices.choosing import Destinations
 from controller.policy.noticing.due import Act, Due
 from controller.policy.noticing.routing import DestinationRule
@@ -439,34 +439,17 @@ async def test_an_answer_that_began_before_what_we_told_is_no_news(tmp_path: Pat
     async with site(tmp_path, usual("duty")) as here:
         await here.break_down("n1")
         await here.cell.until("n1", "handed_over")
-        thread = here.cell.cell.belief.notices.threads["ticket jira JIRA-1"]
-        desk = desk_of(here.cell.cell, here.tickets, here.pages[0], here.cell.clock)
-        answers = Slow(Answer(Heard.CLOSED, "ann"))
-        looking = asyncio.create_task(desk.look("ticket", "jira", answers))
-        await here.cell.until_true(lambda: answers.asked)
+        here.tickets.stands["JIRA-1"] = Answer(Heard.CLOSED, "ann")
+        here.tickets.hold("looked")
+        await here.cell.until_true(lambda: here.tickets.waiting == ["looked"])
         await here.cell.tell(EvidenceStored("inc-000001", "n1", "a", 1024, "0" * 64, "https://kept/a"))
-        desk.begin_due()
-        await here.cell.until_true(lambda: not thread.news)
+        await here.until(here.tickets, "updated")
 
-        answers.gate.set()
-        await looking
+        here.tickets.let_go()
+        await here.until_settled(here.tickets)
 
-        assert thread.heard == "open"
-        await desk.close()
-
-
-@dataclass(slots=True)
-class Slow:
-    """A destination whose answer is long on its way."""
-
-    answer: Answer
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: bool = False
-
-    async def look(self, references: Sequence[str]) -> dict[str, Answer]:
-        self.asked = True
-        await self.gate.wait()
-        return dict.fromkeys(references, self.answer)
+        said = await here.cell.cell.log.timeline(incident_id="inc-000001")
+        assert [entry.event for entry in said if isinstance(entry.event, NoticeHeard)] == []
 
 
 async def test_words_that_the_log_cannot_hold_end_nothing(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from controller.notices.around import Around, around
 from controller.notices.lengths import MAX_CHAT, MAX_FULL, chat, full, links_of, news, summary
 from controller.notices.text import MAX_LINE, MAX_TITLE, notice_for
 from controller.notices.wording import HIDDEN, cut, lines_within, one_line, without_secrets
-from controller.playbooks import load_default
 from controller.policy.incident import Incident
 from controller.policy.playbook import Mode, Playbook
 from controller.policy.rules import Budget, Rules
 from tests.support.policy import PolicyRun
+from tests.support.shipped import SHIPPED
 from wire.messages import NodeFacts
 
 AT = 1_769_825_400.0
@@ -44,7 +44,7 @@ FACTS = NodeFacts(serial="S-4711", gpu_model="NVIDIA H100", devices={"GPU-3": "g
 
 @cache
 def book(name: str = "gpu_lost") -> Playbook:
-    return next(each for each in load_default() if each.name == name)
+    return next(each for each in SHIPPED if each.name == name)
 
 
 def new_run(playbook: Playbook) -> PolicyRun:

@@ -8,17 +8,17 @@ import pytest
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
-from controller.playbooks import load_default
 from controller.policy.bursts import BURSTS, SILENCE_S, SYMPATHIES
 from controller.policy.rules import Budget, Rules
 from tests.support.policy import PolicyRun
+from tests.support.shipped import SHIPPED
 
-SHIPPED = Rules(load_default(), Budget(nodes=5))
-CLASSES = {playbook.fault_class for playbook in SHIPPED.playbooks}
+RULES = Rules(SHIPPED, Budget(nodes=5))
+CLASSES = {playbook.fault_class for playbook in RULES.playbooks}
 
 
 def shipped_run() -> PolicyRun:
-    return PolicyRun(SHIPPED).nodes("n1", "n2")
+    return PolicyRun(RULES).nodes("n1", "n2")
 
 
 def xid(code: str, device: str = "GPU-0") -> Finding:
@@ -173,3 +173,35 @@ def test_i10_a_join_says_by_which_rule() -> None:
     run.raise_on("n1", Finding("gpu.clocks", "GPU-0", "slow", Verdict.DEGRADED, Action.CONTACT_SUPPORT, "Slow."))
     (joined,) = [entry.event for entry in run.log if isinstance(entry.event, events.IncidentJoined)]
     assert joined.reason.because.startswith("It belongs to inc-000001, for no repair of this part has begun, and")
+
+
+def unmeant(previous_boot_id: str) -> Finding:
+    """Return what an agent finds that was not there when its host went down."""
+    evidence = {"previous_boot_id": previous_boot_id}
+    return Finding("host.reboot", "host", "unexpected", Verdict.DEGRADED, Action.NONE, "Up again.", evidence=evidence)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_our_own_restart_is_no_fault_to_an_agent_that_was_dead(late: bool) -> None:
+    """A reboot by the scheduler or a BMC ends the host without its agent, which cannot tell it from a crash."""
+    run = shipped_run()
+    run.raise_on("n1", Finding("host.dstate", "host", "driver", Verdict.FAILED, Action.REBOOT, "Stuck."))
+    begin_repair(run)
+    (intent,), before = run.under_way("n1"), run.belief.nodes["n1"].boot_id
+    run.order_ended(intent, "accepted")
+    if not late:
+        run.raise_on("n1", unmeant(before))
+    run.rebooted("n1")
+    if late:
+        run.raise_on("n1", unmeant(before))
+    assert [finding.check for finding in run.incident().condemned_by.values()] == ["host.dstate"]
+
+
+def test_a_crash_after_our_restart_is_a_fault_of_the_host() -> None:
+    run = shipped_run()
+    run.raise_on("n1", Finding("host.dstate", "host", "driver", Verdict.FAILED, Action.REBOOT, "Stuck."))
+    begin_repair(run)
+    run.order_ended(run.under_way("n1")[0], "accepted")
+    run.rebooted("n1")
+    run.raise_on("n1", unmeant(run.belief.nodes["n1"].boot_id))
+    assert [finding.check for finding in run.incident().condemned_by.values()] == ["host.dstate", "host.reboot"]

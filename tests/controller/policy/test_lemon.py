@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import events
-from controller.playbooks import load_default
 from controller.policy import gamma, lemon
 from controller.policy.history import DAY_S
 from controller.policy.lemon import LEMON_KEY, WINDOW_S, Exposure, Failure, Failures, score
@@ -20,8 +19,9 @@ from controller.policy.playbook import Verb
 from controller.policy.probation import GROWTH, LONGEST_S, watch
 from controller.policy.rules import Budget, Rules
 from tests.support.policy import PolicyRun, playbook, xid
+from tests.support.shipped import SHIPPED
 
-SHIPPED_LEMON = next(each for each in load_default() if each.name == "node_lemon")
+SHIPPED_LEMON = next(each for each in SHIPPED if each.name == "node_lemon")
 WATCHFUL = playbook("gpu_lost", Verb.CORDON, Verb.VERIFY, Verb.PROBATION, Verb.UNCORDON)
 MENDING = playbook("gpu_lost", Verb.CORDON, Verb.REBOOT, Verb.VERIFY, Verb.PROBATION, Verb.UNCORDON)
 

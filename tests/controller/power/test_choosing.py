@@ -26,6 +26,7 @@ SECRET = "a secret of the BMC"
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
     file = tmp_path / "secret"
+    file.touch(mode=0o600)
     file.write_text(f"{SECRET}\n")
     return file
 

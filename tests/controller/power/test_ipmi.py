@@ -67,6 +67,7 @@ async def test_evidence_is_how_the_host_stands_and_its_event_log(adapter: IpmiPo
 
 async def test_a_wrong_password_is_said_with_what_is_right(adapter: IpmiPower, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
+    wrong.touch(mode=0o600)
     wrong.write_text("not it")
     account = adapter.bmcs.of("n1")
     adapter.bmcs = Bmcs(named={"n1": replace(account, password_file=wrong)})
@@ -106,6 +107,7 @@ async def test_each_answer_to_what_is_asked_for_is_classified(
 ) -> None:
     """Source of the words: ipmitool 1.8.19, lib/ipmi_chassis.c and lanplus."""
     password = tmp_path / "password"
+    password.touch(mode=0o600)
     password.write_text("a secret\n")
     calls = tmp_path / "calls"
     tool = write_program(
@@ -136,6 +138,7 @@ async def test_nothing_is_asked_for_when_the_state_cannot_be_read(
     tmp_path: Path, script: str, error: type[Exception]
 ) -> None:
     password = tmp_path / "password"
+    password.touch(mode=0o600)
     password.write_text("a secret\n")
     tool = write_program(
         tmp_path / "bin", "ipmitool", f"case $* in *status*) {script} ;; *) touch {tmp_path}/did ;; esac"
@@ -149,6 +152,7 @@ async def test_nothing_is_asked_for_when_the_state_cannot_be_read(
 
 async def test_a_tool_that_is_not_there_is_said(tmp_path: Path) -> None:
     password = tmp_path / "password"
+    password.touch(mode=0o600)
     password.write_text("a secret\n")
     adapter = IpmiPower(Bmcs(Bmc("{node}-bmc", "operator", password)), tool="no-ipmitool")
     with pytest.raises(Permanent, match="no-ipmitool cannot be run: No such file"):

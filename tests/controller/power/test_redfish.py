@@ -306,6 +306,7 @@ async def test_the_power_is_what_the_bmc_says(host: Host, state: str, power_is: 
 
 async def test_a_wrong_password_is_said_with_what_is_right(host: Host, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
+    wrong.touch(mode=0o600)
     wrong.write_text("not it")
     with pytest.raises(Permanent, match="is refused to the user 'fleetmend'"):
         await cycle(power(host, password_file=wrong))
@@ -342,6 +343,7 @@ async def test_a_session_is_opened_and_ended(host: Host, tmp_path: Path) -> None
     assert await cycle(power(host, by_session=True))
     assert (host.bmc.done, host.bmc.tokens) == ([WARM], set())
     wrong = tmp_path / "wrong"
+    wrong.touch(mode=0o600)
     wrong.write_text("not it")
     with pytest.raises(Permanent, match="is refused to the user"):
         await cycle(power(host, by_session=True, password_file=wrong))

@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from controller.errors import Permanent, Retryable
@@ -62,6 +63,39 @@ async def test_a_program_ends_with_the_call_that_is_cancelled(tmp_path: Path) ->
     assert open_files() == before
     with pytest.raises(ProcessLookupError):
         os.kill(int(told.read_text()), 0)
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a program wrote a line, and let asyncio hear nothing of that program meanwhile."""
+    end = time.monotonic() + 10.0
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def alive(group: int) -> list[str]:
+    """Return what runs of a process group."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+async def test_a_call_that_is_cancelled_while_its_program_starts_leaves_nothing(tmp_path: Path) -> None:
+    before, told = open_files(), tmp_path / "id"
+    calling = asyncio.create_task(run(("sh", "-c", f"sleep 60 & echo $$ >{told}; wait"), Limits(60.0, 1_000)))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    wait_for(told)
+    calling.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert time.monotonic() - began < 30.0
+    assert open_files() == before
+    await eventually("all of its group are gone", lambda: not alive(int(told.read_text())))
 
 
 async def test_a_grandchild_that_fled_our_group_keeps_no_pipe_of_ours_open(tmp_path: Path) -> None:

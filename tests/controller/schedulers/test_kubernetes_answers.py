@@ -25,7 +25,7 @@ TWO_BUDGETS = "This pod has more than one PodDisruptionBudget, which the evictio
         (Answer(400, "bad"), Permanent, "does not take the request"),
         (Answer(400, 'admission webhook "g" denied the request: no'), Refused, "webhook says no"),
         (Answer(401, "Unauthorized"), Permanent, "does not know who fleetmend is"),
-        (Answer(403, 'nodes "n1" is forbidden'), Permanent, "kubernetes/rbac.yaml"),
+        (Answer(403, 'nodes "n1" is forbidden'), Permanent, "kubernetes/rights/rbac.yaml"),
         (Answer(403, 'admission webhook "g" denied the request: no'), Refused, "webhook says no"),
         (
             Answer(403, 'nodes is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "f" not found'),

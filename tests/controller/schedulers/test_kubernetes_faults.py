@@ -139,7 +139,7 @@ TROUBLES: dict[str, tuple[Ask, type[Exception], str]] = {
     "etcd": (says(500, '{"message": "etcdserver: request timed out"}'), Retryable, "in trouble itself"),
     "overload": (says(429, '{"message": "too many requests"}', **{"Retry-After": "7"}), Retryable, "overloaded"),
     "a bad status": (says(503, "not JSON at all"), Retryable, r"\(503: not JSON at all\)"),
-    "no rights": (says(403, '{"message": "nodes is forbidden"}'), Permanent, "kubernetes/rbac.yaml"),
+    "no rights": (says(403, '{"message": "nodes is forbidden"}'), Permanent, "kubernetes/rights/rbac.yaml"),
     "nonsense": (says(422, '{"message": "Node is invalid"}'), Permanent, "does not take the request as it is"),
     "a redirect": (says(302, ""), Permanent, "does not take the request as it is"),
 }

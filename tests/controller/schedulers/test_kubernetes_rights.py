@@ -1,4 +1,4 @@
-"""Who the controller is to a real API server, and what it may do there by kubernetes/rbac.yaml."""
+"""Who the controller is to a real API server, and what it may do there by kubernetes/rights/rbac.yaml."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.checkout import ROOT
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.kubernetes_api import MERGE_PATCH, KubernetesApi, pod
 
-MANIFEST = ROOT / "kubernetes" / "rbac.yaml"
+MANIFEST = ROOT / "kubernetes" / "rights" / "rbac.yaml"
 PODS = "/api/v1/namespaces/default/pods"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 WHERE = {
@@ -159,7 +159,9 @@ async def test_a_missing_right_is_named(
         await everything(adapter, cluster.api, node, hold)
 
     said = str(caught.value)
-    assert "fleetmend may not do that there; kubernetes/rbac.yaml has all the rights that it needs (403: " in said
+    assert (
+        "fleetmend may not do that there; kubernetes/rights/rbac.yaml has all the rights that it needs (403: " in said
+    )
     assert f'cannot {verb} resource "{resource}"' in said
 
 

@@ -73,7 +73,19 @@ def test_a_running_controller_is_not_in_the_way_of_a_check_and_nothing_is_left_b
         ),
         (
             '[evidence]\nwhere = "s3"\n[evidence.s3]\nbucket = "b"\naccess_key = "a"\nsecret_key_file = "/no"',
-            "{0}/controller.toml: evidence.s3.secret_key_file: cannot be read",
+            "{0}/controller.toml: evidence.s3.secret_key_file: cannot read",
+        ),
+        (
+            '[broker]\npassword_file = "/etc/passwd"',
+            "{0}/controller.toml: broker.password_file: /etc/passwd can be read by others than its owner: chmod 600",
+        ),
+        (
+            '[store]\nurl = "postgresql://a@b/c"\npassword_file = "/etc/passwd"',
+            "{0}/controller.toml: store.password_file: /etc/passwd can be read by others than its owner: chmod 600",
+        ),
+        (
+            '[broker]\nurl = "mqtts://b"\ncertificate_file = "/no"\nkey_file = "/no"',
+            "{0}/controller.toml: broker.certificate_file: /no: there is no such file",
         ),
     ],
 )

@@ -21,6 +21,7 @@ from controller.pages.chat import address_of
 from controller.playbooks import lint
 from controller.power.bmcs import read_file
 from controller.settings import SettingsError, load
+from controller.simulation.model import load_model
 from controller.topology import file as places_file
 from controller.topology.source import Unreadable
 from tests.support.checkout import ROOT
@@ -63,6 +64,17 @@ def agent_settings(block: Block, folder: Path) -> str:
         path.write_text(PASSWORD.sub(rf'\1"{secret}"', path.read_text()))
         load_settings(path)
     except (NoAgentSettings, tomllib.TOMLDecodeError) as error:
+        return str(error)
+    return ""
+
+
+def simulated_faults(block: Block, folder: Path) -> str:
+    """Return what is wrong with what differs from the fault model."""
+    path = folder / "model.toml"
+    path.write_text(block.replaced())
+    try:
+        load_model(path)
+    except SettingsError as error:
         return str(error)
     return ""
 
@@ -187,6 +199,7 @@ FORMATS: Mapping[tuple[str, str], Reader] = MappingProxyType(
     {
         ("toml", "controller"): controller_settings,
         ("toml", "agent"): agent_settings,
+        ("toml", "model"): simulated_faults,
         ("yaml", "playbook"): playbook,
         ("yaml", "steps"): steps,
         ("yaml", "prometheus"): prometheus,

@@ -56,7 +56,11 @@ up() {
     until grep -q "^Status page" /srv/up.log; do kill -0 $! || { cat /srv/up.log; return 1; }; sleep 0.1; done
 }
 down() { kill -INT "$(cat /srv/up.pid)"; until grep -q "] stopped" /srv/up.log; do sleep 0.1; done; }
-incident_of() { fleetmend incidents --node "$1" --json | python -c "$NEWEST"; }
+incident_of() {
+    fleetmend incidents --node "$1" --json | python -c "$NEWEST" 2> /dev/null && return
+    fleetmend drill gpu-off-bus --node "$1" --repair succeeds --wait > /dev/null
+    incident_of "$1"
+}
 """
 """What a block can call: a cell in the background, and the incident that a page cannot know the name of."""
 

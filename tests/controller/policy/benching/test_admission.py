@@ -8,7 +8,6 @@ import pytest
 
 from controller import events
 from controller.bench_events import BenchAsked, BenchEnded
-from controller.playbooks import load_default
 from controller.policy.benching.bench_rules import BenchRules
 from controller.policy.benching.scheduling import scheduled
 from controller.policy.benching.when import Admission, WhenRules
@@ -18,9 +17,10 @@ from controller.policy.rules import BreakerRule, Budget, Rules
 from controller.policy.scopes import FLEET
 from tests.support.bench_policy import result_like
 from tests.support.policy import PolicyRun
+from tests.support.shipped import SHIPPED
 from wire.messages import NodeFacts
 
-SHIPPED = next(each for each in load_default() if each.name == "node_admission")
+BOOK = next(each for each in SHIPPED if each.name == "node_admission")
 ORDERS = ["bench", "run_checks"]
 
 
@@ -35,7 +35,7 @@ def facts(*serials: str, orders: list[str] = ORDERS, host: str = "") -> NodeFact
 def a_fleet(admission: Admission = Admission.HOLD, *, budget: int = 4) -> PolicyRun:
     """Return a fleet of one node, an hour old."""
     bench, when = BenchRules(idle_by="slurm"), WhenRules(admission=admission)
-    rules = Rules((SHIPPED,), Budget(nodes=budget), domains=(), bench=bench, when=when)
+    rules = Rules((BOOK,), Budget(nodes=budget), domains=(), bench=bench, when=when)
     run = PolicyRun(rules)
     come(run, "old", facts("A", "B", host="S1"))
     run.wait(FOUND_S + 1)

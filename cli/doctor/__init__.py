@@ -1,0 +1,1 @@
+"""What `fleetmend doctor` looks at: one file a check, each reads facts and judges them apart from that."""

@@ -1,0 +1,28 @@
+"""`watchdog`: whether systemd ends a daemon that hangs, and starts it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cli.doctor.diagnosis import DAEMONS, Check, Diagnosis, fine, missing
+from cli.doctor.services import read
+from cli.setting_up.systemd import Unit
+
+OFF = ("", "0", "infinity")
+UNFED = ("fleetmend-broker.service",)
+"""Mosquitto feeds none."""
+
+
+def judge(facts: list[Unit]) -> Iterator[Diagnosis]:
+    """Say where it was switched off."""
+    for unit in facts:
+        if unit.load != "loaded" or unit.name in UNFED:
+            continue
+        if unit.watchdog in OFF:
+            sentence = f"Nobody notices when {unit.name.removesuffix('.service')} hangs: its watchdog is switched off."
+            yield missing(sentence, f"Take WatchdogSec= from what was added: systemctl cat {unit.name}")
+        else:
+            yield fine(f"{unit.name.removesuffix('.service')} is ended when it hangs for {unit.watchdog}.")
+
+
+CHECK = Check("watchdog", "Daemons that are ended when they hang.", DAEMONS, read, judge, needs_live=True)

@@ -1,0 +1,26 @@
+"""Chance, from one seed: every node and every purpose has a stream of its own, so that what one policy does changes
+nothing of what another one is dealt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+from controller.simulation.model import Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Streams of one simulated fleet."""
+
+    seed: int
+
+    def stream(self, *names: object) -> Random:
+        """Return the stream of this purpose, at its beginning."""
+        return Random(f"{self.seed}/" + "/".join(map(str, names)))  # noqa: S311  # chance that can be had again
+
+
+def time_s(stream: Random, spread: Spread) -> float:
+    """Return a lognormal time."""
+    return stream.lognormvariate(math.log(spread.median_s), spread.sigma)

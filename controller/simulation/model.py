@@ -1,0 +1,181 @@
+"""The fault model as data: model.toml, and what a person overrides of it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, ValidationError, model_validator
+
+from controller.sections.section import Section
+from controller.settings import SettingsError
+from controller.simulation.signs import SIGNS
+
+DEFAULT: Final = Path(__file__).with_name("model.toml")
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Kind(StrEnum):
+    """How a class of fault behaves."""
+
+    NODE = "node"
+    """One node's hardware fails, and its agent says so."""
+    SILENT = "silent"
+    """The node is down: nothing is heard of its agent, and its scheduler hears nothing either."""
+    LEAF = "leaf"
+    """All nodes of a leaf switch show it; none of them is at fault."""
+    HIDDEN = "hidden"
+    """Nothing tells."""
+    DECOY = "decoy"
+    """It passes by itself, and nothing is to be done to the node."""
+    PLANNED = "planned"
+    """People take the node out for a while."""
+    UNHEARD = "unheard"
+    """The agent is not heard, and the node is well."""
+
+
+NODE_FAULTS: Final = frozenset({Kind.NODE, Kind.SILENT, Kind.HIDDEN})
+"""Faults that are the node's own: what is right to take it out for."""
+
+
+class Spread(Section):
+    """A lognormal time."""
+
+    median_s: Positive
+    sigma: NotNegative
+
+
+class Repairs(Section):
+    """How long things take; see model.toml."""
+
+    poll_s: Positive
+    collect_s: Positive
+    restart_service: Spread
+    reset: Spread
+    reboot: Spread
+    verify_s: Positive
+    drain_idle: Spread
+    drain_requeue: Spread
+    answer: Spread
+    comes_back: Share
+    comes_back_after_days: Positive
+    longest_repair_days: Positive
+
+
+class Nodes(Section):
+    """What makes nodes differ; see model.toml."""
+
+    lemons: Share
+    lemon_times: Positive
+    young_days: NotNegative
+    young_times: Positive
+    new_share: Share
+    repeat: Positive
+    hot_month: Positive
+    driver_epoch_days: NotNegative
+    rack_power: NotNegative
+
+
+class FaultClass(Section):
+    """One class of fault.
+
+    Attributes:
+        rate: faults of 1,000 nodes in a day, before the model's own rate shares them out.
+        signs: what shows, each a recording below `signs/`; one of them is drawn for a fault.
+        mends: verb → probability that it mends the fault for good.
+        repair: how long people take once they took it up; decoys last as long as `lasts` instead.
+        redundant: the node may work on: taking it out is wrong.
+    """
+
+    summary: str
+    rate: NotNegative
+    kind: Kind = Kind.NODE
+    part: str = Field(pattern="^(gpu|port|host)$")
+    signs: tuple[str, ...] = ()
+    mends: Mapping[str, Share] = {}
+    repair: Spread | None = None
+    lasts: Spread | None = None
+    redundant: bool = False
+    source: str
+
+    @model_validator(mode="after")
+    def _whole(self) -> FaultClass:
+        if unknown := sorted(set(self.signs) - SIGNS.keys()):
+            raise ValueError(f"no sign is called {', '.join(unknown)}; there are {', '.join(sorted(SIGNS))}")
+        if unknown := sorted(set(self.mends) - MENDING):
+            raise ValueError(f"mends: {', '.join(unknown)} mends nothing; there are {', '.join(sorted(MENDING))}")
+        passes = self.kind in {Kind.DECOY, Kind.PLANNED, Kind.UNHEARD}
+        if passes and self.lasts is None:
+            raise ValueError(f"a class that is {self.kind} needs `lasts`")
+        if not passes and self.repair is None:
+            raise ValueError("it needs `repair`")
+        return self
+
+
+MENDING: Final = frozenset({"restart_service", "reset", "reboot"})
+
+
+class Model(Section):
+    """The whole file."""
+
+    rate: Positive
+    repairs: Repairs
+    nodes: Nodes
+    classes: Mapping[str, FaultClass]
+
+    def rate_of(self, name: str) -> float:
+        """Return the faults of a class in a node's day; those of nodes add up to the model's own rate."""
+        declared = self.classes[name]
+        together = sum(each.rate for each in self.classes.values() if each.kind in NODE_FAULTS | {Kind.LEAF})
+        scale = self.rate / together if declared.kind in NODE_FAULTS | {Kind.LEAF} and together else 1.0
+        return declared.rate * scale / 1000.0
+
+
+def load_model(overrides: Path | None = None, *, rate: float | None = None) -> Model:
+    """Return the model.
+
+    Args:
+        overrides: a TOML file that holds what differs.
+        rate: hardware faults of 1,000 nodes in a day; it outranks the files.
+
+    Raises:
+        SettingsError: with every mistake of the file.
+    """
+    content = _read(DEFAULT)
+    name = str(overrides or DEFAULT)
+    if overrides is not None:
+        content = _merged(content, _read(overrides))
+    if rate is not None:
+        content["rate"] = rate
+    try:
+        return Model.model_validate(content)
+    except ValidationError as error:
+        flaws = [f"{name}: {'.'.join(map(str, flaw['loc']))}: {_told(flaw['msg'])}" for flaw in error.errors()]
+        raise SettingsError("\n".join(flaws)) from error
+
+
+def _told(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "no such key here")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        merged[key] = _merged(lower, value) if isinstance(lower, dict) and isinstance(value, dict) else value
+    return merged

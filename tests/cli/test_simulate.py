@@ -1,0 +1,85 @@
+"""`fleetmend simulate`: a virtual fleet from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.exit_codes import ExitCode
+from tests.cli.conftest import run_cli
+
+KEYS = [
+    "nodes",
+    "days",
+    "seed",
+    "node_days_per_s",
+    "incidents",
+    "per_class",
+    "cordons",
+    "false_cordons",
+    "decoy_cordons",
+    "missed_fault_node_hours",
+    "availability",
+    "ettr",
+]
+
+
+def test_json_has_what_programs_are_promised() -> None:
+    command = ("simulate", "--nodes", "64", "--days", "5", "--seed", "7", "--rate", "30", "--json")
+    result = run_cli(*command)
+    assert (result.returncode, result.stderr) == (0, "")
+    told = json.loads(result.stdout)
+    assert list(told)[: len(KEYS)] == KEYS
+    assert (told["nodes"], told["days"], told["seed"]) == (64, 5.0, 7)
+    assert list(told["per_class"]) == [f"F{number}" for number in range(1, 22)]
+    assert {"truth", "detected", "precision", "recall", "mttd_s", "mttr_s"} < told["per_class"]["F1"].keys()
+    assert set(told["ettr"]) == {"128", "1024", "9600"}
+    again = json.loads(run_cli(*command).stdout)
+    assert {**again, "node_days_per_s": 0} == {**told, "node_days_per_s": 0}
+
+
+def test_several_seeds_are_shown_with_their_interval() -> None:
+    result = run_cli("simulate", "--nodes", "48", "--days", "3", "--rate", "40", "--seeds", "3")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[0].startswith("48 nodes, 3 days, seeds 1 to 3: ")
+    assert any(line.startswith("false cordons 0 0 to 0") for line in lines)
+    assert any(line.startswith("F1 ") and line.endswith("A GPU is lost from the bus (Xid 79).") for line in lines)
+
+
+def test_the_nodes_of_a_file_of_places_are_simulated(tmp_path: Path) -> None:
+    (tmp_path / "places.csv").write_text("node,rack,leaf\ngpu[001-040],r1,l1\n", encoding="utf-8")
+    result = run_cli("simulate", "--topology", str(tmp_path / "places.csv"), "--days", "1", "--json")
+    assert json.loads(result.stdout)["nodes"] == 40
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "told"),
+    [
+        ("--topology", "node,rack\nn1\n", ":2: 1 cells, and there are 2 columns"),
+        ("--model", "[classes.F1]\nrate = -1\n[nodes]\nlemons = 2\n", "classes.F1.rate: "),
+        ("--config", "state = 1\n", "state"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_its_mistakes(tmp_path: Path, option: str, content: str, told: str) -> None:
+    file = tmp_path / "file"
+    file.write_text(content, encoding="utf-8")
+    result = run_cli("simulate", "--nodes", "8", "--days", "1", option, str(file))
+    assert result.returncode == ExitCode.CONFIG
+    assert str(file) in result.stderr
+    assert told in result.stderr
+    assert result.stdout == ""
+
+
+def test_both_mistakes_of_a_model_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "model.toml"
+    file.write_text("[classes.F1]\nrate = -1\n[nodes]\nlemons = 2\n", encoding="utf-8")
+    stderr = run_cli("simulate", "--model", str(file)).stderr
+    assert "classes.F1.rate: " in stderr and "nodes.lemons: " in stderr
+
+
+@pytest.mark.parametrize("wrong", [("--nodes", "0"), ("--days", "0"), ("--rate", "-1"), ("--seeds", "0")])
+def test_numbers_that_make_no_fleet_are_refused(wrong: tuple[str, str]) -> None:
+    assert run_cli("simulate", *wrong).returncode == ExitCode.USAGE
