@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -37,20 +36,17 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", RUN)
 def test_what_a_page_has_people_type_works(page: str, started: Started, tmp_path: Path) -> None:
-    said = ""
     with scratch(tmp_path) as host:
         for block in blocks_of(page):
             place = PLACES.get(block.about, PLACES["host"])(started, host)
             if block.one("into"):
                 place.write(block.one("into"), block.replaced())
             if block.kind == "run":
-                said = run(block, place)
-            elif block.kind == "output":
-                assert is_shown(block.text, said), f"{block.where} is not what was printed:\n{said}"
+                run(block, place)
 
 
-def run(block: Block, place: Place) -> str:
-    """Run a block as its mark says and return what it printed."""
+def run(block: Block, place: Place) -> None:
+    """Run a block as its mark says."""
     if block.about != "booted":
         for program in {each.program for each in commands(typed(block.text))} & ELSEWHERE.keys() - {"sudo"}:
             shutil.which(program, path=PATH) or missing(program)
@@ -60,11 +56,3 @@ def run(block: Block, place: Place) -> str:
     assert ended.returncode == int(block.one("exits", "0")), f"{block.where}: exit {ended.returncode}\n{ended.stdout}"
     unsaid = [text for text in block.more.get("says", ()) if text not in ended.stdout]
     assert unsaid == [], f"{block.where}: says no {unsaid}\n{ended.stdout}"
-    return ended.stdout
-
-
-def is_shown(shown: str, said: str) -> bool:
-    """Tell whether each line was printed, in this order; `...` stands for anything, and spaces for as many."""
-    lines = [" ".join(line.split()) for line in shown.splitlines() if line.strip()]
-    pattern = ".*".join(re.escape(line).replace(r"\.\.\.", ".*") for line in lines)
-    return re.search(pattern, " ".join(said.split()), re.DOTALL) is not None
