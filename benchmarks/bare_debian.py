@@ -101,7 +101,8 @@ def sizes(built: Iterable[Path], release: Release, folder: Path) -> list[Row]:
     (wheel,) = (path for path in built if path.suffix == ".whl")
     tree.lay_out(release, wheel, root=folder)
     packages = tree.packages(release, folder)
-    agents = [each for each in environment.distributions(packages) if each.name in agent_needs(packages)]
+    needed = agent_needs(packages)
+    agents = [each for each in environment.distributions(packages) if each.name in needed]
     rows.append(Row("installed, as it was unpacked", size(folder) / MIB, "MiB"))
     rows.append(Row("of that, what an agent imports", sum(map(size_of, agents)) / MIB, "MiB"))
     compiler = shutil.which(f"python{release.python}", path="/usr/bin") or sys.executable

@@ -26,18 +26,21 @@ class ExitCode(IntEnum):
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
     ExitCode.NO: "the answer is no: no such node or incident, not healthy (--check), not returned (drill --wait), "
-    "another inventory than approved, not approved, a benchmark failed (bench run)",
-    ExitCode.USAGE: "the command line is wrong",
+    "another inventory than approved, not approved, a benchmark failed (bench run), something is missing (doctor), "
+    "a file is there already and different, or a service does not start (setup)",
+    ExitCode.USAGE: "the command line is wrong, or something is unsafe (doctor)",
     ExitCode.UNREAD: "a part of this host could not be looked at (inventory), or a benchmark broke off and says "
     "nothing of the hardware (bench run)",
     ExitCode.BAD_DATA: "a file can be read and is no recording, inventory, backup or exported log",
     ExitCode.NO_INPUT: "a file cannot be read",
-    ExitCode.UNREACHABLE: "no controller answers, or the event log cannot be opened (controller)",
+    ExitCode.UNREACHABLE: "no controller answers, the event log cannot be opened (controller), "
+    "or no broker answers (setup)",
     ExitCode.INTERNAL: "fleetmend itself failed",
     ExitCode.NO_OUTPUT: "a file cannot be written",
     ExitCode.REFUSED_NOW: "refused now, may work later: budget used up, node offline, nothing to approve, "
     "this controller stands by, one is running (controller restore), or a node was not measured (bench run)",
-    ExitCode.FORBIDDEN: "the controller does not know who asks, or they may not, or not by that name or from there",
+    ExitCode.FORBIDDEN: "the controller does not know who asks, or they may not, or not by that name or from there, "
+    "or the broker does not let them in (setup)",
     ExitCode.CONFIG: "a setting or a playbook is wrong",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from controller.policy.rules import Rules
 from controller.settings import ControllerSettings, SettingsError
 from controller.simulation.fleet import placed_by, racks_and_leaves
 from controller.simulation.model import Model, load_model
+from controller.simulation.policies import POLICIES, Policy
 from controller.simulation.result import Result, result_of, together
 from controller.simulation.run import Asked
 from controller.simulation.run import simulate as run_through
@@ -48,6 +49,7 @@ class Options:
     model: Path | None
     config: Path | None
     playbooks: Path | None
+    beside: bool
     as_json: bool
 
 
@@ -65,6 +67,7 @@ class Options:
 @click.option("--model", metavar="FILE", type=file_path, help="What differs from the fault model (TOML).")
 @click.option("--config", metavar="FILE", type=file_path, help="Decide by these settings.")
 @click.option("--playbooks", metavar="DIR", type=folder_path, help="Decide by these playbooks.")
+@click.option("--beside", is_flag=True, help="Put the same faults before what fleets do without fleetmend, too.")
 @json_option
 def simulate(**given: Any) -> None:
     """Run a virtual fleet with known faults through the real policy, and hold what it did to what was so.
@@ -75,12 +78,21 @@ def simulate(**given: Any) -> None:
     options = Options(**given)
     rules, asked = _asked(options)
     results = [_run(each, rules) for each in asked]
-    if not options.as_json:
-        _show(results, asked[0].model)
-    elif options.seeds == 1:
-        print_json(msgspec.to_builtins(results[0]))
-    else:
-        print_json([msgspec.to_builtins(each) for each in results])
+    beside = {name: [_run(each, rules, way) for each in asked] for name, way in POLICIES.items() if options.beside}
+    if options.as_json:
+        print_json(_as_json(results, beside))
+        return
+    _show(results, asked[0].model)
+    if beside:
+        _show_beside({"fleetmend": results, **beside})
+
+
+def _as_json(results: Sequence[Result], beside: Mapping[str, Sequence[Result]]) -> object:
+    """Return the one run as an object and several as a list; with others beside them, each policy under its name."""
+    told = msgspec.to_builtins(results[0] if len(results) == 1 else results)
+    if not beside:
+        return told
+    return {"fleetmend": told, **{name: _as_json(others, {}) for name, others in beside.items()}}
 
 
 def _asked(options: Options) -> tuple[Rules, list[Asked]]:
@@ -94,9 +106,9 @@ def _asked(options: Options) -> tuple[Rules, list[Asked]]:
     return rules, [Asked(placed, options.days, options.seed + number, model) for number in range(options.seeds)]
 
 
-def _run(asked: Asked, rules: Rules) -> Result:
+def _run(asked: Asked, rules: Rules, policy: Policy | None = None) -> Result:
     began = time.monotonic()
-    score = run_through(asked, rules)
+    score = run_through(asked, rules, policy=policy)
     return result_of(asked, score, took_s=time.monotonic() - began)
 
 
@@ -119,6 +131,14 @@ def _show(results: Sequence[Result], model: Model) -> None:
     for name, declared in model.classes.items():
         classes.add_row(name, *_row(results, name), cell(declared.summary))
     out.print(classes)
+
+
+def _show_beside(policies: Mapping[str, Sequence[Result]]) -> None:
+    shown = table("figure", *policies)
+    for name, choose, words in _FIGURES:
+        found = [together(results, choose) for results in policies.values()]
+        shown.add_row(name, *(words(each[0]) if each is not None else "–" for each in found))
+    console().print(shown)
 
 
 def _row(results: Sequence[Result], name: str) -> list[str]:

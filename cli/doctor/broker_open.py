@@ -65,7 +65,7 @@ def judge(facts: list[Visit]) -> Iterator[Diagnosis]:
 def _judged(visit: Visit) -> Diagnosis | None:
     seen = visit.seen
     if not seen.reached:
-        return unknown(f"No broker answers at {seen.address}: {seen.because}.")
+        return unknown(f"No broker answers at {seen.address}: {seen.because}.", "Look again when it is up.")
     if not seen.let_in:
         return None
     remedy = "Set allow_anonymous false, password_file and acl_file in mosquitto.conf (systemd/fleetmend-broker.conf)."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +102,6 @@ def _others(place: Place, role: Role) -> bool:
     return any(place.has(FILES[each]) for each in Role if each is not role)
 
 
-@cache
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))

@@ -10,6 +10,7 @@ from controller.api.ops_shapes import AuditEntry, AuditPage
 from controller.api.problems import Problem
 from controller.api.reading import timeline_of
 from controller.bench_events import BenchAsked, BenchStopped
+from controller.enrolment_events import EnrolmentEvent
 from controller.events import (
     ActAgreed,
     ActProposed,
@@ -30,7 +31,7 @@ STRETCH = 5_000
 MOST_STRETCHES = 4
 """So much of the log is looked at in one request. Source: our choice; it takes some tens of milliseconds."""
 
-WHAT = ("people", "decisions")
+WHAT = ("people", "decisions", "enrolments")
 OWN_NAME = "fleetmend"
 """Who asks for a benchmark or a sweep when no person does."""
 
@@ -48,11 +49,12 @@ def _kind(event: type) -> str:
 
 ACTS = tuple(_kind(event) for event in _ACTS)
 DECISIONS = tuple(_kind(event) for event in get_args(Event) if _is_decision(event))
-KINDS = {"": (*ACTS, *DECISIONS), "people": ACTS, "decisions": DECISIONS}
+ENROLMENTS = tuple(_kind(event) for event in get_args(EnrolmentEvent))
+KINDS = {"": (*ACTS, *DECISIONS, *ENROLMENTS), "people": ACTS, "decisions": DECISIONS, "enrolments": ENROLMENTS}
 
 
 async def audit(call: Call) -> AuditPage:
-    """Return acts of people and decisions, newest first; the filters narrow them, `before` goes on.
+    """Return acts of people, decisions and enrolments, newest first; the filters narrow them, `before` goes on.
 
     Raises:
         Problem: 422, a filter is none.
@@ -60,7 +62,7 @@ async def audit(call: Call) -> AuditPage:
     asked = call.query
     what = asked.get("what", "")
     if what not in KINDS:
-        raise Problem(422, f"{what[:40]!r} is neither", "people or decisions", field="what")
+        raise Problem(422, f"{what[:40]!r} is neither", "people, decisions or enrolments", field="what")
     before = _number(asked.get("before", "")) or call.cell.belief.last_event_id + 1
     found: list[Logged] = []
     for _ in range(MOST_STRETCHES):

@@ -259,7 +259,7 @@ ROUTES: tuple[Route, ...] = (
         "What people did and what was decided, newest first.",
         ops_shapes.AuditPage,
         query=(
-            Query("what", "Only acts of people, or only decisions.", audit.WHAT),
+            Query("what", "Only acts of people, only decisions, or only hosts that enrol.", audit.WHAT),
             Query("by", "Only what this person did."),
             Query("verb", "Only this, e.g. `approve`."),
             Query("node", "Only what is about this node."),

@@ -160,7 +160,8 @@ def _ettr(score: Score, node_days: float) -> dict[str, float]:
     Source of the form: Meta's expected ETTR, by the fault model.
     """
     stops = [each for each in score.seen.values() if is_visible(each.fault) and not each.fault.redundant]
-    lost = [_lost_s(each) for each in stops]
+    answer_s = score.world.model.repairs.answer.median_s
+    lost = [_lost_s(each, answer_s) for each in stops]
     rate = (len(stops) + score.came_back) / (node_days * DAY_S)
     loss_s = statistics.fmean(lost) if lost else 0.0
     return {str(gpus): math.exp(-gpus / GPUS_A_NODE * rate * loss_s) for gpus in JOBS}
@@ -171,10 +172,13 @@ NOBODY_KNOWS_S: Final = 1800.0
 is 10 min; 30 min is what large trainings set."""
 
 
-def _lost_s(seen: Seen) -> float:
-    until = seen.isolated_at or seen.detected_at
-    waited = min(until - seen.began_at, NOBODY_KNOWS_S) if until else NOBODY_KNOWS_S
-    return CHECKPOINT_S / 2 + RESUME_S + waited
+def _lost_s(seen: Seen, answer_s: float) -> float:
+    """Return what a fault costs a job: half a checkpoint's interval, the way to a spare, and until the node is out.
+
+    Where nothing takes the node out, the collective gives up at last, and a person finds the node and does it.
+    """
+    waited = seen.isolated_at - seen.began_at if seen.isolated_at else NOBODY_KNOWS_S + answer_s
+    return CHECKPOINT_S / 2 + RESUME_S + min(waited, NOBODY_KNOWS_S + answer_s)
 
 
 def together(results: Sequence[Result], choose: Callable[[Result], float | None]) -> tuple[float, float, float] | None:

@@ -14,6 +14,7 @@ from controller.simulation.clockwork import EPOCH, Clockwork
 from controller.simulation.draws import Draws
 from controller.simulation.fleet import Placed, fleet_of
 from controller.simulation.model import Model
+from controller.simulation.policies import Policy
 from controller.simulation.score import Score
 from controller.simulation.truth import DAY_S, Fault, faults_of
 from controller.simulation.world import World
@@ -29,18 +30,25 @@ class Asked:
     model: Model
 
 
-def simulate(asked: Asked, rules: Rules, *, heard: Callable[[Logged], None] | None = None) -> Score:
+def simulate(
+    asked: Asked, rules: Rules, *, policy: Policy | None = None, heard: Callable[[Logged], None] | None = None
+) -> Score:
     """Return what a cell that goes by these rules did in so many days.
 
     Args:
+        policy: answers in place of the rules' playbooks.
         heard: told of every entry of its log.
     """
+    if policy is not None:
+        rules = replace(rules, playbooks=policy.playbooks)
     draws = Draws(asked.seed)
     hosts = fleet_of(asked.placed, asked.model, draws)
     clock = Clockwork(replace(rules, simulated_speedup=1.0))
     world = World(clock, asked.model, draws)
     score = Score(world)
     world.truth = score
+    if policy is not None:
+        world.judged = policy.judged
     clock.heard += [score.hear, world.hear, *([heard] if heard is not None else [])]
     clock.happen(events.RulesLoaded(rules.digest(), "The simulation began."), *loaded(clock.belief, rules))
     world.open(hosts)

@@ -7,12 +7,12 @@ a fault stays here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from checks.finding import FindingKey, Verdict
+from checks.finding import Finding, FindingKey, Verdict
 from controller import events
 from controller.events import Logged, StepIntended
 from controller.policy.approvals import RETURN
@@ -81,6 +81,7 @@ class World:
 
     Attributes:
         truth: told of what is really so; see `Truth`.
+        judged: what the fleet's own policy makes of what a check says.
     """
 
     clock: Clockwork
@@ -88,6 +89,7 @@ class World:
     draws: Draws
     nodes: dict[str, Node] = field(default_factory=dict)
     truth: Truth = field(default_factory=Truth)
+    judged: Callable[[Finding], Finding] = lambda finding: finding
     _asked: set[str] = field(default_factory=set)
 
     def open(self, hosts: Iterable[Host]) -> None:
@@ -141,7 +143,7 @@ class World:
     def _raise(self, node: Node, fault: Fault) -> None:
         if fault.ended <= self.clock.now or node.down:
             return
-        for finding in shown_by(fault.sign, self._device(node, fault), self._serial(node, fault)):
+        for finding in map(self.judged, shown_by(fault.sign, self._device(node, fault), self._serial(node, fault))):
             node.shown[finding.key] = fault
             self.clock.happen(events.FindingRaised(node.host.name, node.boot_id, finding, self.clock.now))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import stat
 import subprocess
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.settings import load_settings
 from cli.exit_codes import ExitCode
+from controller.settings import load
 from tests.cli.conftest import run_cli
+from tests.support.checkout import ROOT
 
 
 @pytest.fixture
@@ -132,3 +136,24 @@ def test_what_the_broker_is_told_is_printed_or_written(folder: Path, tmp_path: P
     own(folder, "broker-config", "--output", str(tmp_path), "--trust", "/etc/broker", "--cell", "west")
     assert "cafile /etc/broker/ca.pem\n" in (tmp_path / "tls.conf").read_text()
     assert "fleetmend/v1/west/node/%u/event" in (tmp_path / "acl").read_text()
+
+
+def test_the_settings_that_certificates_md_shows_are_those_that_the_commands_write_for(
+    folder: Path, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "certificates.md").read_text()
+    for name in ("controller", "gpu-017"):
+        kind = "agent" if name == "gpu-017" else name
+        assert f"fleetmend pki issue {name} --output /etc/fleetmend/{kind}" in page
+        (tmp_path / kind).mkdir()
+        own(folder, "issue", name, "--output", str(tmp_path / kind))
+    for_controller, for_agent = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "controller.toml").write_text(f'state = "{tmp_path}"\n{_here(for_controller, tmp_path)}')
+    (tmp_path / "agent.toml").write_text(f'node = "gpu-017"\n{_here(for_agent, tmp_path)}')
+    for files in (load(tmp_path / "controller.toml").broker.tls(), load_settings(tmp_path / "agent.toml").broker.tls()):
+        assert files.context().get_ca_certs() != []
+        assert files.known_life() is not None
+
+
+def _here(settings: str, directory: Path) -> str:
+    return settings.replace("/etc/fleetmend", str(directory))

@@ -210,11 +210,11 @@ def test_users_of_the_broker_come_change_and_go(image: Path, secret: Path, tmp_p
     assert users.read_text() == first
     done(set_up(image, "setup", "broker-user", "gpu-1", "--remove"))
     assert "gpu-1" not in users.read_text()
-    output = "/root/made"
+    output = "/var/made"
     done(set_up(image, "setup", "broker-user", "gpu-2", "--output", output))
-    made = (image / "root/made").read_text().strip()
+    made = (image / "var/made").read_text().strip()
     assert is_password(made, dict(line.split(":", 1) for line in users.read_text().splitlines())["gpu-2"])
-    assert mode(image / "root/made") == 0o600
+    assert mode(image / "var/made") == 0o600
     assert tmp_path.exists()
 
 

@@ -49,6 +49,17 @@ def test_several_seeds_are_shown_with_their_interval() -> None:
     assert any(line.startswith("F1 ") and line.endswith("A GPU is lost from the bus (Xid 79).") for line in lines)
 
 
+def test_what_fleets_do_without_it_stands_beside_it() -> None:
+    """Rebooting on every Xid takes nodes out for programs' own faults; paging leaves a job waiting for a person."""
+    told = json.loads(run_cli("simulate", "--nodes", "200", "--days", "10", "--beside", "--json").stdout)
+    ours, reboots, pages = (told[name] for name in ("fleetmend", "reboot on every Xid", "page a person"))
+    assert (ours["false_cordons"], pages["cordons"]) == (0, 0)
+    assert reboots["decoy_cordons"] > 0
+    assert ours["ettr"]["9600"] > reboots["ettr"]["9600"] > pages["ettr"]["9600"]
+    lines = run_cli("simulate", "--nodes", "16", "--days", "1", "--beside").stdout.splitlines()
+    assert any(line.split()[:3] == ["figure", "fleetmend", "reboot"] for line in lines)
+
+
 def test_the_nodes_of_a_file_of_places_are_simulated(tmp_path: Path) -> None:
     (tmp_path / "places.csv").write_text("node,rack,leaf\ngpu[001-040],r1,l1\n", encoding="utf-8")
     result = run_cli("simulate", "--topology", str(tmp_path / "places.csv"), "--days", "1", "--json")

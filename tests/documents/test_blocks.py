@@ -23,8 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:Deprecati
 UNMARKED: frozenset[str] = frozenset(
     {
         "docs/how-to/build-packages.md",
-        "docs/how-to/certificates.md",
-        "docs/how-to/doctor.md",
         "docs/how-to/licences.md",
         "docs/how-to/set-up.md",
         "docs/how-to/setup.md",

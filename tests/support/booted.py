@@ -241,11 +241,16 @@ def bare(folder: Path, brought: Mapping[str, str], *, root: Path | None = None) 
 
 
 @contextmanager
-def booted(folder: Path) -> Iterator[Booted]:
-    """Boot with the units of this checkout installed and none of them enabled."""
+def with_program(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Booted]:
+    """Boot with this checkout as the program in /opt/fleetmend/venv, and none of its units, users and folders.
+
+    Args:
+        more: further folders outside → what they are called below /opt/fleetmend.
+    """
     installed = Installed(folder / OPT_FOLDER)
     installed.folder.mkdir()
     brought = {str(installed.folder): OPT, str(ROOT): CHECKOUT, f"{sys.prefix}/{LIBRARY}": DEPENDENCIES}
+    brought |= {outside: f"{OPT}/{name}" for outside, name in (more or {}).items()}
     if PYTHON != "/usr":
         brought[sys.base_prefix] = PYTHON
     for place in list(brought.values())[1:]:
@@ -256,6 +261,13 @@ def booted(folder: Path) -> Iterator[Booted]:
         if PYTHON != "/usr":
             machine.write("/etc/ld.so.conf.d/python.conf", f"{PYTHON}/lib\n")
             machine.run("ldconfig")
+        yield machine
+
+
+@contextmanager
+def booted(folder: Path) -> Iterator[Booted]:
+    """Boot with the units of this checkout installed and none of them enabled."""
+    with with_program(folder) as machine:
         install_units(machine)
         yield machine
 

@@ -176,6 +176,66 @@ def test_no_secret_is_told_anywhere(cell: Booted) -> None:
     assert sorted(kept.stdout.split()) == [f"/etc/fleetmend/credentials/{name}/broker" for name in (AGENT, CONTROLLING)]
 
 
+GO_OVER: Final = """
+set -e
+fleetmend pki init
+cd /etc/fleetmend/broker
+fleetmend pki issue broker --host 127.0.0.1 --output .
+fleetmend pki broker-config --output .
+sed -i '/^# begin: without TLS/,/^# end: without TLS/d' mosquitto.conf
+cat tls.conf >> mosquitto.conf
+fleetmend pki issue controller --output /etc/fleetmend/controller
+fleetmend pki issue n1 --output /etc/fleetmend/agent
+"""
+"""What docs/how-to/certificates.md says."""
+
+
+def with_certificates(settings: str, folder: str) -> str:
+    """Return settings that show the broker a certificate in place of a password."""
+    lines = [line for line in settings.splitlines() if "username" not in line and "password_file" not in line]
+    files = "".join(
+        f'{key} = "/etc/fleetmend/{folder}/{name}.pem"\n'
+        for key, name in (("ca_file", "ca"), ("certificate_file", "certificate"), ("key_file", "key"))
+    )
+    return (
+        "\n".join(lines)
+        .replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")
+        .replace("[broker]\n", f"[broker]\n{files}")
+    )
+
+
+def test_the_cell_goes_over_to_certificates(cell: Booted) -> None:
+    cell.run("bash", "-c", GO_OVER)
+    for file, text in SETTINGS.items():
+        cell.write(file, with_certificates(text, "agent" if file == AGENT_CONFIG else "controller"))
+    before = cell.said(AGENT).count("broker.connected")
+    cell.run("systemctl", "restart", BROKER, CONTROLLING, AGENT)
+    cell.until(lambda: cell.said(AGENT).count("broker.connected") > before, limit_s=60)
+    cell.until(lambda: cell.answer("status")["broker_connected"])
+    assert cell.answer("status")["certificate"]["days_left"] == pytest.approx(365, abs=1)
+    owned = cell.run("stat", "--format=%U %a", "/etc/fleetmend/agent/key.pem", "/etc/fleetmend/controller/key.pem")
+    assert owned == "fleetmend-agent 600\nfleetmend 600\n"
+
+
+def test_a_certificate_is_renewed_while_all_run(cell: Booted) -> None:
+    processes = [cell.main_process(unit) for unit in (BROKER, CONTROLLING, AGENT)]
+    for name, folder in ((NODE, "agent"), ("controller", "controller")):
+        cell.run("fleetmend", "pki", "issue", name, "--output", f"/etc/fleetmend/{folder}")
+    cell.until(lambda: all("certificate.renewed" in cell.said(unit) for unit in (AGENT, CONTROLLING)), limit_s=60)
+    cell.until(lambda: cell.answer("status")["broker_connected"])
+    assert processes == [cell.main_process(unit) for unit in (BROKER, CONTROLLING, AGENT)]
+
+
+def test_a_node_whose_certificate_is_revoked_is_shut_out(cell: Booted) -> None:
+    cell.run("fleetmend", "pki", "revoke", NODE)
+    cell.run("systemctl", "reload", BROKER)
+    cell.run("systemctl", "restart", AGENT)
+    cell.until(lambda: "certificate revoked" in cell.said(AGENT))
+    before = cell.said(AGENT).count("broker.connected")
+    cell.run("fleetmend", "pki", "issue", NODE, "--output", "/etc/fleetmend/agent")
+    cell.until(lambda: cell.said(AGENT).count("broker.connected") > before, limit_s=60)
+
+
 def test_all_stop_in_order(cell: Booted) -> None:
     cell.run("systemctl", "stop", AGENT, CONTROLLING, BROKER)
     ended = {

@@ -337,6 +337,17 @@ async def test_whoever_asks_is_given_the_authorities(at: Office) -> None:
         assert (await answer.json())["authorities"].encode() == at.authority.bundle()
 
 
+async def test_the_audit_has_every_attempt(at: Office) -> None:
+    await at.ask(Host.new("gpu-2"), at.token())
+    await at.enrolled("gpu-1")
+    async with at.http.get("/api/v1/audit?what=enrolments") as answer:
+        rows = (await answer.json())["entries"]
+    assert [row["entry"]["kind"] for row in rows] == ["certificate.issued", "enrolment.granted", "enrolment.refused"]
+    assert "is not for gpu-2" in rows[-1]["entry"]["because"]
+    async with at.http.get("/audit?what=enrolments") as page:
+        assert "Refused to enrol: gpu-2 from 127.0.0.1" in await page.text()
+
+
 async def test_without_an_authority_it_says_so(at: Office) -> None:
     (at.authority.folder / "ca-key.pem").unlink()
     status, answer = await at.ask(Host.new("gpu-1"), at.token())

@@ -18,6 +18,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "ansible": "of a site that has it",
         "apt": "of Debian, on the host that is set up",
+        "ansible-playbook": "on a site's control machine",
         "clickhouse-client": "of a site's ClickHouse",
         "createdb": "of PostgreSQL's client, on the database's machine",
         "createuser": "of PostgreSQL's client, on the database's machine",
