@@ -10,9 +10,8 @@ the kind wants to know; further lines are `key: text`:
 
 - `run: PLACE`: a shell runs the block there (`PLACES`), and stops at the first line that fails.
     `before:` is run first and `after:` at last. `replace:` changes text of the block. `exits:` is the code it ends with
-    (0). `says:` stands in what it prints. `within:` is how many seconds it may take (30).
+    (0). `says:` stands in what it prints. `within:` is how many seconds it may take (120).
 - `parse: REASON`: it cannot be run here. Its programs, options, arguments, units and files are looked at.
-- `output`: what the block before prints; `...` stands for anything.
 - `shown: REASON`: no commands and nothing that can be read by a program of ours.
 - `tested: FILE`: that test takes the block from the page.
 - `toml: controller`, `toml: agent`, `yaml: playbook`, `csv: places`, ...: read by what reads it in service (`FORMATS`).

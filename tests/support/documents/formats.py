@@ -29,6 +29,7 @@ from tests.support.documents.blocks import Block
 from tests.support.parts import missing
 
 UNIT = re.compile(r"^# (?:systemctl edit (?P<edited>[\w.-]+)|/etc/systemd/system/(?P<path>[\w.-]+)\.d/)", re.MULTILINE)
+PASSWORD = re.compile(r"^(password_file = ).*", re.MULTILINE)
 BARE_PLAYBOOK = """\
 playbook: shown
 summary: What a page shows a part of.
@@ -54,11 +55,14 @@ def controller_settings(block: Block, folder: Path) -> str:
 
 
 def agent_settings(block: Block, folder: Path) -> str:
-    """Return what is wrong with an agent's settings; `node` and `broker` need not be among them."""
+    """Return what is wrong with an agent's settings; `node`, `broker` and a password's file need not be there."""
+    secret = folder / "password"
+    secret.write_text("secret")
+    secret.chmod(0o600)
     try:
-        load_settings(
-            _written(folder / "agent.toml", {"node": "n1", "broker": {"url": "mqtt://broker.example"}}, block)
-        )
+        path = _written(folder / "agent.toml", {"node": "n1", "broker": {"url": "mqtt://broker.example"}}, block)
+        path.write_text(PASSWORD.sub(rf'\1"{secret}"', path.read_text()))
+        load_settings(path)
     except (NoAgentSettings, tomllib.TOMLDecodeError) as error:
         return str(error)
     return ""
@@ -93,9 +97,9 @@ def steps(block: Block, folder: Path) -> str:
     read = YAML(typ="safe").load(block.replaced().removesuffix("...\n"))
     if isinstance(read, list):
         read = {"steps": [{"cordon": {}}, {"drain": {"jobs": "requeue"}}, *read]}
-    names = [next(iter(each)) for each in read["steps"]]
-    read["steps"] += [] if "verify" in names else [{"verify": {}}]
-    read["steps"] += [] if "uncordon" in names else [{"uncordon": {}}]
+    last = next(iter(read["steps"][-1]))
+    read["steps"] += [] if last in {"verify", "uncordon"} else [{"verify": {"name": "verify_in_the_end"}}]
+    read["steps"] += [] if last == "uncordon" else [{"uncordon": {}}]
     file = folder / "shown.yaml"
     file.write_text(BARE_PLAYBOOK + json.dumps(read["steps"], indent=1).join(("steps: ", "\n")))
     return "\n".join(map(str, lint([file])))

@@ -16,22 +16,28 @@ from tests.support.documents.shell import Command, NoShell, commands
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "ansible": "on a site's control machine",
+        "ansible": "of a site that has it",
+        "apt": "of Debian, on the host that is set up",
         "ansible-playbook": "on a site's control machine",
         "clickhouse-client": "of a site's ClickHouse",
         "createdb": "of PostgreSQL's client, on the database's machine",
         "createuser": "of PostgreSQL's client, on the database's machine",
         "curl": "on every operator's machine",
+        "dnf": "of Fedora and its kin, on the host that is set up",
+        "journalctl": "of systemd, on the host that is set up",
         "jq": "on every operator's machine",
         "kcat": "of a site's Kafka",
         "kubectl": "on every Kubernetes operator's machine",
         "mmdebstrap": "makes a Debian to measure in",
         "mosquitto_passwd": "of Mosquitto, on the broker's machine",
         "openssl": "on every operator's machine",
-        "pdcp": "on the machine from which a site's people reach all hosts",
-        "pdsh": "on the machine from which a site's people reach all hosts",
-        "podman": "of a container engine, where images are built",
+        "pdcp": "of a site that has pdsh",
+        "pdsh": "of a site that has it",
+        "pip": "of fleetmend's own environment",
+        "python": "of fleetmend's own environment",
+        "podman": "where images are built",
         "psql": "of PostgreSQL's client, on the database's machine",
+        "rpmbuild": "where packages are built",
         "sacctmgr": "of Slurm",
         "scontrol": "of Slurm",
         "sinfo": "of Slurm",
@@ -43,9 +49,6 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
     }
 )
 """Program that a machine with this checkout may lack → where it is found."""
-
-OURS = frozenset({"incident_of"})
-"""What tests/support/documents/places.py has a block call in place of what a person looks up."""
 
 BUILTINS = frozenset({".", ":", "[", "cd", "echo", "exit", "export", "read", "set", "source", "test", "touch", "umask"})
 FOLDERS = "agent|benchmarks|checks|cli|controller|examples|kubernetes|monitoring|playbooks|scripts|slurm|systemd|tests"
@@ -86,7 +89,7 @@ def _fleetmend(words: tuple[str, ...]) -> Iterator[str]:
 
 def _is_program(command: Command) -> bool:
     name = command.words[0]
-    if name in BUILTINS | OURS or command.program in ELSEWHERE or "$" in name:
+    if name in BUILTINS or command.program in ELSEWHERE or "$" in name:
         return True
     if command.program.startswith("fleetmend-"):
         return (ROOT / ".venv" / "bin" / command.program).exists()
