@@ -27,7 +27,7 @@ def build(release: Release, tree: Path, *, into: Path) -> Path:
         _add_text(archive, f"{name}/fleetmend.spec", spec(release, path.name), release)
         _add_text(archive, f"{name}/README", (FILES / "README").read_text(encoding="utf-8"), release)
         for file in sorted(tree.rglob("*")):
-            archive.add(file, f"{name}/root/{file.relative_to(tree)}", recursive=False, filter=_as_root)
+            archive.add(file, f"{name}/files/{file.relative_to(tree)}", recursive=False, filter=_as_root)
     return path
 
 

@@ -29,8 +29,8 @@ def enrolled(machine: Booted) -> Booted:
     machine.write("/etc/fleetmend/controller.toml", CONFIG)
     machine.run("fleetmend", "pki", "init")
     machine.run("systemctl", "start", CONTROLLING)
-    machine.run("fleetmend", "enrol", "token", "make", "--node", "gpu-1", "-o", "/root/token")
-    machine.run("fleetmend", "enrol", "--controller", URL, "--token-file", "/root/token", "--node", "gpu-1")
+    machine.run("fleetmend", "enrol", "token", "make", "--node", "gpu-1", "-o", "/run/token")
+    machine.run("fleetmend", "enrol", "--controller", URL, "--token-file", "/run/token", "--node", "gpu-1")
     return machine
 
 
