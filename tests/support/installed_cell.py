@@ -84,3 +84,9 @@ def found(machine: Booted) -> list[str]:
     told = [json.loads(line)["data"] for line in exported.splitlines() if '"finding.raised"' in line]
     edges = [each["finding"] for each in told if each["origin"] == "edge"]
     return [each["because"] for each in edges if each["check"] == "site.cooling"]
+
+
+def opened(machine: Booted) -> list[str]:
+    """Return the incidents of the site's own check. The kernel's log is that of the whole machine: what another test does
+    to a disk beside this one may be an incident, too."""
+    return [each["id"] for each in machine.answer("incidents") if each["fault_class"] == "site"]

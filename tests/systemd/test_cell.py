@@ -21,6 +21,7 @@ from tests.support.installed_cell import (
     configure,
     found,
     know,
+    opened,
 )
 
 KINDS: Final = {".service", ".path", ".target", ".timer"}
@@ -114,17 +115,17 @@ def test_an_upgrade_loses_no_finding(cell: Booted) -> None:
     installed.use("2.0")
     cell.run("systemctl", "stop", AGENT)
     cell.path("/run/warm").unlink()
-    assert cell.answer("incidents") == []
+    assert opened(cell) == []
     cell.run("systemctl", "start", BROKER, AGENT)
-    cell.until(lambda: cell.answer("incidents"), limit_s=60)
+    cell.until(lambda: opened(cell), limit_s=60)
     assert '"version": "2.0"' in cell.said(AGENT)
     assert found(cell) == ["the water is warm"]
 
 
 def test_an_upgrade_of_the_controller_goes_on_with_what_was_open(cell: Booted) -> None:
-    before = [incident["id"] for incident in cell.answer("incidents")]
+    before = opened(cell)
     cell.run("systemctl", "restart", CONTROLLING)
-    assert [incident["id"] for incident in cell.answer("incidents")] == before
+    assert opened(cell) == before
     assert len(before) == 1
 
 

@@ -14,7 +14,7 @@ from scripts.packing import environment, licences, tree
 from scripts.packing.release import GLIBC
 from tests.support import packaged
 from tests.support.booted import Booted, bare, root_file_system
-from tests.support.installed_cell import AGENT, BECAUSE, BROKER, CONTROLLING, NODE, WARM, configure, found
+from tests.support.installed_cell import AGENT, BECAUSE, BROKER, CONTROLLING, NODE, WARM, configure, found, opened
 
 BROUGHT: Final = "/mnt"
 DAEMONS: Final = (AGENT, CONTROLLING)
@@ -67,7 +67,7 @@ def test_configured_it_stores_a_first_finding(machine: Booted) -> None:
     configure(machine, CONTROLLER, NODE)
     machine.write(WARM, "")
     machine.run("systemctl", "enable", "--now", BROKER, *DAEMONS)
-    machine.until(lambda: machine.answer("incidents"), limit_s=60)
+    machine.until(lambda: opened(machine), limit_s=60)
     machine.until(lambda: found(machine) == [BECAUSE], limit_s=60)
     machine.path(WARM).unlink()
 

@@ -11,3 +11,6 @@ offerDrills();
 offerKeys();
 offerSearch();
 keepFresh();
+
+/* From here on a click does what it says. */
+document.documentElement.dataset.ready = "";

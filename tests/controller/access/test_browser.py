@@ -38,7 +38,7 @@ async def test_a_person_signs_in_acts_and_signs_out(cell: OpenCell, browse: Brow
     await page.wait_for_url(f"{cell.url}/nodes/n1")
     await expect(page.locator("#account")).to_have_text("alice")
     assert await opened.evaluate("document.cookie") == ""
-    await page.click("button[data-act=cordon]")
+    await page.click("html[data-ready] button[data-act=cordon]")
     await page.click("#act-do")
     await cell.until_true(lambda: "n1" in cell.scheduler.held)
     await page.click("#sign-out")
@@ -55,7 +55,7 @@ async def test_what_a_viewer_may_not_is_said_where_it_was_asked(
     page = (await browse(f"{cell.url}/login?next=/nodes/n1")).page
     await page.fill("#token", token)
     await page.click("button[type=submit]")
-    await page.click("button[data-act=cordon]")
+    await page.click("html[data-ready] button[data-act=cordon]")
     await page.click("#act-do")
     await expect(page.locator("#act-failure")).to_contain_text("it needs the role operator")
 

@@ -184,7 +184,7 @@ async def test_on_the_page_two_people_agree(team: Team, browse: Browsing) -> Non
         page = (await browse(f"{team.cell.url}/login?next=/budgets")).page
         await page.fill("#token", team.tokens[who])
         await page.click("button[type=submit]")
-        await page.click(f"#{name} button[data-act=agree]")
+        await page.click(f"html[data-ready] #{name} button[data-act=agree]")
         await page.click("#act-do")
         await until_known(who)
     await team.cell.until_true(lambda: not team.is_paused)
@@ -194,7 +194,7 @@ async def test_the_page_says_that_an_act_waits(team: Team, browse: Browsing) -> 
     page = (await browse(f"{team.cell.url}/login?next=/")).page
     await page.fill("#token", team.tokens["olga"])
     await page.click("button[type=submit]")
-    await page.click("button[data-act=resume]")
+    await page.click("html[data-ready] button[data-act=resume]")
     await page.click("#act-do")
     await page.wait_for_function("document.getElementById('act-text').textContent.startsWith('Nothing is done yet')")
     assert team.is_paused

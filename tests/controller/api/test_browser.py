@@ -225,7 +225,7 @@ async def test_a_plan_is_approved_with_two_clicks_and_a_reason(cell: OpenCell, b
     await cell.nodes.find("n3", disk_full())
     await cell.until("n3", "waiting")
     page = await browse(f"{cell.url}/incidents/inc-000001")
-    await page.page.click("button[data-act=approve]")
+    await page.page.click("html[data-ready] button[data-act=approve]")
     assert await page.evaluate("document.activeElement.closest('dialog') !== null")
     await page.page.fill("#act-because", "looks right")
     await page.page.click("#act-do")
@@ -238,7 +238,7 @@ async def test_a_plan_is_approved_with_two_clicks_and_a_reason(cell: OpenCell, b
 
 async def test_a_refusal_is_shown_where_it_was_asked(cell: OpenCell, browse: Browsing) -> None:
     page = (await browse(f"{cell.url}/nodes/n4")).page
-    await page.click("button[data-act=cordon]")
+    await page.click("html[data-ready] button[data-act=cordon]")
     cell.scheduler.foreign["n4"] = "bios update (bob)"
     await cell.until_foreign("n4")
     await page.click("#act-do")
