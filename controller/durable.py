@@ -10,6 +10,8 @@ from pathlib import Path
 def replace(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Put the content in place of a file: at any moment there is the whole old one or the whole new one.
 
+    Whoever runs as root leaves it to the owner of the one before it, or of its directory, who has to read it.
+
     Args:
         mode: of the file, that of any new file when it is not given.
     """
@@ -18,6 +20,7 @@ def replace(path: Path, content: bytes, *, mode: int | None = None) -> None:
         with fresh.open("wb") as file:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
+            leave_to_owner(file.fileno(), path)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -39,6 +42,13 @@ def append(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     if is_new:
         sync_directory(path.parent)
+
+
+def leave_to_owner(descriptor: int, path: Path) -> None:
+    """Give an open file that is to be at a path to whom it belongs there, where root has opened it."""
+    if os.geteuid() == 0:
+        found = (path if path.exists() else path.parent).stat()
+        os.fchown(descriptor, found.st_uid, found.st_gid)
 
 
 def sync_directory(directory: Path) -> None:

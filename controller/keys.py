@@ -175,6 +175,7 @@ def _make(path: Path) -> None:
     partial = path.with_suffix(".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        durable.leave_to_owner(descriptor, path)
         file.write(pem)
         file.flush()
         os.fsync(file.fileno())

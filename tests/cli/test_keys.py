@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,10 @@ from controller.store.sqlite import SqliteLog
 from tests.cli.conftest import run_cli
 from wire.orders import Order, OrderAction
 from wire.signatures import sign, verify
+
+
+SOMEBODY = 12_345
+"""A user id that is nobody's here."""
 
 
 @pytest.fixture
@@ -60,6 +65,16 @@ async def test_a_key_is_rotated_while_nodes_trust_both(config: Path, tmp_path: P
     shown = own(config, "show")
     assert shown == f"# signs\n{keys.line_of(new)}\n# signed before\n{keys.line_of(old)}\n"
     assert keys.public_keys(shown) == keys.known(file) == {**keys.public_half(new), **keys.public_half(old)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can act for another user")
+def test_what_root_rotates_is_left_to_the_controllers_user(config: Path, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "signing-key.pem"):
+        os.chown(path, SOMEBODY, SOMEBODY)
+    own(config, "prepare")
+    own(config, "rotate")
+    left = {path.name: path.stat().st_uid for path in tmp_path.glob("signing-key.*")}
+    assert left == {"signing-key.pem": SOMEBODY, "signing-key.retired": SOMEBODY}
 
 
 def test_nothing_is_rotated_to_a_key_that_no_node_can_know(config: Path) -> None:
