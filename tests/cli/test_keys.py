@@ -22,7 +22,6 @@ from tests.cli.conftest import run_cli
 from wire.orders import Order, OrderAction
 from wire.signatures import sign, verify
 
-
 SOMEBODY = 12_345
 """A user id that is nobody's here."""
 
