@@ -9,11 +9,13 @@ import tempfile
 import zlib
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from cryptography import x509
 from joserfc import jwt
 
 from agent import book, ledger
@@ -23,6 +25,8 @@ from checks.manifest import Manifest
 from cli.inventory_file import render
 from controller import events, keys
 from controller.access.roles import Role
+from controller.enrolment.tokens import new_token
+from controller.pki.certificates import new_authority, to_pem
 from controller.policy.belief import Belief
 from controller.policy.folding import apply
 from controller.store.audit_lines import audit_lines
@@ -32,6 +36,7 @@ from controller.store.snapshot import pieces
 from controller.store.sqlite import SqliteLog
 from tests.fuzz.parsers import _SECRET, _SIGNER, KEY, NOW
 from tests.fuzz.texts import ROOT, _examples
+from tests.support.enrolling import Host
 from tests.support.redfish import newer_tree, older_tree
 from wire.messages import NodeFacts
 
@@ -157,6 +162,37 @@ def token_files() -> Sequence[bytes]:
     """Return a file of API tokens."""
     token = {"id": "0a1b2c3d", "name": "ann", "sha256": "ab" * 32, "made_at": NOW, "expires_at": 0.0}
     return _json({"version": 1, "tokens": [{**token, "roles": [Role.ADMIN, Role.VIEWER]}]})
+
+
+def enrolment_tokens() -> Sequence[bytes]:
+    """Return a file of enrolment tokens."""
+    kept, _ = new_token("gpu[1-9]", uses=9, replace=False, now=NOW, hours=1.0, made_by="ann")
+    return _json({"version": 1, "tokens": [kept]})
+
+
+@cache
+def _host() -> Host:
+    return Host.new("gpu-1")
+
+
+def certificate_requests() -> Sequence[bytes]:
+    """Return what a host asks a certificate by."""
+    return [_host().request().encode()]
+
+
+def certificates() -> Sequence[bytes]:
+    """Return a file with a certificate."""
+    return [to_pem([_certificate()])]
+
+
+def renewals() -> Sequence[bytes]:
+    """Return what a host shows to have its certificate renewed."""
+    return [_host().proof(_certificate(), now=NOW).encode()]
+
+
+@cache
+def _certificate() -> x509.Certificate:
+    return new_authority(_host().key, days=30, now=datetime.fromtimestamp(NOW, UTC))
 
 
 def cookies() -> Sequence[bytes]:

@@ -56,10 +56,13 @@ from controller import keys, settings
 from controller.access import tokens
 from controller.api import audit, routes, spans
 from controller.api.problems import Problem
+from controller.enrolment import nodes, proof
+from controller.enrolment import tokens as enrolment_tokens
 from controller.errors import Permanent, Retryable
 from controller.notices import webhook
 from controller.notices.http import Reply
 from controller.pages import alertmanager, opsgenie, pagerduty
+from controller.pki import certificates, requests
 from controller.playbooks import files as playbooks
 from controller.playbooks.problems import PlaybookErrors
 from controller.policy import scopes
@@ -75,6 +78,7 @@ from controller.schedulers import (
     slurm_rest,
     slurm_text,
 )
+from controller.simulation.model import load_model
 from controller.store import exported, snapshot, taken
 from controller.tickets import github, gitlab, jira_answers, request_tracker, roundup, servicenow
 from controller.topology import file as places_file
@@ -247,6 +251,12 @@ CONTROLLER: Final = (
     row("controller.roundup", answer(roundup._IssuesAnswer), NOT_READ, examples(roundup._IssuesAnswer)),
     row("controller.servicenow", answer(servicenow._Records), NOT_READ, examples(servicenow._Records)),
     row("controller.tokens", in_file(tokens.read), (tokens.TokenError,), real.token_files),
+    row("controller.enrolment_tokens", in_file(enrolment_tokens.KIND.read), (tokens.TokenError,), real.enrolment_tokens),
+    row("controller.enrolment_nodes", text(nodes.why_no_nodes), NO_ERROR, literal("gpu[001-128]", "gpu-*", "gpu-1,gpu-2")),
+    row("controller.certificate_request", requests.read_request, (certificates.CertificateError,), real.certificate_requests),
+    row("controller.certificates", certificates.from_pem, (certificates.CertificateError,), real.certificates),
+    row("controller.renewal", text(lambda said: proof.read(said, cell="main", now=parsers.NOW)), (proof.BadProof,), real.renewals),
+    row("controller.fault_model", in_file(load_model), (settings.SettingsError,), literal("rate = 4.0\n[classes.F1]\nrate = 9.5\n[nodes]\nlemons = 0.1\n")),
     row("controller.session", parsers.session_cookie, NO_ERROR, real.cookies),
     row("controller.session_claims", parsers.session_claims, NO_ERROR, literal('{"use": "session", "sub": "ann", "tid": "", "exp": 1764000060, "roles": ["admin"]}')),
     row("controller.session_parts", parsers.session_parts, NO_ERROR, literal('{"alg": "HS256"}\n{"use": "session", "exp": 1764000060}', '{"alg": "none", "crit": ["b64"], "b64": false}\n{}')),

@@ -87,6 +87,8 @@ def found(machine: Booted) -> list[str]:
 
 
 def opened(machine: Booted) -> list[str]:
-    """Return the incidents of the site's own check. The kernel's log is that of the whole machine: what another test does
-    to a disk beside this one may be an incident, too."""
+    """Return the incidents of the site's own check.
+
+    The kernel's log is that of the whole machine: what another test does to a disk may be an incident, too.
+    """
     return [each["id"] for each in machine.answer("incidents") if each["fault_class"] == "site"]
