@@ -50,7 +50,7 @@ def _of(path: str, key: str, now: datetime) -> Certificate:
         chain = x509.load_pem_x509_certificates(Path(path).read_bytes())
     except OSError as error:
         return Certificate(path, key, None, error.strerror or str(error))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         return Certificate(path, key, None, str(error))
     return Certificate(path, key, min(each.not_valid_after_utc for each in chain) - now)
 

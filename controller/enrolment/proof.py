@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -40,6 +41,9 @@ class _Registry(JWSRegistry):
 
 
 _REGISTRY: Final = _Registry(algorithms=[ALGORITHM])
+
+
+_FLAWS: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
 
 
 class BadProof(Exception):
@@ -78,7 +82,7 @@ def read(text: str, *, cell: str, now: float) -> Shown:
     found: list[x509.Certificate] = []
     try:
         token = jwt.decode(text, _key_in(found), registry=_REGISTRY)
-    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (*_FLAWS, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise BadProof(f"it is not signed by the key of the certificate in it ({type(error).__name__})") from error
     if because := _why_not(token.claims, cell, now):
         raise BadProof(because)

@@ -138,7 +138,7 @@ def from_pem(pem: bytes) -> list[x509.Certificate]:
     """
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"no certificate in PEM: {error}") from error
 
 

@@ -43,7 +43,7 @@ def read_request(pem: bytes) -> x509.CertificateSigningRequest:
             request.signature_hash_algorithm, _SIGNED_WITH
         )
         is_good = is_signed and request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise CertificateError(f"no certificate request in PEM: {error}") from error
     if not is_good:
         raise CertificateError("the request is not signed by its own key with SHA-256 or better")
