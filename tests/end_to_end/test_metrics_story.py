@@ -81,6 +81,8 @@ NOT_IN_THIS_STORY = {
     *("fleetmend_agent_accelerator_temperature_celsius", "fleetmend_agent_accelerator_power_watts"),
     *("fleetmend_agent_accelerator_ecc_errors_total", "fleetmend_agent_crashes_total"),
     *("fleetmend_notices_open", "fleetmend_notice_destination_failing", "fleetmend_agent_findings"),
+    *("fleetmend_certificate_begin_time_seconds", "fleetmend_certificate_end_time_seconds"),
+    *("fleetmend_agent_certificate_begin_time_seconds", "fleetmend_agent_certificate_end_time_seconds"),
 }
 """Metrics of what did not happen, or is over already when Prometheus looks. Each is tested beside its code."""
 
