@@ -87,6 +87,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 @pytest.fixture
 async def controller(tmp_path: Path, broker: Mosquitto) -> AsyncIterator[ControllerProcess]:
     username, password = broker.credentials(CONTROLLER)
+    (tmp_path / "password").touch(mode=0o600)
     (tmp_path / "password").write_text(password)
     tables = {
         "broker": {"url": broker.url, "username": username, "password_file": str(tmp_path / "password")},
