@@ -54,6 +54,7 @@ def test_a_broker_is_all_that_must_be_said(tmp_path: Path) -> None:
 
 def test_one_file_does_for_many_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is called as its environment says, and so is its user at the broker."""
+    (tmp_path / "password").touch(mode=0o600)
     (tmp_path / "password").write_text("secret\n")
     monkeypatch.setenv("FLEETMEND_NODE", "gpu-017")
     settings = load(tmp_path, f'{LEAST}\npassword_file = "{tmp_path}/password"')
