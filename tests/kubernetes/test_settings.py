@@ -93,6 +93,7 @@ def test_the_agent_s_settings_load_and_the_node_is_who_the_pod_is_on(
     monkeypatch.setenv("FLEETMEND_NODE", "gpu-017")
     file = tmp_path / "agent.toml"
     file.write_text(brought_here(text_of(CELL, "fleetmend-agent", "agent.toml"), tmp_path))
+    (tmp_path / "etc/fleetmend/agent/broker.password").chmod(0o400)
     settings = load_settings(file)
     assert settings.broker.password_file is not None
     assert (settings.node, settings.broker.password_file.read_text()) == ("gpu-017", SECRET)
