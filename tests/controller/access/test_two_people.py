@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from playwright.async_api import expect
 
 from controller.access.roles import Role
 from controller.api.proposals import VALID_S
@@ -196,5 +197,5 @@ async def test_the_page_says_that_an_act_waits(team: Team, browse: Browsing) -> 
     await page.click("button[type=submit]")
     await page.click("html[data-ready] button[data-act=resume]")
     await page.click("#act-do")
-    await page.wait_for_function("document.getElementById('act-text').textContent.startsWith('Nothing is done yet')")
+    await expect(page.locator("#act-text")).to_contain_text("Nothing is done yet", timeout=20_000)
     assert team.is_paused
