@@ -126,7 +126,7 @@ async def test_a_page_of_another_site_does_and_reads_nothing_in_a_browser_that_i
     try:
         other = await page.context.new_page()
         await other.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/")
-        await other.wait_for_function("window.done")
+        await other.wait_for_function("() => Boolean(window.done)")
         assert await other.evaluate("window.said") == ["refused", "refused", "refused"]
         assert await other.evaluate("window.read ?? false") is False
         framed = other.frame_locator("#framed").locator("#account")

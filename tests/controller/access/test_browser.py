@@ -78,7 +78,7 @@ async def test_a_page_that_is_open_asks_to_sign_in_again_when_the_token_is_revok
     await page.fill("#token", token)
     await page.click("button[type=submit]")
     await page.wait_for_url(f"{cell.url}/nodes/n1")
-    await page.wait_for_function("document.body.classList.contains('streaming')")
+    await page.wait_for_function("() => document.body.classList.contains('streaming')")
     with changing(file) as tokens:
         tokens.clear()
     await cell.hang_up()
