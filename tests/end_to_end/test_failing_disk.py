@@ -1,7 +1,6 @@
-"""I7 with a disk that became read-only: nothing taken is lost, nothing is said to be stored, and both sides go on.
+"""I7 with a disk that gave up: nothing taken is lost, nothing is said to be stored, and both sides go on.
 
-The disk is an ext4 whose journal was aborted, as after an error of the device; agent, controller and broker are
-processes.
+Each write to it fails, and so does each new file; agent, controller and broker are processes.
 """
 
 from __future__ import annotations
