@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_what_a_page_has_people_type_works(page: str, started: Started, tmp_path
                 run(block, place)
 
 
+def ended_in_time(block: Block, place: Place, script: str) -> Ended:
+    """Run a script; fail with what it printed where it takes too long."""
+    limit_s = float(block.one("within", str(LIMIT_S)))
+    try:
+        return place.run(script, limit_s=limit_s)
+    except subprocess.TimeoutExpired as error:
+        printed = (error.output or b"").decode(errors="replace")
+    pytest.fail(f"{block.where}: not done within {limit_s:g} s\n{printed}")
+
+
 def run(block: Block, place: Place) -> None:
     """Run a block as its mark says."""
     if block.about != "booted":
@@ -52,7 +63,7 @@ def run(block: Block, place: Place) -> None:
             shutil.which(program, path=PATH) or missing(program)
     before, after = ("".join(f"{line}\n" for line in block.more.get(key, ())) for key in ("before", "after"))
     script = before + typed(block.replaced()) + after
-    ended: Ended = place.run(script, limit_s=float(block.one("within", str(LIMIT_S))))
+    ended = ended_in_time(block, place, script)
     assert ended.returncode == int(block.one("exits", "0")), f"{block.where}: exit {ended.returncode}\n{ended.stdout}"
     unsaid = [text for text in block.more.get("says", ()) if text not in ended.stdout]
     assert unsaid == [], f"{block.where}: says no {unsaid}\n{ended.stdout}"

@@ -30,8 +30,8 @@ OPT_FOLDER: Final = "opt"
 CHECKOUT: Final = f"{OPT}/checkout"
 DEPENDENCIES: Final = f"{OPT}/dependencies"
 LIBRARY: Final = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
-BOOT_LIMIT_S: Final = 30.0
-COMMAND_LIMIT_S: Final = 60.0
+BOOT_LIMIT_S: Final = 120.0
+COMMAND_LIMIT_S: Final = 120.0
 LOOK_S: Final = 0.02
 
 UNIFIED: Final = "1" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "0"

@@ -10,6 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,10 +33,13 @@ SPEED = 1440
 
 WRITTEN_TO = ("/etc", "/opt", "/srv", "/usr/lib", "/var/lib", "/var/log")
 SETTINGS = "/etc/fleetmend/controller.toml"
+WRITE_LIMIT_S = 120.0
 PATH = f"{ROOT}/.venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
 
 LAY = """\
 set -e
+mount --rbind "$TEMPORARY" "$TEMPORARY"
+mount -o remount,bind,ro /
 mount -t tmpfs -o mode=755 fleetmend "$1"; upper=$1; shift
 for folder; do
     mkdir -p "$upper$folder" "$upper/work$folder"
@@ -43,15 +47,17 @@ for folder; do
 done
 mkdir -p /opt/fleetmend /etc/fleetmend /var/lib/fleetmend "$upper/home"
 ln -sfn "$VENV" /opt/fleetmend/venv
+cd "$PWD"
 [ -e .venv ] || ln -s "$VENV" .venv
 echo ready
 exec cat
 """
-"""Lays a layer in memory over each folder that pages write to, and waits."""
+"""Lays a layer in memory over each folder that pages write to, closes the rest of the machine to them, and waits."""
 
 NEWEST = "import json, sys; print(json.load(sys.stdin)[0]['id'])"
 FUNCTIONS = """\
 up() {
+    : > /srv/up.log
     fleetmend up --state /srv/cell --speed 1440 --port "$PORT" "$@" > /srv/up.log 2>&1 & echo $! > /srv/up.pid
     until grep -q "^Status page" /srv/up.log; do kill -0 $! || { cat /srv/up.log; return 1; }; sleep 0.1; done
 }
@@ -114,7 +120,7 @@ class Scratch:
     def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Write a file below a folder that has a layer of its own."""
         script = f"install -D -m {mode:o} /dev/stdin {shlex.quote(path)} <<< {shlex.quote(text.removesuffix(chr(10)))}"
-        written = self.run(script, limit_s=10)
+        written = self.run(script, limit_s=WRITE_LIMIT_S)
         assert written.returncode == 0, written.stdout
 
 
@@ -143,7 +149,7 @@ def scratch(folder: Path) -> Iterator[Scratch]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "VENV": sys.prefix},
+        env={**os.environ, "VENV": sys.prefix, "TEMPORARY": tempfile.gettempdir()},
     )
     assert process.stdout is not None
     try:
