@@ -15,11 +15,11 @@ from agent.simulation import states
 from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import XID_SEVERITY, SimulatedMachine
 from cli.broker import CONTROLLER
-from controller.main import EX_IOERR
+from controller.main import EX_IOERR, EX_TEMPFAIL
 from tests.support.agent_site import NODE, Controller, Site
 from tests.support.broker import listening, running_broker, settings
 from tests.support.controllers import ControllerProcess, CountingScheduler, nodes_at, until
-from tests.support.failing_disk import FailingDisk, failing_disk
+from tests.support.failing_disk import FailingDisk, failing_disk, read_only_disk
 from wire import topics
 from wire.messages import FindingRaised, Status
 
@@ -109,5 +109,37 @@ async def test_a_controller_stores_nothing_says_so_and_resumes(disk: FailingDisk
             await until(lambda: not nodes.outbox)
             await until(lambda: scheduler.times_cordoned()["n2"] == 1)
             assert scheduler.times_cordoned()["n1"] == 1
+        finally:
+            controller.end()
+
+
+async def test_an_agent_that_starts_on_a_read_only_disk_tells_what_it_finds(tmp_path: Path) -> None:
+    with read_only_disk(tmp_path / "disk") as place:
+        async with (
+            running_broker(tmp_path / "broker") as broker,
+            listening(settings(broker), f"{topics.ROOT}/main/node/+/+") as listener,
+        ):
+            machine = SimulatedMachine.create(tmp_path / "machine", name=NODE, seed=1, speedup=3_600.0)
+            (tmp_path / "state").symlink_to(place / "state")
+            site, controller = Site(tmp_path, broker, machine), Controller(listener)
+            try:
+                await site.start()
+                await controller.bodies(Status)
+                xid(machine, 10_001)
+                await controller.bodies(FindingRaised, lambda raised: raised.finding.code == "10001")
+                assert "outbox.unwritable" in site.log()
+                assert "Traceback" not in site.log()
+            finally:
+                await site.end(signal.SIGKILL)
+
+
+async def test_a_controller_does_not_start_on_a_read_only_disk(tmp_path: Path) -> None:
+    """It says why, and ends so that its supervisor tries again."""
+    with read_only_disk(tmp_path / "disk") as place:
+        controller = ControllerProcess(tmp_path / "controller", {"state": str(place / "state")})
+        try:
+            controller.start()
+            assert await controller.ended(limit_s=60.0) == EX_TEMPFAIL
+            assert controller.said("Read-only file system") and not controller.said("Traceback")
         finally:
             controller.end()

@@ -61,3 +61,19 @@ def failing_disk(folder: Path) -> Iterator[FailingDisk]:
         yield disk
     finally:
         subprocess.run(["umount", "--lazy", disk.place], check=False)
+
+
+@contextmanager
+def read_only_disk(place: Path) -> Iterator[Path]:
+    """Give a file system that was made read-only, with an empty folder `state` in it, or skip the test."""
+    place.mkdir(parents=True)
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a file system cannot be mounted here: {error}")
+    try:
+        (place / "state").mkdir(mode=0o700)
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=False)
