@@ -23,7 +23,7 @@ RUN = sorted(
     (page for page in pages() if any(block.kind == "run" for block in blocks_of(page))),
     key=lambda page: (page != FIRST, page),
 )
-LIMIT_S = 120.0
+LIMIT_S = 300.0
 """Time is not the point: on a machine that does much else a block takes ten times as long as on an idle one."""
 
 
@@ -34,7 +34,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         yield Started(tmp_path_factory.mktemp("started"), stack)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUN)
 def test_what_a_page_has_people_type_works(page: str, started: Started, tmp_path: Path) -> None:
     with scratch(tmp_path) as host:

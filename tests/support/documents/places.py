@@ -189,11 +189,19 @@ class Started:
         made.mkdir()
         return made
 
+    def _new_cell(self, name: str) -> EmbeddedCell:
+        cell = EmbeddedCell(self._new_folder(name), NODES, arguments=("--speed", str(SPEED)))
+        return self._stack.enter_context(cell)
+
     @cached_property
     def cell(self) -> EmbeddedCell:
-        """What `make run` starts."""
-        cell = EmbeddedCell(self._new_folder("cell"), NODES, arguments=("--speed", str(SPEED)))
-        return self._stack.enter_context(cell)
+        """What `make run` starts. No page leaves a node out in it: others would wait for its budget."""
+        return self._new_cell("cell")
+
+    @cached_property
+    def newcomers_cell(self) -> EmbeddedCell:
+        """One more, for the page that breaks half of its nodes."""
+        return self._new_cell("newcomer")
 
     @cached_property
     def postgres(self) -> Postgres:
@@ -208,9 +216,8 @@ class Started:
         return machine
 
 
-def _in_cell(started: Started, host: Scratch) -> Place:
+def _in_cell(cell: EmbeddedCell, host: Scratch) -> Place:
     """A person's shell beside `make run`, on the machine of its controller."""
-    cell = started.cell
     host.write(SETTINGS, (cell.state / "controller" / "controller.toml").read_text())
     return replace(host, environment={"FLEETMEND_URL": cell.url, "CELL": str(cell.state)})
 
@@ -234,11 +241,12 @@ PLACES: Mapping[str, Callable[[Started, Scratch], Place]] = MappingProxyType(
     {
         "host": lambda _, host: host,
         "fresh": _before_a_cell,
-        "cell": _in_cell,
+        "cell": lambda started, host: _in_cell(started.cell, host),
+        "newcomer": lambda started, host: _in_cell(started.newcomers_cell, host),
         "postgresql": _beside_postgres,
         "booted": lambda started, _: InContainer(started.machine),
     }
 )
 """Name → what runs a block there: a host by itself; one where `up` and `down` stand for a cell in another terminal; one
-beside a cell of eight simulated nodes, with its settings in /etc/fleetmend; one beside a PostgreSQL; and
-one where systemd runs a cell."""
+beside a cell of eight simulated nodes, with its settings in /etc/fleetmend; one beside a second such cell; one beside a
+PostgreSQL; and one where systemd runs a cell."""
