@@ -98,7 +98,7 @@ class Score(Truth):
     def acts(self, node: Node, fault: Fault, at: float) -> None:
         """Begin to count a fault, or go on when it came back."""
         if fault.number in self.seen:
-            self.came_back += 1
+            self.came_back += fault.is_nodes_own
         else:
             self.seen[fault.number] = Seen(fault, at)
         if fault.is_nodes_own:

@@ -94,6 +94,7 @@ def test_a_leaf_that_fails_takes_no_node_out(rules: Rules) -> None:
     assert len(score.seen) >= 2
     assert score.cordons == []
     assert all(seen.detected_at for seen in score.seen.values())
+    assert score.came_back == 0, "it is on many nodes, and came once"
 
 
 def test_what_hides_is_not_found(rules: Rules) -> None:
