@@ -1,5 +1,7 @@
-"""Chance, from one seed: every node and every purpose has a stream of its own, so that what one policy does changes
-nothing of what another one is dealt."""
+"""Chance, from one seed: every node and every purpose has a stream of its own.
+
+So the faults of a fleet are the same whatever a policy does; how long its repairs take is drawn as they come.
+"""
 
 from __future__ import annotations
 

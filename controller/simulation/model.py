@@ -79,7 +79,6 @@ class Nodes(Section):
     repeat: Positive
     hot_month: Positive
     driver_epoch_days: NotNegative
-    rack_power: NotNegative
 
 
 class FaultClass(Section):

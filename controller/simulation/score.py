@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -81,7 +81,6 @@ class Score(Truth):
     seen: dict[int, Seen] = field(default_factory=dict)
     cordons: list[Cordon] = field(default_factory=list)
     incidents: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
     tickets: int = 0
     pages: int = 0
     came_back: int = 0
@@ -135,8 +134,6 @@ class Score(Truth):
                 self._verbs[intent.key] = (intent.verb, intent.node, entry.at)
             case events.StepEnded() as ended:
                 self._ended(ended, entry.at)
-            case events.IncidentClosed() as closed:
-                self.outcomes[closed.outcome] += 1
             case events.FindingRaised(finding=finding, node=node) if finding.check == "node.lemon":
                 self.lemons_named.add(node)
 
