@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator
-from functools import partial
 
-from agent.scratch import Drawer, Scratch
-from agent.sources.source import Surroundings
 from agent.sources.time import SOURCE, TimeSource
 from checks.host.time import judge as judged
 from checks.readings import TimeReading
-from cli.doctor.diagnosis import ALL, CannotLook, Check, Diagnosis, advice, fine, missing
+from cli.doctor.diagnosis import ALL, Check, Diagnosis, advice, fine, missing
+from cli.doctor.one_reading import one_reading
 from cli.doctor.patient import Patient
 
 
@@ -22,18 +18,7 @@ def read(patient: Patient) -> TimeReading:
     Raises:
         CannotLook: it does not answer and cannot be ended.
     """
-    scratch = Scratch()
-    surroundings = Surroundings(partial(Drawer, scratch), root=patient.place.root, monotonic=time.monotonic)
-    return asyncio.run(_read(TimeSource(surroundings, SOURCE.timing)))
-
-
-async def _read(source: TimeSource) -> TimeReading:
-    try:
-        return await source.read()
-    except Exception as error:
-        raise CannotLook(str(error)) from error
-    finally:
-        await source.close()
+    return one_reading(lambda at: TimeSource(at, SOURCE.timing), patient.place.root)
 
 
 def judge(reading: TimeReading) -> Iterator[Diagnosis]:

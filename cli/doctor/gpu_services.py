@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
-from agent.scratch import Drawer, Scratch
 from agent.sources.services import SOURCE, ServicesSource
-from agent.sources.source import Surroundings
-from checks.readings import ServicesReading
-from cli.doctor.diagnosis import AGENT, CannotLook, Check, Diagnosis, advice, fine, missing
+from cli.doctor.diagnosis import AGENT, Check, Diagnosis, advice, fine, missing
 from cli.doctor.gpu_driver import read as read_driver
+from cli.doctor.one_reading import one_reading
 from cli.doctor.patient import Patient
 
 PERSISTENCE = "nvidia-persistenced"
@@ -43,9 +38,7 @@ def read(patient: Patient) -> Services:
     Raises:
         CannotLook: systemd does not answer.
     """
-    scratch = Scratch()
-    surroundings = Surroundings(partial(Drawer, scratch), root=patient.place.root, monotonic=time.monotonic)
-    reading = asyncio.run(_read(ServicesSource(surroundings, SOURCE.timing)))
+    reading = one_reading(lambda at: ServicesSource(at, SOURCE.timing), patient.place.root)
     active = (unit.name.removesuffix(".service") for unit in reading.units if unit.active == "active")
     return Services(
         gpus=read_driver(patient).on_bus,
@@ -54,15 +47,6 @@ def read(patient: Patient) -> Services:
         driver_version=reading.driver_version,
         fabric_manager_version=reading.fabric_manager_version,
     )
-
-
-async def _read(source: ServicesSource) -> ServicesReading:
-    try:
-        return await source.read()
-    except Exception as error:
-        raise CannotLook(str(error)) from error
-    finally:
-        await source.close()
 
 
 def judge(services: Services) -> Iterator[Diagnosis]:
