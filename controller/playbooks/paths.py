@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from controller.policy.incident import return_steps
 from controller.policy.playbook import (
     DEVICE,
     DEVICE_REPAIRS,
@@ -61,7 +62,7 @@ def flaws(playbook: Playbook) -> list[Flaw]:
         *_goes_back(playbook),
         *_measures_nothing(playbook),
     ]
-    return sorted(named) or sorted(set(_walk_all(playbook)))
+    return sorted(named) or sorted({*_walk_all(playbook), *_unreached(playbook)})
 
 
 def _names(playbook: Playbook) -> Iterator[Flaw]:
@@ -130,6 +131,31 @@ def _measures_nothing(playbook: Playbook) -> Iterator[Flaw]:
         if idle and "benchmarks" not in step.parameters:
             wrong = f"`{idle[0]}` is about benchmarks, and there are none"
             yield Flaw(f"steps[{index}].{step.verb}.{idle[0]}", wrong, "leave it out, or say which `benchmarks`")
+
+
+def _unreached(playbook: Playbook) -> Iterator[Flaw]:
+    """Yield each step that never runs: what its author believes to be done is not.
+
+    A node that people return goes from the last verification on, so that nothing else need lead there.
+    """
+    steps, back = playbook.steps, return_steps(playbook)
+    reached = _reached(steps, 0)
+    if back == steps[-len(back) :]:
+        reached |= _reached(steps, len(steps) - len(back))
+    for index, step in enumerate(steps):
+        if index not in reached:
+            right = "let a step before it go on there by on_success or on_failure, or leave it out"
+            yield Flaw(f"steps[{index}]", f"nothing leads to `{step.name}`", right)
+
+
+def _reached(steps: tuple[Step, ...], start: int) -> set[int]:
+    """Return the positions that some run visits which begins at one; steps lead forward only."""
+    reached = {start}
+    for position, step in enumerate(steps):
+        if position in reached:
+            targets = {step.on_success, step.on_failure} - {HAND_OVER}
+            reached |= {_position(steps, position, target) for target in targets}
+    return reached
 
 
 def _walk_all(playbook: Playbook) -> Iterator[Flaw]:

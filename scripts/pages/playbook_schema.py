@@ -17,7 +17,8 @@ def playbooks_page() -> str:
     intro = (
         "One YAML file a fault family, in `playbooks/` or in the folder that the controller's `playbooks` names. "
         "`fleetmend playbook lint` reports every problem of every file with its line; besides the shape below it "
-        "checks that jumps go forward, that a repair follows a cordon, and that no path returns a node unverified."
+        "checks that jumps go forward, that a repair follows a cordon, that no path returns a node unverified, and "
+        "that something leads to each step."
     )
     verbs = [_verb(one) for one in keys["steps"]["items"]["oneOf"]]
     return page(

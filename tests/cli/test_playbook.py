@@ -32,6 +32,17 @@ def test_every_problem_of_a_directory_is_reported_with_file_and_line_and_exit_co
         assert str(tmp_path / "second.yaml") in result.stderr
 
 
+def test_a_step_that_nothing_leads_to_is_refused_by_name_and_line(tmp_path: Path) -> None:
+    text = (SHIPPED / "gpu_lost.yaml").read_text().replace("on_failure: power_cycle}", "on_failure: verify}")
+    (tmp_path / "gpu_lost.yaml").write_text(text)
+    line = next(number for number, each in enumerate(text.splitlines(), 1) if "power_cycle:" in each)
+
+    result = run_cli("playbook", "lint", str(tmp_path))
+
+    assert (result.returncode, result.stdout) == (ExitCode.CONFIG, "")
+    assert f"gpu_lost.yaml:{line}: steps[" in result.stderr and "nothing leads to `power_cycle`" in result.stderr
+
+
 def test_the_list_is_in_order_of_precedence() -> None:
     listed = json.loads(run_cli("playbook", "list", "--json").stdout)
     assert {row["name"] for row in listed} == {book.name for book in load_default()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from controller import events
-from controller.policy.incident import Incident
+from controller.policy.incident import Incident, Phase
 from controller.policy.playbook import REPAIRS, Playbook, Step, Verb
 
 
@@ -21,9 +21,30 @@ class Taken:
 
 def every_way(playbook: Playbook) -> Iterator[list[str]]:
     """Yield what goes wrong on each way through a playbook: every set of its steps fails once."""
+    yield from (breaches(playbook, failing) for failing in _failing(playbook))
+
+
+def never_taken(playbook: Playbook) -> set[str]:
+    """Return the names of the steps that no way through a playbook takes, and no way back that people ask for."""
+    taken = {
+        each.step.name
+        for phase in (Phase.AUTOMATIC, Phase.RETURNING)
+        for failing in _failing(playbook)
+        for each in _taken(_incident(playbook, phase), failing)
+    }
+    return {step.name for step in playbook.steps} - taken
+
+
+def _failing(playbook: Playbook) -> Iterator[frozenset[str]]:
     names = [step.name for step in playbook.steps]
     for size in range(len(names) + 1):
-        yield from (breaches(playbook, frozenset(failing)) for failing in combinations(names, size))
+        yield from (frozenset(failing) for failing in combinations(names, size))
+
+
+def _incident(playbook: Playbook, phase: Phase) -> Incident:
+    incident = Incident("inc-1", "n1", "GPU-1", playbook.fault_class, playbook, 0.0, "it broke")
+    incident.enter(phase)
+    return incident
 
 
 def _taken(incident: Incident, failing: frozenset[str]) -> Iterator[Taken]:
@@ -46,7 +67,7 @@ def _take(incident: Incident, step: Step, outcome: str) -> None:
 
 def breaches(playbook: Playbook, failing: frozenset[str]) -> list[str]:
     """Return what must never happen and does when these steps fail, judged by what is done and not by the text."""
-    incident = Incident("inc-1", "n1", "GPU-1", playbook.fault_class, playbook, 0.0, "it broke")
+    incident = _incident(playbook, Phase.AUTOMATIC)
     found = []
     out = drained = verified = told = returned = False
     for each in _taken(incident, failing):
