@@ -1,0 +1,26 @@
+"""Why a block of commands is run nowhere: what stands behind `parse:` in a mark.
+
+Each of these is something that no machine for tests has. A block that lacks none of them is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "clone": "a fresh clone that fetches every package: what CI begins with (.ci/run)",
+        "container engine": "an engine that builds images; what they hold is looked at by tests/kubernetes/test_settings.py",
+        "fleet": "many hosts that ssh reaches; the commands that they are given are run on one that is booted",
+        "kubelet": "a kubelet that runs the images; those of tests run none, and the same commands are run on hosts",
+        "internet": "packages or answers of the internet",
+        "other release": "another release of Debian, measured once by hand",
+        "postgresql and systemd": "PostgreSQL on the host that systemd boots; each command is run with one or the other",
+        "red hat": "Red Hat or its kin; tests/systemd/test_package.py has rpmbuild take the tarball",
+        "service": "a service of a site's own: Kafka, ClickHouse",
+        "slow": "minutes; tests/test_packaging.py and tests/test_supply_chain.py call what it calls",
+    }
+)
+"""What stands in a mark → what the machine lacks, and what is tested in its place."""
