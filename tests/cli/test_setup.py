@@ -195,6 +195,8 @@ def test_a_controller_has_its_key_and_a_broker_that_knows_it(image: Path) -> Non
     assert f"--trusted-key '{keys.line_of(key)}'" in told
     settings = tomllib.loads((image / "etc/fleetmend/controller.toml").read_text())
     assert (settings["scheduler"], settings["budget"]) == ({"kind": "slurm"}, {"percent": 5.0})
+    assert settings["modes"] == {"fleet": "ask"}
+    assert "Next: every plan waits for `fleetmend approve`" in told
     password = (image / "etc/fleetmend/credentials/fleetmend-controller/broker").read_text().strip()
     (line,) = (image / "etc/fleetmend/broker/passwords").read_text().splitlines()
     assert is_password(password, line.removeprefix("controller:"))
@@ -203,6 +205,13 @@ def test_a_controller_has_its_key_and_a_broker_that_knows_it(image: Path) -> Non
     before = contents(image)
     assert "\nChanged nothing.\n" in f"\n{done(set_up(image, *arguments))}"
     assert contents(image) == before
+
+
+def test_a_controller_may_act_from_the_first_day_where_that_is_asked_for(image: Path) -> None:
+    told = done(set_up(image, "setup", "controller", "--yes", "--no-enable", "--with-broker", "--mode", "act"))
+    settings = tomllib.loads((image / "etc/fleetmend/controller.toml").read_text())
+    assert settings["modes"] == {"fleet": "act"}
+    assert "fleetmend approve" not in told
 
 
 def test_a_broker_with_a_certificate_listens_by_tls(image: Path) -> None:
