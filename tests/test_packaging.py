@@ -149,6 +149,14 @@ def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
     assert steps == ["halt", "prepare", "end", "resume"]
 
 
+def test_removing_the_package_stops_every_unit_of_it() -> None:
+    """One that is left running over files that are gone is a failed unit afterwards."""
+    text = (ROOT / "package" / "package-step").read_text()
+    stopped = set(re.findall(r"fleetmend-[a-z]+\.(?:service|timer|path)", text))
+    brought = {path.name for path in (ROOT / "systemd").iterdir() if path.suffix in {".service", ".timer", ".path"}}
+    assert stopped == brought
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 @pytest.mark.parametrize(
     ("name", "drop_in"),

@@ -1,8 +1,9 @@
 """How far an incident may go by itself: shadow, ask or act, by its playbook, its node's pools, and the settings.
 
-A setting for the whole fleet holds back every playbook that no setting names. One for a playbook stands in place of that
-and of what the file says, which is `ask` at the most where what it does cannot be undone. Of that and of the modes of the
-node's pools the strictest holds, unless a setting names both the playbook and one of the pools: that has the last word.
+A setting for the whole fleet holds back every playbook that no setting names. One for a playbook stands in place of
+that and of what the file says, which is `ask` at the most where what it does cannot be undone. Of that and of the modes
+of the node's pools the strictest holds, unless a setting names both the playbook and one of the pools: that has the
+last word.
 """
 
 from __future__ import annotations

@@ -23,8 +23,9 @@ class SilenceSection(Section):
 class ModesSection(BaseModel):
     """How far incidents may go by themselves: `shadow`, `ask` or `act`.
 
-    Of what a playbook says, of `fleet` and of the modes of a node's pools the strictest holds; `playbook.NAME` stands in
-    place of the first two. `"PLAYBOOK@POOL" = "act"`, a key of its own, has the last word for that playbook in that pool.
+    Of what a playbook says, of `fleet` and of the modes of a node's pools the strictest holds; `playbook.NAME` stands
+    in place of the first two. `"PLAYBOOK@POOL" = "act"`, a key of its own, has the last word for that playbook in that
+    pool.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -249,6 +249,7 @@ WRONG: Final = {
     "the controller's name": (("--node", "controller"), "give `node` another name"),
     "a broker's URL": (("--broker", "http://broker"), "agent.toml: broker.url: broker url 'http://broker' is not"),
     "a place": (("--place", "job=1"), "agent.toml: places: 'job' cannot be set"),
+    "no key": (("--trusted-key", "# signs"), "give a line as `fleetmend keys show` prints it"),
     "a key": (("--trusted-key", "AAAA BBBB"), "give a line as `fleetmend keys show` prints it"),
     "a CA": (("--ca-file", "/nowhere.pem"), "agent.toml: broker.ca_file: cannot read /nowhere.pem"),
 }

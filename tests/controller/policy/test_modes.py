@@ -55,7 +55,7 @@ def opened(file_mode: Mode, modes: dict[str, str], pools: list[str]) -> tuple[Po
         (Mode.SHADOW, {"fleet": "act"}, [], Mode.SHADOW, "its playbook"),
         (Mode.ASK, {"fleet": "ask", "playbook.gpu_lost": "act"}, [], Mode.ACT, "setting playbook.gpu_lost"),
         (Mode.ACT, {"fleet": "ask", "pool.research": "act"}, ["research"], Mode.ASK, "setting fleet"),
-        (Mode.ACT, {"fleet": "shadow", "gpu_lost@research": "act"}, ["research"], Mode.ACT, "setting gpu_lost@research"),
+        (Mode.ACT, {"fleet": "shadow", "gpu_lost@a": "act"}, ["a"], Mode.ACT, "setting gpu_lost@a"),
         (Mode.ACT, {"gpu_lost@a": "act", "gpu_lost@b": "ask"}, ["a", "b"], Mode.ASK, "setting gpu_lost@b"),
     ],
 )
