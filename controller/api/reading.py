@@ -189,8 +189,8 @@ async def me(call: Call) -> shapes.Me:
 
 def told_of(person: Person) -> shapes.Me:
     """Return what a person is told of themselves."""
-    had, may = ([role for role in Role if role in person.roles], [role for role in Role if person.may(role)])
-    return shapes.Me(person.name, had, person.how, may)
+    had = [role.value for role in Role if role in person.roles]
+    return shapes.Me(person.name, had, person.how, [role.value for role in Role if person.may(role)])
 
 
 async def health_of_controller(_call: Call) -> shapes.Health:
