@@ -166,14 +166,14 @@ def order_of_a_trusted_key(data: bytes) -> object:
 
 def grant_token(data: bytes) -> object:
     """Verify a token of a grant, as it came."""
-    return verify_token(data.decode("utf-8", "surrogateescape"), key=KEY.public_key(), now=NOW)
+    return verify_token(data.decode("utf-8", "surrogateescape"), keys=[KEY.public_key()], now=NOW)
 
 
 def grant_claims(data: bytes) -> object:
     """Verify a token that this controller signed over foreign bytes."""
     signature = KEY.sign(PURPOSE + data)
     token = f"{urlsafe_b64encode(data).decode()}.{urlsafe_b64encode(signature).decode()}"
-    return verify_token(token, key=KEY.public_key(), now=NOW)
+    return verify_token(token, keys=[KEY.public_key()], now=NOW)
 
 
 def packets(data: bytes) -> object:
