@@ -166,7 +166,7 @@ def _refused(event: Event, documents: int, depth: int) -> tuple[str, str] | None
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """Builds values from events in their order. Every collection among them ends, or they would not have been parsed."""
+    """Builds values from events in their order. Every collection among them ends, or none had been parsed."""
 
     events: Iterator[Event]
     resolver: VersionedResolver
