@@ -29,7 +29,11 @@ class Kind(StrEnum):
     SILENT = "silent"
     """The node is down: nothing is heard of its agent, and its scheduler hears nothing either."""
     LEAF = "leaf"
-    """All nodes of a leaf switch show it; none of them is at fault."""
+    """All nodes of a leaf switch show it; none of them is at fault. Its rate is that of leaf switches."""
+    DOMAIN = "domain"
+    """All nodes of an NVLink domain show it; none of them is at fault. Its rate is that of domains."""
+    POWER = "power"
+    """A rack has no power: all its nodes are down, and none of them is at fault. Its rate is that of racks."""
     HIDDEN = "hidden"
     """Nothing tells."""
     DECOY = "decoy"
@@ -42,6 +46,9 @@ class Kind(StrEnum):
 
 NODE_FAULTS: Final = frozenset({Kind.NODE, Kind.SILENT, Kind.HIDDEN})
 """Faults that are the node's own: what is right to take it out for."""
+
+SHARED_BY: Final[Mapping[Kind, str]] = {Kind.LEAF: "leaf", Kind.DOMAIN: "nvlink_domain", Kind.POWER: "rack"}
+"""Kind of a fault that several nodes share → kind of place that they share."""
 
 
 class Spread(Section):
@@ -76,9 +83,18 @@ class Nodes(Section):
     young_days: NotNegative
     young_times: Positive
     new_share: Share
+    latent: Share
+    latent_classes: tuple[str, ...]
     repeat: Positive
-    hot_month: Positive
-    driver_epoch_days: NotNegative
+    repeats_at_most: Annotated[int, Field(ge=0)]
+    hot_times: Positive
+    hot_classes: tuple[str, ...]
+    hot_from_day: NotNegative
+    hot_days: NotNegative
+    epoch_days: NotNegative
+    epoch_from_day: NotNegative
+    epoch_times: Positive
+    epoch_classes: tuple[str, ...]
 
 
 class FaultClass(Section):
