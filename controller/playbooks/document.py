@@ -131,7 +131,7 @@ def _parse(text: str, notes: Notes) -> Value | None:
 def _plain(parsed: Iterator[Event], notes: Notes) -> list[Event]:
     """Return the events of the text's one document, empty when it uses what is refused; the first of that is noted."""
     depth = documents = 0
-    events = []
+    events: list[Event] = []
     for event in parsed:
         documents += isinstance(event, DocumentStartEvent)
         depth += _step(event)
@@ -183,8 +183,8 @@ class _Tree:
                 return Table(line, tuple(self._entries(path)))
             case SequenceStartEvent():
                 return Listing(line, tuple(self._items(path)))
-            case _:
-                return Scalar(line, event.value, self._kind(event))
+        assert isinstance(event, ScalarEvent)
+        return Scalar(line, event.value, self._kind(event))
 
     def _kind(self, event: ScalarEvent) -> str:
         if event.style:
