@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
 
-from controller.events import Event, Logged, RulesLoaded, incident_of, kind_of, node_of
+from controller.clock_steps import ClockSteps
+from controller.events import ClockSet, Event, Logged, RulesLoaded, incident_of, kind_of, node_of
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
@@ -59,6 +60,7 @@ class Cell:
         thought: when the batch was thought about that was committed last.
         came_round: called whenever a batch was thought about, or entries of another controller were taken in.
         clock: Unix seconds.
+        steps: tells when somebody set that clock.
         busy_tick_s: how often it thinks while something is under way and nothing comes.
     """
 
@@ -69,6 +71,7 @@ class Cell:
     busy_tick_s: float = BUSY_TICK_S
     belief: Belief = field(default_factory=Belief)
     told: Callable[[Logged], None] = lambda _: None
+    steps: ClockSteps = field(default_factory=lambda: ClockSteps(time.monotonic))
     thought: Thought = field(default_factory=Thought)
     came_round: Callable[[], None] = lambda: None
     _inbox: Turns[_Pending] = field(default_factory=Turns)
@@ -169,8 +172,9 @@ class Cell:
     async def _think(self, batch: list[_Pending]) -> None:
         now = round(self.clock(), TIME_DIGITS)
         self._committing = asyncio.get_running_loop().create_future()
+        set_clock = [self._believe(event, now) for event in self._clock_set()]
         answers = [(pending, [self._believe(event, now) for event in pending.events]) for pending in batch]
-        entries = [entry for _, believed in answers for entry in believed]
+        entries = set_clock + [entry for _, believed in answers for entry in believed]
         entries += self._decide(now)
         decided = self.clock()
         receipts = [receipt for pending in batch for receipt in pending.receipts]
@@ -190,6 +194,12 @@ class Cell:
         entry = Logged(self.belief.last_event_id + 1, now, event)
         folding.apply(self.belief, entry)
         return entry
+
+    def _clock_set(self) -> Iterator[Event]:
+        """Yield that somebody set the clock since the last thought, before anything is decided by what it shows."""
+        if step_s := self.steps.look():
+            because = "The wall clock went another way than the one that nobody sets; what is under way goes on."
+            yield ClockSet(round(step_s, TIME_DIGITS), because)
 
     def _decide(self, now: float) -> list[Logged]:
         decided: list[Logged] = []
