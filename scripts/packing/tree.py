@@ -20,7 +20,7 @@ SHARED: Final = ("ansible", "examples", "kubernetes", "monitoring", "slurm")
 PROGRAMS: Final = ("fleetmend", "fleetmend-agent", "fleetmend-controller")
 """Those that people call by hand."""
 
-SAMPLES: Final = ("benchmarks.conf", "repairs.conf", CREDENTIALS, "fleetmend-broker.conf")
+SAMPLES: Final = ("benchmarks.conf", "repairs.conf", CREDENTIALS, "fleetmend-broker.conf", "fleetmend-broker.nft")
 DOCUMENTS: Final = "usr/share/doc/fleetmend"
 
 
