@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -25,6 +24,7 @@ from controller.policy.rules import Rules
 from controller.store.log import EventLog, Receipt
 from controller.store.snapshot import restore
 from controller.tracing.moments import Thought
+from controller.turns import Turns
 
 log = structlog.get_logger()
 
@@ -74,7 +74,7 @@ class Cell:
     steps: ClockSteps = field(default_factory=lambda: ClockSteps(time.monotonic))
     thought: Thought = field(default_factory=Thought)
     came_round: Callable[[], None] = lambda: None
-    _inbox: deque[_Pending] = field(default_factory=deque)
+    _inbox: Turns[_Pending] = field(default_factory=Turns)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
     _thought_about: list[_Pending] = field(default_factory=list)
     _committing: asyncio.Future[None] | None = None
@@ -114,7 +114,7 @@ class Cell:
         if digest != self.belief.rules_digest:
             news.append(RulesLoaded(digest, why))
         if news:
-            self._inbox.appendleft(_Pending(news, [], self.clock(), lambda _: None))
+            self._inbox.add_first(_Pending(news, [], self.clock(), lambda _: None))
             self._came.set()
 
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
@@ -123,18 +123,22 @@ class Cell:
         self.hand_in(events, receipts or [], lambda logged: None if committed.done() else committed.set_result(logged))
         return committed
 
-    def hand_in(self, events: list[Event], receipts: list[Receipt], then: Callable[[list[Logged]], None]) -> None:
+    def hand_in(
+        self, events: list[Event], receipts: list[Receipt], then: Callable[[list[Logged]], None], *, node: str = ""
+    ) -> None:
         """Queue events; `then` is called with their log entries once they are committed, and must not block or raise.
 
-        It is what `submit` is without its future, which costs more than all else that is done for an edge.
+        It is what `submit` is without its future, which costs more than all else that is done for an edge. `node` is
+        whose words they are: they wait for its turn; without one they go before all that nodes say.
         """
-        self._inbox.append(_Pending(events, receipts, self.clock(), then))
+        self._inbox.add(_Pending(events, receipts, self.clock(), then), node, events=len(events))
         self._came.set()
 
     def lag_s(self, now: float) -> float:
         """Return how long the oldest thing waits that is not decided yet, or how long the last one did."""
-        waiting = self._thought_about or self._inbox
-        return max(now - waiting[0].since, self._last_lag_s) if waiting else self._last_lag_s
+        waiting = self._thought_about or self._inbox.oldest()
+        oldest = min((pending.since for pending in waiting), default=now - self._last_lag_s)
+        return max(now - oldest, self._last_lag_s)
 
     async def caught_up(self) -> None:
         """Wait until what is believed now is in the log: belief is ahead of it while a batch is committed."""
@@ -160,7 +164,7 @@ class Cell:
             # Not asyncio.wait_for: in Python 3.11 it can swallow a cancellation, and the cell would never stop.
             async with asyncio.timeout(tick_s):
                 await self._came.wait()
-        batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_BATCH))]
+        batch = self._inbox.take(MAX_BATCH)
         if not self._inbox:
             self._came.clear()
         return batch

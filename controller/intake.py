@@ -230,12 +230,12 @@ class Intake:
             return
         if isinstance(body, messages.BenchRendezvous):
             passed_on = partial(self._pass_on, received, receipt, envelope.node, body)
-            self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on)
+            self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on, node=envelope.node)
             return
         self.unread += isinstance(body, messages.Unknown)
         event = self._of_its_own(_event_of(envelope, body, self._newest()))
         committed = partial(self._committed, received, receipt, _arrival(received, envelope, self.clock()))
-        self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
+        self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed, node=envelope.node)
 
     def _pass_on(
         self, received: Received, receipt: Receipt, node: str, said: messages.BenchRendezvous, _: list[events.Logged]
@@ -273,7 +273,7 @@ class Intake:
             return
         if more := len(found) - 1:
             received = self._charged(node, received, more)
-        self.cell.hand_in(found, [], lambda _: received.acknowledge())
+        self.cell.hand_in(found, [], lambda _: received.acknowledge(), node=node)
 
     def _heard(self, node: str) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(node)

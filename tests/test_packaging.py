@@ -29,6 +29,7 @@ RELEASE = Release(version=importlib.metadata.version("fleetmend"), epoch_s=1_600
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
 DAEMONS = ("fleetmend-agent", "fleetmend-controller")
 BROKER = "fleetmend-broker"
+LIMITS = "fleetmend-broker-limits"
 BACKUP = "fleetmend-backup"
 RENEW = "fleetmend-renew"
 OURS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
@@ -151,7 +152,10 @@ def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
     package = _rpm(tmp_path, RELEASE)
     asked = _run(["rpm", "-qp", "--requires", "--list", "--scripts", str(package)]).stdout.splitlines()
     wanted = {"python3.11", "systemd >= 251", "/usr/bin/fleetmend", "/opt/fleetmend/venv/bin/python3"}
-    wanted |= {f"/usr/lib/systemd/system/{unit.name}" for unit in [*UNITS, *FOLLOWS]}
+    wanted |= {
+        f"/usr/lib/systemd/system/{name}" for name in [*(unit.name for unit in [*UNITS, *FOLLOWS]), f"{LIMITS}.service"]
+    }
+    wanted.add("/usr/share/fleetmend/systemd/fleetmend-broker.nft")
     assert wanted - set(asked) == set()
     steps = [line.rpartition("package-step ")[2].removesuffix("; fi") for line in asked if "package-step " in line]
     assert steps == ["halt", "prepare", "end", "resume"]
@@ -194,6 +198,7 @@ def test_an_rpm_is_installed_upgraded_and_removed_whole(tmp_path: Path) -> None:
         ("fleetmend-agent", "benchmarks.conf"),
         ("fleetmend-controller", ""),
         ("fleetmend-broker", ""),
+        ("fleetmend-broker-limits", ""),
         ("fleetmend-backup", ""),
         ("fleetmend-renew", ""),
     ],
@@ -231,7 +236,14 @@ def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> N
 
 
 def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
-    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, RENEW, HOLD}
+    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {
+        *DAEMONS,
+        BROKER,
+        LIMITS,
+        BACKUP,
+        RENEW,
+        HOLD,
+    }
     targets = {"fleetmend-held.target", "fleetmend-in-service.target"}
     assert {unit.name for unit in FOLLOWS} == {
         *targets,
@@ -248,6 +260,7 @@ def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
     [
         ("fleetmend-controller", "", 2.5),
         ("fleetmend-broker", "", 2.5),
+        ("fleetmend-broker-limits", "", 2.5),
         ("fleetmend-hold", "", 2.5),
         ("fleetmend-backup", "", 2.5),
         ("fleetmend-renew", "", 2.5),
@@ -268,7 +281,7 @@ def test_a_unit_is_exposed_no_more_than_it_has_to_be(name: str, drop_in: str, at
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, RENEW, HOLD])
+@pytest.mark.parametrize("name", [*DAEMONS, BROKER, LIMITS, BACKUP, RENEW, HOLD])
 def test_whatever_a_unit_leaves_open_it_says_why(name: str) -> None:
     unit = ROOT / "systemd" / f"{name}.service"
     judged = _run(["systemd-analyze", "security", "--offline=true", "--json=short", str(unit)])

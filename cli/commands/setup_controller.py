@@ -187,6 +187,10 @@ def _tell_next(wishes: Wishes) -> None:
     key = keys.load(path)
     click.echo(f"Agents trust this controller by\n\n{keys.table_of(key)}\n")
     click.echo(plain(f"Next: on each node, fleetmend setup agent --trusted-key '{keys.line_of(key)}' --broker URL"))
+    if wishes.place.at(broker_parts.LIMITS).exists() and not wishes.host.has_nft:
+        click.echo(
+            "Next: install nftables, and restart fleetmend-broker: until then one node can slow all others down."
+        )
     if wishes.place.at(broker_parts.USERS).exists():
         click.echo("Next: a user at the broker for each node, fleetmend setup broker-user NODE --output FILE.")
     if not wishes.starts:

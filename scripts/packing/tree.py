@@ -17,7 +17,7 @@ GIVEN_SECRETS: Final = ("fleetmend-agent", "fleetmend-backup", "fleetmend-contro
 SHARED: Final = ("ansible", "examples", "kubernetes", "monitoring", "slurm")
 """Folders that people copy from, as the how-tos say."""
 
-SAMPLES: Final = ("benchmarks.conf", "repairs.conf", CREDENTIALS, "fleetmend-broker.conf")
+SAMPLES: Final = ("benchmarks.conf", "repairs.conf", CREDENTIALS, "fleetmend-broker.conf", "fleetmend-broker.nft")
 DOCUMENTS: Final = "usr/share/doc/fleetmend"
 
 

@@ -215,6 +215,19 @@ def test_a_broker_with_a_certificate_listens_by_tls(image: Path) -> None:
     assert "listener 1883" not in lines
 
 
+def test_what_one_node_may_send_is_limited_where_the_broker_listens_and_a_sites_own_limits_stay(image: Path) -> None:
+    arguments = ("setup", "controller", "--yes", "--no-enable", "--with-broker", "--broker-listen", "0.0.0.0:2883")
+    assert "Next: install nftables" in done(set_up(image, *arguments))
+    rules = image / "etc/fleetmend/broker/limits.nft"
+    assert "tcp dport != { 1883, 2883, 8883 } accept" in rules.read_text()
+    assert (image / "etc/systemd/system/fleetmend-broker-limits.service").is_file()
+    (image / "usr/sbin").mkdir(parents=True)
+    (image / "usr/sbin/nft").touch(mode=0o755)
+    rules.write_text("# ours\n")
+    assert "nftables" not in done(set_up(image, *arguments, "--force"))
+    assert rules.read_text() == "# ours\n"
+
+
 def test_users_of_the_broker_come_change_and_go(image: Path, secret: Path, tmp_path: Path) -> None:
     users = image / "etc/fleetmend/broker/passwords"
     absent = set_up(image, "setup", "broker-user", "gpu-1", "--password-file", str(secret))

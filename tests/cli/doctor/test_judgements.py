@@ -9,6 +9,7 @@ import pytest
 
 from checks.readings import TimeReading
 from cli.broker_trial import Seen
+from cli.doctor.broker_limits import Limits
 from cli.doctor.broker_open import ANYBODY, NOBODY, Visit
 from cli.doctor.broker_reached import Reached
 from cli.doctor.broker_rules import Rules
@@ -137,6 +138,16 @@ CASES: Final[tuple[tuple[str, Any, Severity, str], ...]] = (
     ("broker_rules", rules(use_username_as_clientid="false"), UNSAFE, "push the other out"),
     ("broker_rules", rules(max_queued_messages="1000"), MISSING, "keeps too few messages"),
     ("broker_rules", rules(persistence="false"), MISSING, "keeps nothing over a restart"),
+    ("broker_limits", Limits(True, frozenset({8883}), frozenset({1883, 8883})), FINE, "send to the broker is limited"),
+    ("broker_limits", Limits(False, frozenset()), FINE, "listens to this host alone"),
+    ("broker_limits", Limits(False, frozenset({8883})), ADVICE, "it can slow all others down"),
+    ("broker_limits", Limits(True, frozenset({8883})), MISSING, "the rules are not loaded"),
+    (
+        "broker_limits",
+        Limits(True, frozenset({1883, 9001}), frozenset({1883})),
+        MISSING,
+        "the broker's port 9001 is not limited",
+    ),
     ("plain_text", [Way("f", (), True)], FINE, "Nothing goes to the broker in plain text"),
     ("plain_text", [Way("f", (BROKER,), True)], UNSAFE, "The password and everything that is said go"),
     ("plain_text", [Way("f", ("1883",), True, True)], UNSAFE, "takes passwords without TLS"),
