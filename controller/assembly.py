@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec
 
 import structlog
@@ -17,6 +18,7 @@ from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
+from controller.clock_steps import ClockSteps
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
@@ -44,6 +46,7 @@ from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import EventLog
+from controller.store.seals import Signer
 from controller.store.signing import key_file, signer_of
 from controller.topology import scheduled
 from controller.topology.configured import sources_of
@@ -79,7 +82,9 @@ def assemble(settings: ControllerSettings) -> Controller:
     cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
     transport = MqttTransport(_broker(settings), subscriptions=_subscriptions(settings.cell), will=None)
-    desk = _order_desk(settings, transport, event_log.term, leadership)
+    keys.load_or_make(key_file(settings))
+    signer = signer_of(settings)
+    desk = OrderDesk(transport, settings.cell, signer.key_id, signer.key, event_log.term, time.time, leadership.leads)
     scheduler = choosing.scheduler_of(settings, settings.state, desk)
     watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
     notices = _notices(settings, destinations, cell, leadership)
@@ -96,7 +101,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
     comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
     power_watch = _listening(cell, effects, topology, settings)
-    sealing = _sealing(settings, front, housekeeping)
+    sealing = _sealing(signer, settings.state, front, housekeeping)
     bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
     return Controller(
         settings,
@@ -153,7 +158,7 @@ def _recalled(event_log: EventLog, rules: Rules) -> Cell:
     """Return the cell with all that its log tells, and say what the operator should know of the rules."""
     for sentence in too_low(rules.bench.limits):
         log.warning("bench.floor_low", because=sentence)
-    cell = Cell(event_log, rules)
+    cell = Cell(event_log, rules, steps=ClockSteps(time.time, time.monotonic))
     recalled = cell.recall()
     log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
     return cell
@@ -217,14 +222,9 @@ def _front_desk(
     )
 
 
-def _order_desk(settings: ControllerSettings, transport: MqttTransport, term: int, leadership: Leadership) -> OrderDesk:
-    key = keys.load_or_make(key_file(settings))
-    return OrderDesk(transport, settings.cell, keys.key_id(key), key, term, time.time, leadership.leads)
-
-
-def _sealing(settings: ControllerSettings, front: FrontDesk, housekeeping: Housekeeping) -> Sealing:
+def _sealing(signer: Signer, state: Path, front: FrontDesk, housekeeping: Housekeeping) -> Sealing:
     """Return who signs the log; it hears when people act."""
-    sealing = Sealing(front.cell.log, signer_of(settings), settings.state / HEAD_FILE, time.time)
+    sealing = Sealing(front.cell.log, signer, state / HEAD_FILE, time.time)
     housekeeping.trouble, front.acted = lambda: sealing.error, sealing.soon
     return sealing
 

@@ -140,6 +140,10 @@ class FrontDesk:
         """
         return await self._reporter.report(asked, whole=whole)
 
+    def charge(self, prices: Prices) -> None:
+        """Have reports reckon in these prices from here on."""
+        self.prices = self._reporter.prices = prices
+
     def bench_progress(self) -> Mapping[str, Mapping[str, BenchProgress]]:
         """Return how far benchmarks are: lease → node → its last word."""
         return self.progress

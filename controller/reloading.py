@@ -1,8 +1,8 @@
-"""Reads the configuration and the playbooks anew while the controller goes on.
+"""Reads the configuration, the playbooks and the key that signs anew while the controller goes on.
 
-What decides is taken over at once: playbooks, budgets, limits, modes. What something was put together from (the broker,
-the store, the scheduler, where notices go) is not: the controller names what waits for a restart. A file that is wrong
-changes nothing.
+What decides is taken over at once: playbooks, budgets, limits, modes; and so is the key that signs. What something was
+put together from (the broker, the store, the scheduler, where notices go) is not: the controller names what waits for a
+restart. A file that is wrong changes nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from typing import Final
 import structlog
 
 from controller.assembly import rules_of
+from controller.keys import KeyFileError
 from controller.playbooks import PlaybookErrors
 from controller.policy.rules import Rules
 from controller.service import Controller
 from controller.settings import ControllerSettings, SettingsError, load
+from controller.store.seals import Signer
+from controller.store.signing import signer_of
 from wire.logs import set_level
 
 log = structlog.get_logger()
@@ -35,6 +38,7 @@ TAKEN_OVER: Final = frozenset(
         "log_level",
         "modes",
         "playbooks",
+        "report",
         "rollout",
         "silence",
         "simulated_speedup",
@@ -67,29 +71,43 @@ class Reloading:
         vitals = self.controller.vitals
         vitals.reloading()
         try:
-            settings, rules, waiting = await asyncio.to_thread(_read_anew, self.config, self.controller.settings)
-        except (SettingsError, PlaybookErrors) as error:
+            read = await asyncio.to_thread(_read_anew, self.config, self.controller.settings)
+        except (SettingsError, PlaybookErrors, KeyFileError) as error:
             self.controller.front.settings_error = str(error)
             log.error("settings.refused", because=str(error))
             vitals.reloaded("The settings were read anew and refused: the ones from before hold. The log says why.")
             return
         self.controller.front.settings_error = ""
-        self.controller.follow(settings, rules)
-        set_level(settings.log_level)
-        log.info("settings.reloaded", rules=rules.digest(), waiting=waiting)
-        vitals.reloaded(_told(waiting))
+        key_before = self.controller.desk.key_id
+        self.controller.follow(read.settings, read.rules, read.signer)
+        set_level(read.settings.log_level)
+        if read.signer.key_id != key_before:
+            log.info("signing_key.changed", key_id=read.signer.key_id, before=key_before)
+        log.info("settings.reloaded", rules=read.rules.digest(), waiting=read.waiting)
+        vitals.reloaded(_told(read.waiting))
 
 
-def _read_anew(config: Path, before: ControllerSettings) -> tuple[ControllerSettings, Rules, list[str]]:
-    """Return the settings that hold from here on, the rules by them, and the keys that wait for a restart.
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What holds from here on, and the keys of the file that wait for a restart."""
+
+    settings: ControllerSettings
+    rules: Rules
+    signer: Signer
+    waiting: list[str]
+
+
+def _read_anew(config: Path, before: ControllerSettings) -> _Read:
+    """Return what the files say now.
 
     Raises:
-        SettingsError, PlaybookErrors: with every problem.
+        SettingsError, PlaybookErrors, KeyFileError: with every problem.
     """
     read = load(config)
     settings = before.model_copy(update={key: getattr(read, key) for key in TAKEN_OVER})
     others = ControllerSettings.model_fields.keys() - TAKEN_OVER
-    return settings, rules_of(settings), sorted(key for key in others if getattr(read, key) != getattr(before, key))
+    waiting = sorted(key for key in others if getattr(read, key) != getattr(before, key))
+    return _Read(settings, rules_of(settings), signer_of(settings), waiting)
 
 
 def _told(waiting: list[str]) -> str:

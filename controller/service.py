@@ -41,6 +41,7 @@ from controller.schedulers.none import NoScheduler
 from controller.sealing import Sealing
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
+from controller.store.seals import Signer
 from controller.topology.watch import TopologyWatch
 from controller.vitals import Vitals
 from controller.watch import ScheduleWatch
@@ -230,8 +231,15 @@ class Controller:
             self.started.set()
             self.vitals.ready(f"Leads the cell {self.settings.cell}, term {self.desk.term}.")
 
-    def follow(self, settings: ControllerSettings, rules: Rules) -> None:
-        """Decide by these rules from here on. Of the settings it takes over what `controller.reloading` lists."""
+    def follow(self, settings: ControllerSettings, rules: Rules, signer: Signer) -> None:
+        """Decide by these rules and sign by this key from here on.
+
+        Of the settings it takes over what `controller.reloading` lists.
+        """
+        self.desk.sign_with(signer)
+        self.counter.evidence.sign_with(signer.key)
+        self.sealing.signer = signer
+        self.front.charge(settings.report.prices())
         self.settings, self.cell.rules = settings, rules
         self.intake.silent_after_s = settings.silence.silent_after_s
         if self.leads:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from scripts.pages.api import api_page
 from scripts.pages.checks import checks_page
 from scripts.pages.command_line import cli_page
 from scripts.pages.coverage import coverage_page
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
 
 BUILDERS: dict[str, Callable[[], str]] = {
+    "api.md": api_page,
     "coverage.md": coverage_page,
     "checks.md": checks_page,
     "cli.md": cli_page,

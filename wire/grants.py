@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -38,26 +39,35 @@ def sign_claims(claims: Claims, *, key: Ed25519PrivateKey) -> str:
     return f"{_text(payload)}.{_text(key.sign(PURPOSE + payload))}"
 
 
-def verify_token(token: str, *, key: Ed25519PublicKey, now: float) -> Claims:
-    """Return what a token claims if this key signed it and it is still good.
+def verify_token(token: str, *, keys: Sequence[Ed25519PublicKey], now: float) -> Claims:
+    """Return what a token claims if one of these keys signed it and it is still good.
 
     Raises:
-        Refused: too long, malformed, not signed by this key, or expired.
+        Refused: too long, malformed, signed by none of them, or expired.
     """
     payload, dot, signature = token.partition(".")
     if len(token) > MAX_TOKEN or not dot:
         raise Refused("that is no grant")
     try:
-        signed = _bytes(payload)
-        key.verify(_bytes(signature), PURPOSE + signed)
+        signed, seal = _bytes(payload), _bytes(signature)
+        if not any(_has_signed(key, seal, PURPOSE + signed) for key in keys):
+            raise Refused("this controller did not sign that grant")
         claims = _decoder.decode(signed)
-    except (InvalidSignature, ValueError, msgspec.MsgspecError, RecursionError) as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise Refused("this controller did not sign that grant") from error
     if not UPLOAD_ID.fullmatch(claims.upload) or not NAME.fullmatch(claims.node):
         raise Refused("that grant names no upload of a node")
     if claims.expires_at <= now:
         raise Refused(f"the grant expired {now - claims.expires_at:.0f} s ago")
     return claims
+
+
+def _has_signed(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _text(data: bytes) -> str:

@@ -22,7 +22,7 @@ def keys() -> None:
     """Show and change the key that signs orders to nodes, and the event log.
 
     Runs on the controller's machine as the controller's user. To change it: `prepare`, let every node trust the next
-    key beside this one, `rotate`, restart the controllers, and take the old one from the nodes.
+    key beside this one, `rotate`, reload the controllers, and take the old one from the nodes.
     """
 
 
@@ -68,14 +68,14 @@ def prepare(config: Path) -> None:
 def rotate(config: Path) -> None:
     """Put the next key in the place of the one that signs.
 
-    Every node must trust it already: one that does not obeys nothing until it does. Controllers sign with it from their
-    next start on. The public half of the old one is kept, so that what it signed stays good.
+    Every node must trust it already: one that does not obeys nothing until it does. The controller signs with it
+    from its next reload on. The public half of the old one is kept, so that what it signed stays good.
     """
     path = key_file(settings_of(config))
     with _told():
         old, new = signing_keys.rotate(path)
-    click.echo(plain(f"{path}: key {signing_keys.key_id(new)} signs from the controller's next start on"))
-    click.echo(plain(f"when every controller is restarted, take key {signing_keys.key_id(old)} from the agents"))
+    click.echo(plain(f"{path}: key {signing_keys.key_id(new)} signs from the controller's next reload on"))
+    click.echo(plain(f"when the controller is reloaded, take key {signing_keys.key_id(old)} from the agents"))
 
 
 @contextlib.contextmanager

@@ -15,10 +15,11 @@ from controller.access.door import GuardedDoor
 from controller.api import guards
 from controller.api.bundles import bundle_handler
 from controller.api.cell_view import CellView
-from controller.api.enrolling import Enrolling
+from controller.api.enrolling import OPERATIONS, Enrolling
 from controller.api.live import Live
 from controller.api.metrics import PATH, Scraped, metrics_handler
 from controller.api.openapi import openapi_document
+from controller.api.operation import Operation
 from controller.api.problems import Problem
 from controller.api.routes import ROOT, ROUTES
 from controller.api.serving import failure_response, openapi_handler, serve, told
@@ -63,7 +64,7 @@ def create_app(
     app = web.Application(client_max_size=guards.MAX_BODY_BYTES, middlewares=[_protect(rules, pages)])
     for route in ROUTES:
         app.router.add_route(route.method, route.path, serve(route, cell))
-    app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(ROUTES)))
+    app.router.add_get(f"{ROOT}/openapi.json", openapi_handler(openapi_document(operations_of(enrolling))))
     app.router.add_route("GET", f"{ROOT}/evidence/{{upload}}", bundle_handler(cell, evidence or NoEvidence()))
     if metrics is not None:
         app.router.add_get(PATH, metrics_handler(metrics))
@@ -77,6 +78,11 @@ def create_app(
     if isinstance(door, GuardedDoor):
         SignIn(door, pages).add_to(app.router)
     return app
+
+
+def operations_of(enrolling: Enrolling | None) -> tuple[Operation, ...]:
+    """Return what the API's description tells of: what this controller answers, and nothing else."""
+    return (*(route.operation for route in ROUTES), *(OPERATIONS if enrolling is not None else ()))
 
 
 @dataclass(frozen=True, slots=True)

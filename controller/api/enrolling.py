@@ -15,6 +15,7 @@ from aiohttp import web
 
 from controller.access.limits import Limits, network_of
 from controller.api import enrol_shapes as shapes
+from controller.api.operation import Operation, Shows
 from controller.api.problems import Problem
 from controller.api.serving import body_of, json_response, problem_of
 from controller.enrolment.deciding import Turned
@@ -32,6 +33,49 @@ FAILURES_AT_ONCE: Final = 20
 RENEWALS_PER_S: Final = 1 / 600
 RENEWALS_AT_ONCE: Final = 10
 """Of one node. Source: our choice; it renews three times in a month, and each leaves a record."""
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path=AUTHORITIES,
+        name="enrol_authorities",
+        summary="The cell's certificate authorities.",
+        about="For everybody. Believe them by a fingerprint that you know from elsewhere.",
+        answer=shapes.Authorities,
+        refusals=(503,),
+        shows=Shows.NOTHING,
+    ),
+    Operation(
+        method="POST",
+        path=ENROL,
+        name="enrol",
+        summary="A host's first certificate, and all that its agent needs.",
+        about=(
+            "For a host with an enrolment token, over TLS. From one address "
+            f"{FAILURES_AT_ONCE} attempts may fail at once, then one in {1 / FAILURES_PER_S:g} s."
+        ),
+        answer=shapes.Identity,
+        body=shapes.EnrolmentWanted,
+        refusals=(409, 422),
+        shows=Shows.ENROLMENT_TOKEN,
+    ),
+    Operation(
+        method="POST",
+        path=RENEW,
+        name="enrol_renew",
+        summary="A host's next certificate.",
+        about=(
+            "For a host with a good certificate, which the proof shows, over TLS. One node may renew "
+            f"{RENEWALS_AT_ONCE} times at once, then once in {1 / RENEWALS_PER_S:g} s; failures count as at {ENROL}."
+        ),
+        answer=shapes.Identity,
+        body=shapes.RenewalWanted,
+        refusals=(401, 422),
+        shows=Shows.NOTHING,
+    ),
+)
+"""What the API's description says of these addresses."""
 
 
 def _failures() -> Limits:

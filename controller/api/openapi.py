@@ -1,20 +1,21 @@
-"""The API's description, generated from the route table and the types of its bodies."""
+"""The API's description, generated from what each address says of itself and the types of its bodies."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+from controller.api.operation import Operation, Shows
 from controller.api.query import Query
-from controller.api.routes import ROOT, Route
 from controller.api.shapes import Failure
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
-_STATUS_TEXT = {
+STATUS_TEXT = {
     400: "The request is malformed; `field` names where.",
     401: "Nobody knows who asks: no token, or one that is good no more.",
     403: "Who asks may not, or the request comes from a page or by a host name that is not this controller's.",
@@ -25,17 +26,18 @@ _STATUS_TEXT = {
     415: "The body is not declared as application/json.",
     422: "The request is well formed but cannot be meant; `field` names where.",
     429: "This client asks too often; the header Retry-After says when again.",
-    503: "This controller stands by; `hint` names the one that leads.",
+    503: "This controller stands by, and `hint` names the one that leads; or what it needs cannot be used now.",
 }
 
 
-def openapi_document(routes: tuple[Route, ...]) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of these routes."""
-    shapes = [shape for route in routes for shape in (route.answer, route.body) if shape is not None]
+def openapi_document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of these operations."""
+    told = tuple(operations)
+    shapes = [shape for operation in told for shape in (operation.answer, operation.body) if shape is not None]
     _, components = msgspec.json.schema_components([*shapes, Failure], ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    for operation in told:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -45,41 +47,50 @@ def openapi_document(routes: tuple[Route, ...]) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": _SCHEMES},
-        "security": [{"token": []}],
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "operationId": route.name,
-        "summary": route.summary,
-        "description": f"Needs the role {route.need}." if route.path.startswith(ROOT) else "For everybody.",
-        "parameters": [*map(_path_parameter, _PLACEHOLDER.findall(route.path)), *map(_query_parameter, route.query)],
-        "responses": {"200": {"description": "Done.", "content": _json(_reference(route.answer))}},
+def _described(operation: Operation) -> dict[str, Any]:
+    placeholders = _PLACEHOLDER.findall(operation.path)
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": operation.about,
+        "security": [{str(operation.shows): []}] if operation.shows else [],
+        "parameters": [*map(_path_parameter, placeholders), *map(_query_parameter, operation.query)],
+        "responses": {"200": {"description": "Done.", "content": _json(_reference(operation.answer))}},
     }
-    if route.body is not None:
-        operation["parameters"].append(_OPERATOR)
-        operation["requestBody"] = {"required": True, "content": _json(_reference(route.body))}
-    for status in statuses(route):
-        operation["responses"][str(status)] = {
-            "description": _STATUS_TEXT[status],
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": _json(_reference(operation.body))}
+        described["parameters"] += [_OPERATOR] if operation.shows is Shows.TOKEN else []
+    for status in operation.statuses:
+        described["responses"][str(status)] = {
+            "description": STATUS_TEXT[status],
             "content": _json(_reference(Failure)),
+            **_HEADERS.get(status, {}),
         }
-    return operation
+    return described
 
 
-def statuses(route: Route) -> list[int]:
-    """Return every status besides 200 with which a route can answer."""
-    always = {400, 401, 403, 429} | ({408, 413, 415, 503} if route.body is not None else set())
-    return sorted(always | set(route.refusals))
-
+_HEADERS: dict[int, dict[str, Any]] = {
+    429: {
+        "headers": {
+            "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}},
+        }
+    }
+}
 
 _SCHEMES = {
-    "token": {
+    str(Shows.TOKEN): {
         "type": "http",
         "scheme": "bearer",
         "description": "What `fleetmend access token make` printed. A controller without [access] wants none.",
-    }
+    },
+    str(Shows.ENROLMENT_TOKEN): {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What `fleetmend enrol token make` wrote. It opens nothing else.",
+    },
 }
 
 _OPERATOR = {

@@ -30,6 +30,7 @@ from controller.api import (
     sweeps,
 )
 from controller.api.call import Handler
+from controller.api.operation import Operation, Shows
 from controller.api.query import Query
 from controller.policy.reporting.shapes import Report
 
@@ -63,9 +64,21 @@ class Route:
         return self.role or (Role.VIEWER if self.body is None else Role.ADMIN)
 
     @property
-    def name(self) -> str:
-        """The operation's id: the handler's name is unique among routes."""
-        return self.handler.__name__
+    def operation(self) -> Operation:
+        """What the API's description says of it. The handler's name is unique among routes."""
+        is_of_api = self.path.startswith(ROOT)
+        return Operation(
+            method=self.method,
+            path=self.path,
+            name=self.handler.__name__,
+            summary=self.summary,
+            about=f"Needs the role {self.need}." if is_of_api else "For everybody.",
+            answer=self.answer,
+            body=self.body,
+            query=self.query,
+            refusals=self.refusals,
+            shows=Shows.TOKEN if is_of_api else Shows.NOTHING,
+        )
 
 
 _FILTERS = (

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from controller.store.seals import Signer
 from wire import messages, topics
 from wire.orders import Order
 from wire.signatures import sign
@@ -40,6 +41,10 @@ class OrderDesk:
     leads: Callable[[], bool] = lambda: True
     _open: dict[str, tuple[Order, bytes]] = field(default_factory=dict)
     _sending: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def sign_with(self, signer: Signer) -> None:
+        """Sign by this key from here on; what is under way keeps its signature."""
+        self.key_id, self.key = signer.key_id, signer.key
 
     async def send(self, order: Order) -> None:
         """Sign and send an order; it is sent again until it ended or expired."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from controller.cell import Cell
 from controller.events import Event, EvidenceEnded, EvidenceRemoved, EvidenceStored
@@ -58,6 +58,10 @@ class Evidence(Protocol):
         """
         ...
 
+    def sign_with(self, key: Ed25519PrivateKey) -> None:
+        """Sign what nodes are given by this key from here on; what is under way stays good for as long as it is."""
+        ...
+
     async def find(self, upload: str) -> Found | None:
         """Return where a bundle is, `None` when it is not there."""
         ...
@@ -78,6 +82,9 @@ class NoEvidence:
         """Return nothing."""
         assert asked.order_id
         return {}
+
+    def sign_with(self, key: Ed25519PrivateKey) -> None:
+        """Nothing is signed."""
 
     async def find(self, upload: str) -> Found | None:
         """Return `None`."""
@@ -117,6 +124,8 @@ class ControllerEvidence:
     _one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Two that are announced together must not be given the same room."""
     _refused: dict[str, str] = field(default_factory=dict)
+    _before: list[tuple[Ed25519PublicKey, float]] = field(default_factory=list)
+    """Keys that signed before this one, each with the moment at which the last grant of each has expired."""
 
     async def parameters_for(self, asked: Asked) -> dict[str, str]:
         """Return the grant of a bundle, the same whenever the same order is asked about."""
@@ -132,7 +141,15 @@ class ControllerEvidence:
         Raises:
             Refused: it is not good, or not any more.
         """
-        return verify_token(token, key=self.key.public_key(), now=self.clock())
+        now = self.clock()
+        before = [key for key, until in self._before if now < until]
+        return verify_token(token, keys=[self.key.public_key(), *before], now=now)
+
+    def sign_with(self, key: Ed25519PrivateKey) -> None:
+        """Sign by this key from here on; what another one signed while this controller ran is believed to its end."""
+        if key.public_key() != self.key.public_key():
+            self._before.append((self.key.public_key(), self.clock() + self.settings.valid_s))
+            self.key = key
 
     @contextlib.contextmanager
     def turn(self, upload: str) -> Iterator[None]:

@@ -59,6 +59,10 @@ class S3Evidence:
         expires_at = self.clock() + valid_s
         return parameter_of(Grant(upload, "s3", most, expires_at, parts=parts.urls, part_bytes=parts.part_bytes))
 
+    def sign_with(self, key: Ed25519PrivateKey) -> None:
+        """Name bundles by this key from here on; the store, not we, signs what nodes are given."""
+        self.key = key
+
     async def find(self, upload: str) -> Found | None:
         """Return an address that is good for a while."""
         whose = next((each for each in self.cell.belief.incidents.values() if upload in each.bundles), None)

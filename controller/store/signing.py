@@ -1,4 +1,4 @@
-"""Who signs for a cell's log: the key that signs its orders."""
+"""Who signs for a cell: its log and its orders by one key."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def key_file(settings: ControllerSettings) -> Path:
 
 
 def signer_of(settings: ControllerSettings) -> Signer:
-    """Return who signs for the log of these settings; the key is made when there is none.
+    """Return who signs for these settings, by the key as it is in its file now.
 
     Raises:
-        KeyFileError: the key, or one before it, cannot be used.
+        KeyFileError: there is no key, or it or one before it cannot be used.
     """
     path = key_file(settings)
-    key = keys.load_or_make(path)
+    key = keys.load(path)
     return Signer(keys.key_id(key), key, KnownKeys(settings.cell, keys.known(path)))

@@ -284,11 +284,39 @@ async def test_nobody_but_who_was_given_leave_sends_anything(cell: OpenCell, htt
     assert desk_of(cell).shelf.offset(grant.upload) == 0
 
 
+async def test_a_bundle_on_its_way_arrives_although_the_key_was_changed(
+    cell: OpenCell, http: aiohttp.ClientSession
+) -> None:
+    desk, before = desk_of(cell), await grant_for(cell)
+    await announce(http, before)
+
+    desk.sign_with(desk.key)
+    desk.sign_with(Ed25519PrivateKey.generate())
+
+    await upload(http, before)
+    assert stored(cell) == {before.upload: "stored"}
+    after = await grant_for(cell, "inc-000002/collect/1", "n2")
+    assert after.upload != before.upload
+
+
+async def test_what_the_key_before_signs_is_believed_no_longer_than_its_last_grant(cell: OpenCell) -> None:
+    desk = desk_of(cell)
+    before = desk.key
+    desk.sign_with(Ed25519PrivateKey.generate())
+    forever = sign_claims(Claims("0" * 32, "n1", "inc-1", 9, cell.clock.now * 2.0), key=before)
+    assert desk.claims(forever).node == "n1"
+
+    cell.clock.now += desk.settings.valid_s
+
+    with pytest.raises(Refused, match="did not sign"):
+        desk.claims(forever)
+
+
 async def test_an_order_is_no_grant_and_a_grant_no_order(cell: OpenCell) -> None:
     key, payload = desk_of(cell).key, msgspec.json.encode(desk_of(cell).claims((await grant_for(cell)).token))
     token = ".".join(base64.urlsafe_b64encode(each).decode() for each in (payload, key.sign(payload)))
     with pytest.raises(Refused, match="did not sign"):
-        verify_token(token, key=key.public_key(), now=0.0)
+        verify_token(token, keys=[key.public_key()], now=0.0)
     assert not payload.startswith(PURPOSE)
 
 
@@ -558,7 +586,7 @@ claims = st.builds(
 
 @given(claims=claims)
 def test_what_is_signed_is_read_again(claims: Claims) -> None:
-    assert verify_token(sign_claims(claims, key=KEY), key=KEY.public_key(), now=0.0) == claims
+    assert verify_token(sign_claims(claims, key=KEY), keys=[KEY.public_key()], now=0.0) == claims
 
 
 @given(claims=claims, at=st.integers(0, 10_000), bit=st.integers(0, 7))
@@ -567,13 +595,13 @@ def test_a_changed_token_is_refused(claims: Claims, at: int, bit: int) -> None:
     token[at % len(token)] ^= 1 << bit
     text = token.decode("latin-1")
     with contextlib.suppress(Refused):
-        assert verify_token(text, key=KEY.public_key(), now=0.0) == claims
+        assert verify_token(text, keys=[KEY.public_key()], now=0.0) == claims
 
 
 @given(text=st.one_of(st.text(), st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode() + ".")))
 def test_any_token_is_refused_or_believed(text: str) -> None:
     with pytest.raises(Refused):
-        verify_token(text, key=KEY.public_key(), now=0.0)
+        verify_token(text, keys=[KEY.public_key()], now=0.0)
 
 
 @given(text=st.one_of(st.none(), st.text(), st.integers().map(str)))

@@ -15,7 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controller.access.token_files import Shelf
-from controller.api.enrolling import Enrolling
+from controller.api.enrolling import ENROL, OPERATIONS, Enrolling
+from controller.api.openapi import openapi_document
 from controller.enrolment import proof
 from controller.enrolment.desk import EnrolmentDesk, Given
 from controller.enrolment.refusals import Refusals
@@ -25,10 +26,13 @@ from controller.pki import certificates
 from controller.pki.authority import Authority
 from controller.pki.requests import new_request
 from tests.support.open_cell import OpenCell
+from tests.support.openapi import conforms
 from tests.support.tokens import bearer
 
 BROKER = "mqtts://broker.example:8883"
 KEYS = {"AAAAAAAAAAAAAAAA": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+
+DESCRIBED = openapi_document(OPERATIONS)
 
 
 @dataclass(slots=True)
@@ -81,8 +85,9 @@ class Office:
         return await self.post("/renew", {"proof": text})
 
     async def post(self, path: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
-        """Return status and body of an answer."""
-        async with self.http.post(f"/api/v1/enrol{path}", json=body, headers=headers) as answer:
+        """Return status and body of an answer, which is one that the API's description tells of."""
+        async with self.http.post(f"{ENROL}{path}", json=body, headers=headers) as answer:
+            assert await is_described(answer)
             return answer.status, await answer.json()
 
     async def enrolled(self, node: str, *, replace: bool = False) -> tuple[Host, x509.Certificate]:
@@ -101,6 +106,14 @@ class Office:
         entries = await self.cell.cell.log.follow(after=0)
         kinds = (EnrolmentGranted, CertificateIssued, EnrolmentRefused)
         return [entry.event for entry in entries if isinstance(entry.event, kinds)]
+
+
+async def is_described(answer: aiohttp.ClientResponse) -> bool:
+    """Return whether an answer is one that the API's description tells of, its headers too."""
+    said = DESCRIBED["paths"][answer.url.path]["post"]["responses"].get(str(answer.status))
+    if said is None or not set(said.get("headers", ())) <= set(answer.headers):
+        return False
+    return conforms(await answer.json(), said["content"]["application/json"]["schema"], DESCRIBED)
 
 
 def certificate_in(given: dict[str, Any]) -> x509.Certificate:

@@ -25,8 +25,18 @@ from controller.pki import certificates
 from controller.pki.authority import Authority
 from controller.pki.certificates import Kind
 from controller.store.snapshot import restore
-from tests.support.enrolling import BROKER, KEYS, Host, Office, certificate_in, office
+from tests.support.enrolling import (
+    BROKER,
+    DESCRIBED,
+    KEYS,
+    Host,
+    Office,
+    certificate_in,
+    is_described,
+    office,
+)
 from tests.support.open_cell import OpenCell
+from tests.support.openapi import conforms
 from tests.support.tokens import bearer
 
 DAY_S = 86_400.0
@@ -195,9 +205,9 @@ async def test_a_huge_body_and_what_is_no_json_are_refused_and_told_of(at: Offic
     headers = {"Content-Type": "application/json", **bearer(at.token())}
     for body, status in ((b"{" + b" " * MAX_BODY_BYTES, 413), (b"{", 400), (b"[" * 50_000, 400), (b"{}", 400)):
         async with at.http.post("/api/v1/enrol", data=body, headers=headers) as answer:
-            assert answer.status == status
+            assert answer.status == status and await is_described(answer)
     async with at.http.post("/api/v1/enrol", data=b"{}") as answer:
-        assert answer.status == 415
+        assert answer.status == 415 and await is_described(answer)
     long = {"node": "x" * 65, "csr": "y"}
     assert (await at.post("", long, **bearer(at.token())))[0] == 422
     assert len(refused(await at.told())) == 6
@@ -333,7 +343,9 @@ async def test_a_controller_that_stands_by_says_where_to_go(at: Office) -> None:
 
 async def test_whoever_asks_is_given_the_authorities(at: Office) -> None:
     async with at.http.get("/api/v1/enrol/authorities") as answer:
-        assert (await answer.json())["authorities"].encode() == at.authority.bundle()
+        content = await answer.json()
+    assert conforms(content, {"$ref": "#/components/schemas/Authorities"}, DESCRIBED)
+    assert content["authorities"].encode() == at.authority.bundle()
 
 
 async def test_the_audit_has_every_attempt(at: Office) -> None:

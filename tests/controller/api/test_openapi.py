@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from openapi_spec_validator import validate
 
+from controller.api import enrolling
 from controller.api.routes import ROUTES, Route
 from controller.sweep_events import SweepAsked
 from tests.support import benching
+from tests.support.enrolling import office
 from tests.support.open_cell import OpenCell, disk_full, off_the_bus
-
-KINDS: dict[str, type | tuple[type, ...]] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "number": (int, float),
-    "integer": int,
-    "boolean": bool,
-    "null": type(None),
-}
+from tests.support.openapi import conforms, resolve
 
 
 @pytest.fixture
@@ -42,46 +37,36 @@ def every_part(part: Any) -> Iterator[dict[str, Any]]:
         yield from every_part(inner)
 
 
-def conforms(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Return whether a value is what a schema of the document describes; objects may have no further fields."""
-    if "$ref" in schema:
-        return conforms(value, _resolve(schema["$ref"], document), document)
-    if "anyOf" in schema:
-        return any(conforms(value, choice, document) for choice in schema["anyOf"])
-    return isinstance(value, KINDS[schema["type"]]) and _conforms_inside(value, schema, document)
-
-
-def _conforms_inside(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> bool:
-    if schema["type"] == "array":
-        return all(conforms(item, schema["items"], document) for item in value)
-    if schema["type"] == "object" and "properties" in schema:
-        named = schema["properties"]
-        complete = set(schema.get("required", ())) <= set(value) <= set(named)
-        return complete and all(conforms(inner, named[name], document) for name, inner in value.items())
-    if schema["type"] == "object":
-        return all(conforms(inner, schema["additionalProperties"], document) for inner in value.values())
-    return True
-
-
-def _resolve(reference: str, document: dict[str, Any]) -> dict[str, Any]:
-    found: Any = document
-    for part in reference.removeprefix("#/").split("/"):
-        found = found[part]
-    assert isinstance(found, dict)
-    return found
+def addresses(document: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return method and path of all that the document describes."""
+    return {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
 
 
 def test_it_is_openapi_3_1_and_names_every_route(document: dict[str, Any]) -> None:
     assert document["openapi"] == "3.1.0" and document["info"]["title"] == "fleetmend" and document["info"]["version"]
-    described = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
-    assert {(route.method, route.path) for route in ROUTES} == described
+    assert {(route.method, route.path) for route in ROUTES} == addresses(document)
+    validate(document)
+
+
+async def test_where_hosts_enrol_it_names_those_addresses_as_well(cell: OpenCell, tmp_path: Path) -> None:
+    async with office(cell, tmp_path) as at, at.http.get("/api/v1/openapi.json") as answer:
+        document = await answer.json()
+    answering = {
+        (route.method, route.resource.canonical)
+        for route in cell.app.router.routes()
+        if route.resource is not None and route.resource.canonical.startswith(enrolling.ENROL)
+    }
+    enrolment = {address for address in answering if address[0] != "HEAD"}
+    assert len(enrolment) == 3
+    assert {(route.method, route.path) for route in ROUTES} | enrolment == addresses(document)
+    validate(document)
 
 
 def test_every_reference_resolves(document: dict[str, Any]) -> None:
     references = [part["$ref"] for part in every_part(document) if "$ref" in part]
     assert references
     for reference in references:
-        assert _resolve(reference, document)
+        assert resolve(reference, document)
 
 
 def test_operation_ids_are_unique_and_path_parameters_declared(document: dict[str, Any]) -> None:
@@ -101,7 +86,10 @@ def test_every_post_states_its_body_and_the_guards(document: dict[str, Any]) -> 
         assert {"200", "400", "403", "413", "415", "422"} <= set(operation["responses"])
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.method == "GET"], ids=lambda route: route.name)
+READ = [route for route in ROUTES if route.method == "GET"]
+
+
+@pytest.mark.parametrize("route", READ, ids=lambda route: route.operation.name)
 async def test_what_is_answered_is_what_the_document_says(
     cell: OpenCell, http: aiohttp.ClientSession, document: dict[str, Any], route: Route
 ) -> None:

@@ -18,7 +18,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "internet": "packages or answers of the internet",
         "other release": "another release of Debian, measured once by hand",
         "postgresql and systemd": "PostgreSQL on the host that systemd boots; each command is run with one or the other",
-        "red hat": "Red Hat or its kin; tests/systemd/test_package.py has rpmbuild take the tarball",
+        "red hat": "Red Hat or its kin; tests/test_packaging.py has rpmbuild take the tarball, and rpm install the result into a folder",
         "service": "a service of a site's own: Kafka, ClickHouse",
         "slow": "minutes; tests/test_packaging.py and tests/test_supply_chain.py call what it calls",
     }
