@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hmac import compare_digest
 from typing import Annotated
 from urllib.parse import quote
@@ -15,8 +15,8 @@ from controller.access.oidc import Attempt, Provider, new_attempt
 from controller.access.roles import Person
 from controller.access.sessions import ATTEMPT_S, NoSessionKey
 from controller.api.problems import Problem
+from controller.api.reading import told_of
 from controller.api.serving import body_of, json_response
-from controller.api.shapes import Me
 from controller.web.pages import Pages
 
 MAX_ADDRESS = 1_000
@@ -52,7 +52,7 @@ class SignIn:
         found = self._door.with_token(shown.token)
         if found is None:
             raise bad_token()
-        response = json_response(Me(found.name, sorted(found.roles), "session"))
+        response = json_response(told_of(replace(found, how="session")))
         begin_session(self._door, found, response)
         return response
 

@@ -100,7 +100,12 @@ async def test_a_person_signs_in_at_the_provider_with_a_browser(cell: OpenCell, 
     await expect(page.locator("#account")).to_have_text("alice")
     assert await opened.evaluate("document.cookie") == ""
     me = await opened.evaluate("fetch('/api/v1/me').then((answer) => answer.json())")
-    assert me == {"name": "alice", "roles": ["operator", "approver"], "how": "session"}
+    assert me == {
+        "name": "alice",
+        "roles": ["operator", "approver"],
+        "how": "session",
+        "may": ["viewer", "operator", "approver"],
+    }
 
 
 async def test_who_signs_in_is_sent_where_they_wanted_to_go(http: aiohttp.ClientSession) -> None:
