@@ -93,7 +93,7 @@ def plan(cell: str, users: Mapping[str, str], before: str, *, listener: Listener
 
 
 def readable(key_file: str) -> Plan:
-    """Return the private key as its group can read it; one that is not in the broker's own folder is others' to open."""
+    """Return the private key as its group can read it; one outside of the broker's own folder is others' to open."""
     if not key_file.startswith(f"{FOLDER}/"):
         return Plan()
     return Plan((), (File(key_file, "", mode=FOR_THE_GROUP, group=SERVICE, is_secret=True, stays=True),))

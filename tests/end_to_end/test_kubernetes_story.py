@@ -110,13 +110,16 @@ def test_a_broken_node_is_drained_mended_and_returned_and_its_pods_go_on_elsewhe
 
 
 def test_what_others_say_is_seen_and_acts_by_no_itself_and_labels_are_places(
-    cell: EmbeddedCell, cluster: KubernetesCluster
+    cell: EmbeddedCell, cluster: KubernetesCluster, host: Scratch
 ) -> None:
     before = len(cell.incidents("n1"))
     cluster.api.set_condition("n1", "KernelDeadlock", "True", reason="DockerHung", message="task docker:7 blocked")
     found = until("the finding stands", lambda: others(cell, "n1"))
     assert [(each["code"], each["verdict"]) for each in found] == [("KernelDeadlock", "failed")]
     assert "node-problem-detector says KernelDeadlock=True: DockerHung" in found[0]["because"]
+    detectors = Walk("docs/how-to/listen-to-other-detectors.md", __file__)
+    detectors.next("fleetmend node", replace(host, environment={**host.environment, "FLEETMEND_URL": cell.url}))
+    assert detectors.left == []
     assert (len(cell.incidents("n1")), cluster.api.is_cordoned("n1")) == (before, False)
     cluster.api.set_condition("n1", "KernelDeadlock", "False", reason="KernelHasNoDeadlock")
     until("the finding is gone", lambda: not others(cell, "n1"))

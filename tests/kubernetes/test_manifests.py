@@ -131,7 +131,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, cluster: KubernetesCluster) -
 def api(cluster: KubernetesCluster, page: Walk, site: Scratch) -> Iterator[KubernetesApi]:
     """The cluster's, with the whole cell in it, as the page has people put it there."""
     with cluster.running_pods():
-        for begins in ("# kustomization.yaml", "openssl rand", "mkdir -m 700 keys", "kubectl --namespace fleetmend create"):
+        for begins in (
+            "# kustomization.yaml",
+            "openssl rand",
+            "mkdir -m 700 keys",
+            "kubectl --namespace fleetmend create",
+        ):
             page.next(begins, site)
         yield cluster.api
 

@@ -36,6 +36,7 @@ QUICK: Final = "[Service]\nWatchdogSec=6\nRestartSec=100ms\n"
 def cell(machine: Booted) -> Booted:
     """Install what docs/how-to/install.md says, with a node that the broker does not know yet, and start it."""
     Walk("docs/how-to/install.md", __file__).next("install -m 644 systemd/fleetmend.sysusers", InContainer(machine))
+    machine.bring("nft")
     configure(machine, CONTROLLER)
     machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", QUICK)
     machine.run("systemctl", "daemon-reload")
@@ -176,10 +177,10 @@ def test_a_node_is_held_by_hand_where_no_scheduler_is(cell: Booted) -> None:
     page.next("echo", place)
     assert place.run(looks, limit_s=COMMAND_LIMIT_S).returncode == 1
     cell.until(lambda: cell.show("fleetmend-held.target", "ActiveState") == "active")
-    cell.until(lambda: "memory test until Friday" in str(cell.answer(f"nodes/{NODE}")), limit_s=60)
+    cell.until(lambda: cell.answer(f"nodes/{NODE}")["foreign_reason"] == "anna: memory test until Friday", limit_s=60)
     assert page.left == []
     cell.path("/run/fleetmend/held-by-anna").unlink()
-    cell.until(lambda: "memory test until Friday" not in str(cell.answer(f"nodes/{NODE}")), limit_s=60)
+    cell.until(lambda: not cell.answer(f"nodes/{NODE}")["foreign_reason"], limit_s=60)
     cell.run("systemctl", "disable", "--now", "fleetmend-hold.path", "fleetmend-hold.timer")
 
 

@@ -25,7 +25,8 @@ set -e
 cd /etc/fleetmend/broker
 fleetmend pki issue broker --host broker.example --output .
 fleetmend pki broker-config --output .
-sed '/^# begin: by password/,/^# end: by password/d' /opt/fleetmend/checkout/systemd/fleetmend-broker.conf > mosquitto.conf
+cp /opt/fleetmend/checkout/systemd/fleetmend-broker.conf mosquitto.conf
+sed -i '/^# begin: by password/,/^# end: by password/d' mosquitto.conf
 cat tls.conf >> mosquitto.conf
 systemctl start fleetmend-broker fleetmend-controller
 """
@@ -78,6 +79,13 @@ def test_a_token_is_made_for_many_and_a_host_looks_after_its_certificate(enrolle
     page.next("fleetmend enrol token make --nodes", place)
     enrolled.run("systemctl", "start", RENEW)
     page.next("systemctl list-timers", place)
+
+
+def test_people_act_by_their_tokens_and_two_end_a_pause_of_the_fleet(enrolled: Booted) -> None:
+    access, place = Walk("docs/how-to/access.md", __file__), InContainer(enrolled)
+    access.next("export FLEETMEND_URL", place)
+    access.next("fleetmend resume fleet", place)
+    assert access.left == []
 
 
 def test_it_has_nothing_to_do_for_twenty_days(enrolled: Booted) -> None:

@@ -239,5 +239,5 @@ PLACES: Mapping[str, Callable[[Started, Scratch], Place]] = MappingProxyType(
     }
 )
 """Name → what runs a block there: a host by itself; one where `up` and `down` stand for a cell in another terminal; one
-beside a cell of eight simulated nodes, with its settings in /etc/fleetmend; one beside a second such cell; and one beside a
-PostgreSQL."""
+beside a cell of eight simulated nodes, with its settings in /etc/fleetmend; one beside a second such cell; and one
+beside a PostgreSQL."""

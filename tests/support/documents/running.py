@@ -1,7 +1,8 @@
-"""Runs blocks of documents as their marks say: for the pages of tests/documents, and for a test that takes a page's text."""
+"""Runs blocks of documents as their marks say: for tests/documents, and for a test that takes a page's text."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections import deque
@@ -46,6 +47,12 @@ def _ended_in_time(block: Block, place: Place, script: str) -> Ended:
     except subprocess.TimeoutExpired as error:
         printed = (error.output or b"").decode(errors="replace")
     pytest.fail(f"{block.where}: not done within {limit_s:g} s\n{printed}")
+
+
+def words_of(text: str) -> list[list[str]]:
+    """Return the words behind `fleetmend` of each line, for a test that runs commands in its own way."""
+    lines = [shlex.split(line, comments=True) for line in text.splitlines()]
+    return [program_and_words[1:] for program_and_words in lines if program_and_words]
 
 
 class Walk:

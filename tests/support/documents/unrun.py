@@ -12,13 +12,13 @@ from typing import Final
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "clone": "a fresh clone that fetches every package: what CI begins with (.ci/run)",
-        "container engine": "an engine that builds images; what they hold is looked at by tests/kubernetes/test_settings.py",
+        "container engine": "an engine that builds images; tests/kubernetes/test_settings.py looks at what they hold",
         "fleet": "many hosts that ssh reaches; the commands that they are given are run on one that is booted",
         "kubelet": "a kubelet that runs the images; those of tests run none, and the same commands are run on hosts",
         "internet": "packages or answers of the internet",
         "other release": "another release of Debian, measured once by hand",
-        "postgresql and systemd": "PostgreSQL on the host that systemd boots; each command is run with one or the other",
-        "red hat": "Red Hat or its kin; tests/test_packaging.py has rpmbuild take the tarball, and rpm install the result into a folder",
+        "postgresql and systemd": "PostgreSQL on the host that systemd boots; each is run with one or the other",
+        "red hat": "Red Hat or its kin; tests/test_packaging.py builds the rpm and installs it into a folder",
         "service": "a service of a site's own: Kafka, ClickHouse",
         "slow": "minutes; tests/test_packaging.py and tests/test_supply_chain.py call what it calls",
     }
