@@ -13,7 +13,7 @@ ACTS = [route for route in ROUTES if route.method == "POST"]
 
 
 @pytest.mark.parametrize("name", ["n1", "gpu-[0]", "a/b", "%22%3E", "x/cordon"])
-@pytest.mark.parametrize("route", ACTS, ids=[route.name for route in ACTS])
+@pytest.mark.parametrize("route", ACTS, ids=[route.path for route in ACTS])
 def test_every_act_has_the_role_of_its_route(route: Route, name: str) -> None:
     assert need_of(re.sub(r"\{\w+\}", lambda _: name, route.path)) is route.need
 
