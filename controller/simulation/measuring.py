@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from checks.bench_outcome import Outcome
 from checks.bench_result import BenchFault, BenchMachine, Benchmark, BenchNumber, BenchResult
+from checks.finding import FindingKey
 from controller.bench_events import BenchAsked, BenchEnded, LeaseGranted
+from controller.policy.benching.findings import check_of
 from controller.simulation.draws import time_s
 from controller.simulation.fleet import GPU_MODEL
 from controller.simulation.people import TECHNICIAN
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 WAIT_S: Final = 3_600.0
 """So long people wait for a node that they want to measure. Source: our choice."""
+
+WRONG: Final = "wrong_result"
 
 MESSAGE_BYTES: Final = 8 * 2**30
 """Of what NCCL is measured with. Source: checks/data/bench_limits.json."""
@@ -51,12 +55,14 @@ class Measuring:
             self.world.clock.happen(BenchEnded(node.host.name, lease_id, self._result(node, benchmark), began, now))
 
     def _result(self, node: Node, benchmark: Benchmark) -> BenchResult:
-        found = tuple(
-            BenchFault("wrong_result", f"{fault.place} computes wrong.", self.world.device(node, fault))
-            for fault in node.faults
-            if benchmark in fault.found_by
+        faults = [fault for fault in node.faults if benchmark in fault.found_by]
+        for fault in faults:
+            fault.is_told = True
+            node.shown[FindingKey(check_of(benchmark), self.world.device(node, fault), WRONG)] = fault
+        said = tuple(
+            BenchFault(WRONG, f"{each.place} computes wrong.", self.world.device(node, each)) for each in faults
         )
-        because = "A result was wrong." if found else "It was as it should be."
-        outcome, model = Outcome.FAIL if found else Outcome.PASS, self.world.model.benchmarks[benchmark]
+        because = "A result was wrong." if said else "It was as it should be."
+        outcome, model = Outcome.FAIL if said else Outcome.PASS, self.world.model.benchmarks[benchmark]
         numbers = (BenchNumber(model.metric, model.value, size_bytes=MESSAGE_BYTES),) if model.metric else ()
-        return BenchResult(benchmark, outcome, because, numbers, found, BenchMachine(GPU_MODEL))
+        return BenchResult(benchmark, outcome, because, numbers, said, BenchMachine(GPU_MODEL))

@@ -71,7 +71,8 @@ class People:
             return []
         names = [incident.node] if incident.node else sorted(incident.members)
         found = [fault for name in names if name in nodes for fault in nodes[name].faults]
-        return list({fault.number: fault for fault in found if fault.kind in MENDED}.values())
+        known = (fault for fault in found if fault.kind in MENDED or fault.is_told)
+        return list({fault.number: fault for fault in known}.values())
 
     def _take_out(self, faults: Iterable[Fault]) -> list[Node]:
         """Have nodes be out while somebody works on them, and return those that nobody had taken out before."""

@@ -30,6 +30,7 @@ class Fault:
         hidden_by: verbs that make it go away until `returns_after_s` later.
         found_by: benchmarks that find it.
         repair_s: so long people work on it; of what passes by itself, so long it lasts.
+        is_told: a benchmark found what nothing else shows.
         ended: when it ended, infinity while it goes on.
     """
 
@@ -46,6 +47,7 @@ class Fault:
     repair_s: float
     found_by: frozenset[str] = frozenset()
     redundant: bool = False
+    is_told: bool = False
     ended: float = math.inf
 
     @property

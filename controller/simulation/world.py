@@ -174,7 +174,8 @@ class World:
     def _clear(self, node: Node, fault: Fault, because: str) -> None:
         for key in [key for key, behind in node.shown.items() if behind is fault]:
             del node.shown[key]
-            self.clock.happen(events.FindingCleared(node.host.name, key, because, self.clock.now))
+            if not fault.is_told:  # What a benchmark found is over when it passes.
+                self.clock.happen(events.FindingCleared(node.host.name, key, because, self.clock.now))
 
     def end(self, fault: Fault, because: str = "It is over.") -> None:
         """Have a fault be over for good."""
@@ -379,7 +380,7 @@ class World:
 
     def swap(self, fault: Fault) -> None:
         """Have another part be in the place of one that is broken."""
-        if fault.kind is not Kind.NODE or not fault.place.startswith("gpu"):
+        if not fault.is_nodes_own or not fault.place.startswith("gpu"):
             return
         node = self.nodes[fault.nodes[0]]
         node.parts.swap(fault.place)
