@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from checks.bench_result import Benchmark
+from controller.flaws import problems_in
 from controller.sections.section import Section
-from controller.settings import SettingsError
+from controller.settings import SettingsError, read_document
 from controller.simulation.signs import SIGNS
-from wire.toml import loads
 
 DEFAULT: Final = Path(__file__).with_name("model.toml")
 
@@ -204,30 +204,16 @@ def load_model(overrides: Path | None = None, *, rate: float | None = None) -> M
     Raises:
         SettingsError: with every mistake of the file.
     """
-    content = _read(DEFAULT)
+    content = read_document(DEFAULT)
     name = str(overrides or DEFAULT)
     if overrides is not None:
-        content = _merged(content, _read(overrides))
+        content = _merged(content, read_document(overrides))
     if rate is not None:
         content["rate"] = rate
     try:
         return Model.model_validate(content)
     except ValidationError as error:
-        flaws = [f"{name}: {'.'.join(map(str, flaw['loc']))}: {_told(flaw['msg'])}" for flaw in error.errors()]
-        raise SettingsError("\n".join(flaws)) from error
-
-
-def _told(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "no such key here")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from error
+        raise SettingsError(problems_in(error, Model, name)) from error
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

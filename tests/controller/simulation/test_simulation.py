@@ -344,7 +344,7 @@ def test_every_mistake_of_a_model_is_told_at_once(tmp_path: Path) -> None:
     text = str(told.value)
     assert all(line.startswith(f"{file}: ") for line in text.splitlines())
     assert "classes.F1.rate: " in text
-    assert "nodes.colour: no such key here" in text
+    assert "nodes.colour: no such key here; there are lemons, " in text
     assert "classes.F3" in text
 
 
