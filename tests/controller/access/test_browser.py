@@ -82,6 +82,7 @@ async def test_a_page_offers_what_its_reader_may(
     page = (await browse(f"{cell.url}/login?next=/nodes/n1")).page
     await page.fill("#token", token)
     await page.click("button[type=submit]")
+    await page.wait_for_url(f"{cell.url}/nodes/n1")
     offered = set()
     for address in ("/nodes/n1", f"/incidents/{incident.id}"):
         await page.goto(f"{cell.url}{address}")
