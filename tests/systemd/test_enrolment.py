@@ -28,7 +28,7 @@ fleetmend pki broker-config --output .
 cp /opt/fleetmend/checkout/systemd/fleetmend-broker.conf mosquitto.conf
 sed -i '/^# begin: by password/,/^# end: by password/d' mosquitto.conf
 cat tls.conf >> mosquitto.conf
-systemctl start fleetmend-broker fleetmend-controller
+systemctl start fleetmend-broker
 """
 """What the page takes for granted: the next one, certificates.md, says it."""
 
@@ -47,6 +47,7 @@ def enrolled(machine: Booted, page: Walk) -> Booted:
     page.next("fleetmend pki init", place)
     page.next("# /etc/fleetmend/controller.toml", place)
     machine.run("bash", "-c", BROKER)
+    page.next("systemctl restart fleetmend-controller", place)
     page.next("fleetmend enrol token make --node", place)
     page.next("fleetmend enrol --controller", place)
     return machine
