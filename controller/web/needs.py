@@ -9,8 +9,9 @@ from controller.access.roles import Role
 from controller.api.routes import ROUTES
 
 _ACTS: Final = tuple(
-    (re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path)), route.need) for route in ROUTES if route.method == "POST"
+    (re.compile(re.sub(r"\{\w+\}", ".+", route.path)), route.need) for route in ROUTES if route.method == "POST"
 )
+"""A name is what a node says it is, with slashes in it or not: no name may leave a page without its buttons."""
 
 
 def need_of(address: str) -> Role:
