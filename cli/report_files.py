@@ -23,7 +23,16 @@ def write_html(report: Report, file: Path, *, about: str) -> None:
     Raises:
         Failed: the file cannot be written.
     """
-    _write(file, report_file(report, about=about).encode())
+    write_page(report_file(report, about=about), file)
+
+
+def write_page(page: str, file: Path) -> None:
+    """Write a page whole or not at all.
+
+    Raises:
+        Failed: the file cannot be written.
+    """
+    _write(file, page.encode())
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
+from typing import Final, Protocol
 
 from controller.events import Event, FindingCleared, FindingLeft, Logged
 from controller.policy import folding
@@ -24,6 +24,24 @@ SHARE_OF_QUIET: Final = 0.1
 
 EPOCH: Final = 1_750_000_000.0
 """Unix time at which a simulation begins. Source: our choice."""
+
+
+class Clock(Protocol):
+    """The cell that looks at the world. `now`: Unix seconds."""
+
+    @property
+    def now(self) -> float:
+        """The moment."""
+
+    @property
+    def belief(self) -> Belief:
+        """What the cell believes."""
+
+    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Have something happen so long from now."""
+
+    def happen(self, *said: Event) -> None:
+        """Let the cell know what happened."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from controller import events
 from controller.events import Logged, StepIntended
 from controller.policy.approvals import RETURN
 from controller.policy.playbook import Verb
-from controller.simulation.clockwork import Clockwork
+from controller.simulation.clockwork import Clock
 from controller.simulation.draws import Draws, time_s
 from controller.simulation.fleet import Host, Parts
 from controller.simulation.model import Kind, Model, Spread
@@ -84,7 +84,7 @@ class World:
         judged: what the fleet's own policy makes of what a check says.
     """
 
-    clock: Clockwork
+    clock: Clock
     model: Model
     draws: Draws
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class World:
                 pass
             case Kind.DECOY:
                 self._show(fault)
-                self.clock.after(fault.repair_s, partial(self._end, fault))
+                self.clock.after(fault.repair_s, partial(self.end, fault))
             case Kind.UNHEARD:
                 self._go_unheard(fault)
             case Kind.PLANNED:
@@ -143,9 +143,13 @@ class World:
     def _raise(self, node: Node, fault: Fault) -> None:
         if fault.ended <= self.clock.now or node.down:
             return
-        for finding in map(self.judged, shown_by(fault.sign, self._device(node, fault), self._serial(node, fault))):
+        for finding in map(self.judged, self.shown(node, fault)):
             node.shown[finding.key] = fault
             self.clock.happen(events.FindingRaised(node.host.name, node.boot_id, finding, self.clock.now))
+
+    def shown(self, node: Node, fault: Fault) -> tuple[Finding, ...]:
+        """Return what the node's checks find of a fault."""
+        return shown_by(fault.sign, self._device(node, fault), self._serial(node, fault))
 
     def _device(self, node: Node, fault: Fault) -> str:
         if fault.place.startswith("gpu"):
@@ -160,7 +164,7 @@ class World:
             del node.shown[key]
             self.clock.happen(events.FindingCleared(node.host.name, key, because, self.clock.now))
 
-    def _end(self, fault: Fault, because: str = "It is over.") -> None:
+    def end(self, fault: Fault, because: str = "It is over.") -> None:
         """Have a fault be over for good."""
         if fault.ended <= self.clock.now:
             return
@@ -208,7 +212,7 @@ class World:
         self.clock.after(fault.repair_s, partial(self._be_heard, node, fault))
 
     def _be_heard(self, node: Node, fault: Fault) -> None:
-        self._end(fault)
+        self.end(fault)
         if not node.down:
             self.clock.happen(events.PresenceChanged(node.host.name, "online", "the agent connected"))
 
@@ -219,7 +223,7 @@ class World:
         self.clock.after(fault.repair_s, partial(self._maintained, node, fault))
 
     def _maintained(self, node: Node, fault: Fault) -> None:
-        self._end(fault)
+        self.end(fault)
         self._say_schedule(node)
 
     # What the controller asks for
@@ -319,7 +323,7 @@ class World:
         """Have a repair act on all that is wrong with a node: it ends it, hides it for a while, or does nothing."""
         for fault in list(node.faults):
             if how in fault.mended_by:
-                self._end(fault, f"Gone after the {how.replace('_', ' ')}.")
+                self.end(fault, f"Gone after the {how.replace('_', ' ')}.")
             elif how in fault.hidden_by:
                 fault.hidden_by = frozenset()
                 self._clear(node, fault, f"Gone after the {how.replace('_', ' ')}.")
@@ -357,7 +361,7 @@ class World:
         for fault in self._faults_behind(incident_id):
             if fault.kind in {Kind.NODE, Kind.SILENT, Kind.LEAF}:
                 self._swap(fault)
-                self._end(fault, "People mended it.")
+                self.end(fault, "People mended it.")
         self._asked.discard(incident_id)
         incident = self.clock.belief.open_incidents.get(incident_id)
         if incident is None:
