@@ -141,7 +141,7 @@ def _compare(settings: ControllerSettings, rules: Rules, options: Options) -> No
     seed = options.seed if options.seed is not None else 1
     wanted = Wanted(options.html, options.simulate_forward, options.model, seed, options.limits, options.as_json)
     if options.log is not None:
-        compare_log(entries_of(options.log), rules, wanted, name=str(options.log))
+        compare_log(entries_of(options.log, whole=True), rules, wanted, name=str(options.log))
     else:
         compare_store(settings, rules, wanted)
 
@@ -170,7 +170,7 @@ def rules_by(settings: ControllerSettings, playbooks: Path | None) -> Rules:
 
 
 def _file_again(file: Path, rules: Rules) -> Told:
-    return _again(entries_of(file), Again(rules), str(file))
+    return _again(entries_of(file, whole=True), Again(rules), str(file))
 
 
 def _store_again(settings: ControllerSettings, rules: Rules) -> Told:
