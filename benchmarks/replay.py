@@ -1,7 +1,7 @@
 """How fast a log is decided again, beside reading the same log and decoding it only, in the same run.
 
-The log is that of a simulated fleet under the default playbooks, as `fleetmend controller export` writes it. Each of the
-three is run several times by turns and its best time counts: the machine may do other work.
+The log is that of a simulated fleet under the default playbooks, as `fleetmend controller export` writes it.
+Each of the three is run several times by turns and its best time counts: the machine may do other work.
 """
 
 from __future__ import annotations

@@ -92,7 +92,6 @@ def _compare(comparing: Compare, log: Iterator[Logged], wanted: Wanted, name: st
     said = crossed(found, wanted.limits)
     if wanted.html is not None:
         write_page(hindsight_file(found, about=Path(name).name, crossed=said), wanted.html)
-        click.echo(plain(f"wrote {wanted.html}"), err=True)
     if wanted.as_json:
         print_json({**msgspec.to_builtins(found), "crossed": said})
     elif wanted.html is None:

@@ -7,32 +7,26 @@ import io
 import os
 from pathlib import Path
 
+import click
+
 from cli.client import Failed
 from cli.exit_codes import ExitCode
+from cli.printing import plain
 from controller.api.report_tables import Cell, tables
 from controller.policy.reporting.shapes import Report
-from controller.web.report_view import report_file
 
 _RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of texts that a spreadsheet would run. Source: OWASP, CSV Injection."""
 
 
-def write_html(report: Report, file: Path, *, about: str) -> None:
-    """Write the report as one page that needs nothing else.
-
-    Raises:
-        Failed: the file cannot be written.
-    """
-    write_page(report_file(report, about=about), file)
-
-
 def write_page(page: str, file: Path) -> None:
-    """Write a page whole or not at all.
+    """Write one page of HTML, and say so.
 
     Raises:
         Failed: the file cannot be written.
     """
     _write(file, page.encode())
+    click.echo(plain(f"wrote {file}"), err=True)
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
+from controller.clock_steps import ClockSteps
 from controller.comparison import Comparison
 from controller.desk import FrontDesk
 from controller.engine.effects import Effects
@@ -157,7 +158,7 @@ def _recalled(event_log: EventLog, rules: Rules) -> Cell:
     """Return the cell with all that its log tells, and say what the operator should know of the rules."""
     for sentence in too_low(rules.bench.limits):
         log.warning("bench.floor_low", because=sentence)
-    cell = Cell(event_log, rules)
+    cell = Cell(event_log, rules, steps=ClockSteps(time.time, time.monotonic))
     recalled = cell.recall()
     log.info("log.recalled", store=event_log.name, events=recalled, nodes=len(cell.belief.nodes))
     return cell

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
 
-from controller.events import Event, Logged, RulesLoaded, incident_of, kind_of, node_of
+from controller.clock_steps import ClockSteps
+from controller.events import ClockSet, Event, Logged, RulesLoaded, incident_of, kind_of, node_of
 from controller.policy import folding
 from controller.policy.belief import Belief
 from controller.policy.decide import decide
@@ -24,6 +24,7 @@ from controller.policy.rules import Rules
 from controller.store.log import EventLog, Receipt
 from controller.store.snapshot import restore
 from controller.tracing.moments import Thought
+from controller.turns import Turns
 
 log = structlog.get_logger()
 
@@ -59,6 +60,7 @@ class Cell:
         thought: when the batch was thought about that was committed last.
         came_round: called whenever a batch was thought about, or entries of another controller were taken in.
         clock: Unix seconds.
+        steps: tells when somebody set that clock.
         busy_tick_s: how often it thinks while something is under way and nothing comes.
     """
 
@@ -69,9 +71,10 @@ class Cell:
     busy_tick_s: float = BUSY_TICK_S
     belief: Belief = field(default_factory=Belief)
     told: Callable[[Logged], None] = lambda _: None
+    steps: ClockSteps = field(default_factory=lambda: ClockSteps(time.monotonic))
     thought: Thought = field(default_factory=Thought)
     came_round: Callable[[], None] = lambda: None
-    _inbox: deque[_Pending] = field(default_factory=deque)
+    _inbox: Turns[_Pending] = field(default_factory=Turns)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
     _thought_about: list[_Pending] = field(default_factory=list)
     _committing: asyncio.Future[None] | None = None
@@ -111,7 +114,7 @@ class Cell:
         if digest != self.belief.rules_digest:
             news.append(RulesLoaded(digest, why))
         if news:
-            self._inbox.appendleft(_Pending(news, [], self.clock(), lambda _: None))
+            self._inbox.add_first(_Pending(news, [], self.clock(), lambda _: None))
             self._came.set()
 
     def submit(self, events: list[Event], receipts: list[Receipt] | None = None) -> asyncio.Future[list[Logged]]:
@@ -120,18 +123,22 @@ class Cell:
         self.hand_in(events, receipts or [], lambda logged: None if committed.done() else committed.set_result(logged))
         return committed
 
-    def hand_in(self, events: list[Event], receipts: list[Receipt], then: Callable[[list[Logged]], None]) -> None:
+    def hand_in(
+        self, events: list[Event], receipts: list[Receipt], then: Callable[[list[Logged]], None], *, node: str = ""
+    ) -> None:
         """Queue events; `then` is called with their log entries once they are committed, and must not block or raise.
 
-        It is what `submit` is without its future, which costs more than all else that is done for an edge.
+        It is what `submit` is without its future, which costs more than all else that is done for an edge. `node` is
+        whose words they are: they wait for its turn; without one they go before all that nodes say.
         """
-        self._inbox.append(_Pending(events, receipts, self.clock(), then))
+        self._inbox.add(_Pending(events, receipts, self.clock(), then), node, events=len(events))
         self._came.set()
 
     def lag_s(self, now: float) -> float:
         """Return how long the oldest thing waits that is not decided yet, or how long the last one did."""
-        waiting = self._thought_about or self._inbox
-        return max(now - waiting[0].since, self._last_lag_s) if waiting else self._last_lag_s
+        waiting = self._thought_about or self._inbox.oldest()
+        oldest = min((pending.since for pending in waiting), default=now - self._last_lag_s)
+        return max(now - oldest, self._last_lag_s)
 
     async def caught_up(self) -> None:
         """Wait until what is believed now is in the log: belief is ahead of it while a batch is committed."""
@@ -157,7 +164,7 @@ class Cell:
             # Not asyncio.wait_for: in Python 3.11 it can swallow a cancellation, and the cell would never stop.
             async with asyncio.timeout(tick_s):
                 await self._came.wait()
-        batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_BATCH))]
+        batch = self._inbox.take(MAX_BATCH)
         if not self._inbox:
             self._came.clear()
         return batch
@@ -165,8 +172,9 @@ class Cell:
     async def _think(self, batch: list[_Pending]) -> None:
         now = round(self.clock(), TIME_DIGITS)
         self._committing = asyncio.get_running_loop().create_future()
+        set_clock = [self._believe(event, now) for event in self._clock_set()]
         answers = [(pending, [self._believe(event, now) for event in pending.events]) for pending in batch]
-        entries = [entry for _, believed in answers for entry in believed]
+        entries = set_clock + [entry for _, believed in answers for entry in believed]
         entries += self._decide(now)
         decided = self.clock()
         receipts = [receipt for pending in batch for receipt in pending.receipts]
@@ -186,6 +194,12 @@ class Cell:
         entry = Logged(self.belief.last_event_id + 1, now, event)
         folding.apply(self.belief, entry)
         return entry
+
+    def _clock_set(self) -> Iterator[Event]:
+        """Yield that somebody set the clock since the last thought, before anything is decided by what it shows."""
+        if step_s := self.steps.look():
+            because = "The wall clock went another way than the one that nobody sets; what is under way goes on."
+            yield ClockSet(round(step_s, TIME_DIGITS), because)
 
     def _decide(self, now: float) -> list[Logged]:
         decided: list[Logged] = []

@@ -94,6 +94,13 @@ class RulesLoaded(msgspec.Struct, frozen=True, tag="rules.loaded"):
     because: str
 
 
+class ClockSet(msgspec.Struct, frozen=True, tag="clock.set"):
+    """Somebody set the controller's clock by `step_s` seconds: the moments of what is open move along."""
+
+    step_s: float
+    because: str
+
+
 class CheckLevelsChanged(msgspec.Struct, frozen=True, tag="checks.changed"):
     """Which verdict each check of a node gives; logged only when a verdict changes, not every minute."""
 
@@ -531,6 +538,7 @@ Event = (
     | RolloutBegan
     | RolloutSettled
     | RulesLoaded
+    | ClockSet
     | CheckLevelsChanged
     | AgentStarted
     | AgentToldUnknown

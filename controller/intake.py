@@ -22,6 +22,7 @@ from checks.finding import Action, Finding, FindingKey, Verdict
 from controller import bench_events, events
 from controller.allowance import Allowance
 from controller.cell import Cell
+from controller.clock_steps import ClockSteps
 from controller.lag import Hearing
 from controller.latest import Latest
 from controller.policy.node_belief import NodeBelief
@@ -40,9 +41,6 @@ MAX_SEQ = 2**53
 
 MAX_BOOT_ID = 128
 """Source: our choice; a Linux boot id has 36 letters, and a log must be able to store and index whatever comes."""
-
-CLOCK_STEP_S = 10.0
-"""So much more or less than what passed is no drift of the clock: somebody set it. Source: our choice."""
 
 NOT_THE_NODES = frozenset({"controller", "scheduler", "bench"})
 """Origins of findings about which a node's own status says nothing."""
@@ -88,7 +86,7 @@ class Intake:
     latest: Latest = field(default_factory=Latest)
     allowance: Allowance = field(default_factory=Allowance)
     _newest_at: float = 0.0
-    _looked_at: tuple[float, float] = field(init=False)
+    _steps: ClockSteps = field(init=False)
     """The last look at the clock, and at the one that nobody sets."""
     _listening: tuple[bool, float] = field(init=False)
     """Whether the broker is connected, and since when that is so."""
@@ -100,7 +98,7 @@ class Intake:
     def __post_init__(self) -> None:
         self.hearing = Hearing(self.clock())
         self._listening = (self.transport.connected, self.clock())
-        self._looked_at = self._moments()
+        self._steps = ClockSteps(self.clock, self.monotonic)
 
     async def take(self, received: Received) -> None:
         """Take one message in; it is acknowledged to the broker once what it says is committed, or once dropped."""
@@ -232,12 +230,12 @@ class Intake:
             return
         if isinstance(body, messages.BenchRendezvous):
             passed_on = partial(self._pass_on, received, receipt, envelope.node, body)
-            self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on)
+            self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on, node=envelope.node)
             return
         self.unread += isinstance(body, messages.Unknown)
         event = self._of_its_own(_event_of(envelope, body, self._newest()))
         committed = partial(self._committed, received, receipt, _arrival(received, envelope, self.clock()))
-        self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed)
+        self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed, node=envelope.node)
 
     def _pass_on(
         self, received: Received, receipt: Receipt, node: str, said: messages.BenchRendezvous, _: list[events.Logged]
@@ -275,7 +273,7 @@ class Intake:
             return
         if more := len(found) - 1:
             received = self._charged(node, received, more)
-        self.cell.hand_in(found, [], lambda _: received.acknowledge())
+        self.cell.hand_in(found, [], lambda _: received.acknowledge(), node=node)
 
     def _heard(self, node: str) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(node)
@@ -308,10 +306,6 @@ class Intake:
         }:
             yield events.CheckLevelsChanged(envelope.node, status.checks)
 
-    def _moments(self) -> tuple[float, float]:
-        now = self.clock()
-        return now, now if self.monotonic is None else self.monotonic()
-
     def _newest(self) -> float:
         """Return the latest time that our clock has shown: it may have been set back since, and then what nodes say now
         must not look older than what they said before."""
@@ -324,9 +318,8 @@ class Intake:
     def _follow_clock(self) -> None:
         """Move all that was heard along with a clock that was set: nobody fell silent by that, and nobody who does may
         be taken for heard until the clock is there again."""
-        before, self._looked_at = self._looked_at, self._moments()
-        step_s = (self._looked_at[0] - before[0]) - (self._looked_at[1] - before[1])
-        if abs(step_s) < CLOCK_STEP_S:
+        step_s = self._steps.look()
+        if not step_s:
             return
         log.warning("clock.stepped", step_s=round(step_s, 1))
         self.last_seen = {node: at + step_s for node, at in self.last_seen.items()}

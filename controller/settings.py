@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, model_validator
 
+from controller.flaws import problems_in
 from controller.sections.access import AccessSection
 from controller.sections.bench import BenchSection
 from controller.sections.connections import BrokerSection, HttpSection
@@ -170,58 +170,7 @@ def settings_in(raw: dict[str, Any], path: Path) -> ControllerSettings:
     try:
         return ControllerSettings.model_validate(raw)
     except ValidationError as error:
-        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {_told(e)}" for e in error.errors()]
-        raise SettingsError("\n".join(problems)) from error
-
-
-def _told(flaw: ErrorDetails) -> str:
-    """Return what is wrong, where pydantic says it in the words of Python in those of TOML."""
-    table = ".".join(str(part) for part in flaw["loc"] if isinstance(part, str))
-    match flaw["type"], flaw["input"]:
-        case "extra_forbidden", _:
-            return f"no such key here; there are {', '.join(_table_of(flaw['loc']).model_fields)}"
-        case "model_type", _:
-            return f"must be a table: [{table}]"
-        case "list_type" | "tuple_type", dict():
-            return f"must be a list of tables: [[{table}]]"
-        case "list_type" | "tuple_type", _:
-            return "must be a list, even of one: [...]"
-        case "value_error", _:
-            return flaw["msg"].removeprefix("Value error, ")
-    return flaw["msg"]
-
-
-def _table_of(place: tuple[int | str, ...]) -> type[BaseModel]:
-    """Return the table that a key was found in; numbers in lists and names of one's own are passed over."""
-    tables: list[type[BaseModel]] = [ControllerSettings]
-    for part in place[:-1]:
-        tables = _of_kind(tables, part) or _below(tables, part) or tables
-    return tables[0]
-
-
-def _of_kind(tables: list[type[BaseModel]], name: int | str) -> list[type[BaseModel]]:
-    """Return those that are of a `kind`."""
-    return [
-        each
-        for each in tables
-        if "kind" in each.model_fields and name in get_args(each.model_fields["kind"].annotation)
-    ]
-
-
-def _below(tables: list[type[BaseModel]], key: int | str) -> list[type[BaseModel]]:
-    """Return the tables that a key of these may hold."""
-    return [
-        below
-        for each in tables
-        if key in each.model_fields
-        for below in _tables_in(each.model_fields[str(key)].annotation)
-    ]
-
-
-def _tables_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [each for part in get_args(annotation) for each in _tables_in(part)]
+        raise SettingsError(problems_in(error, ControllerSettings, str(path))) from error
 
 
 def with_file(path: Path, problems: str) -> str:

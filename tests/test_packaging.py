@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -28,6 +29,7 @@ RELEASE = Release(version=importlib.metadata.version("fleetmend"), epoch_s=1_600
 OUR_NAMES = ("agent", "checks", "cli", "controller", "playbooks", "wire")
 DAEMONS = ("fleetmend-agent", "fleetmend-controller")
 BROKER = "fleetmend-broker"
+LIMITS = "fleetmend-broker-limits"
 BACKUP = "fleetmend-backup"
 RENEW = "fleetmend-renew"
 OURS = [ROOT / "systemd" / f"{name}.service" for name in DAEMONS]
@@ -128,25 +130,71 @@ def test_the_wheel_brings_no_tests_and_its_licence(wheel: Path) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
-def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
-    """With an environment of one link; another has more files in the same folder."""
+def _rpm(folder: Path, release: Release, *more: str) -> Path:
+    """Build an rpm as people do, with an environment of one link; another has more files in the same folder."""
     if shutil.which("rpmbuild") is None:
         missing("rpmbuild")
-    programs = tmp_path / "root" / "opt" / "fleetmend" / "venv" / "bin"
+    programs = folder / "root" / "opt" / "fleetmend" / "venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "python3").symlink_to("/usr/bin/python3.11")
-    tree.add_around(tmp_path / "root")
-    (tmp_path / "root" / tree.DOCUMENTS).mkdir(parents=True)
-    packed = tarball.build(RELEASE, tmp_path / "root", into=tmp_path)
-    built = _run(["rpmbuild", "-tb", f"--define=_topdir {tmp_path}/rpm", str(packed)])
+    for name in more:
+        (programs / name).touch()
+    tree.add_around(folder / "root")
+    (folder / "root" / tree.DOCUMENTS).mkdir(parents=True)
+    packed = tarball.build(release, folder / "root", into=folder)
+    built = _run(["rpmbuild", "-tb", f"--define=_topdir {folder}/rpm", str(packed)])
     assert built.returncode == 0, built.stderr
-    (package,) = (tmp_path / "rpm").glob("RPMS/x86_64/fleetmend-*.rpm")
+    (package,) = (folder / "rpm").glob("RPMS/x86_64/fleetmend-*.rpm")
+    return package
+
+
+def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
+    package = _rpm(tmp_path, RELEASE)
     asked = _run(["rpm", "-qp", "--requires", "--list", "--scripts", str(package)]).stdout.splitlines()
     wanted = {"python3.11", "systemd >= 251", "/usr/bin/fleetmend", "/opt/fleetmend/venv/bin/python3"}
-    wanted |= {f"/usr/lib/systemd/system/{unit.name}" for unit in [*UNITS, *FOLLOWS]}
+    wanted |= {
+        f"/usr/lib/systemd/system/{name}" for name in [*(unit.name for unit in [*UNITS, *FOLLOWS]), f"{LIMITS}.service"]
+    }
+    wanted.add("/usr/share/fleetmend/systemd/fleetmend-broker.nft")
     assert wanted - set(asked) == set()
     steps = [line.rpartition("package-step ")[2].removesuffix("; fi") for line in asked if "package-step " in line]
     assert steps == ["halt", "prepare", "end", "resume"]
+
+
+def test_removing_the_package_stops_every_unit_of_it() -> None:
+    """One that is left running over files that are gone is a failed unit afterwards."""
+    text = (ROOT / "package" / "package-step").read_text()
+    stopped = set(re.findall(r"fleetmend-[a-z-]+\.(?:service|timer|path)", text))
+    brought = {path.name for path in (ROOT / "systemd").iterdir() if path.suffix in {".service", ".timer", ".path"}}
+    assert stopped == brought
+
+
+def test_an_rpm_is_installed_upgraded_and_removed_whole(tmp_path: Path) -> None:
+    """Into a folder, without its scripts: those want a host, and are the .deb's, which tests/systemd runs on one."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    old = _rpm(tmp_path / "old", RELEASE, "left-out-later")
+    new = _rpm(tmp_path / "new", replace(RELEASE, version="99.0.0"), "new-one")
+    image = tmp_path / "image"
+
+    def rpm(*arguments: str) -> str:
+        done = _run(["rpm", "--root", str(image), *arguments])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    image.mkdir()
+    rpm("--initdb")
+    rpm("--install", "--nodeps", "--noscripts", str(old))
+    programs = image / "opt" / "fleetmend" / "venv" / "bin"
+    assert rpm("--verify", "--nodeps", "fleetmend") == ""
+    assert (image / "usr/bin/fleetmend").readlink() == Path("/opt/fleetmend/venv/bin/fleetmend")
+    rpm("--upgrade", "--nodeps", "--noscripts", str(new))
+    assert rpm("--query", "fleetmend").startswith("fleetmend-99.0.0-")
+    assert {path.name for path in programs.iterdir()} == {"python3", "new-one"}
+    assert rpm("--verify", "--nodeps", "fleetmend") == ""
+    rpm("--erase", "--nodeps", "--noscripts", "fleetmend")
+    left = {path.relative_to(image).parts[0] for path in image.rglob("*") if not path.is_dir() or path.is_symlink()}
+    assert left <= {"root", "var"}, "rpm's own database"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
@@ -158,6 +206,7 @@ def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
         ("fleetmend-agent", "benchmarks.conf"),
         ("fleetmend-controller", ""),
         ("fleetmend-broker", ""),
+        ("fleetmend-broker-limits", ""),
         ("fleetmend-backup", ""),
         ("fleetmend-renew", ""),
     ],
@@ -195,7 +244,14 @@ def test_systemd_accepts_what_follows_a_hold_without_a_word(tmp_path: Path) -> N
 
 
 def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
-    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {*DAEMONS, BROKER, BACKUP, RENEW, HOLD}
+    assert {unit.stem for unit in (ROOT / "systemd").glob("*.service")} == {
+        *DAEMONS,
+        BROKER,
+        LIMITS,
+        BACKUP,
+        RENEW,
+        HOLD,
+    }
     targets = {"fleetmend-held.target", "fleetmend-in-service.target"}
     assert {unit.name for unit in FOLLOWS} == {
         *targets,
@@ -212,6 +268,7 @@ def test_every_service_is_a_daemon_or_follows_a_hold() -> None:
     [
         ("fleetmend-controller", "", 2.5),
         ("fleetmend-broker", "", 2.5),
+        ("fleetmend-broker-limits", "", 2.5),
         ("fleetmend-hold", "", 2.5),
         ("fleetmend-backup", "", 2.5),
         ("fleetmend-renew", "", 2.5),
@@ -232,7 +289,7 @@ def test_a_unit_is_exposed_no_more_than_it_has_to_be(name: str, drop_in: str, at
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-@pytest.mark.parametrize("name", [*DAEMONS, BROKER, BACKUP, RENEW, HOLD])
+@pytest.mark.parametrize("name", [*DAEMONS, BROKER, LIMITS, BACKUP, RENEW, HOLD])
 def test_whatever_a_unit_leaves_open_it_says_why(name: str) -> None:
     unit = ROOT / "systemd" / f"{name}.service"
     judged = _run(["systemd-analyze", "security", "--offline=true", "--json=short", str(unit)])

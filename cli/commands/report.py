@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich import box
-from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -16,23 +14,20 @@ from cli.client import Client, Failed, with_client
 from cli.commands.acts import json_option
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, plain, print_json
-from cli.report_files import write_html, write_tables
+from cli.report_files import write_page, write_tables
 from cli.report_log import LogAsked, report_of_log
+from cli.report_printing import titled
 from controller.api import report_tables
-from controller.api.report_tables import ReportTable, tables
+from controller.api.report_tables import tables
 from controller.api.report_words import headlines, shown
 from controller.policy.reporting.asked import Prices
 from controller.policy.reporting.shapes import Report
-from controller.web.report_view import report_view
+from controller.web.report_view import report_file, report_view
 
 PATIENCE_S = 600.0
 """How long a controller may read its log for a report. Source: our choice; a quarter of a large cell takes a minute."""
 
-ROWS = 15
-"""Of one table in a terminal; files and --json have all."""
-
 BAR = 24
-WIDE_TABLES = frozenset({"detection", "repair", "outcomes", "nodes"})
 TABLES_WITHOUT_ROWS_SHOWN = frozenset({"losses", "repair", "fixes"})
 
 file_path = click.Path(path_type=Path, dir_okay=False)
@@ -77,8 +72,7 @@ def report(
     else:
         made = _asked(client, since, until, drills=drills)
     if html is not None:
-        write_html(made, html, about=log.name if log is not None else client.url)
-        click.echo(plain(f"wrote {html}"), err=True)
+        write_page(report_file(made, about=log.name if log is not None else client.url), html)
     if folder is not None:
         written = write_tables(made, folder)
         click.echo(plain(f"wrote {len(written)} tables to {folder}"), err=True)
@@ -109,7 +103,7 @@ def _show(made: Report) -> None:
         if table.name in {"summary", "states"} or not (table.rows or table.name in TABLES_WITHOUT_ROWS_SHOWN):
             continue
         out.print()
-        out.print(_titled(table))
+        out.print(titled(table))
     for note in made.notes:
         out.print(cell(f"! {note}", "yellow"))
 
@@ -147,28 +141,3 @@ def _states(made: Report) -> Table:
             state = cell(shown(row.state, report_tables.TEXT))
             grid.add_row(state, shown(row.share, report_tables.SHARE), f"{shown(row.node_hours, 'hours')} node-h", bar)
     return grid
-
-
-def _titled(table: ReportTable) -> Group:
-    title = cell(table.title, "bold")
-    if not table.rows:
-        return Group(title, cell(table.empty, "dim"))
-    places = _columns_with_news(table)
-    values = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in (table.columns[place] for place in places):
-        is_text = column.kind == report_tables.TEXT
-        justify: JustifyMethod = "left" if is_text else "right"
-        values.add_column(column.title, justify=justify, overflow="fold")
-    for row in table.rows[:ROWS]:
-        values.add_row(*(cell(shown(row[place], table.columns[place].kind)) for place in places))
-    if len(table.rows) > ROWS:
-        values.caption = f"and {len(table.rows) - ROWS} more: --csv, --json"
-    return Group(title, cell(table.meaning, "dim"), values)
-
-
-def _columns_with_news(table: ReportTable) -> list[int]:
-    """Return the columns to show; of a wide table those that have nothing but zeros are left to files and --json."""
-    every = range(len(table.columns))
-    if table.name not in WIDE_TABLES:
-        return list(every)
-    return [place for place in every if any(row[place] for row in table.rows)]

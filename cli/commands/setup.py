@@ -12,12 +12,12 @@ from cli.commands.setup_user import broker_user
 from cli.printing import plain
 from cli.setting_up import agent as planned
 from cli.setting_up.asking import Asking, keys_in, places_in, toml_in
-from cli.setting_up.closing import runs, tell_how_it_runs, try_broker, try_settings
-from cli.setting_up.course import Wishes, Work, judged, run_units, write
-from cli.setting_up.kept import broker_of, kept_document, kept_password, needs_broker
-from cli.setting_up.options import BROKER, COURSE, FILE, access_of, says_settings, wishes_of, with_options
+from cli.setting_up.closing import try_broker
+from cli.setting_up.course import Wishes, Work, judged
+from cli.setting_up.kept import kept_document, kept_password, needs_broker
+from cli.setting_up.options import BROKER, COURSE, FILE, access_of, with_options
 from cli.setting_up.plan import Plan
-from cli.setting_up.told import changed_line
+from cli.setting_up.whole import Setup, asks_broker
 
 OWN = ("node", "allow", "place", "metrics_port", "trusted_key", "trusted_keys")
 
@@ -51,49 +51,24 @@ def agent(**given: Any) -> None:
     Writes /etc/fleetmend/agent.toml, the password as a credential of systemd, and what units and drop-ins are not there
     yet; asks the broker first whether it lets this node in.
     """
-    asking = Asking.at_terminal(is_quiet=given["yes"])
-    wishes = wishes_of(given, asking)
-    if asking.is_interactive:
-        click.echo(wishes.host.sentence())
-    kept = None if says_settings(given, *OWN) else kept_document(planned.FILE, wishes.place)
-    work, broker = _kept(kept, given, wishes) if kept is not None else _asked(given, asking, wishes)
-    changes = write(work, wishes)
-    if wishes.is_dry_run:
-        click.echo(changed_line(len(changes), is_dry_run=True))
-        return
-    is_news = run_units(work, wishes, changes=changes)
-    if wishes.starts:
-        tell_how_it_runs(planned.PART, broker)
-    click.echo(changed_line(len(changes), is_news=is_news))
-    _tell_next(wishes)
+    SETUP.run(given)
 
 
-def _asked(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
+def _anew(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, dict[str, Any]]:
     answers = _answers(given, asking, wishes)
     document = planned.document(answers, wishes.host)
     judged(lambda: planned.read_back(_without_password(document), wishes.place))
     kept = kept_password(planned.PART, wishes)
-    if _asks_broker(given, wishes):
+    if asks_broker(planned.PART, given, wishes):
         try_broker(answers.access, kept)
     settings = planned.settings_plan(answers, wishes.host)
-    return _work(document, settings, answers.allow, wishes), broker_of(document, planned.PART, wishes)
+    return _work(document, settings, answers.allow, wishes), document
 
 
-def _kept(document: dict[str, Any], given: Mapping[str, Any], wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
-    """Set up around the settings that are there."""
-    click.echo(f"{planned.FILE} is there and is kept.")
-    broker = broker_of(document, planned.PART, wishes)
-    if _asks_broker(given, wishes):
-        try_settings(broker, usual=str(document.get("node", wishes.host.name)))
+def _around(document: dict[str, Any], _: Mapping[str, Any], wishes: Wishes) -> Work:
     orders = document.get("orders_allowed", ())
     allow = tuple(name for name, ours in planned.ALLOWED.items() if set(ours) & set(orders))
-    return _work(document, Plan(), allow, wishes), broker
-
-
-def _asks_broker(given: Mapping[str, Any], wishes: Wishes) -> bool:
-    """Return whether the broker is asked: not of an image, and not under the name of an agent that runs."""
-    is_idle = wishes.place.is_live and not wishes.is_dry_run
-    return is_idle and not given["untried"] and not runs(planned.SERVICE, wishes)
+    return _work(document, Plan(), allow, wishes)
 
 
 def _work(document: dict[str, Any], settings: Plan, allow: tuple[str, ...], wishes: Wishes) -> Work:
@@ -149,6 +124,15 @@ def _tell_next(wishes: Wishes) -> None:
         "Next: `fleetmend doctor agent` says what is missing on this host; `fleetmend inventory` what it is made of."
     )
 
+
+SETUP = Setup(
+    planned.PART,
+    OWN,
+    usual_user=lambda document, wishes: str(document.get("node", wishes.host.name)),
+    around=_around,
+    anew=_anew,
+    tell_next=_tell_next,
+)
 
 setup.add_command(setup_controller.controller)
 setup.add_command(broker_user)

@@ -17,23 +17,25 @@ from cli.printing import plain
 from cli.setting_up import broker as broker_parts
 from cli.setting_up import controller as planned
 from cli.setting_up.asking import Asking, toml_in
-from cli.setting_up.closing import runs, tell_how_it_runs, try_broker, try_settings
-from cli.setting_up.course import Wishes, Work, judged, run_units, write
-from cli.setting_up.kept import broker_of, kept_document, kept_password, needs_broker
-from cli.setting_up.options import BROKER, COURSE, access_of, says_settings, wishes_of, with_options
+from cli.setting_up.closing import runs, try_broker
+from cli.setting_up.course import Wishes, Work, judged
+from cli.setting_up.kept import kept_document, kept_password, needs_broker
+from cli.setting_up.options import BROKER, COURSE, access_of, with_options
 from cli.setting_up.part import Access
 from cli.setting_up.plan import Owners, Plan
-from cli.setting_up.told import changed_line
+from cli.setting_up.whole import Setup, asks_broker
 from controller import keys
+from controller.policy.playbook import Mode
 from controller.sections.schedulers import SchedulerSection
 from controller.settings import ControllerSettings
 from controller.store.signing import key_file
 
 SCHEDULERS: Final[tuple[str, ...]] = get_args(SchedulerSection.model_fields["kind"].annotation)
+MODES: Final = tuple(mode.value for mode in Mode)
 HERE: Final = "mqtt://127.0.0.1:1883"
 PASSWORD_BYTES: Final = 32
 BROKER_OWN: Final = ("with_broker", "broker_listen", "broker_certificate_file", "broker_key_file")
-OWN: Final = (*BROKER_OWN, "scheduler", "budget", "http", "http_certificate_file", "http_key_file")
+OWN: Final = (*BROKER_OWN, "scheduler", "budget", "mode", "http", "http_certificate_file", "http_key_file")
 
 
 class HostAndPort(click.ParamType[tuple[str, int]]):
@@ -68,6 +70,7 @@ class Budget(click.ParamType[str]):
 @click.option("--broker-key-file", metavar="FILE", help="The private key of that; the group fleetmend-broker reads it.")
 @click.option("--scheduler", type=click.Choice(SCHEDULERS), help="Who places work on nodes (default: what is here).")
 @click.option("--budget", type=Budget(), help="How many nodes may be out at once (default: 5%).")
+@click.option("--mode", type=click.Choice(MODES), help="How far playbooks go by themselves (default: ask).")
 @click.option("--http", type=HostAndPort(), help="Where page and API listen (default: 127.0.0.1:8642).")
 @click.option("--http-certificate-file", metavar="FILE", help="Their certificate: needed beyond 127.0.0.1.")
 @click.option("--http-key-file", metavar="FILE", help="The private key of that.")
@@ -79,52 +82,26 @@ def controller(**given: Any) -> None:
     Writes /etc/fleetmend/controller.toml, its password as a credential of systemd, the key that signs orders, and what
     units are not there yet; with --with-broker the files of Mosquitto as well. Prints what agents are told of its key.
     """
-    asking = Asking.at_terminal(is_quiet=given["yes"])
-    wishes = wishes_of(given, asking)
-    if asking.is_interactive:
-        click.echo(wishes.host.sentence())
-    kept = None if says_settings(given, *OWN) else kept_document(planned.FILE, wishes.place)
-    work, broker = _kept(kept, given, wishes) if kept is not None else _asked(given, asking, wishes)
-    changes = write(work, wishes)
-    if wishes.is_dry_run:
-        click.echo(changed_line(len(changes), is_dry_run=True))
-        return
-    is_news = run_units(work, wishes, changes=changes)
-    if wishes.starts:
-        tell_how_it_runs(planned.PART, broker)
-    click.echo(changed_line(len(changes), is_news=is_news))
-    _tell_next(wishes)
+    SETUP.run(given)
 
 
-def _asked(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
+def _anew(given: Mapping[str, Any], asking: Asking, wishes: Wishes) -> tuple[Work, dict[str, Any]]:
     is_here = asking.yes(given["with_broker"], "Set up the broker on this host, too (Mosquitto)?", default=False)
     if is_here:
         _needs_mosquitto(wishes)
     answers = _answers(given, asking, wishes, is_here=is_here)
     document = planned.document(answers, wishes.host)
     judged(lambda: planned.read_back(document, wishes.place))
-    if not is_here and _asks_broker(given, wishes):
+    if not is_here and asks_broker(planned.PART, given, wishes):
         try_broker(answers.access, kept_password(planned.PART, wishes))
     plans = planned.settings_plan(answers, wishes.host)
     if is_here:
         plans = _broker_files(answers, given, wishes).and_then(plans)
-    work = _work(document, plans, given, wishes, has_broker=is_here)
-    return work, broker_of(document, planned.PART, wishes)
+    return _work(document, plans, given, wishes, has_broker=is_here), document
 
 
-def _kept(document: dict[str, Any], given: Mapping[str, Any], wishes: Wishes) -> tuple[Work, Mapping[str, Any]]:
-    """Set up around the settings that are there."""
-    click.echo(f"{planned.FILE} is there and is kept.")
-    broker = broker_of(document, planned.PART, wishes)
-    if _asks_broker(given, wishes):
-        try_settings(broker, usual=CONTROLLER)
-    return _work(document, Plan(), given, wishes, has_broker=False), broker
-
-
-def _asks_broker(given: Mapping[str, Any], wishes: Wishes) -> bool:
-    """Return whether the broker is asked: not of an image, and not under the name of a controller that runs."""
-    is_idle = wishes.place.is_live and not wishes.is_dry_run
-    return is_idle and not given["untried"] and not runs(planned.SERVICE, wishes)
+def _around(document: dict[str, Any], given: Mapping[str, Any], wishes: Wishes) -> Work:
+    return _work(document, Plan(), given, wishes, has_broker=False)
 
 
 def _work(document: dict[str, Any], plans: Plan, given: Mapping[str, Any], wishes: Wishes, *, has_broker: bool) -> Work:
@@ -166,6 +143,7 @@ def _answers(given: Mapping[str, Any], asking: Asking, wishes: Wishes, *, is_her
         cell=given["cell"] or "main",
         scheduler=asking.choice(given["scheduler"], "Who places work on nodes?", SCHEDULERS, found),
         budget=asking.text(given["budget"], "How many nodes may be out at once (a number, or a share)?", "5%"),
+        mode=asking.choice(given["mode"], "How far may playbooks go by themselves?", MODES, Mode.ASK),
         http=given["http"] or ("127.0.0.1", 8642),
         http_certificate_file=given["http_certificate_file"] or "",
         http_key_file=given["http_key_file"] or "",
@@ -210,11 +188,22 @@ def _broker_files(answers: planned.Answers, given: Mapping[str, Any], wishes: Wi
 def _tell_next(wishes: Wishes) -> None:
     document = kept_document(planned.FILE, wishes.place) or {}
     path = _key_file(planned.read_back(document, wishes.place), wishes)
+    if document.get("modes", {}).get("fleet") == Mode.ASK:
+        click.echo(f"Next: every plan waits for `fleetmend approve`; [modes] in {planned.FILE} says which may act.")
     key = keys.load(path)
     click.echo(f"Agents trust this controller by\n\n{keys.table_of(key)}\n")
     click.echo(plain(f"Next: on each node, fleetmend setup agent --trusted-key '{keys.line_of(key)}' --broker URL"))
+    if wishes.place.at(broker_parts.LIMITS).exists() and not wishes.host.has_nft:
+        click.echo(
+            "Next: install nftables, and restart fleetmend-broker: until then one node can slow all others down."
+        )
     if wishes.place.at(broker_parts.USERS).exists():
         click.echo("Next: a user at the broker for each node, fleetmend setup broker-user NODE --output FILE.")
     if not wishes.starts:
         click.echo(f"Next: systemctl enable --now {planned.SERVICE}.")
     click.echo("Next: `fleetmend doctor controller` says what is missing or unsafe on this host.")
+
+
+SETUP: Final = Setup(
+    planned.PART, OWN, usual_user=lambda *_: CONTROLLER, around=_around, anew=_anew, tell_next=_tell_next
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,20 @@ from cli.commands.acts import json_option
 from cli.commands.controller import settings_of
 from cli.commands.replay import NO_STATE, rules_by
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, print_json, table
-from controller.api.moments import duration
+from cli.printing import cell, console, print_json
+from cli.report_files import write_page
+from cli.report_printing import titled
+from controller.api.simulation_tables import OURS, Policies, tables
 from controller.policy.rules import Rules
 from controller.settings import ControllerSettings, SettingsError
 from controller.simulation.fleet import placed_by, racks_and_leaves
 from controller.simulation.model import Model, load_model
 from controller.simulation.policies import POLICIES, Policy
-from controller.simulation.result import Result, result_of, together
+from controller.simulation.result import Result, result_of, results_of
 from controller.simulation.run import Asked
 from controller.simulation.run import simulate as run_through
 from controller.topology.source import Unreadable
+from controller.web.simulation_view import simulation_page, span_of
 
 MOST_NODES = 100_000
 MOST_DAYS = 3_660.0
@@ -50,6 +52,7 @@ class Options:
     config: Path | None
     playbooks: Path | None
     beside: bool
+    html: Path | None
     as_json: bool
 
 
@@ -68,6 +71,7 @@ class Options:
 @click.option("--config", metavar="FILE", type=file_path, help="Decide by these settings.")
 @click.option("--playbooks", metavar="DIR", type=folder_path, help="Decide by these playbooks.")
 @click.option("--beside", is_flag=True, help="Put the same faults before what fleets do without fleetmend, too.")
+@click.option("--html", metavar="FILE", type=file_path, help="Write one page that needs nothing else.")
 @json_option
 def simulate(**given: Any) -> None:
     """Run a virtual fleet with known faults through the real policy, and hold what it did to what was so.
@@ -79,20 +83,19 @@ def simulate(**given: Any) -> None:
     rules, asked = _asked(options)
     results = [_run(each, rules) for each in asked]
     beside = {name: [_run(each, rules, way) for each in asked] for name, way in POLICIES.items() if options.beside}
+    policies = {OURS: results_of(results), **{name: results_of(others) for name, others in beside.items()}}
+    if options.html is not None:
+        write_page(simulation_page(policies, asked[0].model), options.html)
     if options.as_json:
-        print_json(_as_json(results, beside))
-        return
-    _show(results, asked[0].model)
-    if beside:
-        _show_beside({"fleetmend": results, **beside})
+        print_json(msgspec.to_builtins(_as_json(policies)))
+    elif options.html is None:
+        _show(policies, asked[0].model)
 
 
-def _as_json(results: Sequence[Result], beside: Mapping[str, Sequence[Result]]) -> object:
-    """Return the one run as an object and several as a list; with others beside them, each policy under its name."""
-    told = msgspec.to_builtins(results[0] if len(results) == 1 else results)
-    if not beside:
-        return told
-    return {"fleetmend": told, **{name: _as_json(others, {}) for name, others in beside.items()}}
+def _as_json(policies: Policies) -> object:
+    """Return one run as it is, and several with their intervals; with others beside them, each policy by its name."""
+    told = {name: each.runs[0] if len(each.runs) == 1 else each for name, each in policies.items()}
+    return told[OURS] if len(told) == 1 else told
 
 
 def _asked(options: Options) -> tuple[Rules, list[Asked]]:
@@ -112,73 +115,10 @@ def _run(asked: Asked, rules: Rules, policy: Policy | None = None) -> Result:
     return result_of(asked, score, took_s=time.monotonic() - began)
 
 
-def _show(results: Sequence[Result], model: Model) -> None:
-    out, first = console(), results[0]
-    seeds = f"seed {first.seed}" if len(results) == 1 else f"seeds {first.seed} to {results[-1].seed}"
-    out.print(
-        cell(f"{first.nodes} nodes, {first.days:g} days, {seeds}: {first.node_days_per_s:.0f} node-days/s", "bold")
-    )
-    figures = table("figure", "value", "95 % of seeds*")
-    for name, choose, shown in _FIGURES:
-        found = together(results, choose)
-        if found is not None:
-            mean, low, high = found
-            figures.add_row(name, shown(mean), f"{shown(low)} to {shown(high)}" if len(results) > 1 else "")
-    out.print(figures)
-    classes = table(
-        "class", "there were", "found", "precision", "recall", "to find", "to take out", "to return", "what*"
-    )
-    for name, declared in model.classes.items():
-        classes.add_row(name, *_row(results, name), cell(declared.summary))
-    out.print(classes)
-
-
-def _show_beside(policies: Mapping[str, Sequence[Result]]) -> None:
-    shown = table("figure", *policies)
-    for name, choose, words in _FIGURES:
-        found = [together(results, choose) for results in policies.values()]
-        shown.add_row(name, *(words(each[0]) if each is not None else "–" for each in found))
-    console().print(shown)
-
-
-def _row(results: Sequence[Result], name: str) -> list[str]:
-    rows = [each.per_class[name] for each in results]
-    truth, detected = sum(row.truth for row in rows), sum(row.detected for row in rows)
-    counts = [str(truth), str(detected)]
-    shares = [_mean([row.precision for row in rows], _share), _mean([row.recall for row in rows], _share)]
-    times = [_mean([getattr(row, each) for row in rows], duration) for each in ("mttd_s", "mtti_s", "mttr_s")]
-    return [*counts, *shares, *times]
-
-
-def _mean(values: Sequence[float | None], shown: Callable[[float], str]) -> str:
-    known = [value for value in values if value is not None]
-    return shown(sum(known) / len(known)) if known else "–"
-
-
-def _share(value: float) -> str:
-    return f"{100.0 * min(value, 1.0):.2f} %"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.1f}".removesuffix(".0")
-
-
-_FIGURES: tuple[tuple[str, Callable[[Result], float | None], Callable[[float], str]], ...] = (
-    ("incidents", lambda each: each.incidents, _number),
-    ("cordons", lambda each: each.cordons, _number),
-    ("false cordons", lambda each: each.false_cordons, _number),
-    ("cordons for decoys", lambda each: each.decoy_cordons, _number),
-    ("precision", lambda each: each.precision, _share),
-    ("recall", lambda each: each.recall, _share),
-    ("availability", lambda each: each.availability, _share),
-    ("node-hours with a missed fault", lambda each: each.missed_fault_node_hours, _number),
-    ("faults that came back", lambda each: each.recidivism, _share),
-    ("most of the fleet held at once", lambda each: each.budget_used, _share),
-    ("tickets", lambda each: each.tickets, _number),
-    ("pages", lambda each: each.pages, _number),
-    ("lemons that were named", lambda each: each.lemons["recall"], _share),
-    ("named that were lemons", lambda each: each.lemons["precision"], _share),
-    ("ETTR of a job of 128 GPUs", lambda each: each.ettr["128"], _share),
-    ("ETTR of a job of 1,024 GPUs", lambda each: each.ettr["1024"], _share),
-    ("ETTR of a job of 9,600 GPUs", lambda each: each.ettr["9600"], _share),
-)
+def _show(policies: Policies, model: Model) -> None:
+    out, ours = console(), policies[OURS]
+    speed = ours.figures["node_days_per_s"].mean
+    out.print(cell(f"{span_of(policies)}: {speed:,.0f} node-days/s", "bold"))
+    for table in tables(policies, model):
+        out.print()
+        out.print(titled(table, rows=len(table.rows)))

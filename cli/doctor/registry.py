@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from cli.doctor import (
+    broker_limits,
     broker_open,
     broker_reached,
     broker_rules,
@@ -47,6 +48,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     broker_reached.CHECK,
     broker_open.CHECK,
     broker_rules.CHECK,
+    broker_limits.CHECK,
     plain_text.CHECK,
     listeners.CHECK,
     certificates.CHECK,

@@ -16,18 +16,25 @@ from cli.setting_up.plan import File, Folder, Plan
 from wire.url import PORT, TLS_PORT
 
 SERVICE: Final = "fleetmend-broker"
+LIMITS_SERVICE: Final = "fleetmend-broker-limits"
+"""Loads the limits; the broker's own unit asks for it."""
 FOLDER: Final = "/etc/fleetmend/broker"
 USERS: Final = f"{FOLDER}/passwords"
 RULES: Final = f"{FOLDER}/acl"
 CONFIGURATION: Final = f"{FOLDER}/mosquitto.conf"
+LIMITS: Final = f"{FOLDER}/limits.nft"
+LIMITED: Final = f"{{ {PORT}, {TLS_PORT} }}"
+"""Ports, as the limits that come with fleetmend name them."""
+
 FOR_THE_GROUP: Final = 0o640
 HASH: Final = "$7$"
 """Of PBKDF2 with SHA-512. Source: mosquitto 2.0, src/password_mosq.h."""
 
 
 def base_plan(place: Place) -> Plan:
-    """Return its unit, and what that needs."""
-    return Plan((Folder("/etc/fleetmend", 0o755),), units.files(place, (f"{SERVICE}.service",), ()))
+    """Return its unit, that of its limits, and what they need."""
+    services = (f"{SERVICE}.service", f"{LIMITS_SERVICE}.service")
+    return Plan((Folder("/etc/fleetmend", 0o755),), units.files(place, services, ()))
 
 
 def owned_folders() -> tuple[Folder, ...]:
@@ -44,17 +51,27 @@ class Listener:
     certificate_file: str = ""
     key_file: str = ""
 
+    @property
+    def opened(self) -> int:
+        """The port, if need be the usual one."""
+        return self.port or (TLS_PORT if self.certificate_file else PORT)
+
     def lines(self) -> str:
         """Return the lines of mosquitto.conf."""
-        port = self.port or (TLS_PORT if self.certificate_file else PORT)
         files = {"certfile": self.certificate_file, "keyfile": self.key_file}
-        opened = f"listener {port} {self.address}".rstrip()
+        opened = f"listener {self.opened} {self.address}".rstrip()
         return "\n".join([opened, *(f"{key} {path}" for key, path in files.items() if path)])
 
 
 def configuration(listener: Listener) -> str:
     """Return mosquitto.conf with this listener."""
     return shipped.text("fleetmend-broker.conf").replace(f"listener {PORT}", listener.lines(), 1)
+
+
+def limits(listener: Listener) -> str:
+    """Return the rules of what one address may send to this listener, and to the usual ones."""
+    ports = ", ".join(str(port) for port in sorted({PORT, TLS_PORT, listener.opened}))
+    return shipped.text("fleetmend-broker.nft").replace(LIMITED, f"{{ {ports} }}", 1)
 
 
 def plan(cell: str, users: Mapping[str, str], before: str, *, listener: Listener) -> Plan:
@@ -69,6 +86,7 @@ def plan(cell: str, users: Mapping[str, str], before: str, *, listener: Listener
         (
             File(CONFIGURATION, configuration(listener)),
             File(RULES, access_rules(cell), mode=FOR_THE_GROUP, group=SERVICE),
+            File(LIMITS, limits(listener), stays=True),
             users_file(users, before),
         ),
     )

@@ -38,6 +38,7 @@ class Host:
         runs_systemd: whether services can be started now.
         systemd: its version, 0 when none was found.
         has_mosquitto: whether a broker can be started here.
+        has_nft: whether what comes to it can be limited.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Host:
     runs_systemd: bool
     systemd: int
     has_mosquitto: bool
+    has_nft: bool = False
 
     @property
     def hands_credentials(self) -> bool:
@@ -82,6 +84,7 @@ def look(place: Place) -> Host:
         runs_systemd=place.is_live and Path(BOOTED).is_dir(),
         systemd=_systemd(place),
         has_mosquitto=_has(place, "mosquitto"),
+        has_nft=_has(place, "nft"),
     )
 
 

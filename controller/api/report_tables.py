@@ -55,7 +55,7 @@ def tables(report: Report) -> list[ReportTable]:
     return [make(report) for make in _TABLES]
 
 
-def _table(
+def table_of(
     name: str,
     title: str,
     meaning: str,
@@ -64,12 +64,13 @@ def _table(
     columns: list[tuple[Column, Callable[[Row], Cell]]],
     empty: str,
 ) -> ReportTable:
+    """Return a table of these rows; a column says how its value comes from one."""
     values = tuple(tuple(value(row) for _, value in columns) for row in rows)
     return ReportTable(name, title, meaning, tuple(column for column, _ in columns), values, empty)
 
 
 def _states(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "states",
         "Time by state",
         "Every node is in exactly one state at any time, so that the shares add up to one.",
@@ -86,7 +87,7 @@ def _states(report: Report) -> ReportTable:
 
 def _losses(report: Report) -> ReportTable:
     currency = report.losses.currency
-    return _table(
+    return table_of(
         "losses",
         "GPU-hours lost, by cause",
         "Time out of service, put down to the incident that took the node out first and to what was done meanwhile.",
@@ -104,7 +105,7 @@ def _losses(report: Report) -> ReportTable:
 
 
 def _at_risk(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "at_risk",
         "In service with a fault",
         "Time that a node took work while an incident about it was open, by what that waited for or did. Not lost: "
@@ -133,7 +134,7 @@ def _spread(name: str, title: str, of: Callable[[Any], Spread | None]) -> list[t
 
 
 def _detection(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "detection",
         "Time to detect and to isolate (MTTD)",
         "Found: from the fault's own time on the node's clock to the finding. Isolated: from there to the confirmed "
@@ -152,7 +153,7 @@ def _detection(report: Report) -> ReportTable:
 
 def _repair(report: Report) -> ReportTable:
     parts = (WAIT, HANDLING, DRAIN, REPAIR, VERIFY, PROBATION, PEOPLE)
-    return _table(
+    return table_of(
         "repair",
         "Time to repair (MTTR)",
         "From an incident's opening until its node is back in service, of incidents that took it out; and the mean of "
@@ -172,7 +173,7 @@ def _part_of(part: str) -> Callable[[Any], Cell]:
 
 
 def _failures(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "failures",
         "Time between failures (MTBF)",
         "Device-hours in which the node's agent was heard, over incidents that would take a node out. 90 % interval; "
@@ -193,7 +194,7 @@ def _failures(report: Report) -> ReportTable:
 
 
 def _fixes(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "fixes",
         "P(action fixes | class, SKU)",
         f"Fixed: verified, and the same fault stayed away from the same part for {report.lasting_s / DAY_S:g} days. "
@@ -216,7 +217,7 @@ def _fixes(report: Report) -> ReportTable:
 
 
 def _lemons(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "lemons",
         "Lemons",
         "Nodes that failed at least twice in the 28 days before the end; the score is the probability that a node "
@@ -238,7 +239,7 @@ def _lemons(report: Report) -> ReportTable:
 
 
 def _outcomes(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "outcomes",
         "Incidents by outcome",
         "Opened and closed within the span; open at its end.",
@@ -263,7 +264,7 @@ def _closed_as(outcome: str) -> Callable[[Any], Cell]:
 
 
 def _notices(report: Report) -> ReportTable:
-    return _table(
+    return table_of(
         "notices",
         "Tickets and pages",
         "What people were sent, and how often that is for a node in a month of 30.44 days.",
@@ -279,7 +280,7 @@ def _notices(report: Report) -> ReportTable:
 
 def _drills(report: Report) -> ReportTable:
     counted = "They count like others in this report." if report.span.drills else "They count nowhere else."
-    return _table(
+    return table_of(
         "drills",
         "Drills",
         f"Faults that people injected; found: from the injection to the finding. {counted}",
@@ -296,7 +297,7 @@ def _drills(report: Report) -> ReportTable:
 
 def _nodes(report: Report) -> ReportTable:
     states = ("in_service", "held_out", "kept_out", "lost", "planned", "drill", "unknown")
-    return _table(
+    return table_of(
         "nodes",
         "Nodes",
         "Hours by state of each node, the longest out first.",
@@ -342,7 +343,7 @@ def _summary(report: Report) -> ReportTable:
         ("unpriced_gpu_hours", report.losses.unpriced_gpu_hours),
         *((f"note_{number}", note) for number, note in enumerate(report.notes, 1)),
     ]
-    return _table(
+    return table_of(
         "summary",
         "Summary",
         "The figures at a glance, and what to know before believing them.",

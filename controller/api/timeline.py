@@ -124,6 +124,11 @@ def _(_event: events.RulesLoaded) -> str:
 
 
 @headline.register
+def _(event: events.ClockSet) -> str:
+    return f"The controller's clock was set by {event.step_s:+.0f} s"
+
+
+@headline.register
 def _(event: events.LogRestored) -> str:
     return f"Restored from a backup that ends with entry {event.through}"
 

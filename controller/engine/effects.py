@@ -178,11 +178,17 @@ class Effects:
         wait_s = delay_s(self._retry(intent), failures=failures, key=intent.key, least_s=error.after_s)
         retry_at = self.clock() + wait_s
         until = before.until if before is not None else 0.0
-        if retry_at >= max(intent.expires_at, until):
+        if retry_at >= self._ends_by(intent):
             return False
         await self._note(intent, "delayed", str(error), failures=failures, retry_at=retry_at, until=until)
         await asyncio.sleep(wait_s)
         return True
+
+    def _ends_by(self, intent: StepIntended) -> float:
+        """Return when a step has failed at the latest, by the clock as it is now."""
+        incident = self.cell.belief.incidents.get(intent.incident_id)
+        is_current = incident is not None and incident.intent is not None and incident.intent.key == intent.key
+        return incident.ends_by if incident is not None and is_current else intent.expires_at
 
     def _put_off_still(self, intent: StepIntended) -> bool:
         """Whether the next try of a step had not begun yet, as recorded: then nothing about it is in doubt."""

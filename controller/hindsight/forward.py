@@ -20,6 +20,7 @@ from controller.events import Event, Logged
 from controller.hindsight.candidate import Candidate
 from controller.policy.belief import Belief
 from controller.policy.presence import AGENT_LOST, NODE_LOST, OURS
+from controller.policy.rules import Rules
 from controller.simulation.draws import Draws
 from controller.simulation.fleet import Host, Parts
 from controller.simulation.model import Kind, Model
@@ -29,6 +30,7 @@ from controller.simulation.world import Node, World
 from wire.messages import NodeFacts
 
 PASSES: Final = frozenset({Kind.DECOY, Kind.UNHEARD, Kind.PLANNED})
+OF_ONE_NODE: Final = frozenset({Kind.NODE, Kind.DECOY})
 BY_SILENCE: Final[Mapping[Kind, str]] = {Kind.SILENT: NODE_LOST.check, Kind.UNHEARD: AGENT_LOST.check}
 
 
@@ -78,6 +80,11 @@ class Forward:
         self.world = Aside(self, self.model, Draws(self.seed))
         self.candidate.hear.append(self.hear)
         self.candidate.elsewhere = self.drawn
+
+    @property
+    def rules(self) -> Rules:
+        """What the candidate decides by."""
+        return self.candidate.rules
 
     @property
     def belief(self) -> Belief:
@@ -162,9 +169,11 @@ class Forward:
     def _rate(self, name: str, said: set[tuple[str, str]]) -> float:
         declared = self.model.classes[name]
         silent = {check for check, _ in said} & OURS
-        if declared.kind in BY_SILENCE or declared.kind is Kind.LEAF:
+        if declared.kind in BY_SILENCE:
             worst = NODE_LOST.check if NODE_LOST.check in silent else next(iter(silent), "")
-            return self.model.rate_of(name) if worst and BY_SILENCE.get(declared.kind) == worst else 0.0
+            return self.model.rate_of(name) if BY_SILENCE[declared.kind] == worst else 0.0
+        if declared.kind not in OF_ONE_NODE:
+            return 0.0
         showing = [sign for sign in declared.signs if said & {(each.check, each.code) for each in SIGNS[sign]}]
         return self.model.rate_of(name) * len(showing) / len(declared.signs) if showing else 0.0
 

@@ -49,7 +49,12 @@ class Pairs:
 def counterpart(incident: Incident, other: Belief) -> Incident | None:
     """Return the open incident that is about the same, as the other side has it, `None` where it has none."""
     alike = [each for each in other.open_on(incident.node) if _is_alike(incident, each)]
-    return min(alike, key=lambda each: each.fault_class != incident.fault_class, default=None)
+    return min(alike, key=lambda each: _distance(each, incident), default=None)
+
+
+def _distance(one: Incident, other: Incident) -> tuple[bool, float, bool]:
+    """A person may take a node out twice: of several that are alike, the one of the same moment is meant."""
+    return one.fault_class != other.fault_class, abs(one.opened_at - other.opened_at), one.id != other.id
 
 
 def _is_alike(one: Incident, other: Incident) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -17,14 +19,20 @@ from ruamel.yaml.events import (
     CollectionStartEvent,
     DocumentStartEvent,
     Event,
+    MappingStartEvent,
     NodeEvent,
+    ScalarEvent,
+    SequenceStartEvent,
 )
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.resolver import VersionedResolver
 
 from controller.playbooks.problems import Notes, excerpt
 
 MAX_BYTES = 65_536
 """Source: our choice; the largest playbook that comes with fleetmend has 4 KiB."""
+MOST_KEPT = 256
+"""Documents that are kept as they were read. Source: our choice; fleetmend comes with 71."""
 MAX_DEPTH = 8
 """Source: our choice; a playbook nests five deep (file, steps, step, parameters, value)."""
 
@@ -91,7 +99,22 @@ def say(value: Value) -> str:
 
 
 def read_document(content: bytes, notes: Notes) -> Value | None:
-    """Return the file's one document; `None`, with the reason in the notes, when it cannot be read."""
+    """Return the file's one document; `None`, with the reason in the notes, when it cannot be read.
+
+    What was read without a flaw is kept: when playbooks are loaded again, only what changed is read again.
+    """
+    flawless = _flawless(content)
+    return flawless if flawless is not None else _read(content, notes)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _flawless(content: bytes) -> Value | None:
+    notes = Notes("")
+    value = _read(content, notes)
+    return None if notes.problems else value
+
+
+def _read(content: bytes, notes: Notes) -> Value | None:
     if len(content) > MAX_BYTES:
         notes.add(1, "file", f"{len(content)} bytes", f"a playbook has at most {MAX_BYTES} bytes")
         return None
@@ -105,14 +128,13 @@ def read_document(content: bytes, notes: Notes) -> Value | None:
 
 
 def _parse(text: str, notes: Notes) -> Value | None:
-    """Parse twice: the events are looked over one by one before anything is built from them.
+    """Parse; the events are looked over one by one before anything is built from them.
 
     Besides its own errors, ruamel.yaml lets those of `int` and `chr` through for impossible escapes.
     """
+    yaml = YAML(typ="safe", pure=True)
     try:
-        if not _plain(text, notes):
-            return None
-        node = YAML(typ="safe", pure=True).compose(text)
+        events = _plain(yaml.parse(text), notes)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -121,22 +143,25 @@ def _parse(text: str, notes: Notes) -> Value | None:
     except (YAMLError, ValueError, OverflowError) as error:
         notes.add(1, "file", f"not YAML: {_one_line(str(error))}", "write printable text without odd escapes")
         return None
-    return _value(node, "", notes)
+    return _Tree(iter(events), yaml.resolver, notes).value("") if events else None
 
 
-def _plain(text: str, notes: Notes) -> bool:
-    """Return whether the text has one document and uses nothing that is refused, noting the first thing that is not."""
+def _plain(parsed: Iterator[Event], notes: Notes) -> list[Event]:
+    """Return the events of the text's one document, empty when it uses what is refused; the first of that is noted."""
     depth = documents = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
+    events: list[Event] = []
+    for event in parsed:
         documents += isinstance(event, DocumentStartEvent)
         depth += _step(event)
         refused = _refused(event, documents, depth)
         if refused is not None:
             notes.add(_line(event), "file", *refused)
-            return False
+            return []
+        if isinstance(event, NodeEvent | CollectionEndEvent):
+            events.append(event)
     if not documents:
         notes.add(1, "file", "it is empty", "write a playbook, beginning with `playbook: NAME`")
-    return documents == 1
+    return events
 
 
 def _step(event: Event) -> int:
@@ -157,32 +182,65 @@ def _refused(event: Event, documents: int, depth: int) -> tuple[str, str] | None
     return None
 
 
-def _value(node: Node, path: str, notes: Notes) -> Value:
-    line = node.start_mark.line + 1
-    if isinstance(node, MappingNode):
-        return Table(line, tuple(_entries(node, path, notes)))
-    if isinstance(node, SequenceNode):
-        return Listing(line, tuple(_value(each, f"{path}[{index}]", notes) for index, each in enumerate(node.value)))
-    assert isinstance(node, ScalarNode)
-    kind = "text" if node.style else _CORE_TAGS.get(str(node.tag), "text")
-    return Scalar(line, node.value, kind)
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """Builds values from events in their order. Every collection among them ends, or none had been parsed."""
 
+    events: Iterator[Event]
+    resolver: VersionedResolver
+    notes: Notes
 
-def _entries(node: MappingNode, path: str, notes: Notes) -> Iterator[Entry]:
-    seen: dict[str, int] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, ScalarNode):
-            notes.add(line, path, "a key is a list or a mapping", "a key is one plain word")
-            continue
-        key = key_node.value
-        here = f"{path}.{excerpt(key)[1:-1]}" if path else excerpt(key)[1:-1]
-        if key in seen:
-            notes.add(line, here, f"given a second time, first in line {seen[key]}", "keep one of the two")
-            continue
-        seen[key] = line
-        is_absent = isinstance(value_node, ScalarNode) and not value_node.value and not value_node.style
-        yield Entry(line, key, Scalar(line, "", "nothing") if is_absent else _value(value_node, here, notes))
+    def value(self, path: str) -> Value:
+        """Return the value that comes next."""
+        return self._value(next(self.events), path)
+
+    def _value(self, event: Event, path: str) -> Value:
+        line = _line(event)
+        match event:
+            case MappingStartEvent():
+                return Table(line, tuple(self._entries(path)))
+            case SequenceStartEvent():
+                return Listing(line, tuple(self._items(path)))
+        assert isinstance(event, ScalarEvent)
+        return Scalar(line, event.value, self._kind(event))
+
+    def _kind(self, event: ScalarEvent) -> str:
+        if event.style:
+            return "text"
+        return _CORE_TAGS.get(str(self.resolver.resolve(ScalarNode, event.value, event.implicit)), "text")
+
+    def _items(self, path: str) -> Iterator[Value]:
+        for index in count():
+            event = next(self.events)
+            if isinstance(event, CollectionEndEvent):
+                return
+            yield self._value(event, f"{path}[{index}]")
+
+    def _entries(self, path: str) -> Iterator[Entry]:
+        seen: dict[str, int] = {}
+        while not isinstance(event := next(self.events), CollectionEndEvent):
+            line = _line(event)
+            if not isinstance(event, ScalarEvent):
+                self.notes.add(line, path, "a key is a list or a mapping", "a key is one plain word")
+                self._skip(event)
+                self._skip(next(self.events))
+                continue
+            key = event.value
+            here = f"{path}.{excerpt(key)[1:-1]}" if path else excerpt(key)[1:-1]
+            following = next(self.events)
+            if key in seen:
+                self.notes.add(line, here, f"given a second time, first in line {seen[key]}", "keep one of the two")
+                self._skip(following)
+                continue
+            seen[key] = line
+            is_absent = isinstance(following, ScalarEvent) and not following.value and not following.style
+            yield Entry(line, key, Scalar(line, "", "nothing") if is_absent else self._value(following, here))
+
+    def _skip(self, event: Event) -> None:
+        """Go to the end of the value that begins so."""
+        depth = _step(event)
+        while depth:
+            depth += _step(next(self.events))
 
 
 def _line(event: Event) -> int:

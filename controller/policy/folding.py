@@ -9,6 +9,7 @@ from controller import bench_events, enrolment_events, events, notice_events, sw
 from controller.policy.belief import Belief
 from controller.policy.folds import (
     benching,
+    clock,
     enrolling,
     evidence,
     findings,
@@ -45,6 +46,7 @@ FOLDS: Mapping[type, Fold] = {
     events.RolloutBegan: rules.rollout_began,
     events.RolloutSettled: rules.rollout_settled,
     events.LogRestored: rules.restored,
+    events.ClockSet: clock.set_by,
     events.OperatorActed: operators.acted,
     events.ActProposed: proposals.proposed,
     events.ActAgreed: proposals.agreed,

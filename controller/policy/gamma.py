@@ -6,6 +6,8 @@ Written here because the standard library has none and a scientific one weighs m
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Final
 
 _PRECISION = 1e-13
 _MOST_TERMS = 10_000
@@ -60,6 +62,12 @@ def _not_zero(value: float) -> float:
     return value if abs(value) > _TINY else _TINY
 
 
+_QUANTILES_KEPT: Final = 4_096
+"""Shapes are a constant and a count of failures, so that few are asked for, again at each decision; each costs some
+hundred thousand steps. Source: our choice."""
+
+
+@lru_cache(_QUANTILES_KEPT)
 def quantile(shape: float, probability: float) -> float:
     """Return the value that a gamma variable of this shape and rate 1 is below with this probability.
 

@@ -110,6 +110,7 @@ class Incident:
         canary: of a breaker that is half open, the incident that may go on.
         canary_outcome: how that one ended, empty before.
         members: of a domain's incident, the failures of each node that still stand.
+        member_left_at: when a node of it was last well again, 0 before.
         stop_asked: why a person ended it, empty otherwise.
         part: what it is about, by serial number where known; history follows it.
         recurrence: what the history of the part said when it opened.
@@ -167,6 +168,7 @@ class Incident:
     evidence: dict[str, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
     members: dict[str, set[FindingKey]] = field(default_factory=dict)
+    member_left_at: float = 0.0
     canary: str = ""
     canary_outcome: str = ""
     part: str = ""

@@ -52,6 +52,10 @@ class ScopeLedger:
             times.append(at)
             del times[: bisect_left(times, at - KEPT_S)]
 
+    def move(self, by: float) -> None:
+        """The clock that counts was set by so many seconds."""
+        self.taken = {scope: [at + by for at in times] for scope, times in self.taken.items()}
+
     def forget(self, scope: Scope) -> None:
         """What was taken out of a scope before is settled: its breaker closed."""
         self.taken.pop(scope, None)

@@ -44,6 +44,11 @@ class Outbreaks:
             if scope != FLEET:
                 _note(self.failing.setdefault((family, scope), {}), node, at, window_s(scope.kind))
 
+    def move(self, by: float) -> None:
+        """The clock that counts was set by so many seconds."""
+        for nodes in (*self.failing.values(), *self.totals.values()):
+            nodes.update({node: at + by for node, at in nodes.items()})
+
     def explain(self, node: str, check: str, scopes: tuple[Scope, ...]) -> None:
         """A node's failure has found its cause: it speaks for no other one."""
         family = family_of(check)

@@ -36,11 +36,6 @@ class Host:
     lemon: bool = False
     new: bool = False
 
-    @property
-    def leaf(self) -> str:
-        """The switch that all its ports hang on, empty when nobody said."""
-        return next(iter(self.places.get("leaf", ())), "")
-
 
 @dataclass(slots=True)
 class Parts:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError, model_validator
 
+from controller.flaws import problems_in
 from controller.sections.section import Section
-from controller.settings import SettingsError
+from controller.settings import SettingsError, read_document
 from controller.simulation.signs import SIGNS
-from wire.toml import loads
 
 DEFAULT: Final = Path(__file__).with_name("model.toml")
 
@@ -29,7 +29,11 @@ class Kind(StrEnum):
     SILENT = "silent"
     """The node is down: nothing is heard of its agent, and its scheduler hears nothing either."""
     LEAF = "leaf"
-    """All nodes of a leaf switch show it; none of them is at fault."""
+    """All nodes of a leaf switch show it; none of them is at fault. Its rate is that of leaf switches."""
+    DOMAIN = "domain"
+    """All nodes of an NVLink domain show it; none of them is at fault. Its rate is that of domains."""
+    POWER = "power"
+    """A rack has no power: all its nodes are down, and none of them is at fault. Its rate is that of racks."""
     HIDDEN = "hidden"
     """Nothing tells."""
     DECOY = "decoy"
@@ -42,6 +46,9 @@ class Kind(StrEnum):
 
 NODE_FAULTS: Final = frozenset({Kind.NODE, Kind.SILENT, Kind.HIDDEN})
 """Faults that are the node's own: what is right to take it out for."""
+
+SHARED_BY: Final[Mapping[Kind, str]] = {Kind.LEAF: "leaf", Kind.DOMAIN: "nvlink_domain", Kind.POWER: "rack"}
+"""Kind of a fault that several nodes share → kind of place that they share."""
 
 
 class Spread(Section):
@@ -76,9 +83,18 @@ class Nodes(Section):
     young_days: NotNegative
     young_times: Positive
     new_share: Share
+    latent: Share
+    latent_classes: tuple[str, ...]
     repeat: Positive
-    hot_month: Positive
-    driver_epoch_days: NotNegative
+    repeats_at_most: Annotated[int, Field(ge=0)]
+    hot_times: Positive
+    hot_classes: tuple[str, ...]
+    hot_from_day: NotNegative
+    hot_days: NotNegative
+    epoch_days: NotNegative
+    epoch_from_day: NotNegative
+    epoch_times: Positive
+    epoch_classes: tuple[str, ...]
 
 
 class FaultClass(Section):
@@ -146,30 +162,16 @@ def load_model(overrides: Path | None = None, *, rate: float | None = None) -> M
     Raises:
         SettingsError: with every mistake of the file.
     """
-    content = _read(DEFAULT)
+    content = read_document(DEFAULT)
     name = str(overrides or DEFAULT)
     if overrides is not None:
-        content = _merged(content, _read(overrides))
+        content = _merged(content, read_document(overrides))
     if rate is not None:
         content["rate"] = rate
     try:
         return Model.model_validate(content)
     except ValidationError as error:
-        flaws = [f"{name}: {'.'.join(map(str, flaw['loc']))}: {_told(flaw['msg'])}" for flaw in error.errors()]
-        raise SettingsError("\n".join(flaws)) from error
-
-
-def _told(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "no such key here")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from error
+        raise SettingsError(problems_in(error, Model, name)) from error
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

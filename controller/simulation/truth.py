@@ -11,13 +11,10 @@ from typing import Final
 
 from controller.simulation.draws import Draws, time_s
 from controller.simulation.fleet import GPUS, PORTS, Host
-from controller.simulation.model import NODE_FAULTS, FaultClass, Kind, Model
+from controller.simulation.model import NODE_FAULTS, SHARED_BY, FaultClass, Kind, Model
 
 DAY_S: Final = 86_400.0
-EPOCH_BEGINS_DAY: Final = 10.0
-EPOCH_TIMES: Final = 100.0
-MOST_REPEATS: Final = 19
-"""So many incidents make a node worse. Source: SuperBench's measurements end there."""
+YEAR_DAYS: Final = 365.0
 
 
 @dataclass(slots=True)
@@ -58,34 +55,43 @@ class Fault:
 def faults_of(hosts: Sequence[Host], model: Model, draws: Draws, *, days: float) -> Iterator[Fault]:
     """Yield the faults of a fleet in the order of their beginning."""
     streams = [_of_node(host, model, draws.stream("node", host.name), days) for host in hosts]
-    leaves = _leaves(hosts)
+    streams += [_latent(host, model, draws.stream("latent", host.name), days) for host in hosts if host.new]
     for name, declared in model.classes.items():
-        if declared.kind is Kind.LEAF:
-            rate = model.rate_of(name)
+        if declared.kind in SHARED_BY:
+            places = _places(hosts, SHARED_BY[declared.kind])
             streams += [
-                _of_leaf(name, nodes, model, draws.stream("leaf", leaf, name), rate, days)
-                for leaf, nodes in leaves.items()
+                _of_place(name, nodes, model, draws.stream(SHARED_BY[declared.kind], place, name), days)
+                for place, nodes in places.items()
             ]
     for number, fault in enumerate(heapq.merge(*streams, key=lambda fault: fault.begins), 1):
         fault.number = number
         yield fault
 
 
-def _leaves(hosts: Sequence[Host]) -> Mapping[str, tuple[str, ...]]:
+def _places(hosts: Sequence[Host], kind: str) -> Mapping[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for host in hosts:
-        if host.leaf:
-            found.setdefault(host.leaf, []).append(host.name)
-    return {leaf: tuple(names) for leaf, names in found.items()}
+        for place in host.places.get(kind, ()):
+            found.setdefault(place, []).append(host.name)
+    return {place: tuple(names) for place, names in found.items()}
+
+
+def _latent(host: Host, model: Model, stream: Random, days: float) -> Iterator[Fault]:
+    """Yield the fault that a new node was delivered with, when it shows."""
+    gray = [name for name in model.nodes.latent_classes if name in model.classes]
+    at_day = stream.random() * model.nodes.young_days
+    if gray and stream.random() < model.nodes.latent and at_day < days:
+        name = stream.choice(gray)
+        yield fault_of(name, model.classes[name], (host.name,), model, stream, at_day * DAY_S)
 
 
 def _of_node(host: Host, model: Model, stream: Random, days: float) -> Iterator[Fault]:
     """Yield what goes wrong with one node: each class comes by chance, at a rate that its past and its age raise."""
-    classes = {name: each for name, each in model.classes.items() if each.kind is not Kind.LEAF and _shows(each)}
+    classes = {name: each for name, each in model.classes.items() if each.kind not in SHARED_BY and _shows(each)}
     usual = {name: _rate(name, model, host) for name in classes}
     at_day, own = 0.0, 0
     while True:
-        again = model.nodes.repeat ** min(own, MOST_REPEATS)
+        again = model.nodes.repeat ** min(own, model.nodes.repeats_at_most)
         rates = {name: rate * (again if classes[name].kind in NODE_FAULTS else 1.0) for name, rate in usual.items()}
         most = sum(rates.values()) * _most_times(model, host)
         if not most:
@@ -124,23 +130,24 @@ def _times(name: str, model: Model, host: Host, at_day: float) -> float:
     times = 1.0
     if model.classes[name].kind in NODE_FAULTS and host.new and at_day < nodes.young_days:
         times *= nodes.young_times
-    if name in {"F3", "F6"}:
-        times *= nodes.hot_month
-    if name == "F5" and EPOCH_BEGINS_DAY <= at_day < EPOCH_BEGINS_DAY + nodes.driver_epoch_days:
-        times *= EPOCH_TIMES
+    if name in nodes.hot_classes and 0.0 <= at_day % YEAR_DAYS - nodes.hot_from_day < nodes.hot_days:
+        times *= nodes.hot_times
+    if name in nodes.epoch_classes and 0.0 <= at_day - nodes.epoch_from_day < nodes.epoch_days:
+        times *= nodes.epoch_times
     return times
 
 
 def _most_times(model: Model, host: Host) -> float:
+    """Return a bound of `_times` over all classes and days."""
     nodes = model.nodes
     young = max(1.0, nodes.young_times) if host.new else 1.0
-    return young * max(1.0, nodes.hot_month) * (EPOCH_TIMES if nodes.driver_epoch_days else 1.0)
+    hot = max(1.0, nodes.hot_times) if nodes.hot_days else 1.0
+    return young * hot * (max(1.0, nodes.epoch_times) if nodes.epoch_days else 1.0)
 
 
-def _of_leaf(
-    name: str, nodes: tuple[str, ...], model: Model, stream: Random, rate: float, days: float
-) -> Iterator[Fault]:
-    at_day = 0.0
+def _of_place(name: str, nodes: tuple[str, ...], model: Model, stream: Random, days: float) -> Iterator[Fault]:
+    """Yield what goes wrong with something that several nodes share."""
+    at_day, rate = 0.0, model.rate_of(name)
     while rate:
         at_day += stream.expovariate(rate)
         if at_day >= days:

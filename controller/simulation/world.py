@@ -44,6 +44,13 @@ SCHEDULER_NOTICES_S = 60.0
 """Until a scheduler calls a node down. Source: Kubernetes' 40 s and Slurm's SlurmdTimeout of some minutes."""
 
 
+DEAD = frozenset({Kind.SILENT, Kind.POWER})
+"""What keeps a node down."""
+
+MENDED = frozenset({Kind.NODE, Kind.SILENT, Kind.LEAF, Kind.DOMAIN})
+"""What the people who are told of it mend. Power has people of its own."""
+
+
 @dataclass(slots=True)
 class Node:
     """One node, as it is. `shown`: findings that its agent has raised, and the fault behind each."""
@@ -53,6 +60,7 @@ class Node:
     stream: Random
     boot: int = 1
     down: bool = False
+    worked_on: bool = False
     faults: list[Fault] = field(default_factory=list)
     shown: dict[FindingKey, Fault] = field(default_factory=dict)
 
@@ -73,6 +81,9 @@ class Truth:
 
     def is_up(self, node: Node, at: float) -> None:
         """A node comes up or goes down, as `node.down` says."""
+
+    def is_worked_on(self, node: Node, at: float) -> None:
+        """People take a node out themselves, or give it back, as `node.worked_on` says."""
 
 
 @dataclass(slots=True)
@@ -110,8 +121,10 @@ class World:
         for name in fault.nodes:
             self._act(self.nodes[name], fault)
         match fault.kind:
-            case Kind.NODE | Kind.LEAF:
+            case Kind.NODE | Kind.LEAF | Kind.DOMAIN:
                 self._show(fault)
+            case Kind.POWER:
+                self._lose_power(fault)
             case Kind.SILENT:
                 self._fall_silent(self.nodes[fault.nodes[0]])
             case Kind.HIDDEN:
@@ -191,6 +204,18 @@ class World:
         self._set_down(node, down=True)
         self.clock.after(SILENT_AFTER_S, partial(self._say_silent, node))
         self.clock.after(SCHEDULER_NOTICES_S, partial(self._say_schedule, node))
+
+    def _lose_power(self, fault: Fault) -> None:
+        """Have all nodes of a rack be down until its power is back, and start then."""
+        for name in fault.nodes:
+            self._fall_silent(self.nodes[name])
+        self.clock.after(fault.repair_s, partial(self._power_returns, fault))
+
+    def _power_returns(self, fault: Fault) -> None:
+        self.end(fault)
+        for name in fault.nodes:
+            node = self.nodes[name]
+            self.clock.after(time_s(node.stream, self.model.repairs.reboot), partial(self._come_back, node))
 
     def _say_silent(self, node: Node) -> None:
         if node.down:
@@ -308,7 +333,7 @@ class World:
     def _come_back(self, node: Node) -> None:
         before, node.boot = node.boot_id, node.boot + 1
         self._mend(node, "reboot")
-        if any(fault.kind is Kind.SILENT for fault in node.faults):
+        if any(fault.kind in DEAD for fault in node.faults):
             return
         self._set_down(node, down=False)
         name, now = node.host.name, self.clock.now
@@ -351,15 +376,17 @@ class World:
         self.clock.after(time_s(stream, self.model.repairs.answer) + work_s, partial(self._worked, incident_id))
 
     def _faults_behind(self, incident_id: str) -> list[Fault]:
-        incident = self.clock.belief.incidents[incident_id]
+        incident = self.clock.belief.incidents.get(incident_id)
+        if incident is None:
+            return []
         names = [incident.node] if incident.node else sorted(incident.members)
         found = [fault for name in names if name in self.nodes for fault in self.nodes[name].faults]
-        return list({fault.number: fault for fault in found if fault.kind is not Kind.DECOY}.values())
+        return list({fault.number: fault for fault in found if fault.kind in MENDED}.values())
 
     def _worked(self, incident_id: str) -> None:
         """Have people end all that is wrong there, and say so."""
         for fault in self._faults_behind(incident_id):
-            if fault.kind in {Kind.NODE, Kind.SILENT, Kind.LEAF}:
+            if fault.kind in MENDED:
                 self._swap(fault)
                 self.end(fault, "People mended it.")
         self._asked.discard(incident_id)

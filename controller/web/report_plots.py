@@ -5,6 +5,7 @@ Every picture stands beside a table with the same numbers, and every mark says i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,6 +62,10 @@ class Plot:
     marks: tuple[Mark, ...]
     labels: tuple[Label, ...]
     legend: tuple[tuple[str, str], ...] = ()
+
+
+BarRow = tuple[str, list[tuple[float, str, str]], str]
+"""A row of bars: its label, its parts (value, class, words), and the words at its end."""
 
 
 def plots(report: Report) -> tuple[Plot, ...]:
@@ -139,10 +144,10 @@ def bars(
     name: str,
     title: str,
     described: str,
-    rows: list[tuple[str, list[tuple[float, str, str]], str]],
+    rows: Sequence[BarRow],
     legend: tuple[tuple[str, str], ...],
 ) -> Plot | None:
-    """Return stacked bars; a row has its label, its parts (value, class, words) and the words at its end."""
+    """Return stacked bars, `None` where there is nothing to show."""
     most = max((sum(value for value, _, _ in parts) for _, parts, _ in rows), default=0.0)
     if most <= 0.0:
         return None
@@ -168,17 +173,21 @@ def _fixes(report: Report) -> Plot | None:
     known = [(key, count) for key, count in counts.items() if sum(count)][:MOST_BARS]
     if not known:
         return None
+    rows = [(f"{action} for {name}".replace("_", " "), yes, no) for (name, action), (yes, no) in known]
+    described = "Posterior mean and 90 % interval of the share of repairs that fixed a fault."
+    return intervals("fixes", "P(action fixes), from 0 to 1, whatever the SKU", described, rows)
+
+
+def intervals(name: str, title: str, described: str, rows: Sequence[tuple[str, int, int]]) -> Plot:
+    """Return shares with what they may be by chance; a row has its label, how often it was so and how often not."""
     marks: list[Mark] = []
     labels: list[Label] = []
-    for index, ((fault_class, action), (fixed, not_fixed)) in enumerate(known):
-        what = f"{action} for {fault_class}".replace("_", " ")
+    for index, (what, yes, no) in enumerate(rows):
         middle = index * ROW + ROW / 2
-        marks += _interval(what, middle, fixed, not_fixed)
+        marks += _interval(what, middle, yes, no)
         labels.append(Label(LEFT - 8, middle + 4, _short(what), "end"))
-        labels.append(Label(RIGHT + 6, middle + 4, f"{fixed} of {fixed + not_fixed}"))
-    described = "Posterior mean and 90 % interval of the share of repairs that fixed a fault."
-    title = "P(action fixes), from 0 to 1, whatever the SKU"
-    return Plot("fixes", title, described, WIDTH, len(known) * ROW, tuple(marks), tuple(labels))
+        labels.append(Label(RIGHT + 6, middle + 4, f"{yes} of {yes + no}"))
+    return Plot(name, title, described, WIDTH, len(rows) * ROW, tuple(marks), tuple(labels))
 
 
 def _interval(what: str, middle: float, fixed: int, not_fixed: int) -> list[Mark]:

@@ -76,6 +76,11 @@ def environment() -> jinja2.Environment:
 
 def report_file(report: Report, *, about: str) -> str:
     """Return the report as one HTML file. `about`: what it was made of, for its title."""
+    return page_of(report_view(report), about=about)
+
+
+def page_of(view: ReportView, *, about: str) -> str:
+    """Return what a page shows as one HTML file."""
     styles = "\n".join((STATIC / name).read_text("utf-8") for name in STYLES)
     template = environment().get_template("report_file.html")
-    return template.render(view=report_view(report), about=about, styles=styles)
+    return template.render(view=view, about=about, styles=styles)

@@ -25,7 +25,7 @@ Architecture: {architecture}
 Maintainer: {maintainer}
 Installed-Size: {installed_kib}
 Depends: libc6 (>= {glibc}), passwd, python3, python{python}, systemd (>= {systemd})
-Suggests: mosquitto
+Suggests: mosquitto, nftables
 Section: admin
 Priority: optional
 Description: health and fault remediation for GPU fleets

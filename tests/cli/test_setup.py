@@ -195,6 +195,8 @@ def test_a_controller_has_its_key_and_a_broker_that_knows_it(image: Path) -> Non
     assert f"--trusted-key '{keys.line_of(key)}'" in told
     settings = tomllib.loads((image / "etc/fleetmend/controller.toml").read_text())
     assert (settings["scheduler"], settings["budget"]) == ({"kind": "slurm"}, {"percent": 5.0})
+    assert settings["modes"] == {"fleet": "ask"}
+    assert "Next: every plan waits for `fleetmend approve`" in told
     password = (image / "etc/fleetmend/credentials/fleetmend-controller/broker").read_text().strip()
     (line,) = (image / "etc/fleetmend/broker/passwords").read_text().splitlines()
     assert is_password(password, line.removeprefix("controller:"))
@@ -205,6 +207,13 @@ def test_a_controller_has_its_key_and_a_broker_that_knows_it(image: Path) -> Non
     assert contents(image) == before
 
 
+def test_a_controller_may_act_from_the_first_day_where_that_is_asked_for(image: Path) -> None:
+    told = done(set_up(image, "setup", "controller", "--yes", "--no-enable", "--with-broker", "--mode", "act"))
+    settings = tomllib.loads((image / "etc/fleetmend/controller.toml").read_text())
+    assert settings["modes"] == {"fleet": "act"}
+    assert "fleetmend approve" not in told
+
+
 def test_a_broker_with_a_certificate_listens_by_tls(image: Path) -> None:
     files = ("--broker-certificate-file", "/etc/b.pem", "--broker-key-file", "/etc/b.key")
     done(set_up(image, "setup", "controller", "--yes", "--no-enable", "--with-broker", *files))
@@ -213,6 +222,19 @@ def test_a_broker_with_a_certificate_listens_by_tls(image: Path) -> None:
     assert lines[at : at + 3] == ["listener 8883", "certfile /etc/b.pem", "keyfile /etc/b.key"]
     assert "use_username_as_clientid true" in lines
     assert "listener 1883" not in lines
+
+
+def test_what_one_node_may_send_is_limited_where_the_broker_listens_and_a_sites_own_limits_stay(image: Path) -> None:
+    arguments = ("setup", "controller", "--yes", "--no-enable", "--with-broker", "--broker-listen", "0.0.0.0:2883")
+    assert "Next: install nftables" in done(set_up(image, *arguments))
+    rules = image / "etc/fleetmend/broker/limits.nft"
+    assert "tcp dport != { 1883, 2883, 8883 } accept" in rules.read_text()
+    assert (image / "etc/systemd/system/fleetmend-broker-limits.service").is_file()
+    (image / "usr/sbin").mkdir(parents=True)
+    (image / "usr/sbin/nft").touch(mode=0o755)
+    rules.write_text("# ours\n")
+    assert "nftables" not in done(set_up(image, *arguments, "--force"))
+    assert rules.read_text() == "# ours\n"
 
 
 def test_users_of_the_broker_come_change_and_go(image: Path, secret: Path, tmp_path: Path) -> None:
@@ -240,6 +262,7 @@ WRONG: Final = {
     "the controller's name": (("--node", "controller"), "give `node` another name"),
     "a broker's URL": (("--broker", "http://broker"), "agent.toml: broker.url: broker url 'http://broker' is not"),
     "a place": (("--place", "job=1"), "agent.toml: places: 'job' cannot be set"),
+    "no key": (("--trusted-key", "# signs"), "give a line as `fleetmend keys show` prints it"),
     "a key": (("--trusted-key", "AAAA BBBB"), "give a line as `fleetmend keys show` prints it"),
     "a CA": (("--ca-file", "/nowhere.pem"), "agent.toml: broker.ca_file: cannot read /nowhere.pem"),
 }

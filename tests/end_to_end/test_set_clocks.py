@@ -9,20 +9,23 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Sized
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.simulation import states
 from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import XID_SEVERITY, SimulatedMachine
-from cli.broker import CONTROLLER
+from cli.broker import CONTROLLER, Mosquitto
+from cli.client import Client
 from controller.events import PresenceChanged
 from controller.store.sqlite import SqliteLog
 from tests.support.agent_site import KEY, NODE, Controller, Site
 from tests.support.broker import listening, running_broker, settings
-from tests.support.controllers import ControllerProcess, CountingScheduler, nodes_at, until
+from tests.support.controllers import HOOK, ControllerProcess, CountingScheduler, Nodes, nodes_at, until
 from tests.support.set_clock import SetClock
 from wire import messages, topics
 from wire.messages import FindingRaised, OrderEnded, Status
@@ -30,6 +33,8 @@ from wire.orders import Order, OrderAction
 from wire.signatures import sign
 
 DAY_S = 86_400
+VALID_S = 20.0
+"""Of a yes: longer than a machine under load takes to see that its clock was set."""
 NAMES = ("n1", "n2", "n3", "n4")
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
@@ -37,20 +42,9 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 async def test_a_controllers_clock_makes_nobody_silent_and_faults_are_answered(tmp_path: Path) -> None:
     clock, scheduler = SetClock(tmp_path / "clock"), CountingScheduler(tmp_path / "scheduler")
-    prefix = ("env", *(f"{name}={value}" for name, value in clock.environment.items()))
     async with running_broker(tmp_path / "broker") as broker, nodes_at(broker) as nodes:
-        username, password = broker.credentials(CONTROLLER)
-        secret = tmp_path / "broker.password"
-        secret.touch(mode=0o600)
-        secret.write_text(password)
-        tables = {
-            "broker": {"url": broker.url, "username": username, "password_file": str(secret)},
-            "scheduler": {"kind": "command", "hook": str(scheduler.hook), "interval_s": 1.0},
-            "budget": {"percent": 100.0},
-            "breakers": [],
-            "domains": [],
-        }
-        controller = ControllerProcess(tmp_path / "controller", tables, prefix)
+        tables = {**_tables(broker, scheduler, tmp_path), "budget": {"percent": 100.0}}
+        controller = ControllerProcess(tmp_path / "controller", tables, _under(clock))
         try:
             controller.start()
             await controller.is_role("leader", limit_s=90.0)
@@ -62,16 +56,66 @@ async def test_a_controllers_clock_makes_nobody_silent_and_faults_are_answered(t
                 await _until_count(lambda: controller.said("clock.stepped"), number)
                 nodes.lose_gpu(NAMES[number - 1])
                 await _until_count(scheduler.times_cordoned, number)
+            clock.set(-1)  # what Linux makes of an inserted leap second: the last second of the day comes twice
+            nodes.lose_gpu(NAMES[3])
+            await _until_count(scheduler.times_cordoned, 4)
+            assert len(controller.said("clock.stepped")) == len(controller.said("clock.set")) == 3
             assert not controller.said("Traceback")
             controller.signal(signal.SIGTERM)
             await controller.ended()
         finally:
             controller.end()
-    assert scheduler.times_cordoned() == dict.fromkeys(NAMES[:3], 1)
+    assert scheduler.times_cordoned() == dict.fromkeys(NAMES, 1)
     log = SqliteLog(tmp_path / "controller" / "events.sqlite")
     states = {entry.event.state for entry in log.read() if isinstance(entry.event, PresenceChanged)}
     log.close()
     assert states == {"online"}
+
+
+async def test_what_is_under_way_keeps_its_time_and_no_yes_or_lease_is_good_for_longer(tmp_path: Path) -> None:
+    """A step, a person's yes that waits for the budget, and a lease: set by a day, each goes on for what was left."""
+    clock, scheduler = SetClock(tmp_path / "clock"), CountingScheduler(tmp_path / "scheduler")
+    async with running_broker(tmp_path / "broker") as broker, nodes_at(broker) as nodes:
+        tables = {
+            **_tables(broker, scheduler, tmp_path),
+            "budget": {"nodes": 1},
+            "modes": {"playbook": {"gpu_lost": "ask"}},
+            "approvals": {"valid_s": VALID_S},
+        }
+        knows_n4 = HOOK.replace('{"nodes": {', '{"nodes": {"n4": {"schedulable": true, "jobs": []}')
+        scheduler.hook.write_text(knows_n4.replace("separator=\n", "separator=', '\n", 1))
+        controller = ControllerProcess(tmp_path / "controller", tables, _under(clock))
+        try:
+            controller.start()
+            await controller.is_role("leader", limit_s=90.0)
+            client = Client(controller.url)
+            for name in NAMES:
+                nodes.say(name, messages.AgentStarted(False, "", "0.1.0", time.time()))
+            await until(lambda: len(client.get("nodes")) == len(NAMES))
+            client.post("bench", "runs", nodes=["n4"], benchmarks=["gemm"])
+            await until(lambda: client.get("bench", "leases"))
+            (lease,) = client.get("bench", "leases")
+            await _ask_about(client, nodes, "n1", "inc-000001")
+            await _approve(client, "inc-000001")
+            await until(lambda: _drain(client)["state"] == "current")
+            drain = _drain(client)
+            await _ask_about(client, nodes, "n2", "inc-000002")
+            for number, (set_to_s, by_s) in enumerate(((-DAY_S, -DAY_S), (DAY_S, 2 * DAY_S)), 1):
+                approved_at = await _approve(client, "inc-000002")
+                clock.set(set_to_s)
+                await _until_count(lambda: controller.said("clock.set"), number)
+                assert _shown(client, "inc-000002")["waiting_for"] == "budget"
+                before, drain = drain, _drain(client)
+                assert (drain["state"], drain["attempt"]) == ("current", before["attempt"])
+                assert _seconds(before["ends_by"], drain["ends_by"]) == pytest.approx(by_s, abs=1.0)
+                old, (lease,) = lease, client.get("bench", "leases")
+                assert _seconds(old["expires_at"], lease["expires_at"]) == pytest.approx(by_s, abs=1.0)
+                await until(lambda: _shown(client, "inc-000002")["waiting_for"] == "approval", limit_s=2 * VALID_S)
+                assert time.monotonic() > approved_at + VALID_S - 1.0
+            assert scheduler.times_cordoned() == {"n1": 1}
+            assert not controller.said("Traceback")
+        finally:
+            controller.end()
 
 
 async def test_a_nodes_clock_loses_no_finding_and_does_nothing_twice(tmp_path: Path) -> None:
@@ -107,6 +151,52 @@ async def test_a_nodes_clock_loses_no_finding_and_does_nothing_twice(tmp_path: P
             assert "Traceback" not in site.log()
         finally:
             await site.end(signal.SIGKILL)
+
+
+def _under(clock: SetClock) -> tuple[str, ...]:
+    return ("env", *(f"{name}={value}" for name, value in clock.environment.items()))
+
+
+def _tables(broker: Mosquitto, scheduler: CountingScheduler, directory: Path) -> dict[str, Any]:
+    username, password = broker.credentials(CONTROLLER)
+    secret = directory / "broker.password"
+    secret.touch(mode=0o600)
+    secret.write_text(password)
+    return {
+        "broker": {"url": broker.url, "username": username, "password_file": str(secret)},
+        "scheduler": {"kind": "command", "hook": str(scheduler.hook), "interval_s": 1.0},
+        "breakers": [],
+        "domains": [],
+    }
+
+
+async def _ask_about(client: Client, nodes: Nodes, name: str, incident_id: str) -> None:
+    """Break a node, and wait until people are asked about its plan."""
+    nodes.lose_gpu(name)
+    await until(lambda: _shown(client, incident_id).get("waiting_for") == "approval")
+
+
+async def _approve(client: Client, incident_id: str) -> float:
+    """Say yes, and wait until nobody is asked any more; return when that was, by the clock that nobody sets."""
+    at = time.monotonic()
+    client.post("incidents", incident_id, "approve", because="seen")
+    await until(lambda: _shown(client, incident_id)["waiting_for"] != "approval")
+    return at
+
+
+def _shown(client: Client, incident_id: str) -> dict[str, Any]:
+    """Return an incident as the API shows it, nothing before it is there."""
+    rows = [row["id"] for row in client.get("incidents")]
+    return dict(client.get("incidents", incident_id)) if incident_id in rows else {}
+
+
+def _drain(client: Client) -> dict[str, Any]:
+    """Return the drain of n1's incident."""
+    return next(step for step in _shown(client, "inc-000001")["steps"] if step["step"] == "drain")
+
+
+def _seconds(before: str, after: str) -> float:
+    return (datetime.fromisoformat(after) - datetime.fromisoformat(before)).total_seconds()
 
 
 async def _until_count(listed: Callable[[], Sized], count: int) -> None:

@@ -46,7 +46,7 @@ from controller.access.tokens import TokenBook
 from controller.api.problems import Problem
 from controller.api.routes import ROUTES
 from controller.api.serving import body_of
-from controller.cell import Cell
+from controller.cell import MAX_BATCH, Cell
 from controller.events import Logged
 from controller.intake import Intake
 from controller.notices.http import Reply, wait_s
@@ -299,9 +299,7 @@ async def _taken_in(door: Intake, data: bytes) -> None:
     for channel in (topics.Channel.EVENT, topics.Channel.STATUS, topics.Channel.PRESENCE):
         topic = topics.Address("main", "gpu-1", channel).topic
         await door.take(Received(topic, data, False, lambda: None))
-    batch = list(door.cell._inbox)
-    door.cell._inbox.clear()
-    await door.cell._think(batch)
+    await door.cell._think(door.cell._inbox.take(MAX_BATCH))
 
 
 def answer(kind: Any) -> Parse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -168,6 +169,16 @@ class Booted:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
+
+    def bring(self, name: str) -> None:
+        """Have a program of the outside inside as well, and the libraries that it needs: both are of one release."""
+        program = shutil.which(name, path="/usr/sbin:/usr/bin") or missing(name)
+        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for path in (program, *re.findall(r"=> (/\S+)", told)):
+            inside = self.path(path)
+            if not inside.exists():
+                inside.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, inside)
 
     def show(self, unit: str, key: str) -> str:
         """Return one property of a unit."""

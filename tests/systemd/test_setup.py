@@ -17,6 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 """Everything is set up in the first fixture, on however busy a machine."""
 
 AGENT, CONTROLLER, BROKER = "fleetmend-agent", "fleetmend-controller", "fleetmend-broker"
+LIMITS = "fleetmend-broker-limits"
 URL: Final = "mqtt://127.0.0.1:1883"
 HERE: Final = ("--with-broker", "--broker-listen", "127.0.0.1:1883")
 CONTROLLING: Final = ("fleetmend", "setup", "controller", "--yes", *HERE)
@@ -29,8 +30,9 @@ CONTAINED: Final = {"clock"}
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
-    """A host with nothing but the program, as a wheel leaves it."""
+    """A host with nothing but the program, as a wheel leaves it, and nftables."""
     with with_program(tmp_path_factory.mktemp("bare"), {str(packages()): "ansible"}) as running:
+        running.bring("nft")
         yield running
 
 
@@ -84,6 +86,8 @@ def test_all_of_it_runs_and_starts_with_the_host(cell: Booted) -> None:
     for unit in (BROKER, CONTROLLER, AGENT):
         assert (cell.show(unit, "ActiveState"), cell.show(unit, "UnitFileState")) == ("active", "enabled")
     assert cell.show("fleetmend-backup.timer", "UnitFileState") == "enabled"
+    assert cell.show(LIMITS, "ActiveState") == "active"
+    assert "tcp dport != { 1883, 8883 } accept" in cell.run("nft", "list", "table", "inet", "fleetmend_broker")
     cell.until(lambda: [node["name"] for node in cell.answer("nodes")] == ["gpu-1"])
     assert cell.run("stat", "-c", "%U %a", "/var/lib/fleetmend/signing-key.pem") == "fleetmend 600\n"
 
@@ -140,7 +144,9 @@ def test_the_doctor_finds_it_fine_and_pushes_nobody_out(cell: Booted) -> None:
 CONFIGURATION: Final = "/etc/fleetmend/broker/mosquitto.conf"
 ADDED: Final = f"/etc/systemd/system/{AGENT}.service.d/planted.conf"
 CREDENTIAL: Final = f"/etc/fleetmend/credentials/{AGENT}/broker"
-OPEN: Final = "s/^allow_anonymous false/allow_anonymous true/; /^acl_file/d; /^use_username/d"
+OPEN: Final = (
+    "s/^allow_anonymous false/allow_anonymous true/; /^acl_file/d; /^use_username/d; s/^listener 1883 .*/listener 1883/"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +166,15 @@ AWAY: Final = (
     Fault("services", "missing", "fleetmend-agent does not run: it is inactive."),
     Fault("services", "missing", "fleetmend-agent does not start with the host: it is disabled."),
     Fault("services", "missing", "fleetmend-controller does not run: it is inactive."),
-    Fault("watchdog", "missing", "Nobody notices when fleetmend-agent hangs"),
     Fault("kernel_log", "missing", "may not read /dev/kmsg"),
     Fault("broker_reached", "missing", "not authorized"),
     Fault("broker_open", "unsafe", "lets in whoever gives no name, who may write what a controller believes"),
     Fault("broker_rules", "unsafe", "names no acl_file"),
+    Fault("broker_limits", "missing", "the rules are not loaded"),
     Fault("versions", "advice", "no controller answers"),
 )
 CUT_OFF: Final = (
+    Fault("watchdog", "missing", "Nobody notices when fleetmend-agent hangs"),
     Fault("services", "advice", "The files of fleetmend-agent.service changed since systemd read them."),
     Fault("services", "missing", "fleetmend-broker does not run: it is inactive."),
     Fault("broker_reached", "missing", "fleetmend-agent runs and has no connection to the broker"),
@@ -178,18 +185,19 @@ CUT_OFF: Final = (
 def test_the_doctor_tells_of_each_fault_of_a_host_whose_daemons_are_away(cell: Booted) -> None:
     cell.run("systemctl", "stop", AGENT, CONTROLLER)
     cell.run("systemctl", "disable", AGENT)
-    cell.write(ADDED, "[Service]\nWatchdogSec=0\nAmbientCapabilities=\n")
+    cell.write(ADDED, "[Service]\nAmbientCapabilities=\n")
     cell.run("systemctl", "daemon-reload")
     kept = {file: cell.path(file).read_text() for file in (CREDENTIAL, CONFIGURATION)}
     cell.path(CREDENTIAL).write_text("wrong\n")
     cell.run("sed", "-i", OPEN, CONFIGURATION)
     cell.run("systemctl", "restart", BROKER)
+    cell.run("nft", "delete", "table", "inet", "fleetmend_broker")
     code, told = examined(cell)
     for file, text in kept.items():
         cell.path(file).write_text(text)
     cell.run("rm", ADDED)
     cell.run("systemctl", "daemon-reload")
-    cell.run("systemctl", "restart", BROKER)
+    cell.run("systemctl", "restart", LIMITS, BROKER)
     cell.run("systemctl", "enable", "--now", AGENT, CONTROLLER)
     is_open = cell.path("/proc/sys/kernel/dmesg_restrict").read_text().strip() == "0"
     faults = [fault for fault in AWAY if not (is_open and fault.check == "kernel_log")]
@@ -197,12 +205,16 @@ def test_the_doctor_tells_of_each_fault_of_a_host_whose_daemons_are_away(cell: B
 
 
 def test_the_doctor_tells_of_daemons_that_are_cut_off(cell: Booted) -> None:
+    cell.write(ADDED, "[Service]\nWatchdogSec=0\n")
+    cell.run("systemctl", "daemon-reload")
+    cell.run("systemctl", "restart", AGENT)
     cell.write(ADDED, "[Service]\nNice=1\n")
     cell.run("systemctl", "stop", BROKER)
     code, told = examined(cell)
     cell.run("rm", ADDED)
     cell.run("systemctl", "daemon-reload")
     cell.run("systemctl", "start", BROKER)
+    cell.run("systemctl", "restart", AGENT)
     assert (code, [fault for fault in CUT_OFF if not fault.is_told(told)]) == (1, []), told
 
 

@@ -28,7 +28,7 @@ def raised(belief: Belief, event: events.FindingRaised, at: float) -> None:
     before = node.findings.get(key)
     if before is None or judged_otherwise(before.finding, event.finding):
         since = at if before is None else before.since
-        _leave_domain(belief, event.node, key, before)
+        _leave_domain(belief, event.node, key, before, at)
         node.findings[key] = Raised(event.finding, since, event.observed_at, event.origin)
         questions.leave_unanswered(belief, event.node, event.finding)
         if event.finding.verdict is Verdict.FAILED:
@@ -38,13 +38,13 @@ def raised(belief: Belief, event: events.FindingRaised, at: float) -> None:
         _name_part(belief, before)
 
 
-def cleared(belief: Belief, event: events.FindingCleared, _at: float) -> None:
+def cleared(belief: Belief, event: events.FindingCleared, at: float) -> None:
     """Take in that a finding is over, unless a newer edge of it is known."""
     node = belief.node(event.node)
     if node.edges.get(event.key, 0.0) > event.observed_at:
         return
     node.edges[event.key] = event.observed_at
-    _leave_domain(belief, event.node, event.key, node.findings.pop(event.key, None))
+    _leave_domain(belief, event.node, event.key, node.findings.pop(event.key, None), at)
     if event.key.check in OURS and OURS.isdisjoint(key.check for key in node.findings):
         belief.agents_lost.pop(event.node, None)
         nodes.count_silence(belief, event.node)
@@ -73,10 +73,11 @@ def _name_part(belief: Belief, raised: Raised) -> None:
         incident.part = serial
 
 
-def _leave_domain(belief: Belief, node: str, key: FindingKey, raised: Raised | None) -> None:
+def _leave_domain(belief: Belief, node: str, key: FindingKey, raised: Raised | None, at: float) -> None:
     domain = belief.open_incidents.get(raised.incident_id) if raised is not None else None
     if domain is None or node not in domain.members:
         return
     domain.members[node].discard(key)
     if not domain.members[node]:
         del domain.members[node]
+        domain.member_left_at = at

@@ -7,6 +7,7 @@ Source: Masson, Rim and Lee, DDSketch (VLDB 2019).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from controller.policy.reporting.shapes import Spread
@@ -27,13 +28,13 @@ _LOG_GROWTH = math.log(_GROWTH)
 
 @dataclass(slots=True)
 class Durations:
-    """A set of durations in seconds."""
+    """A set of durations in seconds. `first`: as they came, up to `EXACT`; `buckets`: how many are about as long."""
 
     count: int = 0
     total_s: float = 0.0
     longest_s: float = 0.0
-    _first: list[float] = field(default_factory=list)
-    _buckets: dict[int, int] = field(default_factory=dict)
+    first: list[float] = field(default_factory=list)
+    buckets: dict[int, int] = field(default_factory=dict)
 
     def add(self, seconds: float) -> None:
         """Take one more in; a negative one counts as 0."""
@@ -42,17 +43,30 @@ class Durations:
         self.total_s += seconds
         self.longest_s = max(self.longest_s, seconds)
         if self.count <= EXACT:
-            self._first.append(seconds)
+            self.first.append(seconds)
         bucket = math.ceil(math.log(max(seconds, SHORTEST_S)) / _LOG_GROWTH)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
+    @classmethod
+    def together(cls, several: Iterable[Durations]) -> Durations:
+        """Return all of several sets in one."""
+        made = cls()
+        for each in several:
+            made.count += each.count
+            made.total_s += each.total_s
+            made.longest_s = max(made.longest_s, each.longest_s)
+            made.first += each.first
+            for bucket, count in each.buckets.items():
+                made.buckets[bucket] = made.buckets.get(bucket, 0) + count
+        return made
 
     def quantile(self, share: float) -> float:
         """Return the value that this share of them does not exceed, within `ACCURACY`; 0 when there are none."""
         if 0 < self.count <= EXACT:
-            return sorted(self._first)[math.ceil(share * self.count) - 1]
+            return sorted(self.first)[math.ceil(share * self.count) - 1]
         wanted, seen = share * self.count, 0
-        for bucket in sorted(self._buckets):
-            seen += self._buckets[bucket]
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
             if seen >= wanted:
                 middle = 2.0 * _GROWTH**bucket / (_GROWTH + 1.0)
                 return min(middle if bucket > _LOWEST else 0.0, self.longest_s)

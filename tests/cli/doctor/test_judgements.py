@@ -9,6 +9,7 @@ import pytest
 
 from checks.readings import TimeReading
 from cli.broker_trial import Seen
+from cli.doctor.broker_limits import Limits
 from cli.doctor.broker_open import ANYBODY, NOBODY, Visit
 from cli.doctor.broker_reached import Reached
 from cli.doctor.broker_rules import Rules
@@ -137,6 +138,16 @@ CASES: Final[tuple[tuple[str, Any, Severity, str], ...]] = (
     ("broker_rules", rules(use_username_as_clientid="false"), UNSAFE, "push the other out"),
     ("broker_rules", rules(max_queued_messages="1000"), MISSING, "keeps too few messages"),
     ("broker_rules", rules(persistence="false"), MISSING, "keeps nothing over a restart"),
+    ("broker_limits", Limits(True, frozenset({8883}), frozenset({1883, 8883})), FINE, "send to the broker is limited"),
+    ("broker_limits", Limits(False, frozenset()), FINE, "listens to this host alone"),
+    ("broker_limits", Limits(False, frozenset({8883})), ADVICE, "it can slow all others down"),
+    ("broker_limits", Limits(True, frozenset({8883})), MISSING, "the rules are not loaded"),
+    (
+        "broker_limits",
+        Limits(True, frozenset({1883, 9001}), frozenset({1883})),
+        MISSING,
+        "the broker's port 9001 is not limited",
+    ),
     ("plain_text", [Way("f", (), True)], FINE, "Nothing goes to the broker in plain text"),
     ("plain_text", [Way("f", (BROKER,), True)], UNSAFE, "The password and everything that is said go"),
     ("plain_text", [Way("f", ("1883",), True, True)], UNSAFE, "takes passwords without TLS"),
@@ -213,6 +224,9 @@ CASES: Final[tuple[tuple[str, Any, Severity, str], ...]] = (
     ("sight", Sight(82, ()), FINE, "All 82 checks"),
     ("sight", Sight(82, (Blind("no tool", ("storage.smart",)),)), ADVICE, "storage.smart is unknown: no tool"),
 )
+SILENT: Final[tuple[tuple[str, Any], ...]] = (("watchdog", unit(active="inactive", watchdog="0")),)
+"""Of a unit that does not run systemd knows no watchdog; that it does not run, `services` says."""
+
 BY_ID: Final = {check.id: check for check in CHECKS}
 
 
@@ -238,3 +252,18 @@ def test_every_check_has_a_fault_and_a_good_host_in_the_table() -> None:
 
 def test_a_check_is_called_as_its_file_is() -> None:
     assert [check.judge.__module__.rpartition(".")[2] for check in CHECKS] == [check.id for check in CHECKS]
+
+
+@pytest.mark.parametrize(("check", "facts"), SILENT)
+def test_of_some_facts_nothing_is_said(check: str, facts: Any) -> None:
+    assert list(BY_ID[check].judge(facts)) == []
+
+
+def test_a_broker_that_does_not_answer_two_visitors_is_told_of_once() -> None:
+    away = visit(reached=False, let_in=False, because="refused")
+    assert len(list(BY_ID["broker_open"].judge([*away, Visit(NOBODY, away[0].seen)]))) == 1
+
+
+def test_where_the_controller_speaks_tls_the_remedy_names_its_address() -> None:
+    (told,) = BY_ID["versions"].judge(Versions("0.3.0", {}, "away", "https://fleet.example:8642"))
+    assert told.remedy.startswith("fleetmend --ca-file FILE --token-file FILE doctor --url https://fleet.example:8642,")

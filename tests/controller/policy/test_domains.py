@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from checks.finding import Action, Finding, Verdict
 from controller import events
+from controller.policy.domains import STARTING_S
 from controller.policy.incident import Incident
 from controller.policy.playbook import DOMAIN, Answers
 from controller.policy.rules import Budget, Rules
@@ -140,6 +141,25 @@ def test_it_ends_when_the_nodes_are_well_and_the_few_that_are_not_are_their_own(
     assert domain.outcome == "recovered"
     assert domain.because == "leaf=l0 is well again. Still failing by themselves: n2, n3."
     assert set(run.belief.held) == {"n2", "n3"}
+
+
+def test_nodes_that_start_after_a_rack_was_without_power_are_waited_for() -> None:
+    """The last of them to be heard are no faults of their own as long as a host may take to start."""
+    run = fleet()
+    run.say(*(events.PresenceChanged(f"n{i}", "lost", "gone") for i in range(4)))
+    run.wait(31.0)
+    (domain,) = domains(run)
+    assert (domain.device, domain.fault_class) == ("rack=r0", "agent_domain")
+    through_notices(run)
+    run.wait(3_600.0)
+    run.say(*(events.PresenceChanged(f"n{i}", "online", "it connected") for i in range(2)))
+    run.wait(STARTING_S - 1.0)
+    assert domain.outcome == ""
+    run.wait(2.0)
+    assert (domain.outcome, domain.because) == (
+        "recovered",
+        "rack=r0 is well again. Still failing by themselves: n2, n3.",
+    )
 
 
 def test_i11_a_check_that_fails_everywhere_is_itself_the_suspect() -> None:
