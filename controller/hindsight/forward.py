@@ -16,6 +16,7 @@ from typing import Final
 
 from checks.finding import Finding
 from controller import events
+from controller.bench_events import LeaseGranted
 from controller.events import Event, Logged
 from controller.hindsight.candidate import Candidate
 from controller.policy.belief import Belief
@@ -40,20 +41,20 @@ class Recorded(Parts):
 
     told: NodeFacts = field(default_factory=NodeFacts)
 
-    def facts(self, host: Host) -> NodeFacts:  # noqa: ARG002  # it told them itself
+    def facts(self, host: Host, *, benchmarks: bool = True) -> NodeFacts:  # noqa: ARG002  # it told them itself
         """Return what the node said of itself."""
         return self.told
 
 
 @dataclass(slots=True)
 class Aside(World):
-    """The world of the nodes that are set aside. `found`: number of a fault → what was found of it."""
+    """The world of the nodes that are set aside. `recorded`: number of a fault → what was found of it."""
 
-    found: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
+    recorded: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
 
-    def shown(self, node: Node, fault: Fault) -> tuple[Finding, ...]:  # noqa: ARG002  # a fault is of one node here
+    def found(self, node: Node, fault: Fault) -> tuple[Finding, ...]:  # noqa: ARG002  # a fault is of one node here
         """Return what was found of a fault before."""
-        return self.found[fault.number]
+        return self.recorded[fault.number]
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ class Forward:
 
     def _node_of(self, event: Event) -> str:
         match event:
-            case events.StepIntended(node=node):
+            case events.StepIntended(node=node) | LeaseGranted(nodes=[node]):
                 return node
             case events.IncidentHandedOver(incident_id=incident_id):
                 return self.belief.incidents[incident_id].node
@@ -141,7 +142,7 @@ class Forward:
         here.faults.append(fault)
         here.shown = dict.fromkeys((each.key for each in found if each.key in node.findings), fault)
         here.down = fault.kind is Kind.SILENT
-        self.world.nodes[name], self.world.found[fault.number] = here, found
+        self.world.nodes[name], self.world.recorded[fault.number] = here, found
         self.drawn[name], self._faults[name] = kind_of_fault, fault
         if fault.kind in PASSES:
             self.after(fault.repair_s, partial(self.world.end, fault))
