@@ -14,7 +14,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "clone": "a fresh clone that fetches every package: what CI begins with (.ci/run)",
         "container engine": "an engine that builds images; tests/kubernetes/test_settings.py looks at what they hold",
         "fleet": "many hosts that ssh reaches; the commands that they are given are run on one that is booted",
-        "history": "a log of a site's own; tests/cli/test_replay.py and tests/controller/hindsight replay and compare some",
+        "history": "a log of a site's own; tests/cli/test_replay.py and tests/controller/hindsight have some",
         "kubelet": "a kubelet that runs the images; those of tests run none, and the same commands are run on hosts",
         "internet": "packages or answers of the internet",
         "other release": "another release of Debian, measured once by hand",
