@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,17 @@ from typing import Any
 
 import tomli_w
 
-SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", "scheduler", "playbooks", "access"})
+from controller.access.roles import Role
+from controller.access.tokens import changing, new_token
+from controller.settings import load
+
+SET_HERE = frozenset({"state", "simulated_speedup", "broker", "http", "budget", "scheduler", "playbooks"})
 """Keys of the controller's configuration that `fleetmend up` has options for, or decides itself."""
+
+OWNER = "up"
+"""Who started the cell, as the log calls them where people have to say who they are."""
+
+TOKEN_S = 365 * 86_400.0
 
 HOST_ORDERS = ("run_checks", "collect", "reach")
 """This very host is watched but never reset or rebooted by `fleetmend up`."""
@@ -93,6 +103,27 @@ def write_controller(plan: ControllerPlan, access: Access) -> Path:
             **plan.more,
         },
     )
+
+
+def write_token(config: Path) -> Path | None:
+    """Make the token of whoever started the cell, who may do all; the one of the start before opens nothing any more.
+
+    Args:
+        config: the controller's settings.
+
+    Returns:
+        Its file, which its owner alone reads; `None` where the controller asks nobody who they are.
+    """
+    settings, now = load(config), time.time()
+    if settings.access is None:
+        return None
+    kept, text = new_token(OWNER, list(Role), now=now, expires_at=now + TOKEN_S)
+    with changing(settings.access.tokens_in(settings.state)) as tokens:
+        tokens[:] = [*(each for each in tokens if each.name != OWNER), kept]
+    file = config.with_name("token")
+    file.touch(0o600)
+    file.write_text(f"{text}\n")
+    return file
 
 
 def write_agent(plan: AgentPlan, access: Access) -> Path:

@@ -35,13 +35,30 @@ class Failed(Exception):
         self.code = code
 
 
-def unreachable(url: str, why: str) -> Failed:
+class Unreachable(Failed):
+    """Nobody answers, or nobody who can be believed. `fact`: that alone, without what to do."""
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact}. {remedy}", ExitCode.UNREACHABLE)
+        self.fact = fact
+
+
+def unreachable(url: str, why: str, remedy: str = "") -> Unreachable:
     """Return the failure when nobody answers."""
-    return Failed(
-        f"no controller answers at {url} ({why}). Start one with `fleetmend up`, "
-        "or name yours with --url or FLEETMEND_URL.",
-        ExitCode.UNREACHABLE,
-    )
+    usual = "Name yours with --url or FLEETMEND_URL; `fleetmend up` starts a simulated one on this machine."
+    return Unreachable(f"no controller answers at {url} ({why})", remedy or usual)
+
+
+def _not_asked(url: str, error: Exception) -> Unreachable:
+    """Return the failure when a controller could not be asked, with what helps where the error tells it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        fact = f"the certificate of {url} cannot be believed ({error.verify_message.rstrip('.')})"
+        return Unreachable(
+            fact, "Name the CA that signed it with --ca-file or FLEETMEND_CA_FILE, and a host that is in it."
+        )
+    if isinstance(error, http.client.RemoteDisconnected) and urlsplit(url).scheme == "http":
+        return unreachable(url, _why(error), "Where it speaks TLS, name it by https:// with --url or FLEETMEND_URL.")
+    return unreachable(url, _why(error))
 
 
 _CODE_OF_STATUS = {
@@ -140,7 +157,7 @@ class Client:
                 raise unreachable(self.url, f"HTTP {answer.status} from where the bundle lies")
             yield answer
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            raise unreachable(self.url, _why(error)) from error
+            raise _not_asked(self.url, error) from error
         finally:
             connection.close()
 
@@ -163,7 +180,7 @@ class Client:
             self._hear(answer)
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise unreachable(self.url, _why(error)) from error
+            raise _not_asked(self.url, error) from error
         finally:
             connection.close()
 

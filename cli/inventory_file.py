@@ -16,7 +16,8 @@ from checks.differences import Difference
 from checks.manifest import SCHEMA, Manifest
 from cli.client import Failed
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, table
+from cli.printing import cell, console
+from cli.tables import table
 from controller import durable
 
 HEAD = """\

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -83,15 +82,6 @@ def state(word: str) -> Text:
     """Return a state, verdict or outcome in its colour, with its shape where it has one."""
     shape = SHAPES.get(word) or OUTCOME_SHAPES.get(word) or ""
     return Text(f"{shape} ".lstrip() + plain(word).replace("_", " "), style=_STYLES.get(word, ""))
-
-
-def table(*columns: str) -> Table:
-    """Return an empty table; a column whose name ends in `*` takes the width that is left, and may wrap."""
-    empty = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        wide = name.endswith("*")
-        empty.add_column(name.removesuffix("*"), no_wrap=not wide, overflow="fold" if wide else "ellipsis")
-    return empty
 
 
 def pairs(values: Mapping[str, object]) -> Table:

@@ -32,9 +32,10 @@ from cli.cell_files import (
     ControllerPlan,
     write_agent,
     write_controller,
+    write_token,
 )
 from cli.children import Child, Progress
-from cli.client import Client, Failed
+from cli.client import Client, Failed, token_in
 from cli.exit_codes import ExitCode
 from cli.ports import free_port, why_taken
 from controller import keys
@@ -112,7 +113,7 @@ def this_host() -> str:
 @click.option(
     "--settings",
     type=click.Path(path_type=Path),
-    help="More of the controller's settings (TOML): kubernetes, limits, breakers, freezes, domains, modes, ...",
+    help="More of the controller's settings (TOML): kubernetes, limits, breakers, freezes, domains, modes, access, ...",
 )
 @click.option(
     "--metrics-port",
@@ -184,6 +185,7 @@ class Cell:
     wishes: Wishes
     progress: Progress = field(default_factory=Progress)
     url: str = ""
+    token: Path | None = None
     broker: Mosquitto | None = None
     controller: Child | None = None
     agents: list[Child] = field(default_factory=list)
@@ -249,6 +251,7 @@ class Cell:
         _check_free(plan.port)
         self.url = f"http://127.0.0.1:{plan.port}"
         config = write_controller(plan, self._access(CONTROLLER))
+        self.token = write_token(config)
         self.controller = self._child("controller", "controller.main", ("--config", str(config)))
         await self.controller.start()
         await self._until_answering(self.controller)
@@ -285,7 +288,7 @@ class Cell:
 
     async def _until_answering(self, child: Child) -> None:
         async with _limit(f"the controller does not answer on {self.url}", child):
-            while await _ask(self.url, "status") is None:
+            while await self._ask("status") is None:
                 if not child.alive():
                     code = ExitCode.CONFIG if child.code() == ExitCode.CONFIG else ExitCode.NO
                     raise CannotStart(f"the controller ended at once:\n{child.last_words()}", code)
@@ -295,16 +298,28 @@ class Cell:
         async with _limit("not every agent came online"):
             seen: set[str] = set()
             while seen < wanted:
-                nodes = await _ask(self.url, "nodes") or []
+                nodes = await self._ask("nodes") or []
                 online = {node["name"] for node in nodes if node["last_seen_s"] is not None} & wanted
                 if online - seen and self.wishes.simulate:
                     self.progress.say(f"online: {len(online)} of {len(wanted)}")
                 seen |= online
                 await asyncio.sleep(0.1)
 
+    async def _ask(self, *path: str) -> Any:
+        """Return what our own controller's API answers, `None` while it does not."""
+        client = Client(self.url, timeout_s=5.0, token=token_in(self.token) if self.token else "")
+        try:
+            return await asyncio.to_thread(client.get, *path)
+        except Failed:
+            return None
+
     def _invite(self, simulated: list[str]) -> None:
         self.progress.say("ready")
         click.echo(f"Status page: {self.url}")
+        if self.token is not None:
+            click.echo(
+                f"Sign in:     with the token in {self.token}; commands: export FLEETMEND_TOKEN_FILE={self.token}"
+            )
         if simulated:
             again = "" if self.wishes.port == 8642 else f" --url {self.url}"
             click.echo(f"Try:         {_own_name()} drill gpu-off-bus --node {simulated[-1]}{again}")
@@ -338,14 +353,6 @@ async def _limit(what: str, child: Child | None = None) -> AsyncIterator[None]:
     except TimeoutError as error:
         words = f":\n{child.last_words()}" if child is not None else ""
         raise CannotStart(f"{what} within {START_LIMIT_S:.0f} s{words}") from error
-
-
-async def _ask(url: str, *path: str) -> Any:
-    """Return what our own controller's API answers, `None` while it does not."""
-    try:
-        return await asyncio.to_thread(Client(url, timeout_s=5.0).get, *path)
-    except Failed:
-        return None
 
 
 def _own_name() -> str:

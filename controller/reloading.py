@@ -14,13 +14,12 @@ from typing import Final
 
 import structlog
 
+from controller.access.choosing import access_of, is_alike
 from controller.assembly import rules_of
 from controller.keys import KeyFileError
 from controller.playbooks import PlaybookErrors
-from controller.policy.rules import Rules
-from controller.service import Controller
+from controller.service import Anew, Controller
 from controller.settings import ControllerSettings, SettingsError, load
-from controller.store.seals import Signer
 from controller.store.signing import signer_of
 from wire.logs import set_level
 
@@ -44,7 +43,7 @@ TAKEN_OVER: Final = frozenset(
         "simulated_speedup",
     }
 )
-"""Keys and tables of the file that need no restart."""
+"""Keys and tables of the file that need no restart; nor does [access], unless it, or its provider, comes or goes."""
 
 
 @dataclass(slots=True)
@@ -71,43 +70,37 @@ class Reloading:
         vitals = self.controller.vitals
         vitals.reloading()
         try:
-            read = await asyncio.to_thread(_read_anew, self.config, self.controller.settings)
-        except (SettingsError, PlaybookErrors, KeyFileError) as error:
+            anew, waiting = await asyncio.to_thread(_read_anew, self.config, self.controller)
+        except (SettingsError, PlaybookErrors, KeyFileError, OSError) as error:
             self.controller.front.settings_error = str(error)
             log.error("settings.refused", because=str(error))
             vitals.reloaded("The settings were read anew and refused: the ones from before hold. The log says why.")
             return
         self.controller.front.settings_error = ""
         key_before = self.controller.desk.key_id
-        self.controller.follow(read.settings, read.rules, read.signer)
-        set_level(read.settings.log_level)
-        if read.signer.key_id != key_before:
-            log.info("signing_key.changed", key_id=read.signer.key_id, before=key_before)
-        log.info("settings.reloaded", rules=read.rules.digest(), waiting=read.waiting)
-        vitals.reloaded(_told(read.waiting))
+        self.controller.follow(anew)
+        set_level(anew.settings.log_level)
+        if anew.signer.key_id != key_before:
+            log.info("signing_key.changed", key_id=anew.signer.key_id, before=key_before)
+        log.info("settings.reloaded", rules=anew.rules.digest(), waiting=waiting)
+        vitals.reloaded(_told(waiting))
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What holds from here on, and the keys of the file that wait for a restart."""
-
-    settings: ControllerSettings
-    rules: Rules
-    signer: Signer
-    waiting: list[str]
-
-
-def _read_anew(config: Path, before: ControllerSettings) -> _Read:
-    """Return what the files say now.
+def _read_anew(config: Path, controller: Controller) -> tuple[Anew, list[str]]:
+    """Return what the files say now, and the keys of the settings that wait for a restart.
 
     Raises:
         SettingsError, PlaybookErrors, KeyFileError: with every problem.
+        OSError: a file that is not there cannot be made.
     """
+    before = controller.settings
     read = load(config)
-    settings = before.model_copy(update={key: getattr(read, key) for key in TAKEN_OVER})
-    others = ControllerSettings.model_fields.keys() - TAKEN_OVER
+    taken_over = TAKEN_OVER | ({"access"} if is_alike(before.access, read.access) else set())
+    settings = before.model_copy(update={key: getattr(read, key) for key in taken_over})
+    others = ControllerSettings.model_fields.keys() - taken_over
     waiting = sorted(key for key in others if getattr(read, key) != getattr(before, key))
-    return _Read(settings, rules_of(settings), signer_of(settings), waiting)
+    access = access_of(settings) if settings.access is not None else controller.access
+    return Anew(settings, rules_of(settings), signer_of(settings), access), waiting
 
 
 def _told(waiting: list[str]) -> str:

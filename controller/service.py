@@ -77,6 +77,16 @@ def lock_state(state: Path) -> int:
     return descriptor
 
 
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """What a running controller goes by once its files were read anew."""
+
+    settings: ControllerSettings
+    rules: Rules
+    signer: Signer
+    access: Access
+
+
 @dataclass(slots=True)
 class Controller:
     """A controller that was put together and not yet started.
@@ -231,16 +241,18 @@ class Controller:
             self.started.set()
             self.vitals.ready(f"Leads the cell {self.settings.cell}, term {self.desk.term}.")
 
-    def follow(self, settings: ControllerSettings, rules: Rules, signer: Signer) -> None:
-        """Decide by these rules and sign by this key from here on.
+    def follow(self, anew: Anew) -> None:
+        """Decide, sign and let people in by this from here on.
 
         Of the settings it takes over what `controller.reloading` lists.
         """
+        settings, signer = anew.settings, anew.signer
         self.desk.sign_with(signer)
         self.counter.evidence.sign_with(signer.key)
         self.sealing.signer = signer
         self.front.charge(settings.report.prices())
-        self.settings, self.cell.rules = settings, rules
+        self.access.follow(anew.access)
+        self.settings, self.cell.rules = settings, anew.rules
         self.intake.silent_after_s = settings.silence.silent_after_s
         if self.leads:
             self.cell.load_rules("The controller was told to read its files anew: they hold other rules.")

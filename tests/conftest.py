@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -49,6 +50,12 @@ def _logging_as_it_comes() -> Iterator[None]:
     structlog.configure(processors=PLAIN)
     yield
     structlog.reset_defaults()
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave alone what lives to the end: all tests, and what they import."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

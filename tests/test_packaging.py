@@ -161,6 +161,14 @@ def test_rpmbuild_takes_the_tarball(tmp_path: Path) -> None:
     assert steps == ["halt", "prepare", "end", "resume"]
 
 
+def test_removing_the_package_stops_every_unit_of_it() -> None:
+    """One that is left running over files that are gone is a failed unit afterwards."""
+    text = (ROOT / "package" / "package-step").read_text()
+    stopped = set(re.findall(r"fleetmend-[a-z-]+\.(?:service|timer|path)", text))
+    brought = {path.name for path in (ROOT / "systemd").iterdir() if path.suffix in {".service", ".timer", ".path"}}
+    assert stopped == brought
+
+
 def test_an_rpm_is_installed_upgraded_and_removed_whole(tmp_path: Path) -> None:
     """Into a folder, without its scripts: those want a host, and are the .deb's, which tests/systemd runs on one."""
     (tmp_path / "old").mkdir()

@@ -13,7 +13,8 @@ from cli.client import Client, Failed, with_client
 from cli.commands.controller import config_option
 from cli.exit_codes import ExitCode
 from cli.handing_over import hand_over
-from cli.printing import cell, console, print_json, table
+from cli.printing import cell, console, print_json
+from cli.tables import table
 from controller.access.roles import Role, words_of
 from controller.access.tokens import Token, TokenError, changing, new_token, read, why_no_name
 from controller.api.moments import iso

@@ -14,7 +14,8 @@ from cli.commands.bench_results import results
 from cli.commands.bench_run import run
 from cli.commands.bench_sweep import sweep, sweeps
 from cli.commands.names import open_run_ids
-from cli.printing import cell, console, moment, plain, print_json, state, table
+from cli.printing import cell, console, moment, plain, print_json, state
+from cli.tables import table
 from controller.api.moments import duration
 
 NAMED = 3

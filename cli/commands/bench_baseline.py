@@ -9,7 +9,8 @@ from rich.table import Table
 
 from cli.client import Client, with_client
 from cli.commands.acts import because_option, json_option
-from cli.printing import cell, console, moment, plain, print_json, table
+from cli.printing import cell, console, moment, plain, print_json
+from cli.tables import table
 from controller.api.bench_charts import size_words
 
 

@@ -13,7 +13,8 @@ from cli.client import Client, with_client
 from cli.commands.acts import json_option
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, moment, pairs, plain, print_json, state, table
+from cli.printing import cell, console, moment, pairs, plain, print_json, state
+from cli.tables import table
 from controller.api.bench_charts import charts, size_words
 from controller.api.bench_rows import measured
 from controller.api.bench_shapes import NumberShown

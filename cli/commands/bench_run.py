@@ -13,7 +13,8 @@ from cli.commands.acts import Span, because_option, json_option
 from cli.commands.bench_following import following_run
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, plain, print_json, state, table
+from cli.printing import cell, console, plain, print_json, state
+from cli.tables import table
 
 
 @click.command()

@@ -13,7 +13,8 @@ from cli.commands.bench_following import following_sweep
 from cli.commands.bench_run import as_options
 from cli.commands.names import node_names, sweep_ids
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, moment, pairs, plain, print_json, state, table
+from cli.printing import cell, console, moment, pairs, plain, print_json, state
+from cli.tables import table
 
 
 @click.command()

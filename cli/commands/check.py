@@ -19,8 +19,9 @@ from agent.watched import watched
 from checks.finding import WORST_FIRST, Verdict
 from cli import output
 from cli.client import Failed
-from cli.printing import cell, console, plain, print_json, state, table
+from cli.printing import cell, console, plain, print_json, state
 from cli.slurm_programs import SlurmProgram, answer, own_name
+from cli.tables import table
 from cli.watching import config_option, load_watch, needs_machine
 
 DEFAULT_LIMIT_S = 30.0

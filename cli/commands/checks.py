@@ -9,7 +9,8 @@ import click
 
 from agent.watched import watched
 from cli.catalogue import Row, catalogue
-from cli.printing import cell, console, print_json, table
+from cli.printing import cell, console, print_json
+from cli.tables import table
 from cli.watching import config_option, load_watch
 from controller.playbooks import load_default
 

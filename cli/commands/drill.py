@@ -12,7 +12,8 @@ from cli.client import Client, Failed, with_client
 from cli.commands.following import Following, returned
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, plain, print_json, table
+from cli.printing import cell, console, plain, print_json
+from cli.tables import table
 
 LISTED = (
     "name",

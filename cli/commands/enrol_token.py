@@ -15,7 +15,8 @@ from cli.client import Failed
 from cli.commands.controller import config_option, settings_of
 from cli.exit_codes import ExitCode
 from cli.handing_over import hand_over
-from cli.printing import cell, console, plain, print_json, table
+from cli.printing import cell, console, plain, print_json
+from cli.tables import table
 from controller.access.token_files import TokenError
 from controller.api.moments import iso
 from controller.enrolment.nodes import MOST_NODES, count_of, why_no_node, why_no_nodes

@@ -13,7 +13,8 @@ from rich.table import Table
 from cli.client import Client, Failed, with_client
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, moment, print_json, state, table
+from cli.printing import cell, console, moment, print_json, state
+from cli.tables import table
 from wire.evidence import size_text
 
 READ_BYTES: Final = 1 << 20

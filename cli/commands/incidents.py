@@ -10,7 +10,8 @@ from rich.text import Text
 
 from cli.client import Client, with_client
 from cli.commands.names import node_names, open_incident_ids
-from cli.printing import cell, console, lines, moment, pairs, print_json, state, table, timeline
+from cli.printing import cell, console, lines, moment, pairs, print_json, state, timeline
+from cli.tables import table
 from wire.evidence import size_text
 
 

@@ -11,7 +11,8 @@ from cli.client import Client, with_client
 from cli.commands.incidents import incident_table
 from cli.commands.names import node_names
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, moment, pairs, plain, print_json, seconds, state, table, timeline
+from cli.printing import cell, console, moment, pairs, plain, print_json, seconds, state, timeline
+from cli.tables import table
 
 SOURCES = {"node": "the node", "file": "the file", "netbox": "NetBox", "slurm": "Slurm", "ib_fabric": "the IB fabric"}
 """Sources of places in words."""

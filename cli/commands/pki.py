@@ -11,7 +11,8 @@ import click
 
 from cli.client import Failed
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, counted, plain, print_json, table
+from cli.printing import cell, console, counted, plain, print_json
+from cli.tables import table
 from controller.access.files import write
 from controller.api.moments import iso
 from controller.pki.authority import DEFAULT_FOLDER, Authority, AuthorityError, Issued, Record, utc_now

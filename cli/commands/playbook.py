@@ -10,7 +10,8 @@ from rich.table import Table
 
 from cli.client import Client, Failed, with_client
 from cli.exit_codes import ExitCode
-from cli.printing import cell, console, plain, print_json, table
+from cli.printing import cell, console, plain, print_json
+from cli.tables import table
 from controller.playbooks import PlaybookErrors, load_default, load_directory, render
 from controller.policy.playbook import Answers, Playbook
 

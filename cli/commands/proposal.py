@@ -6,7 +6,8 @@ import click
 
 from cli.client import Client, with_client
 from cli.commands.acts import because_option, json_option, tell
-from cli.printing import cell, console, moment, print_json, table
+from cli.printing import cell, console, moment, print_json
+from cli.tables import table
 
 
 @click.group()

@@ -25,15 +25,17 @@ from cli.setting_up.part import Access
 from cli.setting_up.plan import Owners, Plan
 from cli.setting_up.whole import Setup, asks_broker
 from controller import keys
+from controller.policy.playbook import Mode
 from controller.sections.schedulers import SchedulerSection
 from controller.settings import ControllerSettings
 from controller.store.signing import key_file
 
 SCHEDULERS: Final[tuple[str, ...]] = get_args(SchedulerSection.model_fields["kind"].annotation)
+MODES: Final = tuple(mode.value for mode in Mode)
 HERE: Final = "mqtt://127.0.0.1:1883"
 PASSWORD_BYTES: Final = 32
 BROKER_OWN: Final = ("with_broker", "broker_listen", "broker_certificate_file", "broker_key_file")
-OWN: Final = (*BROKER_OWN, "scheduler", "budget", "http", "http_certificate_file", "http_key_file")
+OWN: Final = (*BROKER_OWN, "scheduler", "budget", "mode", "http", "http_certificate_file", "http_key_file")
 
 
 class HostAndPort(click.ParamType[tuple[str, int]]):
@@ -68,6 +70,7 @@ class Budget(click.ParamType[str]):
 @click.option("--broker-key-file", metavar="FILE", help="The private key of that; the group fleetmend-broker reads it.")
 @click.option("--scheduler", type=click.Choice(SCHEDULERS), help="Who places work on nodes (default: what is here).")
 @click.option("--budget", type=Budget(), help="How many nodes may be out at once (default: 5%).")
+@click.option("--mode", type=click.Choice(MODES), help="How far playbooks go by themselves (default: ask).")
 @click.option("--http", type=HostAndPort(), help="Where page and API listen (default: 127.0.0.1:8642).")
 @click.option("--http-certificate-file", metavar="FILE", help="Their certificate: needed beyond 127.0.0.1.")
 @click.option("--http-key-file", metavar="FILE", help="The private key of that.")
@@ -140,6 +143,7 @@ def _answers(given: Mapping[str, Any], asking: Asking, wishes: Wishes, *, is_her
         cell=given["cell"] or "main",
         scheduler=asking.choice(given["scheduler"], "Who places work on nodes?", SCHEDULERS, found),
         budget=asking.text(given["budget"], "How many nodes may be out at once (a number, or a share)?", "5%"),
+        mode=asking.choice(given["mode"], "How far may playbooks go by themselves?", MODES, Mode.ASK),
         http=given["http"] or ("127.0.0.1", 8642),
         http_certificate_file=given["http_certificate_file"] or "",
         http_key_file=given["http_key_file"] or "",
@@ -184,6 +188,8 @@ def _broker_files(answers: planned.Answers, given: Mapping[str, Any], wishes: Wi
 def _tell_next(wishes: Wishes) -> None:
     document = kept_document(planned.FILE, wishes.place) or {}
     path = _key_file(planned.read_back(document, wishes.place), wishes)
+    if document.get("modes", {}).get("fleet") == Mode.ASK:
+        click.echo(f"Next: every plan waits for `fleetmend approve`; [modes] in {planned.FILE} says which may act.")
     key = keys.load(path)
     click.echo(f"Agents trust this controller by\n\n{keys.table_of(key)}\n")
     click.echo(plain(f"Next: on each node, fleetmend setup agent --trusted-key '{keys.line_of(key)}' --broker URL"))

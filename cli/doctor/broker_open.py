@@ -56,7 +56,7 @@ def _tried(patient: Patient, role: Role, visitor: Visitor) -> list[Seen]:
 def judge(facts: list[Visit]) -> Iterator[Diagnosis]:
     """Say who gets in that should not."""
     wrong = [diagnosis for visit in facts if (diagnosis := _judged(visit)) is not None]
-    yield from wrong
+    yield from dict.fromkeys(wrong)
     closed = sorted({visit.seen.address for visit in facts if visit.seen.reached and not visit.seen.let_in})
     if closed and not wrong:
         yield fine(f"The broker at {', '.join(closed)} lets no stranger in.")

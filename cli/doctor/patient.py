@@ -13,7 +13,7 @@ from cli.broker_trial import urls_of
 from cli.client import Client, Failed
 from cli.doctor.diagnosis import Role
 from cli.place import Place
-from cli.setting_up import agent, broker, controller, units
+from cli.setting_up import agent, broker, controller
 from cli.setting_up.host import Host, look
 from cli.setting_up.part import Part
 
@@ -87,6 +87,9 @@ class Patient:
         return self._answers[path]
 
 
+STARTED_WITH: Final = "/etc/systemd/system/multi-user.target.wants"
+"""Where `systemctl enable` puts the links to our services."""
+
 DEFAULT_BROKER: Final = "mqtt://127.0.0.1:1883"
 
 
@@ -98,13 +101,8 @@ def patient_at(place: Place, wanted: Role | None, client: Client) -> Patient:
 
 
 def _is(place: Place, role: Role) -> bool:
-    is_started = role is not Role.BROKER and units.found(place, f"{SERVICES[role]}.service") is not None
-    return place.has(FILES[role]) or (is_started and not _others(place, role))
-
-
-def _others(place: Place, role: Role) -> bool:
-    """Return whether the host has the settings of another role: a package brings the units of all of them."""
-    return any(place.has(FILES[each]) for each in Role if each is not role)
+    """Return whether there are its settings, or its unit starts with the host: a package brings all units."""
+    return place.has(FILES[role]) or place.has(f"{STARTED_WITH}/{SERVICES[role]}.service")
 
 
 def _read(path: Path) -> Mapping[str, Any]:

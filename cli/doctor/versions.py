@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
-from cli.doctor.diagnosis import CONTROLLER, Check, Diagnosis, advice, fine, missing
+from cli.client import Unreachable
+from cli.doctor.diagnosis import CONTROLLER, Check, Diagnosis, Role, advice, fine, missing
 from cli.doctor.patient import Failed, Patient
 
 APART = 2
@@ -18,11 +20,17 @@ _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Our own version, and version → how many nodes have it. `because`: why the controller does not say."""
+    """Our own version, and version → how many nodes have it.
+
+    Attributes:
+        because: why the controller does not say.
+        url: where the settings of this host's controller have it answer.
+    """
 
     own: str
     agents: dict[str, int]
     because: str = ""
+    url: str = "URL"
 
 
 def read(patient: Patient) -> Versions:
@@ -30,7 +38,8 @@ def read(patient: Patient) -> Versions:
     try:
         rows = patient.ask("nodes")
     except Failed as error:
-        return Versions(version("fleetmend"), {}, str(error))
+        because = error.fact if isinstance(error, Unreachable) else str(error)
+        return Versions(version("fleetmend"), {}, because, _url(patient.documents[Role.CONTROLLER]))
     found = dict[str, int]()
     for row in rows:
         name = row.get("facts", {}).get("agent_version", "")
@@ -39,10 +48,19 @@ def read(patient: Patient) -> Versions:
     return Versions(version("fleetmend"), found)
 
 
+def _url(document: Mapping[str, Any]) -> str:
+    http = document.get("http", {})
+    scheme = "https" if http.get("certificate_file") else "http"
+    return str(http.get("public_url") or f"{scheme}://{http.get('host', '127.0.0.1')}:{http.get('port', 8642)}")
+
+
 def judge(facts: Versions) -> Iterator[Diagnosis]:
     """Say which agents are too old or too new."""
     if facts.because:
-        remedy = "fleetmend --token-file FILE doctor --url URL, where the controller asks who one is or is elsewhere."
+        authority = "--ca-file FILE " if facts.url.startswith("https:") else ""
+        remedy = (
+            f"fleetmend {authority}--token-file FILE doctor --url {facts.url}, where the controller asks who one is."
+        )
         yield advice(f"The versions of the agents are not known: {facts.because.rstrip('.')}.", remedy)
         return
     others = {name: count for name, count in facts.agents.items() if name != facts.own}

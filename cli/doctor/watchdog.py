@@ -10,13 +10,13 @@ from cli.setting_up.systemd import Unit
 
 OFF = ("", "0", "infinity")
 UNFED = ("fleetmend-broker.service",)
-"""Mosquitto feeds none."""
+"""Mosquitto feeds none. Of a unit that does not run systemd says 0, whatever is in its file."""
 
 
 def judge(facts: list[Unit]) -> Iterator[Diagnosis]:
     """Say where it was switched off."""
     for unit in facts:
-        if unit.load != "loaded" or unit.name in UNFED or not unit.name.endswith(".service"):
+        if unit.active != "active" or unit.name in UNFED or not unit.name.endswith(".service"):
             continue
         if unit.watchdog in OFF:
             sentence = f"Nobody notices when {unit.name.removesuffix('.service')} hangs: its watchdog is switched off."

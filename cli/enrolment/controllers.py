@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from cli.client import Client, Failed
+from cli.client import Client, Failed, Unreachable
 from cli.exit_codes import ExitCode
 from controller.pki.certificates import CertificateError, fingerprint, from_pem, to_pem
 
@@ -100,9 +100,8 @@ def first_answer(urls: Sequence[str], ask: Callable[[str], Answer], *, lost: str
 
 def _told(url: str, failure: Failed) -> Failed:
     """Return a failure in words for somebody on a host, who starts no controller."""
-    if failure.code is not ExitCode.UNREACHABLE:
-        return Failed(f"{url}: {failure}", failure.code)
-    return Failed(str(failure).partition(". Start one with")[0], failure.code)
+    text = failure.fact if isinstance(failure, Unreachable) else f"{url}: {failure}"
+    return Failed(text, failure.code)
 
 
 def identity_in(answer: Any) -> dict[str, Any]:

@@ -84,11 +84,14 @@ def keys_in(lines: Sequence[str], file: Path | None) -> dict[str, str]:
     found = dict[str, str]()
     for line in lines:
         try:
-            found |= {key_id: line.split()[1] for key_id in keys.public_keys(line)}
-        except ValueError as error:
+            told = {key_id: line.split()[1] for key_id in keys.public_keys(line)}
+        except ValueError:
+            told = {}
+        if not told:
             raise Failed(
                 f"--trusted-key {line!r}: give a line as `fleetmend keys show` prints it: ID KEY", ExitCode.CONFIG
-            ) from error
+            )
+        found |= told
     if file is not None:
         tables = toml_in(file).get("trusted_keys", {})
         if not isinstance(tables, Mapping) or not all(isinstance(each, Mapping) for each in tables.values()):

@@ -15,6 +15,7 @@ from cli.setting_up.host import Host
 from cli.setting_up.merging import merged
 from cli.setting_up.part import Access, Part
 from cli.setting_up.plan import File, Folder, Plan
+from controller.policy.playbook import Mode
 from controller.settings import ControllerSettings, settings_in
 
 SERVICE: Final = "fleetmend-controller"
@@ -34,6 +35,7 @@ class Answers:
     Attributes:
         budget: `5%` of the fleet, or a number of nodes.
         http: host and port of the page and the API.
+        mode: how far playbooks go by themselves.
         backs_up: whether the event log is backed up every day.
         more: further settings, which win over all others.
     """
@@ -42,6 +44,7 @@ class Answers:
     cell: str = "main"
     scheduler: str = "none"
     budget: str = "5%"
+    mode: str = Mode.ASK
     http: tuple[str, int] = ("127.0.0.1", 8642)
     http_certificate_file: str = ""
     http_key_file: str = ""
@@ -56,6 +59,7 @@ def document(answers: Answers, host: Host) -> dict[str, Any]:
         **({"cell": answers.cell} if answers.cell != "main" else {}),
         "broker": PART.table(answers.access, host),
         "budget": _budget(answers.budget),
+        "modes": {"fleet": str(answers.mode)},
         "scheduler": {"kind": answers.scheduler},
         "http": _http(answers),
         **({"access": {}} if answers.http_certificate_file else {}),

@@ -50,7 +50,7 @@ def needs_of(routes: Iterable[Route] = ROUTES) -> dict[Address, Role]:
     return {(route.method, route.path): route.need for route in routes}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Access:
     """Lets people in, each to what they may have.
 
@@ -65,6 +65,11 @@ class Access:
     needs: Mapping[Address, Role] = field(default_factory=needs_of)
     limits: Limits | None = None
     alone: bool = True
+
+    def follow(self, other: Access) -> None:
+        """Let people in as another one does from here on."""
+        self.door, self.opened, self.needs = other.door, other.opened, other.needs
+        self.limits, self.alone = other.limits, other.alone
 
     def admit(self, request: web.Request) -> None:
         """Return if the request may be answered, and keep who makes it.

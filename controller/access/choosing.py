@@ -40,6 +40,13 @@ def access_of(settings: ControllerSettings) -> Access:
     )
 
 
+def is_alike(before: AccessSection | None, after: AccessSection | None) -> bool:
+    """Return whether a controller may go from one to the other while it runs: it serves the same addresses by both."""
+    if before is None or after is None:
+        return before is after
+    return (before.oidc is None) == (after.oidc is None)
+
+
 def _sessions(settings: ControllerSettings, section: AccessSection, tokens: TokenBook) -> Sessions:
     """Return what knows browsers again; in the state directory a key is made where there is none yet."""
     key = section.session_key_in(settings.state)
@@ -48,7 +55,7 @@ def _sessions(settings: ControllerSettings, section: AccessSection, tokens: Toke
     if SessionKey(key).now() is None:
         raise SettingsError(f"access.session_key_file: {key} cannot be used; openssl rand -hex 32 makes what it holds")
     secure = settings.http.scheme == "https" or settings.http.public_url.startswith("https:")
-    return Sessions(SessionKey(key), tokens, time.time, section.session_s, secure)
+    return Sessions(SessionKey(key), tokens, time.time, section.session_s, secure, section.oidc)
 
 
 def _provider(settings: ControllerSettings, section: OidcSection | None) -> Provider | None:

@@ -120,10 +120,10 @@ class Provider:
             raise Problem(403, f"the provider has not verified the address {name}", "verify it there")
         given = had if isinstance(had, list) else [had]
         values = {each for each in given if isinstance(each, str)}
-        roles = frozenset(role for role, wanted in self.section.roles.items() if values & set(wanted))
+        roles = self.section.roles_of(values)
         if not roles:
             raise Problem(403, f"{name} has no role here", "an admin says in access.oidc.roles who has which")
-        return Person(name, roles, "session")
+        return Person(name, roles, "session", groups=self.section.named_in(values))
 
     def _checked(self, token: str, keys: Any, attempt: Attempt) -> dict[str, Any]:
         """Return the claims of an ID token that the provider made for us and for this attempt."""

@@ -27,6 +27,7 @@ class Person:
         name: as the log shows it.
         how: `open` where nobody is asked who they are, else `token` or `session`.
         token_id: of the token behind it, empty without one.
+        groups: what an OpenID provider said of them that gives roles here, none without one.
         alone: they may do alone what reaches the whole fleet.
     """
 
@@ -34,6 +35,7 @@ class Person:
     roles: frozenset[Role]
     how: str = "open"
     token_id: str = ""
+    groups: frozenset[str] = frozenset()
     alone: bool = True
 
     def may(self, need: Role) -> bool:

@@ -1,7 +1,8 @@
 """Sessions of browsers: who signed in, in a signed cookie, so that a controller that starts again still knows them.
 
 The cookie says who and until when, and is worth nothing without the key that signed it. A session by a token is as good
-as that token is at the moment: a revoked one ends it.
+as that token is at the moment: a revoked one ends it. One by a provider says what groups somebody was in there, and has
+the roles that the settings give those at the moment.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from controller.access.files import write
-from controller.access.roles import Person, Role
+from controller.access.roles import Person
 from controller.access.tokens import TokenBook
+from controller.sections.oidc import OidcSection
 from wire.files import OTHERS, stamp_of
 
 log = structlog.get_logger()
@@ -83,6 +85,7 @@ class Sessions:
     Attributes:
         lasts_s: so long a session is good.
         secure: browsers send the cookie over TLS alone.
+        provider: what the settings say of the provider, `None` without one.
     """
 
     key: SessionKey
@@ -90,6 +93,7 @@ class Sessions:
     clock: Callable[[], float]
     lasts_s: float
     secure: bool
+    provider: OidcSection | None = None
     cookie: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,11 +105,12 @@ class Sessions:
         Raises:
             NoSessionKey: there is no key to sign it.
         """
-        ends = int(self.clock() + self.lasts_s)
-        claims = {"use": "session", "sub": person.name, "tid": person.token_id, "exp": ends}
-        if not person.token_id:
-            claims["roles"] = sorted(person.roles)
-        return self._signed(claims), int(self.lasts_s)
+        lasts_s = int(self.lasts_s)
+        claims: dict[str, Any] = {"use": "session", "sub": person.name, "tid": person.token_id}
+        if self.provider is not None and not person.token_id:
+            claims["groups"] = sorted(person.groups)
+            lasts_s = int(min(lasts_s, self.provider.session_s))
+        return self._signed({**claims, "exp": int(self.clock()) + lasts_s}), lasts_s
 
     def person(self, text: str) -> Person | None:
         """Return who signed in, `None` when this is no session or good no more."""
@@ -150,4 +155,5 @@ class Sessions:
         if claims["tid"]:
             token = self.tokens.named(str(claims["tid"]))
             return Person(token.name, frozenset(token.roles), "session", token.id) if token is not None else None
-        return Person(str(claims["sub"]), frozenset(map(Role, claims["roles"])), "session")
+        roles = self.provider.roles_of(claims["groups"]) if self.provider is not None else frozenset()
+        return Person(str(claims["sub"]), roles, "session") if roles else None

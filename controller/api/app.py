@@ -76,7 +76,7 @@ def create_app(
         enrolling.add_to(app.router)
     pages.add_to(app.router)
     if isinstance(door, GuardedDoor):
-        SignIn(door, pages).add_to(app.router)
+        SignIn(rules.access, pages).add_to(app.router)
     return app
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 import msgspec
 
-from controller.access.roles import Role
+from controller.access.roles import Person, Role
 from controller.api import plan, rows, searching, shapes
 from controller.api.bundles import bundle_rows
 from controller.api.call import Call, known_node
@@ -184,7 +184,13 @@ def _condemning(cell: CellView, incident: Incident) -> list[shapes.FindingDetail
 
 async def me(call: Call) -> shapes.Me:
     """Return who asks, and what they may do."""
-    return shapes.Me(call.by, [role for role in Role if role in call.person.roles], call.person.how)
+    return told_of(call.person)
+
+
+def told_of(person: Person) -> shapes.Me:
+    """Return what a person is told of themselves."""
+    had = [role.value for role in Role if role in person.roles]
+    return shapes.Me(person.name, had, person.how, [role.value for role in Role if person.may(role)])
 
 
 async def health_of_controller(_call: Call) -> shapes.Health:

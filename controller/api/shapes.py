@@ -571,8 +571,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Me(msgspec.Struct, frozen=True):
-    """Who asks. `how`: `open` where nobody has to say who they are, else `token` or `session`."""
+    """Who asks.
+
+    Attributes:
+        how: `open` where nobody has to say who they are, else `token` or `session`.
+        may: every role whose rights they have, by that role or by one above it.
+    """
 
     name: str
     roles: list[str]
     how: str
+    may: list[str]

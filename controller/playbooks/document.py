@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 
 from ruamel.yaml import YAML
@@ -30,6 +31,8 @@ from controller.playbooks.problems import Notes, excerpt
 
 MAX_BYTES = 65_536
 """Source: our choice; the largest playbook that comes with fleetmend has 4 KiB."""
+MOST_KEPT = 256
+"""Documents that are kept as they were read. Source: our choice; fleetmend comes with 71."""
 MAX_DEPTH = 8
 """Source: our choice; a playbook nests five deep (file, steps, step, parameters, value)."""
 
@@ -96,7 +99,22 @@ def say(value: Value) -> str:
 
 
 def read_document(content: bytes, notes: Notes) -> Value | None:
-    """Return the file's one document; `None`, with the reason in the notes, when it cannot be read."""
+    """Return the file's one document; `None`, with the reason in the notes, when it cannot be read.
+
+    What was read without a flaw is kept: when playbooks are loaded again, only what changed is read again.
+    """
+    flawless = _flawless(content)
+    return flawless if flawless is not None else _read(content, notes)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _flawless(content: bytes) -> Value | None:
+    notes = Notes("")
+    value = _read(content, notes)
+    return None if notes.problems else value
+
+
+def _read(content: bytes, notes: Notes) -> Value | None:
     if len(content) > MAX_BYTES:
         notes.add(1, "file", f"{len(content)} bytes", f"a playbook has at most {MAX_BYTES} bytes")
         return None

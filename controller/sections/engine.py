@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from controller.policy.modes import FLEET
 from controller.policy.playbook import Mode
 from controller.sections.section import Section
 
@@ -22,13 +23,15 @@ class SilenceSection(Section):
 class ModesSection(BaseModel):
     """How far incidents may go by themselves: `shadow`, `ask` or `act`.
 
-    Of what a playbook says and of the modes of a node's pools the strictest holds. `"PLAYBOOK@POOL" = "act"`, a key of
-    its own, has the last word for that playbook in that pool.
+    Of what a playbook says, of `fleet` and of the modes of a node's pools the strictest holds; `playbook.NAME` stands
+    in place of the first two. `"PLAYBOOK@POOL" = "act"`, a key of its own, has the last word for that playbook in that
+    pool.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, Mode] = Field(init=False)
 
+    fleet: Mode | None = Field(default=None, description="of every playbook that is not named below, at the most")
     pool: dict[str, Mode] = Field(default={}, description='pool → mode, e.g. `pool.research = "ask"`')
     playbook: dict[str, Mode] = Field(default={}, description="playbook → mode, in place of what its file says")
 
@@ -36,14 +39,15 @@ class ModesSection(BaseModel):
     def _both_named(self) -> ModesSection:
         wrong = [key for key in self.__pydantic_extra__ or {} if not all(key.partition("@"))]
         if wrong:
-            raise ValueError(f'{wrong[0]!r} is none of pool.NAME, playbook.NAME and "PLAYBOOK@POOL"')
+            raise ValueError(f'{wrong[0]!r} is none of fleet, pool.NAME, playbook.NAME and "PLAYBOOK@POOL"')
         return self
 
     def modes(self) -> dict[str, Mode]:
         """Return the modes as the policy reads them."""
+        fleet = {FLEET: self.fleet} if self.fleet is not None else {}
         pools = {f"pool.{name}": mode for name, mode in self.pool.items()}
         books = {f"playbook.{name}": mode for name, mode in self.playbook.items()}
-        return {**pools, **books, **(self.__pydantic_extra__ or {})}
+        return {**fleet, **pools, **books, **(self.__pydantic_extra__ or {})}
 
     def playbooks(self) -> list[str]:
         """Return every playbook that is named."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -30,8 +32,21 @@ class OidcSection(Section):
     roles: dict[Role, list[str]] = Field(
         description='role → values of that claim, any of which gives it, e.g. `operator = ["sre"]`'
     )
+    session_s: Annotated[float, Field(ge=60, le=86_400)] = Field(
+        default=3_600.0,
+        description="a browser that signed in there has to do so again after this, at most `access.session_s`: so long "
+        "somebody who left a group there keeps its role",
+    )
     label: str = Field(default="single sign-on", description="what the button of the page calls it")
     ca_file: Path | None = Field(default=None, description="CA of its certificate, in place of the system's")
+
+    def roles_of(self, groups: Collection[str]) -> frozenset[Role]:
+        """Return the roles that these values of the claim give."""
+        return frozenset(role for role, wanted in self.roles.items() if not set(wanted).isdisjoint(groups))
+
+    def named_in(self, groups: Collection[str]) -> frozenset[str]:
+        """Return those of these values that give any role."""
+        return frozenset(each for wanted in self.roles.values() for each in wanted if each in groups)
 
     @field_validator("issuer")
     @classmethod

@@ -28,6 +28,7 @@ from controller.web.bench_section import bench_section
 from controller.web.counter_section import counter_section
 from controller.web.incident_page import incident_view
 from controller.web.manual_pages import ManualPages
+from controller.web.needs import need_of
 from controller.web.node_page import NodeView, node_view
 from controller.web.ops_pages import OpsPages
 from controller.web.query import check_query
@@ -53,6 +54,7 @@ class Pages:
         self._kept: dict[tuple[str, str], tuple[float, web.Response]] = {}
         self._environment = environment()
         self._environment.globals["asks"] = asks
+        self._environment.filters["need"] = need_of
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the pages and what they need."""

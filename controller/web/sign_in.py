@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hmac import compare_digest
 from typing import Annotated
 from urllib.parse import quote
@@ -10,13 +10,14 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
+from controller.access.admitting import Access
 from controller.access.door import GuardedDoor, bad_token
 from controller.access.oidc import Attempt, Provider, new_attempt
 from controller.access.roles import Person
 from controller.access.sessions import ATTEMPT_S, NoSessionKey
 from controller.api.problems import Problem
+from controller.api.reading import told_of
 from controller.api.serving import body_of, json_response
-from controller.api.shapes import Me
 from controller.web.pages import Pages
 
 MAX_ADDRESS = 1_000
@@ -31,8 +32,12 @@ class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SignIn:
     """Serves the page, begins sessions and ends them."""
 
-    def __init__(self, door: GuardedDoor, pages: Pages) -> None:
-        self._door, self._pages = door, pages
+    def __init__(self, access: Access, pages: Pages) -> None:
+        self._access, self._pages = access, pages
+
+    @property
+    def _door(self) -> GuardedDoor:
+        return guarded_door(self._access)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve it."""
@@ -41,7 +46,7 @@ class SignIn:
         router.add_post("/logout", self._end)
 
         if self._door.provider is not None:
-            Elsewhere(self._door, self._door.provider).add_to(router)
+            Elsewhere(self._access).add_to(router)
 
     async def _page(self, _request: web.Request) -> web.Response:
         provider = self._door.provider
@@ -52,7 +57,7 @@ class SignIn:
         found = self._door.with_token(shown.token)
         if found is None:
             raise bad_token()
-        response = json_response(Me(found.name, sorted(found.roles), "session"))
+        response = json_response(told_of(replace(found, how="session")))
         begin_session(self._door, found, response)
         return response
 
@@ -66,9 +71,22 @@ class SignIn:
 class Elsewhere:
     """Sends browsers to the provider, and takes them in when they come back."""
 
-    def __init__(self, door: GuardedDoor, provider: Provider) -> None:
-        self._door, self._provider = door, provider
-        self._cookie = f"{door.sessions.cookie}-attempt"
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    @property
+    def _door(self) -> GuardedDoor:
+        return guarded_door(self._access)
+
+    @property
+    def _provider(self) -> Provider:
+        provider = self._door.provider
+        assert provider is not None, "it is taken away by a restart alone"
+        return provider
+
+    @property
+    def _cookie(self) -> str:
+        return f"{self._door.sessions.cookie}-attempt"
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve both."""
@@ -100,6 +118,12 @@ class Elsewhere:
         response.del_cookie(self._cookie, path="/", secure=self._door.sessions.secure, httponly=True, samesite="Lax")
         begin_session(self._door, person, response)
         return response
+
+
+def guarded_door(access: Access) -> GuardedDoor:
+    """Return the door as it is now: it is another one after a reload."""
+    assert isinstance(access.door, GuardedDoor), "it is taken away by a restart alone"
+    return access.door
 
 
 def own_address(text: str) -> str:

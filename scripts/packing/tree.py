@@ -17,6 +17,9 @@ GIVEN_SECRETS: Final = ("fleetmend-agent", "fleetmend-backup", "fleetmend-contro
 SHARED: Final = ("ansible", "examples", "kubernetes", "monitoring", "slurm")
 """Folders that people copy from, as the how-tos say."""
 
+PROGRAMS: Final = ("fleetmend", "fleetmend-agent", "fleetmend-controller")
+"""Those that people call by hand."""
+
 SAMPLES: Final = ("benchmarks.conf", "repairs.conf", CREDENTIALS, "fleetmend-broker.conf", "fleetmend-broker.nft")
 DOCUMENTS: Final = "usr/share/doc/fleetmend"
 
@@ -32,9 +35,10 @@ def add_around(root: Path) -> None:
     """Put below `root` what is around the environment: units, users, folders, the program, and what one copies from."""
     _add_units(root)
     _add_shared(root)
-    program = root / "usr" / "bin" / "fleetmend"
-    program.parent.mkdir(parents=True)
-    program.symlink_to(f"/{environment.VENV}/bin/fleetmend")
+    programs = root / "usr" / "bin"
+    programs.mkdir(parents=True)
+    for name in PROGRAMS:
+        (programs / name).symlink_to(f"/{environment.VENV}/bin/{name}")
 
 
 def packages(release: Release, root: Path) -> Path:

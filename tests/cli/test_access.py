@@ -180,7 +180,10 @@ def test_from_another_machine_by_tls_with_a_certificate_of_ones_own(config: Path
         assert (asked.stdout, asked.returncode) == ("alice: viewer\n", 0), asked.stderr
         assert run_cli("access", "whoami", **shown).returncode == ExitCode.UNREACHABLE
         untrusted = run_cli("access", "whoami", FLEETMEND_URL=here, FLEETMEND_TOKEN_FILE=str(token))
-        assert (untrusted.returncode, "certificate" in untrusted.stderr) == (ExitCode.UNREACHABLE, True)
+        assert (untrusted.returncode, "--ca-file or FLEETMEND_CA_FILE" in untrusted.stderr) == (69, True)
+        assert "fleetmend up" not in untrusted.stderr
+        plain = run_cli("access", "whoami", FLEETMEND_URL=here.replace("https", "http"))
+        assert (plain.returncode, "name it by https://" in plain.stderr) == (ExitCode.UNREACHABLE, True), plain.stderr
 
 
 @pytest.mark.parametrize("more", ["", "[access]\n"])

@@ -195,6 +195,8 @@ def test_a_controller_has_its_key_and_a_broker_that_knows_it(image: Path) -> Non
     assert f"--trusted-key '{keys.line_of(key)}'" in told
     settings = tomllib.loads((image / "etc/fleetmend/controller.toml").read_text())
     assert (settings["scheduler"], settings["budget"]) == ({"kind": "slurm"}, {"percent": 5.0})
+    assert settings["modes"] == {"fleet": "ask"}
+    assert "Next: every plan waits for `fleetmend approve`" in told
     password = (image / "etc/fleetmend/credentials/fleetmend-controller/broker").read_text().strip()
     (line,) = (image / "etc/fleetmend/broker/passwords").read_text().splitlines()
     assert is_password(password, line.removeprefix("controller:"))
@@ -203,6 +205,13 @@ def test_a_controller_has_its_key_and_a_broker_that_knows_it(image: Path) -> Non
     before = contents(image)
     assert "\nChanged nothing.\n" in f"\n{done(set_up(image, *arguments))}"
     assert contents(image) == before
+
+
+def test_a_controller_may_act_from_the_first_day_where_that_is_asked_for(image: Path) -> None:
+    told = done(set_up(image, "setup", "controller", "--yes", "--no-enable", "--with-broker", "--mode", "act"))
+    settings = tomllib.loads((image / "etc/fleetmend/controller.toml").read_text())
+    assert settings["modes"] == {"fleet": "act"}
+    assert "fleetmend approve" not in told
 
 
 def test_a_broker_with_a_certificate_listens_by_tls(image: Path) -> None:
@@ -253,6 +262,7 @@ WRONG: Final = {
     "the controller's name": (("--node", "controller"), "give `node` another name"),
     "a broker's URL": (("--broker", "http://broker"), "agent.toml: broker.url: broker url 'http://broker' is not"),
     "a place": (("--place", "job=1"), "agent.toml: places: 'job' cannot be set"),
+    "no key": (("--trusted-key", "# signs"), "give a line as `fleetmend keys show` prints it"),
     "a key": (("--trusted-key", "AAAA BBBB"), "give a line as `fleetmend keys show` prints it"),
     "a CA": (("--ca-file", "/nowhere.pem"), "agent.toml: broker.ca_file: cannot read /nowhere.pem"),
 }

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.cell_files import Access, ControllerPlan, write_controller
+from cli.cell_files import Access, ControllerPlan, write_controller, write_token
 from cli.children import Child
 from cli.exit_codes import ExitCode
+from controller.access.tokens import read
 from controller.policy.rules import Budget, Limit
 from controller.policy.scopes import Scope
 from controller.settings import load
@@ -99,6 +100,31 @@ def test_more_settings_reach_the_controller(tmp_path: Path) -> None:
     plan = ControllerPlan(tmp_path, "127.0.0.1", 1, "none", None, "50%", 1.0, more=more)
     settings = load(write_controller(plan, Access("mqtt://127.0.0.1:1", "", "")))
     assert (settings.limits[0].limit(), settings.breakers) == (Limit(Scope("rack"), Budget(nodes=1)), [])
+
+
+def test_a_cell_that_asks_who_one_is_lets_in_whoever_started_it_and_nobody_else(tmp_path: Path) -> None:
+    require_mosquitto()
+    (tmp_path / "more.toml").write_text("[access]\n")
+    (tmp_path / "cell").mkdir()
+    with EmbeddedCell(tmp_path / "cell", 1, arguments=("--settings", str(tmp_path / "more.toml"))) as cell:
+        token = tmp_path / "cell" / "controller" / "token"
+        assert f"export FLEETMEND_TOKEN_FILE={token}" in cell.words()
+        assert token.stat().st_mode & 0o777 == 0o600
+        known, stranger = {"FLEETMEND_URL": cell.url, "FLEETMEND_TOKEN_FILE": str(token)}, {"FLEETMEND_URL": cell.url}
+        assert run_cli("access", "whoami", **known).stdout == "up: viewer, operator, admin, approver\n"
+        assert run_cli("nodes", **stranger).returncode == ExitCode.FORBIDDEN
+        assert run_cli("drill", "app-fault", "--node", "n1", **known).returncode == 0
+
+
+def test_the_token_of_the_start_before_opens_nothing(tmp_path: Path) -> None:
+    plan = ControllerPlan(tmp_path, "127.0.0.1", 1, "none", None, "50%", 1.0, more={"access": {}})
+    config = write_controller(plan, Access("mqtt://127.0.0.1:1", "", ""))
+    file = write_token(config)
+    assert file is not None
+    before = file.read_text()
+    write_token(config)
+    (kept,) = read(tmp_path / "access-tokens.json")
+    assert (kept.name, file.read_text() != before) == ("up", True)
 
 
 def test_playbooks_of_ones_own_answer_in_place_of_fleetmends(tmp_path: Path) -> None:

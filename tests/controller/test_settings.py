@@ -336,8 +336,8 @@ def test_modes_per_pool_per_playbook_and_for_both(tmp_path: Path) -> None:
     [
         ('pool.research = "observe"', r"modes\.pool\.research: Input should be 'shadow', 'ask' or 'act'"),
         ('"gpu_reset@research" = 1', r"modes\.gpu_reset@research: Input should be 'shadow', 'ask' or 'act'"),
-        ('gpu_reset = "ask"', "modes: .*'gpu_reset' is none of pool.NAME, playbook.NAME and \"PLAYBOOK@POOL\""),
-        ('"@research" = "ask"', "'@research' is none of pool.NAME"),
+        ('gpu_reset = "ask"', "modes: .*'gpu_reset' is none of fleet, pool.NAME, playbook.NAME and \"PLAYBOOK@POOL\""),
+        ('"@research" = "ask"', "'@research' is none of fleet, pool.NAME"),
     ],
 )
 def test_modes_that_are_none(tmp_path: Path, text: str, told: str) -> None:

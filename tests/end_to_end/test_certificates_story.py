@@ -114,6 +114,7 @@ async def test_a_node_with_an_expired_certificate_watches_on_and_tells_all_when_
             broker.issue(NODE)
             await until(lambda: NODE in belief.nodes and belief.nodes[NODE].findings, limit_s=45)
             assert {"79"} == {key.code for key in belief.nodes[NODE].findings}
+            await controller.cell.caught_up()
             said = [entry.event for entry in controller.cell.log.read()]
             raised = [each for each in said if isinstance(each, events.FindingRaised)]
             assert {each.finding.check for each in raised} == {"gpu.xid"}

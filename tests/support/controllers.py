@@ -26,6 +26,8 @@ from cli.client import Client, Failed
 from cli.ports import free_port
 from controller.store.postgresql_connection import Server
 from tests.support.broker import listening, settings
+from tests.support.forked import CONTROLLER as CONTROLLER_PROGRAM
+from tests.support.forked import ForkedProgram, begin_forked
 from wire import messages, topics
 from wire.transport import MqttTransport, NotPublished, Received
 
@@ -93,7 +95,7 @@ class ControllerProcess:
     tables: dict[str, Any]
     prefix: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | ForkedProgram | None = None
 
     @property
     def url(self) -> str:
@@ -108,6 +110,10 @@ class ControllerProcess:
         config = self.directory / "controller.toml"
         http = {"port": self.port, "public_url": self.url}
         config.write_text(tomli_w.dumps({"state": str(self.directory), "http": http, **self.tables}))
+        if not self.prefix:
+            told = ("--config", str(config))
+            self.process = begin_forked(CONTROLLER_PROGRAM, *told, environment=os.environ, output=self.log)
+            return
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "controller.main", "--config", str(config)],
@@ -136,7 +142,7 @@ class ControllerProcess:
         assert self.process is not None
         process = self.process
         await until(lambda: process.poll() is not None, limit_s=limit_s)
-        return process.returncode
+        return process.wait()
 
     async def keep_running(self) -> None:
         """Start it again whenever it ends, as systemd does."""

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 from cli.client import Client, Failed
 from cli.ports import free_port
+from tests.support.forked import FLEETMEND, run_forked
 
 T = TypeVar("T")
 
@@ -98,13 +99,7 @@ class EmbeddedCell:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the `fleetmend` command against this cell."""
-        return subprocess.run(
-            [sys.executable, "-m", "cli.main", "--url", self.url, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_forked(FLEETMEND, "--url", self.url, *arguments, environment=os.environ)
 
     def drill(self, fault: str, node: str, *, repair: str = "succeeds", device: str = "") -> None:
         """Inject a fault as a user does."""

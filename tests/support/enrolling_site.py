@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from controller.pki.authority import Authority, utc_now
 from controller.pki.certificates import Kind
 from tests.cli.conftest import Result, environment, run_cli
 from tests.support.embedded import until
+from tests.support.forked import CONTROLLER, ForkedProgram, begin_forked
 
 NOWHERE = "mqtts://127.0.0.1:9"
 
@@ -35,7 +34,7 @@ class Site:
     pki: Path
     more: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[str] | None = None
+    process: ForkedProgram | None = None
 
     def __post_init__(self) -> None:
         (self.folder / "state").mkdir(parents=True)
@@ -80,10 +79,10 @@ class Site:
             **self.more,
         }
         self.config.write_text(tomli_w.dumps(tables))
-        command = [sys.executable, "-m", "controller.main", "--config", str(self.config)]
-        with self.log.open("a") as output:
-            said_before = output.tell()
-            self.process = subprocess.Popen(command, stderr=output, text=True, env=environment())
+        told = ("--config", str(self.config))
+        self.log.touch()
+        said_before = len(self.log.read_text())
+        self.process = begin_forked(CONTROLLER, *told, environment=environment(), output=self.log)
         until("the controller leads", lambda: self._said("leadership.taken", after=said_before))
 
     @property

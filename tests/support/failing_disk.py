@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -39,8 +40,14 @@ class FailingDisk:
             os.close(descriptor)
 
     def mend(self) -> None:
-        """Have it checked and mounted again, as a person does. Whoever has files open on it has to let go first."""
+        """Have it checked and mounted again, as a person does. Whoever has files open on it has to let go first.
+
+        What is mounted is a copy: another test's mount namespace may still hold what was mounted here, and that file
+        would be mounted as it is there, given up.
+        """
         subprocess.run(["umount", self.place], check=True)
+        copy = shutil.copy(self.image, self.image.with_suffix(".mended"))
+        Path(copy).replace(self.image)
         subprocess.run(["e2fsck", "-p", self.image], check=False, capture_output=True)
         subprocess.run(["mount", "-o", "loop", self.image, self.place], check=True)
 

@@ -56,7 +56,8 @@ def test_no_library_in_it_needs_a_newer_c_library_than_it_says(packages: list[Pa
 def test_apt_installs_it_and_starts_nothing(machine: Booted, packages: list[Path]) -> None:
     machine.run("apt-get", "install", "--quiet", "--yes", f"{BROUGHT}/{packages[0].name}", limit_s=100)
     assert " (commit " in machine.run("fleetmend", "--version")
-    assert machine.run("readlink", "-f", "/usr/bin/fleetmend").strip() == "/opt/fleetmend/venv/bin/fleetmend"
+    for name in ("fleetmend", *DAEMONS):
+        assert machine.run("readlink", "-f", f"/usr/bin/{name}").strip() == f"/opt/fleetmend/venv/bin/{name}"
     assert machine.run("id", "--name", "--user", *USERS).split() == list(USERS)
     assert machine.run("stat", "--format=%U %G %a", "/etc/fleetmend/broker") == "root fleetmend-broker 750\n"
     assert state(machine, *DAEMONS, BROKER) == ["inactive"] * 3
@@ -93,9 +94,10 @@ def test_an_upgrade_restarts_what_ran_and_loses_no_finding(machine: Booted, pack
 
 def test_removed_it_leaves_its_log_and_settings(machine: Booted) -> None:
     kept = machine.run("sha256sum", "/etc/fleetmend/controller.toml")
+    machine.run("systemctl", "enable", "--now", "fleetmend-renew.timer")
     machine.run("apt-get", "remove", "--quiet", "--yes", "fleetmend")
     assert not machine.path("/opt/fleetmend").exists()
-    assert machine.run("systemctl", "list-units", "--no-legend", "--state=active", "fleetmend-*.service") == ""
+    assert machine.run("systemctl", "list-units", "--no-legend", "--state=active,failed", "fleetmend-*") == ""
     assert machine.run("sha256sum", "/etc/fleetmend/controller.toml") == kept
     assert machine.run("grep", "-rlF", BECAUSE, "/var/lib/fleetmend") != ""
 

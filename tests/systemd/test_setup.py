@@ -166,7 +166,6 @@ AWAY: Final = (
     Fault("services", "missing", "fleetmend-agent does not run: it is inactive."),
     Fault("services", "missing", "fleetmend-agent does not start with the host: it is disabled."),
     Fault("services", "missing", "fleetmend-controller does not run: it is inactive."),
-    Fault("watchdog", "missing", "Nobody notices when fleetmend-agent hangs"),
     Fault("kernel_log", "missing", "may not read /dev/kmsg"),
     Fault("broker_reached", "missing", "not authorized"),
     Fault("broker_open", "unsafe", "lets in whoever gives no name, who may write what a controller believes"),
@@ -175,6 +174,7 @@ AWAY: Final = (
     Fault("versions", "advice", "no controller answers"),
 )
 CUT_OFF: Final = (
+    Fault("watchdog", "missing", "Nobody notices when fleetmend-agent hangs"),
     Fault("services", "advice", "The files of fleetmend-agent.service changed since systemd read them."),
     Fault("services", "missing", "fleetmend-broker does not run: it is inactive."),
     Fault("broker_reached", "missing", "fleetmend-agent runs and has no connection to the broker"),
@@ -185,7 +185,7 @@ CUT_OFF: Final = (
 def test_the_doctor_tells_of_each_fault_of_a_host_whose_daemons_are_away(cell: Booted) -> None:
     cell.run("systemctl", "stop", AGENT, CONTROLLER)
     cell.run("systemctl", "disable", AGENT)
-    cell.write(ADDED, "[Service]\nWatchdogSec=0\nAmbientCapabilities=\n")
+    cell.write(ADDED, "[Service]\nAmbientCapabilities=\n")
     cell.run("systemctl", "daemon-reload")
     kept = {file: cell.path(file).read_text() for file in (CREDENTIAL, CONFIGURATION)}
     cell.path(CREDENTIAL).write_text("wrong\n")
@@ -205,12 +205,16 @@ def test_the_doctor_tells_of_each_fault_of_a_host_whose_daemons_are_away(cell: B
 
 
 def test_the_doctor_tells_of_daemons_that_are_cut_off(cell: Booted) -> None:
+    cell.write(ADDED, "[Service]\nWatchdogSec=0\n")
+    cell.run("systemctl", "daemon-reload")
+    cell.run("systemctl", "restart", AGENT)
     cell.write(ADDED, "[Service]\nNice=1\n")
     cell.run("systemctl", "stop", BROKER)
     code, told = examined(cell)
     cell.run("rm", ADDED)
     cell.run("systemctl", "daemon-reload")
     cell.run("systemctl", "start", BROKER)
+    cell.run("systemctl", "restart", AGENT)
     assert (code, [fault for fault in CUT_OFF if not fault.is_told(told)]) == (1, []), told
 
 

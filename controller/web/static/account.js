@@ -13,7 +13,8 @@ export async function offerAccount() {
   });
   const answer = await fetch("/api/v1/me");
   if (!answer.ok) return;
-  const { name, roles } = await answer.json();
+  const { name, roles, may } = await answer.json();
+  document.documentElement.dataset.may = may.join(" ");
   account.textContent = name;
   account.title = `Roles: ${roles.join(", ")}`;
 }

@@ -224,6 +224,9 @@ CASES: Final[tuple[tuple[str, Any, Severity, str], ...]] = (
     ("sight", Sight(82, ()), FINE, "All 82 checks"),
     ("sight", Sight(82, (Blind("no tool", ("storage.smart",)),)), ADVICE, "storage.smart is unknown: no tool"),
 )
+SILENT: Final[tuple[tuple[str, Any], ...]] = (("watchdog", unit(active="inactive", watchdog="0")),)
+"""Of a unit that does not run systemd knows no watchdog; that it does not run, `services` says."""
+
 BY_ID: Final = {check.id: check for check in CHECKS}
 
 
@@ -249,3 +252,18 @@ def test_every_check_has_a_fault_and_a_good_host_in_the_table() -> None:
 
 def test_a_check_is_called_as_its_file_is() -> None:
     assert [check.judge.__module__.rpartition(".")[2] for check in CHECKS] == [check.id for check in CHECKS]
+
+
+@pytest.mark.parametrize(("check", "facts"), SILENT)
+def test_of_some_facts_nothing_is_said(check: str, facts: Any) -> None:
+    assert list(BY_ID[check].judge(facts)) == []
+
+
+def test_a_broker_that_does_not_answer_two_visitors_is_told_of_once() -> None:
+    away = visit(reached=False, let_in=False, because="refused")
+    assert len(list(BY_ID["broker_open"].judge([*away, Visit(NOBODY, away[0].seen)]))) == 1
+
+
+def test_where_the_controller_speaks_tls_the_remedy_names_its_address() -> None:
+    (told,) = BY_ID["versions"].judge(Versions("0.3.0", {}, "away", "https://fleet.example:8642"))
+    assert told.remedy.startswith("fleetmend --ca-file FILE --token-file FILE doctor --url https://fleet.example:8642,")

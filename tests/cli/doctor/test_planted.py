@@ -78,6 +78,24 @@ def test_a_host_that_is_none_is_told_what_to_do(tmp_path: Path) -> None:
     assert (code, told["sentence"]) == (1, "fleetmend is not set up on this host.")
 
 
+@pytest.mark.parametrize("folder", ["usr/lib/systemd/system", "etc/systemd/system"])
+def test_units_alone_make_no_agent_and_no_controller(folder: str, tmp_path: Path) -> None:
+    """A package and the way by the wheel bring all of them to every host."""
+    (tmp_path / folder).mkdir(parents=True)
+    for name in ("fleetmend-agent.service", "fleetmend-controller.service"):
+        (tmp_path / folder / name).write_text("[Service]\n")
+    code, (told,) = examined(tmp_path)
+    assert (code, told["sentence"]) == (1, "fleetmend is not set up on this host.")
+
+
+def test_a_daemon_that_starts_with_the_host_and_has_lost_its_settings_is_told_of(tmp_path: Path) -> None:
+    wanted = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir(parents=True)
+    (wanted / "fleetmend-agent.service").symlink_to("/usr/lib/systemd/system/fleetmend-agent.service")
+    _, told = examined(tmp_path)
+    assert "There is no" in next(each["sentence"] for each in told if each["check"] == "settings")
+
+
 Plant = Callable[[Path], Any]
 
 

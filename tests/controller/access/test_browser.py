@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.async_api import expect
 
 from controller.access.roles import Role
 from controller.access.tokens import changing
 from tests.support.browser import Browsing, browse, chromium
-from tests.support.open_cell import OpenCell, open_cell
+from tests.support.open_cell import OpenCell, disk_full, open_cell
 from tests.support.tokens import guarded, make_token
 
 __all__ = ["browse", "chromium"]
@@ -48,16 +49,48 @@ async def test_a_person_signs_in_acts_and_signs_out(cell: OpenCell, browse: Brow
     assert all("401" in each for each in opened.complaints), opened.complaints
 
 
-async def test_what_a_viewer_may_not_is_said_where_it_was_asked(
+async def test_what_a_person_may_no_more_is_said_where_it_was_asked(
     cell: OpenCell, browse: Browsing, tmp_path: Path
 ) -> None:
-    token = make_token(tmp_path / "access-tokens.json", "bob", Role.VIEWER)
+    file = tmp_path / "access-tokens.json"
+    token = make_token(file, "bob", Role.OPERATOR)
     page = (await browse(f"{cell.url}/login?next=/nodes/n1")).page
     await page.fill("#token", token)
     await page.click("button[type=submit]")
     await page.click("html[data-ready] button[data-act=cordon]")
+    with changing(file) as tokens:
+        tokens[0] = msgspec.structs.replace(tokens[0], roles=[Role.VIEWER])
     await page.click("#act-do")
     await expect(page.locator("#act-failure")).to_contain_text("it needs the role operator")
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [
+        (Role.VIEWER, [], ["cordon", "pause", "approve", "abort"]),
+        (Role.OPERATOR, ["cordon", "pause", "abort"], ["approve"]),
+        (Role.ADMIN, ["cordon", "pause", "abort"], ["approve"]),
+        (Role.APPROVER, ["approve"], ["cordon", "pause", "abort"]),
+    ],
+)
+async def test_a_page_offers_what_its_reader_may(
+    cell: OpenCell, browse: Browsing, tmp_path: Path, role: Role, may: list[str], may_not: list[str]
+) -> None:
+    token = make_token(tmp_path / "access-tokens.json", "bob", role)
+    await cell.nodes.find("n2", disk_full())
+    incident = await cell.until("n2", "waiting")
+    page = (await browse(f"{cell.url}/login?next=/nodes/n1")).page
+    await page.fill("#token", token)
+    await page.click("button[type=submit]")
+    await page.wait_for_url(f"{cell.url}/nodes/n1")
+    offered = set()
+    for address in ("/nodes/n1", f"/incidents/{incident.id}"):
+        await page.goto(f"{cell.url}{address}")
+        await expect(page.locator("html[data-may]")).to_be_attached()
+        for act in (*may, *may_not):
+            if await page.locator(f"button[data-act={act}]").first.is_visible():
+                offered.add(act)
+    assert offered == set(may)
 
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:x()"])

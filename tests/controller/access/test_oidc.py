@@ -37,6 +37,7 @@ from tests.support.tokens import guarded
 __all__ = ["browse", "chromium"]
 
 ROLES = {Role.OPERATOR: ["sre", "noc"], Role.APPROVER: ["leads"]}
+SESSION_S = 600
 ATTEMPT = Attempt("state", "verifier", "nonce-of-this-attempt")
 
 
@@ -58,13 +59,16 @@ async def cell(tmp_path: Path, provider: OidcProvider) -> AsyncIterator[OpenCell
         yield opened
 
 
-def access(directory: Path, issuer: str, page: str, secret: str = SECRET) -> Access:
+def access(
+    directory: Path, issuer: str, page: str, secret: str = SECRET, *, roles: dict[Role, list[str]] = ROLES
+) -> Access:
     """Return an access with a provider."""
     found = guarded(directory / "access-tokens.json", time.time)
     assert isinstance(found.door, GuardedDoor)
-    section = OidcSection(issuer=issuer, client_id=CLIENT, roles=ROLES, label="Example")
+    section = OidcSection(issuer=issuer, client_id=CLIENT, roles=roles, session_s=SESSION_S, label="Example")
     client = Provider(section, f"{page}/login/back", secret, ssl.create_default_context())
-    return replace(found, door=replace(found.door, provider=client))
+    sessions = replace(found.door.sessions, provider=section)
+    return replace(found, door=replace(found.door, provider=client, sessions=sessions))
 
 
 @pytest.fixture
@@ -100,7 +104,12 @@ async def test_a_person_signs_in_at_the_provider_with_a_browser(cell: OpenCell, 
     await expect(page.locator("#account")).to_have_text("alice")
     assert await opened.evaluate("document.cookie") == ""
     me = await opened.evaluate("fetch('/api/v1/me').then((answer) => answer.json())")
-    assert me == {"name": "alice", "roles": ["operator", "approver"], "how": "session"}
+    assert me == {
+        "name": "alice",
+        "roles": ["operator", "approver"],
+        "how": "session",
+        "may": ["viewer", "operator", "approver"],
+    }
 
 
 async def test_who_signs_in_is_sent_where_they_wanted_to_go(http: aiohttp.ClientSession) -> None:
@@ -324,3 +333,44 @@ def test_settings_that_would_let_anybody_or_nobody_in(more: dict[str, Any], said
     good = {"issuer": "https://login.example", "client_id": "x", "roles": {"viewer": ["all"]}}
     with pytest.raises(ValidationError, match=said):
         OidcSection.model_validate({**good, **more})
+
+
+async def test_who_is_taken_off_the_roles_in_the_settings_loses_them_at_once(
+    cell: OpenCell, http: aiohttp.ClientSession, tmp_path: Path, provider: OidcProvider
+) -> None:
+    """A reload has the controller let people in by other settings; whoever signed in before is held to them too."""
+    await status(http, await at_the_provider(http, "alice"))
+
+    async def roles() -> list[str]:
+        async with http.get("/api/v1/me") as answer:
+            return list((await answer.json())["roles"]) if answer.status == 200 else [f"{answer.status}"]
+
+    assert cell.access is not None
+    assert await roles() == ["operator", "approver"]
+    for given, had in (
+        ({Role.OPERATOR: ["noc"], Role.APPROVER: ["leads"]}, ["approver"]),
+        ({Role.ADMIN: ["leads"]}, ["admin"]),
+        ({Role.OPERATOR: ["noc"]}, ["401"]),
+        (ROLES, ["operator", "approver"]),
+    ):
+        cell.access.follow(access(tmp_path, provider.issuer, cell.url, roles=given))
+        assert await roles() == had
+
+
+async def test_who_left_a_group_at_the_provider_keeps_its_role_no_longer_than_a_session_there(
+    cell: OpenCell, http: aiohttp.ClientSession
+) -> None:
+    back = await at_the_provider(http, "alice")
+    async with http.get(back, allow_redirects=False) as answer:
+        assert int(answer.cookies["fleetmend"]["max-age"]) == SESSION_S
+    assert cell.access is not None and isinstance(cell.access.door, GuardedDoor)
+    now = time.time()
+    cell.access.follow(replace(cell.access, door=at(cell.access.door, now + SESSION_S - 60)))
+    assert (await status(http, "/api/v1/me"))[0] == 200
+    cell.access.follow(replace(cell.access, door=at(cell.access.door, now + SESSION_S + 1)))
+    assert (await status(http, "/api/v1/me"))[0] == 401
+
+
+def at(door: GuardedDoor, now: float) -> GuardedDoor:
+    """Return the door at another time."""
+    return replace(door, sessions=replace(door.sessions, clock=lambda: now))

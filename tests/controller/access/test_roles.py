@@ -149,4 +149,5 @@ async def test_an_approver_says_yes_and_an_admin_cannot(guarded_cell: Guarded) -
 
 async def test_me_says_who_one_is(guarded_cell: Guarded) -> None:
     async with guarded_cell.http.get("/api/v1/me", headers=bearer(guarded_cell.tokens["approver"])) as answer:
-        assert await answer.json() == {"name": "approver", "roles": ["approver"], "how": "token"}
+        told = await answer.json()
+    assert told == {"name": "approver", "roles": ["approver"], "how": "token", "may": ["viewer", "approver"]}

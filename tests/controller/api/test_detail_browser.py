@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.async_api import expect
 
@@ -124,6 +125,9 @@ async def test_no_page_is_wider_than_a_phone_whatever_things_are_called(
     cell: OpenCell, browse: Browsing, path: str
 ) -> None:
     await hostile(cell)
+    await cell.tell(
+        msgspec.structs.replace(FILED, destination="files", reference=f"/var/lib/{'x' * 60}/tickets.jsonl:1", url="")
+    )
     await cell.tell(NodeSeen("n1", "boot-1", NodeFacts(True, devices=DEVICES | {"x" * 90: "y" * 200})), FILED)
     page = await browse(f"{cell.url}{path}", **PHONE)
     assert await page.evaluate("document.documentElement.scrollWidth <= 360")

@@ -51,6 +51,11 @@ def opened(file_mode: Mode, modes: dict[str, str], pools: list[str]) -> tuple[Po
         ),
         (Mode.ACT, {"gpu_lost@research": "act", "pool.batch": "ask"}, ["batch"], Mode.ASK, "setting pool.batch"),
         (Mode.ACT, {"pool.a": "ask", "pool.b": "shadow"}, ["a", "b"], Mode.SHADOW, "setting pool.b"),
+        (Mode.ACT, {"fleet": "ask"}, [], Mode.ASK, "setting fleet"),
+        (Mode.SHADOW, {"fleet": "act"}, [], Mode.SHADOW, "its playbook"),
+        (Mode.ASK, {"fleet": "ask", "playbook.gpu_lost": "act"}, [], Mode.ACT, "setting playbook.gpu_lost"),
+        (Mode.ACT, {"fleet": "ask", "pool.research": "act"}, ["research"], Mode.ASK, "setting fleet"),
+        (Mode.ACT, {"fleet": "shadow", "gpu_lost@a": "act"}, ["a"], Mode.ACT, "setting gpu_lost@a"),
         (Mode.ACT, {"gpu_lost@a": "act", "gpu_lost@b": "ask"}, ["a", "b"], Mode.ASK, "setting gpu_lost@b"),
     ],
 )
