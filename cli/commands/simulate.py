@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -21,7 +22,7 @@ from cli.report_printing import titled
 from controller.api.simulation_tables import OURS, Policies, tables
 from controller.policy.rules import Rules
 from controller.settings import ControllerSettings, SettingsError
-from controller.simulation.fleet import placed_by, racks_and_leaves
+from controller.simulation.fleet import Placed, placed_by, racks_and_leaves
 from controller.simulation.model import Model, load_model
 from controller.simulation.policies import POLICIES, Policy
 from controller.simulation.result import Result, result_of, results_of
@@ -99,14 +100,43 @@ def _as_json(policies: Policies) -> object:
 
 
 def _asked(options: Options) -> tuple[Rules, list[Asked]]:
-    settings = settings_of(options.config) if options.config is not None else ControllerSettings(state=NO_STATE)
-    rules = rules_by(settings, options.playbooks)
-    try:
-        model = load_model(options.model, rate=options.rate)
-        placed = placed_by(options.topology) if options.topology is not None else racks_and_leaves(options.nodes)
-    except (SettingsError, Unreadable) as error:
-        raise Failed(str(error), ExitCode.CONFIG) from error
+    """Return what is simulated, by what rules.
+
+    Raises:
+        Failed: with every mistake of every file.
+    """
+    problems: list[str] = []
+    rules = _read(lambda: _rules(options), problems)
+    model = _read(lambda: load_model(options.model, rate=options.rate), problems)
+    placed = _read(lambda: _placed(options), problems)
+    if rules is None or model is None or placed is None:
+        raise Failed("\n".join(problems), ExitCode.CONFIG)
     return rules, [Asked(placed, options.days, options.seed + number, model) for number in range(options.seeds)]
+
+
+def _rules(options: Options) -> Rules:
+    settings = settings_of(options.config) if options.config is not None else ControllerSettings(state=NO_STATE)
+    return rules_by(settings, options.playbooks)
+
+
+def _placed(options: Options) -> Placed:
+    return placed_by(options.topology) if options.topology is not None else racks_and_leaves(options.nodes)
+
+
+Found = TypeVar("Found")
+
+
+def _read(file: Callable[[], Found], problems: list[str]) -> Found | None:
+    """Return what a file says; its mistakes are added to those of the others."""
+    try:
+        return file()
+    except (SettingsError, Unreadable) as error:
+        problems.append(str(error))
+    except Failed as error:
+        if error.code is not ExitCode.CONFIG:
+            raise
+        problems.append(str(error))
+    return None
 
 
 def _run(asked: Asked, rules: Rules, policy: Policy | None = None) -> Result:

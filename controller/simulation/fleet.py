@@ -19,7 +19,9 @@ RACK: Final = 4
 """Nodes of a rack. Source: 40 kW a rack and 10 kW an HGX host."""
 LEAF: Final = 32
 """Nodes of a leaf switch. Source: rail-optimised fabrics of 64-port switches."""
+GPU_MODEL: Final = "NVIDIA H100 80GB HBM3"
 DRIVER: Final = "580.95.05"
+ORDERS: Final = ("collect", "run_checks", "reset_gpu", "reload_driver", "reboot", "restart_service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,17 @@ class Parts:
         """Put another part in its place."""
         self.swapped[part] = self.swapped.get(part, 0) + 1
 
-    def facts(self, host: Host) -> NodeFacts:
-        """Return what the node says of itself."""
+    def facts(self, host: Host, *, benchmarks: bool) -> NodeFacts:
+        """Return what the node says of itself. `benchmarks`: whether it runs any."""
         gpus = {f"GPU-{self.node}-{number}": f"gpu {self.serial(f'gpu{number}')}" for number in range(GPUS)}
         return NodeFacts(
             agent_version="simulated",
             driver_version=DRIVER,
-            gpu_model="NVIDIA H100 80GB HBM3",
+            gpu_model=GPU_MODEL,
             gpu_count=GPUS,
             serial=f"{self.node}-host",
             devices=gpus,
-            orders_allowed=["collect", "run_checks", "reset_gpu", "reload_driver", "reboot", "restart_service"],
+            orders_allowed=[*ORDERS, *(["bench"] if benchmarks else [])],
             places={kind: list(names) for kind, names in host.places.items()},
         )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from checks.bench_result import Benchmark
 from controller.flaws import problems_in
 from controller.sections.section import Section
 from controller.settings import SettingsError, read_document
@@ -67,12 +68,38 @@ class Repairs(Section):
     reset: Spread
     reboot: Spread
     verify_s: Positive
-    drain_idle: Spread
     drain_requeue: Spread
     answer: Spread
+    effect_s: NotNegative
+    silent_after_s: NotNegative
+    scheduler_notices_s: NotNegative
     comes_back: Share
     comes_back_after_days: Positive
     longest_repair_days: Positive
+
+
+class Jobs(Section):
+    """What nodes do, and what a fault costs those who do it; see model.toml."""
+
+    busy: Share
+    length: Spread
+    checkpoint_s: Positive
+    resume_s: NotNegative
+    gives_up_s: NotNegative
+
+
+class Measuring(Section):
+    """One benchmark.
+
+    Attributes:
+        metric, value: the number that a well node gives, in the unit of checks/data/bench_limits.json; empty: none.
+        finds: class of a hidden fault → probability that it finds it, whenever it is run.
+    """
+
+    takes: Spread
+    metric: str = ""
+    value: Positive = 1.0
+    finds: Mapping[str, Share] = {}
 
 
 class Nodes(Section):
@@ -111,27 +138,40 @@ class FaultClass(Section):
     summary: str
     rate: NotNegative
     kind: Kind = Kind.NODE
-    part: str = Field(pattern="^(gpu|port|host)$")
+    part: Literal["gpu", "port", "host"]
     signs: tuple[str, ...] = ()
     mends: Mapping[str, Share] = {}
-    repair: Spread | None = None
-    lasts: Spread | None = None
+    repair: Annotated[Spread | None, Field(validate_default=True)] = None
+    lasts: Annotated[Spread | None, Field(validate_default=True)] = None
     redundant: bool = False
     source: str
 
-    @model_validator(mode="after")
-    def _whole(self) -> FaultClass:
-        if unknown := sorted(set(self.signs) - SIGNS.keys()):
+    @field_validator("signs")
+    @classmethod
+    def _known_signs(cls, signs: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(signs) - SIGNS.keys()):
             raise ValueError(f"no sign is called {', '.join(unknown)}; there are {', '.join(sorted(SIGNS))}")
-        if unknown := sorted(set(self.mends) - MENDING):
-            raise ValueError(f"mends: {', '.join(unknown)} mends nothing; there are {', '.join(sorted(MENDING))}")
-        passes = self.kind in {Kind.DECOY, Kind.PLANNED, Kind.UNHEARD}
-        if passes and self.lasts is None:
-            raise ValueError(f"a class that is {self.kind} needs `lasts`")
-        if not passes and self.repair is None:
-            raise ValueError("it needs `repair`")
-        return self
+        return signs
 
+    @field_validator("mends")
+    @classmethod
+    def _known_verbs(cls, mends: Mapping[str, float]) -> Mapping[str, float]:
+        if unknown := sorted(set(mends) - MENDING):
+            raise ValueError(f"{', '.join(unknown)} mends nothing; there are {', '.join(sorted(MENDING))}")
+        return mends
+
+    @field_validator("repair", "lasts")
+    @classmethod
+    def _has_its_time(cls, time: Spread | None, info: ValidationInfo) -> Spread | None:
+        kind = info.data.get("kind")
+        needed = {"lasts"} if kind in PASSING else {"repair"}
+        if kind is not None and time is None and info.field_name in needed:
+            raise ValueError(f"a class that is {kind} needs it")
+        return time
+
+
+PASSING: Final = frozenset({Kind.DECOY, Kind.PLANNED, Kind.UNHEARD})
+"""What passes by itself."""
 
 MENDING: Final = frozenset({"restart_service", "reset", "reboot"})
 
@@ -141,6 +181,8 @@ class Model(Section):
 
     rate: Positive
     repairs: Repairs
+    jobs: Jobs
+    benchmarks: Mapping[Benchmark, Measuring]
     nodes: Nodes
     classes: Mapping[str, FaultClass]
 

@@ -55,10 +55,12 @@ class Policy:
 
     Attributes:
         judged: what it makes of what a check says.
+        people_look: whether people find faults by jobs that stand still.
     """
 
     playbooks: tuple[Playbook, ...]
     judged: Callable[[Finding], Finding] = lambda finding: finding
+    people_look: bool = False
 
 
 def _every_xid_counts(finding: Finding) -> Finding:
@@ -74,5 +76,6 @@ POLICIES: Final[Mapping[str, Policy]] = {
         _every_xid_counts,
     ),
     "page a person": Policy((_page_for((*_SEEN_BY_NODES, *_SILENCE), "page"),)),
+    "nothing": Policy((), people_look=True),
 }
 """Name → what is done by it; budgets and breakers stay those of the rules."""

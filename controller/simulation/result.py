@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from controller.policy.reporting.durations import Durations
-from controller.simulation.model import NODE_FAULTS, Kind, Model
+from controller.simulation.model import NODE_FAULTS, Jobs, Kind, Model
 from controller.simulation.run import Asked
 from controller.simulation.score import HOUR_S, Score
 from controller.simulation.tally import Tally
@@ -22,10 +22,6 @@ from controller.simulation.truth import DAY_S
 JOBS: Final = (128, 1024, 9600)
 """GPUs of the reference jobs."""
 GPUS_A_NODE: Final = 8
-CHECKPOINT_S: Final = 600.0
-"""Between two checkpoints of a reference job. Source: our choice; Meta has 5 to 60 min."""
-RESUME_S: Final = 60.0
-"""Until a job goes on once a spare node stands in. Source: ByteRobust, 46 to 65 s with standbys."""
 
 
 class ClassResult(msgspec.Struct, frozen=True):
@@ -129,7 +125,7 @@ def result_of(asked: Asked, score: Score, *, took_s: float) -> Result:
         decoy_cordons=sum(count for name, count in score.false_cordons.items() if name and name not in own),
         missed_fault_node_hours=score.missed_s / HOUR_S,
         availability=1.0 - score.out_s / (node_days * DAY_S),
-        ettr=_ettr(hardware, node_days),
+        ettr=_ettr(hardware, model.jobs, node_days),
         precision=_share(score.cordons - false, score.cordons),
         recall=_share(sum(each.detected for each in hardware), sum(each.truth for each in hardware)),
         mttd_s=_median(each.to_find for each in hardware),
@@ -206,7 +202,7 @@ def _lemons(score: Score) -> dict[str, float | None]:
     }
 
 
-def _ettr(hardware: Sequence[Tally], node_days: float) -> dict[str, float]:
+def _ettr(hardware: Sequence[Tally], jobs: Jobs, node_days: float) -> dict[str, float]:
     """Return what jobs of several sizes get out of their time: lost work, detection and a restart for each failure.
 
     Each fault that begins on a node in service, or comes back there, stops the job on it. It costs half a checkpoint's
@@ -214,7 +210,7 @@ def _ettr(hardware: Sequence[Tally], node_days: float) -> dict[str, float]:
     by the fault model.
     """
     stops = sum(each.stops for each in hardware)
-    lost_s = sum(each.stopped_s for each in hardware) + stops * (CHECKPOINT_S / 2 + RESUME_S)
+    lost_s = sum(each.stopped_s for each in hardware) + stops * (jobs.checkpoint_s / 2 + jobs.resume_s)
     return {str(gpus): math.exp(-gpus / GPUS_A_NODE * lost_s / (node_days * DAY_S)) for gpus in JOBS}
 
 

@@ -48,7 +48,8 @@ def simulate(
     score = Score(world)
     world.truth = score
     if policy is not None:
-        world.judged = policy.judged
+        world.judged, world.measures = policy.judged, False
+        world.people.look_by_themselves = policy.people_look
     clock.heard += [score.hear, world.hear, *([heard] if heard is not None else [])]
     clock.happen(events.RulesLoaded(rules.digest(), "The simulation began."), *loaded(clock.belief, rules))
     world.open(hosts)

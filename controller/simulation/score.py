@@ -16,13 +16,9 @@ from controller.policy.reporting.incidents import Open, opened
 from controller.simulation.model import NODE_FAULTS, Kind
 from controller.simulation.tally import Clocked, Parts, Returns, Tally
 from controller.simulation.truth import Fault
-from controller.simulation.world import SCHEDULER_NOTICES_S, Node, Truth, World
+from controller.simulation.world import Node, Truth, World
 
 HOUR_S: Final = 3600.0
-
-NOBODY_KNOWS_S: Final = 1800.0
-"""A job that nobody stopped stands so long until its collective gives up. Source: PyTorch's default of NCCL's time-out
-is 10 min; 30 min is what large trainings set."""
 
 
 @dataclass(slots=True)
@@ -148,12 +144,13 @@ class Score(Truth):
         # The scheduler itself places nothing on a node that is down.
         tally = self.tallies[fault.name]
         tally.stops += 1
-        tally.stopped_s += min(waited_s, SCHEDULER_NOTICES_S) if fault.kind is Kind.SILENT else waited_s
+        notices_s = self.world.model.repairs.scheduler_notices_s
+        tally.stopped_s += min(waited_s, notices_s) if fault.kind is Kind.SILENT else waited_s
 
     @property
     def _longest_stop_s(self) -> float:
         """Where nothing takes the node out, the collective gives up at last, and a person looks for the node."""
-        return NOBODY_KNOWS_S + self.world.model.repairs.answer.median_s
+        return self.world.model.jobs.gives_up_s + self.world.model.repairs.answer.median_s
 
     # What the cell did
 

@@ -28,7 +28,9 @@ class Fault:
         begins: seconds since the simulation began.
         mended_by: verbs that end it for good.
         hidden_by: verbs that make it go away until `returns_after_s` later.
+        found_by: benchmarks that find it.
         repair_s: so long people work on it; of what passes by itself, so long it lasts.
+        is_told: a benchmark found what nothing else shows.
         ended: when it ended, infinity while it goes on.
     """
 
@@ -43,7 +45,9 @@ class Fault:
     hidden_by: frozenset[str]
     returns_after_s: float
     repair_s: float
+    found_by: frozenset[str] = frozenset()
     redundant: bool = False
+    is_told: bool = False
     ended: float = math.inf
 
     @property
@@ -159,6 +163,7 @@ def _fault(name: str, declared: FaultClass, nodes: tuple[str, ...], model: Model
     dice, hides = stream.random(), stream.random()
     mended_by = frozenset(verb for verb, share in declared.mends.items() if dice < share)
     tried = frozenset(declared.mends) - mended_by
+    found_by = frozenset(b for b, each in model.benchmarks.items() if stream.random() < each.finds.get(name, 0.0))
     longest_s = model.repairs.longest_repair_days * DAY_S
     spread = declared.lasts or declared.repair
     assert spread is not None
@@ -174,6 +179,7 @@ def _fault(name: str, declared: FaultClass, nodes: tuple[str, ...], model: Model
         tried if hides < model.repairs.comes_back else frozenset(),
         stream.expovariate(1.0 / (model.repairs.comes_back_after_days * DAY_S)),
         min(time_s(stream, spread), longest_s),
+        found_by,
         declared.redundant,
     )
 

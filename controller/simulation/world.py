@@ -14,17 +14,18 @@ from random import Random
 
 from checks.finding import Finding, FindingKey, Verdict
 from controller import events
+from controller.bench_events import LeaseGranted
 from controller.events import Logged, StepIntended
-from controller.policy.approvals import RETURN
 from controller.policy.playbook import Verb
 from controller.simulation.clockwork import Clockwork
-from controller.simulation.draws import Draws, time_s
+from controller.simulation.draws import Draws, remaining_s, time_s
 from controller.simulation.fleet import Host, Parts
+from controller.simulation.measuring import Measuring
 from controller.simulation.model import Kind, Model, Spread
+from controller.simulation.people import People
 from controller.simulation.signs import shown_by
 from controller.simulation.truth import Fault
 
-TECHNICIAN = "technician"
 MENDS_AS: Mapping[Verb, str] = {
     Verb.RESTART_SERVICE: "restart_service",
     Verb.RESET_GPU: "reset",
@@ -34,21 +35,8 @@ MENDS_AS: Mapping[Verb, str] = {
 }
 """Verb → what the model calls it. A driver that is loaded anew resets the GPUs."""
 
-EFFECT_S = 0.05
-"""A call to a scheduler, an order's way to a node. Source: docs/explanation/measured.md."""
-
-SILENT_AFTER_S = 22.0
-"""Until the broker tells that a connection is dead. Source: the keep-alive of 15 s, and half of it."""
-
-SCHEDULER_NOTICES_S = 60.0
-"""Until a scheduler calls a node down. Source: Kubernetes' 40 s and Slurm's SlurmdTimeout of some minutes."""
-
-
 DEAD = frozenset({Kind.SILENT, Kind.POWER})
 """What keeps a node down."""
-
-MENDED = frozenset({Kind.NODE, Kind.SILENT, Kind.LEAF, Kind.DOMAIN})
-"""What the people who are told of it mend. Power has people of its own."""
 
 
 @dataclass(slots=True)
@@ -93,6 +81,7 @@ class World:
     Attributes:
         truth: told of what is really so; see `Truth`.
         judged: what the fleet's own policy makes of what a check says.
+        measures: whether its nodes run benchmarks.
     """
 
     clock: Clockwork
@@ -101,7 +90,13 @@ class World:
     nodes: dict[str, Node] = field(default_factory=dict)
     truth: Truth = field(default_factory=Truth)
     judged: Callable[[Finding], Finding] = lambda finding: finding
-    _asked: set[str] = field(default_factory=set)
+    measures: bool = True
+    people: People = field(init=False)
+    _measuring: Measuring = field(init=False)
+
+    def __post_init__(self) -> None:
+        """People and benchmarks belong to one world."""
+        self.people, self._measuring = People(self), Measuring(self)
 
     def open(self, hosts: Iterable[Host]) -> None:
         """Have every node be heard and in service."""
@@ -109,10 +104,14 @@ class World:
             node = Node(host, Parts(host.name), self.draws.stream("repairs", host.name))
             self.nodes[host.name] = node
             self.clock.happen(
-                events.NodeSeen(host.name, node.boot_id, node.parts.facts(host)),
+                self._seen(node),
                 events.PresenceChanged(host.name, "online", "the agent connected"),
                 self._schedule(node),
             )
+
+    def _seen(self, node: Node) -> events.NodeSeen:
+        facts = node.parts.facts(node.host, benchmarks=self.measures)
+        return events.NodeSeen(node.host.name, node.boot_id, facts)
 
     def begin(self, fault: Fault) -> None:
         """Have a fault happen now; what is broken already does not break once more in the same way."""
@@ -120,6 +119,7 @@ class World:
             return
         for name in fault.nodes:
             self._act(self.nodes[name], fault)
+        self.people.notice(fault)
         match fault.kind:
             case Kind.NODE | Kind.LEAF | Kind.DOMAIN:
                 self._show(fault)
@@ -131,7 +131,7 @@ class World:
                 pass
             case Kind.DECOY:
                 self._show(fault)
-                self.clock.after(fault.repair_s, partial(self._end, fault))
+                self.clock.after(fault.repair_s, partial(self.end, fault))
             case Kind.UNHEARD:
                 self._go_unheard(fault)
             case Kind.PLANNED:
@@ -141,9 +141,11 @@ class World:
         """Do what a decision asks for."""
         match entry.event:
             case StepIntended() as intent:
-                self.clock.after(EFFECT_S, partial(self._carry_out, intent))
+                self.clock.after(self.model.repairs.effect_s, partial(self._carry_out, intent))
             case events.IncidentHandedOver(incident_id=incident_id):
-                self._ask_people(incident_id)
+                self.people.ask(incident_id)
+            case LeaseGranted() as granted:
+                self._measuring.lease(granted)
 
     # What is seen of a fault
 
@@ -156,11 +158,12 @@ class World:
     def _raise(self, node: Node, fault: Fault) -> None:
         if fault.ended <= self.clock.now or node.down:
             return
-        for finding in map(self.judged, shown_by(fault.sign, self._device(node, fault), self._serial(node, fault))):
+        for finding in map(self.judged, shown_by(fault.sign, self.device(node, fault), self._serial(node, fault))):
             node.shown[finding.key] = fault
             self.clock.happen(events.FindingRaised(node.host.name, node.boot_id, finding, self.clock.now))
 
-    def _device(self, node: Node, fault: Fault) -> str:
+    def device(self, node: Node, fault: Fault) -> str:
+        """Return what a check calls the part that a fault is of."""
         if fault.place.startswith("gpu"):
             return f"GPU-{node.host.name}-{fault.place.removeprefix('gpu')}"
         return f"mlx5_{fault.place.removeprefix('port')}/1" if fault.place else ""
@@ -171,9 +174,10 @@ class World:
     def _clear(self, node: Node, fault: Fault, because: str) -> None:
         for key in [key for key, behind in node.shown.items() if behind is fault]:
             del node.shown[key]
-            self.clock.happen(events.FindingCleared(node.host.name, key, because, self.clock.now))
+            if not fault.is_told:  # What a benchmark found is over when it passes.
+                self.clock.happen(events.FindingCleared(node.host.name, key, because, self.clock.now))
 
-    def _end(self, fault: Fault, because: str = "It is over.") -> None:
+    def end(self, fault: Fault, because: str = "It is over.") -> None:
         """Have a fault be over for good."""
         if fault.ended <= self.clock.now:
             return
@@ -198,8 +202,8 @@ class World:
 
     def _fall_silent(self, node: Node) -> None:
         self._set_down(node, down=True)
-        self.clock.after(SILENT_AFTER_S, partial(self._say_silent, node))
-        self.clock.after(SCHEDULER_NOTICES_S, partial(self._say_schedule, node))
+        self.clock.after(self.model.repairs.silent_after_s, partial(self._say_silent, node))
+        self.clock.after(self.model.repairs.scheduler_notices_s, partial(self._say_schedule, node))
 
     def _lose_power(self, fault: Fault) -> None:
         """Have all nodes of a rack be down until its power is back, and start then."""
@@ -208,10 +212,10 @@ class World:
         self.clock.after(fault.repair_s, partial(self._power_returns, fault))
 
     def _power_returns(self, fault: Fault) -> None:
-        self._end(fault)
+        self.end(fault)
         for name in fault.nodes:
             node = self.nodes[name]
-            self.clock.after(time_s(node.stream, self.model.repairs.reboot), partial(self._come_back, node))
+            self.clock.after(time_s(node.stream, self.model.repairs.reboot), partial(self.come_back, node))
 
     def _say_silent(self, node: Node) -> None:
         if node.down:
@@ -233,7 +237,7 @@ class World:
         self.clock.after(fault.repair_s, partial(self._be_heard, node, fault))
 
     def _be_heard(self, node: Node, fault: Fault) -> None:
-        self._end(fault)
+        self.end(fault)
         if not node.down:
             self.clock.happen(events.PresenceChanged(node.host.name, "online", "the agent connected"))
 
@@ -244,7 +248,7 @@ class World:
         self.clock.after(fault.repair_s, partial(self._maintained, node, fault))
 
     def _maintained(self, node: Node, fault: Fault) -> None:
-        self._end(fault)
+        self.end(fault)
         self._say_schedule(node)
 
     # What the controller asks for
@@ -255,8 +259,9 @@ class World:
             case Verb.CORDON | Verb.UNCORDON:
                 self._did(intent, "Done.")
             case Verb.DRAIN:
-                spread = repairs.drain_idle if intent.parameters.get("jobs") == "wait" else repairs.drain_requeue
-                self.clock.after(time_s(stream, spread), partial(self._did, intent, "No job is left."))
+                waits = intent.parameters.get("jobs") == "wait"
+                takes_s = remaining_s(stream, self.model.jobs) if waits else time_s(stream, repairs.drain_requeue)
+                self.clock.after(takes_s, partial(self._did, intent, "No job is left."))
             case Verb.TICKET | Verb.PAGE:
                 self._told(intent)
             case Verb.COLLECT:
@@ -284,7 +289,7 @@ class World:
 
     def _told(self, intent: StepIntended) -> None:
         self._did(intent, "It was sent.")
-        self._ask_people(intent.incident_id)
+        self.people.ask(intent.incident_id)
 
     def _is_current(self, intent: StepIntended) -> bool:
         incident = self.clock.belief.open_incidents.get(intent.incident_id)
@@ -323,10 +328,11 @@ class World:
         else:
             self.clock.happen(events.OrderEnded(node.host.name, intent.key, "accepted", "It restarts.", now, now))
         self._set_down(node, down=True)
-        self.clock.after(SILENT_AFTER_S, partial(self._say_silent, node))
-        self.clock.after(time_s(node.stream, spread), partial(self._come_back, node))
+        self.clock.after(self.model.repairs.silent_after_s, partial(self._say_silent, node))
+        self.clock.after(time_s(node.stream, spread), partial(self.come_back, node))
 
-    def _come_back(self, node: Node) -> None:
+    def come_back(self, node: Node) -> None:
+        """Have a node start anew, and be heard unless something keeps it down."""
         before, node.boot = node.boot_id, node.boot + 1
         self._mend(node, "reboot")
         if any(fault.kind in DEAD for fault in node.faults):
@@ -334,7 +340,7 @@ class World:
         self._set_down(node, down=False)
         name, now = node.host.name, self.clock.now
         self.clock.happen(
-            events.NodeSeen(name, node.boot_id, node.parts.facts(node.host)),
+            self._seen(node),
             events.AgentStarted(name, node.boot_id, before, True, "simulated", now),
             events.PresenceChanged(name, "online", "the agent connected"),
             self._schedule(node),
@@ -344,7 +350,7 @@ class World:
         """Have a repair act on all that is wrong with a node: it ends it, hides it for a while, or does nothing."""
         for fault in list(node.faults):
             if how in fault.mended_by:
-                self._end(fault, f"Gone after the {how.replace('_', ' ')}.")
+                self.end(fault, f"Gone after the {how.replace('_', ' ')}.")
             elif how in fault.hidden_by:
                 fault.hidden_by = frozenset()
                 self._clear(node, fault, f"Gone after the {how.replace('_', ' ')}.")
@@ -361,44 +367,26 @@ class World:
 
     # What people do
 
-    def _ask_people(self, incident_id: str) -> None:
-        """Have somebody take an incident up, once; they work as long as what is really wrong takes."""
-        if incident_id in self._asked:
+    def is_held(self, node: Node) -> bool:
+        """Whether fleetmend holds a node out."""
+        believed = self.clock.belief.nodes.get(node.host.name)
+        return believed is not None and believed.held_since > 0.0
+
+    def work_on(self, node: Node, by: str) -> None:
+        """Have somebody hold a node out, empty for nobody any more."""
+        node.worked_on = bool(by)
+        self.truth.is_worked_on(node, self.clock.now)
+        self.clock.happen(self._schedule(node, by))
+
+    def swap(self, fault: Fault) -> None:
+        """Have another part be in the place of one that is broken."""
+        if not fault.is_nodes_own or not fault.place.startswith("gpu"):
             return
-        self._asked.add(incident_id)
-        stream = self.draws.stream("people", incident_id)
-        faults = self._faults_behind(incident_id)
-        work_s = max((fault.repair_s for fault in faults), default=0.0)
-        self.clock.after(time_s(stream, self.model.repairs.answer) + work_s, partial(self._worked, incident_id))
-
-    def _faults_behind(self, incident_id: str) -> list[Fault]:
-        incident = self.clock.belief.incidents.get(incident_id)
-        if incident is None:
-            return []
-        names = [incident.node] if incident.node else sorted(incident.members)
-        found = [fault for name in names if name in self.nodes for fault in self.nodes[name].faults]
-        return list({fault.number: fault for fault in found if fault.kind in MENDED}.values())
-
-    def _worked(self, incident_id: str) -> None:
-        """Have people end all that is wrong there, and say so."""
-        for fault in self._faults_behind(incident_id):
-            if fault.kind in MENDED:
-                self._swap(fault)
-                self._end(fault, "People mended it.")
-        self._asked.discard(incident_id)
-        incident = self.clock.belief.open_incidents.get(incident_id)
-        if incident is None:
-            return
-        node = self.nodes.get(incident.node)
-        if node is not None and node.down:
-            self._come_back(node)
-        self.clock.happen(events.OperatorActed("approve", incident_id, TECHNICIAN, "It is mended.", RETURN))
-
-    def _swap(self, fault: Fault) -> None:
-        if fault.kind is Kind.NODE and fault.place.startswith("gpu"):
-            node = self.nodes[fault.nodes[0]]
-            node.parts.swap(fault.place)
-            self.clock.happen(events.NodeSeen(node.host.name, node.boot_id, node.parts.facts(node.host)))
+        node = self.nodes[fault.nodes[0]]
+        node.parts.swap(fault.place)
+        self.clock.happen(self._seen(node))
+        if self.measures and self.is_held(node):
+            self._measuring.admit(node)
 
 
 def _is_alike(one: Fault, other: Fault) -> bool:

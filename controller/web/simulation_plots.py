@@ -23,7 +23,7 @@ def _jobs(policies: Policies) -> Plot | None:
     for gpus, look in zip(reversed(JOBS), LOOKS, strict=False):
         for name, policy in policies.items():
             lost = 1.0 - policy.figures[f"ettr.{gpus}"].mean
-            rows.append((f"{gpus:,} GPUs, {name}", [(lost, look, share(lost))], share(lost)))
+            rows.append((name, [(lost, look, f"job of {gpus:,} GPUs: {share(lost)}")], share(lost)))
     legend = tuple((look, f"job of {gpus:,} GPUs") for gpus, look in zip(reversed(JOBS), LOOKS, strict=False))
     described = "Share of a reference job's time that is lost to faults of nodes, by its size and by policy: 1 - ETTR."
     return bars("jobs", "What a job loses of its time (1 − ETTR)", described, rows, legend)

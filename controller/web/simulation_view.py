@@ -16,7 +16,6 @@ HEADLINES = (
     ("found after", "mttd_s", duration, "median"),
     ("returned after", "mttr_s", duration, "mean, people included"),
     ("availability", "availability", share, "of nodes"),
-    ("missed", "missed_fault_node_hours", number, "node-hours a run"),
     ("ETTR", "ettr.9600", share, "of a job of 9,600 GPUs"),
 )
 

@@ -63,10 +63,11 @@ def test_json_of_several_seeds_has_each_run_and_what_they_say_together() -> None
 def test_what_fleets_do_without_it_stands_beside_it() -> None:
     """Rebooting on every Xid takes nodes out for programs' own faults; paging leaves a job waiting for a person."""
     told = json.loads(run_cli("simulate", "--nodes", "200", "--days", "10", "--beside", "--json").stdout)
-    ours, reboots, pages = (told[name] for name in ("fleetmend", "reboot on every Xid", "page a person"))
+    names = ("fleetmend", "reboot on every Xid", "page a person", "nothing")
+    ours, reboots, pages, nothing = (told[name] for name in names)
     assert (ours["false_cordons"], pages["cordons"]) == (0, 0)
     assert reboots["decoy_cordons"] > 0
-    assert ours["ettr"]["9600"] > reboots["ettr"]["9600"] > pages["ettr"]["9600"]
+    assert ours["ettr"]["9600"] > pages["ettr"]["9600"] > nothing["ettr"]["9600"]
     lines = run_cli("simulate", "--nodes", "16", "--days", "1", "--beside").stdout.splitlines()
     assert any(line.split()[:3] == ["figure", "fleetmend", "reboot"] for line in lines)
 
@@ -93,6 +94,56 @@ def test_a_file_that_is_wrong_is_named_with_its_mistakes(tmp_path: Path, option:
     assert str(file) in result.stderr
     assert told in result.stderr
     assert result.stdout == ""
+
+
+def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    model, places = tmp_path / "model.toml", tmp_path / "places.csv"
+    model.write_text(
+        "[classes.F1]\nrate = -1\nsigns = ['none']\nmends = {prayer = 1}\npart = 'wing'\n", encoding="utf-8"
+    )
+    places.write_text("node,rack\nn1\nn2,r1\nn3\n", encoding="utf-8")
+    result = run_cli("simulate", "--model", str(model), "--topology", str(places))
+    assert (result.returncode, result.stdout) == (ExitCode.CONFIG, "")
+    for told in ("F1.rate: ", "F1.signs: ", "F1.mends: ", "F1.part: ", f"{places}:2: ", f"{places}:4: "):
+        assert told in result.stderr
+
+
+def test_the_page_needs_nothing_else_and_has_what_the_terminal_has(tmp_path: Path) -> None:
+    page = tmp_path / "simulated.html"
+    command = (
+        "simulate",
+        "--nodes",
+        "48",
+        "--days",
+        "3",
+        "--rate",
+        "40",
+        "--seeds",
+        "2",
+        "--beside",
+        "--html",
+        str(page),
+    )
+    result = run_cli(*command)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == f"wrote {page}\n"
+    text = page.read_text("utf-8")
+    for plot in ("jobs", "missed", "found", "repair", "cordons"):
+        assert f'id="plot-{plot}"' in text
+    for said in (
+        "48 nodes, 3 days, seeds 1 to 2",
+        "reboot on every Xid",
+        "page a person",
+        "A GPU is lost from the bus",
+    ):
+        assert said in text
+    assert "src=" not in text and "<link" not in text and "<script" not in text
+
+
+def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    result = run_cli("simulate", "--nodes", "8", "--days", "1", "--html", str(tmp_path / "none" / "page.html"))
+    assert result.returncode == ExitCode.NO_OUTPUT
+    assert "cannot be written" in result.stderr
 
 
 def test_both_mistakes_of_a_model_are_told(tmp_path: Path) -> None:
