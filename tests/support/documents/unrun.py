@@ -11,6 +11,7 @@ from typing import Final
 
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "broker": "the broker of a site; tests/wire/test_mutual_tls.py does the same at a real one",
         "clone": "a fresh clone that fetches every package: what CI begins with (.ci/run)",
         "container engine": "an engine that builds images; tests/kubernetes/test_settings.py looks at what they hold",
         "fleet": "many hosts that ssh reaches; the commands that they are given are run on one that is booted",
