@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import ParamSpec
 
 import structlog
@@ -13,7 +13,7 @@ import structlog
 from checks.bench_limits import too_low
 from controller import keys, playbooks
 from controller.access.choosing import access_of
-from controller.adapters import Power, Scheduler
+from controller.adapters import Power
 from controller.benching.desk import BenchDesk
 from controller.benching.planner import Planner
 from controller.benching.sweeps import SweepDesk
@@ -42,7 +42,7 @@ from controller.schedulers import choosing
 from controller.schedulers.node import NodeScheduler
 from controller.sealing import FILE as HEAD_FILE
 from controller.sealing import Sealing
-from controller.service import Controller
+from controller.service import Controller, Part
 from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import leadership_of, open_store
 from controller.store.log import EventLog
@@ -78,6 +78,66 @@ def assemble(settings: ControllerSettings) -> Controller:
     _try_certificate(settings)
     _try_secrets(settings)
     access = access_of(settings)
+    core = _core_of(settings)
+    notices = _notices(core, destinations)
+    effects = _effects(core, power, notices)
+    receipts = Receipts.recall(core.cell.log)
+    silent_after_s = settings.silence.silent_after_s
+    intake = Intake(
+        core.cell, core.transport, receipts, settings.cell, silent_after_s, time.time, monotonic=time.monotonic
+    )
+    housekeeping = Housekeeping(core.cell, receipts, settings, time.time)
+    seen = scheduled.sources_of(core.watch.scheduler, settings.topology.interval_s)
+    topology = TopologyWatch(core.cell, (*places, *seen))
+    front = _front_desk(core, intake)
+    front.store_use, front.topology_errors, front.notice_errors = housekeeping.use, topology.errors, notices.errors
+    front.certificate = settings.broker.tls().known_life
+    counter = _counter(core, front)
+    effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
+    watching = (*_hearing(core, intake, front), *_listening(core, effects, topology))
+    sealing = _sealing(core, front, housekeeping)
+    measuring = _measuring(core, intake, front)
+    metrics = _told(core, effects, intake, front)
+    return Controller(
+        settings,
+        core.cell,
+        core.transport,
+        intake,
+        core.desk,
+        core.watch,
+        front,
+        core.leadership,
+        housekeeping,
+        metrics,
+        sealing,
+        parts=(
+            Part("effects", resume=effects.resume, close=effects.close),
+            Part("traces", close=front.traces.close),
+            Part("notices", notices.run, close=notices.close),
+            *measuring,
+            Part("tally", resume=metrics.tally.resume),
+            *watching,
+        ),
+        counter=counter,
+        access=access,
+        enrolling=enrolling_of(settings, front),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What all others are put together from."""
+
+    settings: ControllerSettings
+    signer: Signer
+    cell: Cell
+    leadership: Leadership
+    transport: MqttTransport
+    desk: OrderDesk
+    watch: ScheduleWatch
+
+
+def _core_of(settings: ControllerSettings) -> _Core:
     event_log = open_store(settings.store, settings.state)
     cell = _recalled(event_log, rules_of(settings))
     leadership = leadership_of(event_log, socket.gethostname(), _page_url(settings))
@@ -87,47 +147,7 @@ def assemble(settings: ControllerSettings) -> Controller:
     desk = OrderDesk(transport, settings.cell, signer.key_id, signer.key, event_log.term, time.time, leadership.leads)
     scheduler = choosing.scheduler_of(settings, settings.state, desk)
     watch = ScheduleWatch(cell, scheduler, time.time, settings.scheduler.interval_s)
-    notices = _notices(settings, destinations, cell, leadership)
-    effects = _effects(cell, watch, desk, leadership, power, notices)
-    receipts = Receipts.recall(event_log)
-    silent_after_s = settings.silence.silent_after_s
-    intake = Intake(cell, transport, receipts, settings.cell, silent_after_s, time.time, monotonic=time.monotonic)
-    housekeeping = Housekeeping(cell, receipts, settings, time.time)
-    topology = TopologyWatch(cell, (*places, *scheduled.sources_of(scheduler, settings.topology.interval_s)))
-    front = _front_desk(settings, intake, desk, watch, leadership)
-    front.store_use, front.topology_errors, front.notice_errors = housekeeping.use, topology.errors, notices.errors
-    front.certificate = settings.broker.tls().known_life
-    counter = _counter(settings, cell, desk, front)
-    effects.evidence, intake.on_evidence_ended = counter.evidence, counter.evidence.ended
-    comparison, peer_watch = _hearing(cell, desk, intake, front, scheduler)
-    power_watch = _listening(cell, effects, topology, settings)
-    sealing = _sealing(signer, settings.state, front, housekeeping)
-    bench, sweeps = _bench_desks(cell, desk, watch, intake, front)
-    return Controller(
-        settings,
-        cell,
-        transport,
-        intake,
-        effects,
-        desk,
-        watch,
-        front,
-        leadership,
-        housekeeping,
-        topology,
-        comparison,
-        power_watch,
-        peer_watch,
-        bench,
-        Planner(cell, time.time, bench.why_unknown, leadership.leads),
-        sweeps,
-        _told(settings, cell, effects, intake, front),
-        notices,
-        sealing,
-        counter,
-        access,
-        enrolling_of(settings, front),
-    )
+    return _Core(settings, signer, cell, leadership, transport, desk, watch)
 
 
 def _try_secrets(settings: ControllerSettings) -> None:
@@ -205,127 +225,112 @@ def _page_url(settings: ControllerSettings) -> str:
     return settings.http.public_url or f"{settings.http.scheme}://{settings.http.host}:{settings.http.port}"
 
 
-def _front_desk(
-    settings: ControllerSettings, intake: Intake, desk: OrderDesk, watch: ScheduleWatch, leadership: Leadership
-) -> FrontDesk:
+def _front_desk(core: _Core, intake: Intake) -> FrontDesk:
     return FrontDesk(
-        intake.cell,
+        core.cell,
         intake,
-        desk,
-        watch,
-        intake.transport,
+        core.desk,
+        core.watch,
+        core.transport,
         time.time,
-        settings.cell,
-        leads=leadership.leads,
-        leader_url=lambda: leadership.leader_url,
-        prices=settings.report.prices(),
+        core.settings.cell,
+        leads=core.leadership.leads,
+        leader_url=lambda: core.leadership.leader_url,
+        prices=core.settings.report.prices(),
     )
 
 
-def _sealing(signer: Signer, state: Path, front: FrontDesk, housekeeping: Housekeeping) -> Sealing:
+def _sealing(core: _Core, front: FrontDesk, housekeeping: Housekeeping) -> Sealing:
     """Return who signs the log; it hears when people act."""
-    sealing = Sealing(front.cell.log, signer, state / HEAD_FILE, time.time)
+    sealing = Sealing(core.cell.log, core.signer, core.settings.state / HEAD_FILE, time.time)
     housekeeping.trouble, front.acted = lambda: sealing.error, sealing.soon
     return sealing
 
 
-def _notices(
-    settings: ControllerSettings, destinations: Destinations, cell: Cell, leadership: Leadership
-) -> NoticeDesk:
+def _notices(core: _Core, destinations: Destinations) -> NoticeDesk:
     courier = Courier(
-        cell,
+        core.cell,
         destinations,
         time.time,
-        _page_url(settings),
-        leads=leadership.leads,
-        term=lambda: cell.log.term,
+        _page_url(core.settings),
+        leads=core.leadership.leads,
+        term=lambda: core.cell.log.term,
     )
-    return NoticeDesk(courier, listen_every_s=settings.notices.listen_every_s)
+    return NoticeDesk(courier, listen_every_s=core.settings.notices.listen_every_s)
 
 
-def _effects(
-    cell: Cell,
-    watch: ScheduleWatch,
-    desk: OrderDesk,
-    leadership: Leadership,
-    power: Power,
-    notices: NoticeDesk,
-) -> Effects:
+def _effects(core: _Core, power: Power, notices: NoticeDesk) -> Effects:
     return Effects(
-        cell,
-        watch.scheduler,
+        core.cell,
+        core.watch.scheduler,
         notices,
-        desk,
+        core.desk,
         time.time,
-        observe_now=watch.look_now,
-        leads=leadership.leads,
+        observe_now=core.watch.look_now,
+        leads=core.leadership.leads,
         power=power,
     )
 
 
-def _counter(settings: ControllerSettings, cell: Cell, desk: OrderDesk, front: FrontDesk) -> Counter:
+def _counter(core: _Core, front: FrontDesk) -> Counter:
     return counter_of(
-        settings,
-        cell,
-        key=desk.key,
-        page_url=_page_url(settings),
+        core.settings,
+        core.cell,
+        key=core.signer.key,
+        page_url=_page_url(core.settings),
         clock=time.time,
         check_leading=front.check_leading,
     )
 
 
-def _bench_desks(
-    cell: Cell, desk: OrderDesk, watch: ScheduleWatch, intake: Intake, front: FrontDesk
-) -> tuple[BenchDesk, SweepDesk]:
-    """Return who orders benchmarks and who hands out the ranks of groups; each hears what it has to, the cell too."""
-    bench = BenchDesk(cell, desk, watch, time.time)
+def _measuring(core: _Core, intake: Intake, front: FrontDesk) -> tuple[Part, ...]:
+    """Return who plans and orders benchmarks and hands out the ranks of groups; each hears what it has to."""
+    cell, bench = core.cell, BenchDesk(core.cell, core.desk, core.watch, time.time)
     front.progress = bench.progress
     sweeps = SweepDesk(cell, bench)
     bench.on_group, bench.on_rendezvous = sweeps.granted, sweeps.met
     intake.on_bench_ended, intake.on_rendezvous, intake.on_progress = bench.ended, bench.met, bench.heard
     cell.act = _each(cell.act, bench.act, sweeps.act)
-    return bench, sweeps
+    planner = Planner(cell, time.time, bench.why_unknown, core.leadership.leads)
+    return (
+        Part("sweeps", resume=sweeps.resume),
+        Part("bench", resume=bench.resume, close=bench.close),
+        Part("bench-planner", planner.run),
+    )
 
 
-def _metrics(cell: Cell, front: FrontDesk, destinations: Destinations) -> Metrics:
-    """Return what Prometheus is told; it counts what the cell commits."""
-    tally = Tally(cell, destinations.rules)
-    cell.act = _each(cell.act, tally.note)
-    return Metrics(front, tally, time.monotonic)
-
-
-def _hearing(
-    cell: Cell, desk: OrderDesk, intake: Intake, front: FrontDesk, scheduler: Scheduler
-) -> tuple[Comparison, PeerWatch]:
+def _hearing(core: _Core, intake: Intake, front: FrontDesk) -> tuple[Part, ...]:
     """Return who compares nodes and who asks them about each other; have all hear what nodes say that need it."""
-    comparison, peer_watch = Comparison(cell, time.time), PeerWatch(cell, desk, time.time)
-    intake.on_order_ended, intake.on_online = _each(front.order_ended, peer_watch.order_ended), desk.node_came_back
+    comparison, peer_watch = Comparison(core.cell, time.time), PeerWatch(core.cell, core.desk, time.time)
+    intake.on_order_ended = _each(front.order_ended, peer_watch.order_ended)
+    intake.on_online = core.desk.node_came_back
     intake.on_level = _each(comparison.heard, front.counters.heard)
+    scheduler = core.watch.scheduler
     if isinstance(scheduler, NodeScheduler):
         intake.on_level = _each(intake.on_level, scheduler.heard)
         intake.on_order_ended = _each(intake.on_order_ended, scheduler.order_ended)
-    return comparison, peer_watch
+    return Part("comparison", comparison.run), Part("peer-watch", peer_watch.run)
 
 
-def _listening(cell: Cell, effects: Effects, topology: TopologyWatch, settings: ControllerSettings) -> PowerWatch:
-    """Have the parts hear what the cell commits; return the one that looks at the power of silent nodes."""
-    watch = PowerWatch(cell, effects.power, time.time, settings.power.interval_s, settings.power.at_once)
-    cell.act = _each(effects.act, topology.note, watch.note)
-    return watch
+def _listening(core: _Core, effects: Effects, topology: TopologyWatch) -> tuple[Part, ...]:
+    """Have the parts hear what the cell commits; return who looks at where nodes stand, and at the power of silent
+    ones."""
+    section = core.settings.power
+    watch = PowerWatch(core.cell, effects.power, time.time, section.interval_s, section.at_once)
+    core.cell.act = _each(effects.act, topology.note, watch.note)
+    return Part("topology-watch", topology.run), Part("power-watch", watch.run)
 
 
-def _told(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> Metrics:
+def _told(core: _Core, effects: Effects, intake: Intake, front: FrontDesk) -> Metrics:
     """Have traces told, and return what Prometheus is told: both hear what happens last of all."""
-    _trace(settings, cell, effects, intake, front)
-    return _metrics(cell, front, effects.notices.courier.destinations)
-
-
-def _trace(settings: ControllerSettings, cell: Cell, effects: Effects, intake: Intake, front: FrontDesk) -> None:
-    """Have the parts that know moments tell them to who tells traces."""
-    traces = traces_of(settings, cell, Peers(effects.scheduler.name, effects.power.name), time.time)
-    effects.traces = effects.notices.courier.traces = front.traces = traces
-    if settings.traces.endpoint:
+    cell, courier = core.cell, effects.notices.courier
+    traces = traces_of(core.settings, cell, Peers(effects.scheduler.name, effects.power.name), time.time)
+    effects.traces = courier.traces = front.traces = traces
+    if core.settings.traces.endpoint:
         intake.on_arrival, cell.act = traces.arrived, _each(cell.act, traces.act)
+    tally = Tally(cell, courier.destinations.rules)
+    cell.act = _each(cell.act, tally.note)
+    return Metrics(front, tally, time.monotonic)
 
 
 def _each(*listeners: Callable[Heard, None]) -> Callable[Heard, None]:

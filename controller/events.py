@@ -9,68 +9,45 @@ from __future__ import annotations
 
 import msgspec
 
-from checks.finding import Finding, FindingKey
 from controller.bench_events import BenchEvent
 from controller.enrolment_events import EnrolmentEvent
+from controller.incident_events import IncidentAborted as IncidentAborted
+from controller.incident_events import IncidentClosed as IncidentClosed
+from controller.incident_events import IncidentEvent
+from controller.incident_events import IncidentHandedOver as IncidentHandedOver
+from controller.incident_events import IncidentJoined as IncidentJoined
+from controller.incident_events import IncidentOpened as IncidentOpened
+from controller.incident_events import IncidentReclassified as IncidentReclassified
+from controller.incident_events import IncidentReleasing as IncidentReleasing
+from controller.incident_events import IncidentReturning as IncidentReturning
+from controller.incident_events import IncidentSuperseded as IncidentSuperseded
+from controller.incident_events import IncidentWaiting as IncidentWaiting
+from controller.incident_events import Recurrence as Recurrence
+from controller.incident_events import StepEnded as StepEnded
+from controller.incident_events import StepIntended as StepIntended
+from controller.incident_events import StepProgressed as StepProgressed
+from controller.incident_events import StepSkipped as StepSkipped
+from controller.node_events import AgentStarted as AgentStarted
+from controller.node_events import AgentToldUnknown as AgentToldUnknown
+from controller.node_events import BmcObserved as BmcObserved
+from controller.node_events import CheckLevelsChanged as CheckLevelsChanged
+from controller.node_events import EvidenceEnded as EvidenceEnded
+from controller.node_events import EvidenceRemoved as EvidenceRemoved
+from controller.node_events import EvidenceStored as EvidenceStored
+from controller.node_events import FindingCleared as FindingCleared
+from controller.node_events import FindingLeft as FindingLeft
+from controller.node_events import FindingRaised as FindingRaised
+from controller.node_events import NodeEvent
+from controller.node_events import NodePlaced as NodePlaced
+from controller.node_events import NodeSeen as NodeSeen
+from controller.node_events import OrderEnded as OrderEnded
+from controller.node_events import PeersObserved as PeersObserved
+from controller.node_events import PresenceChanged as PresenceChanged
+from controller.node_events import ScheduleObserved as ScheduleObserved
 from controller.notice_events import NoticeEvent
 from controller.policy.playbook import Playbook
 from controller.reason import Reason as Reason
 from controller.sweep_events import SweepEvent
-from wire.messages import CheckLevel, NodeFacts
-
-# --- what nodes say --------------------------------------------------------------------------------------------------
-
-
-class NodeSeen(msgspec.Struct, frozen=True, tag="node.seen"):
-    """A node's facts, when it is first heard of and whenever they change."""
-
-    node: str
-    boot_id: str
-    facts: NodeFacts
-
-
-class NodePlaced(msgspec.Struct, frozen=True, tag="node.placed"):
-    """Where a source says that a node stands, kind → names; it replaces what that source said before.
-
-    `source`: `file`, `netbox`, `slurm`, `kubernetes` or `ib_fabric`. No places: it says nothing of the node any more.
-    What a node says of itself comes with its facts.
-    """
-
-    node: str
-    places: dict[str, list[str]]
-    source: str = "file"
-
-
-class FindingRaised(msgspec.Struct, frozen=True, tag="finding.raised"):
-    """A fault began or changed.
-
-    `origin`: `edge` as it happened, `level` healed from a status, `controller` our own, `scheduler` what others say of
-    the node there, `bench` what a benchmark found, over which the node's own word has no say.
-    """
-
-    node: str
-    boot_id: str
-    finding: Finding
-    observed_at: float
-    origin: str = "edge"
-
-
-class FindingCleared(msgspec.Struct, frozen=True, tag="finding.cleared"):
-    """A fault is over."""
-
-    node: str
-    key: FindingKey
-    because: str
-    observed_at: float
-    origin: str = "edge"
-
-
-class FindingLeft(msgspec.Struct, frozen=True, tag="finding.left"):
-    """No playbook answers this finding: nothing is done about it, and why."""
-
-    node: str
-    key: FindingKey
-    because: str
 
 
 class PlaybooksTrusted(msgspec.Struct, frozen=True, tag="playbooks.trusted"):
@@ -99,147 +76,6 @@ class ClockSet(msgspec.Struct, frozen=True, tag="clock.set"):
 
     step_s: float
     because: str
-
-
-class CheckLevelsChanged(msgspec.Struct, frozen=True, tag="checks.changed"):
-    """Which verdict each check of a node gives; logged only when a verdict changes, not every minute."""
-
-    node: str
-    checks: dict[str, CheckLevel]
-
-
-class AgentStarted(msgspec.Struct, frozen=True, tag="agent.started"):
-    """The agent came up, after a reboot or not."""
-
-    node: str
-    boot_id: str
-    previous_boot_id: str
-    rebooted: bool
-    version: str
-    observed_at: float
-
-
-class AgentToldUnknown(msgspec.Struct, frozen=True, tag="agent.told_unknown"):
-    """A newer agent told something that this version cannot read. It is kept, and nothing follows from it.
-
-    Attributes:
-        told: what the agent calls it.
-        text: its whole body, as JSON.
-    """
-
-    node: str
-    boot_id: str
-    told: str
-    text: str
-
-    @property
-    def because(self) -> str:
-        """Why nothing follows from it."""
-        return f"this version of the controller cannot read {self.told!r}, which a newer agent tells: update it"
-
-
-class PresenceChanged(msgspec.Struct, frozen=True, tag="presence.changed"):
-    """`online`, `stopped`, `lost` (Last Will) or `silent` (nothing heard for too long)."""
-
-    node: str
-    state: str
-    because: str
-
-
-class OrderEnded(msgspec.Struct, frozen=True, tag="order.ended"):
-    """What a node made of an order."""
-
-    node: str
-    order_id: str
-    outcome: str
-    because: str
-    started_at: float
-    observed_at: float
-    evidence: dict[str, str] = {}
-
-
-class EvidenceEnded(msgspec.Struct, frozen=True, tag="evidence.ended"):
-    """What became of a node's bundle of evidence: `sent` or `failed`, as the node says; `delayed`, as the controller
-    does that has no room for it now.
-
-    `incident_id` is empty when the incident that the node names is none of its own.
-    """
-
-    incident_id: str
-    node: str
-    upload: str
-    outcome: str
-    because: str
-    size_bytes: int = 0
-    sha256: str = ""
-
-
-class EvidenceStored(msgspec.Struct, frozen=True, tag="evidence.stored"):
-    """A bundle of evidence is whole and kept. `url`: where people get it."""
-
-    incident_id: str
-    node: str
-    upload: str
-    size_bytes: int
-    sha256: str
-    url: str
-
-
-class EvidenceRemoved(msgspec.Struct, frozen=True, tag="evidence.removed"):
-    """A bundle of evidence is there no more, and why."""
-
-    incident_id: str
-    node: str
-    upload: str
-    because: str
-
-
-# --- what schedulers and people say ----------------------------------------------------------------------------------
-
-
-class ScheduleObserved(msgspec.Struct, frozen=True, tag="schedule.observed"):
-    """The scheduler's view of a node changed.
-
-    Attributes:
-        observed_at: when the question was asked.
-        responding: whether the scheduler's own daemon on the node answers, `None` when it cannot say.
-        jobs_unknown: why nobody can tell whether there are other jobs than these, empty when there are none.
-    """
-
-    node: str
-    schedulable: bool
-    held_by: str
-    foreign_reason: str
-    jobs: list[str]
-    observed_at: float
-    responding: bool | None = None
-    jobs_unknown: str = ""
-
-
-class BmcObserved(msgspec.Struct, frozen=True, tag="bmc.observed"):
-    """What a BMC says of the power of a node whose agent is silent, whenever that changes.
-
-    `power`: `on`, `off`, or `unknown` when it could not be asked, which is no evidence of anything.
-    """
-
-    node: str
-    power: str
-    because: str
-    observed_at: float
-
-
-class PeersObserved(msgspec.Struct, frozen=True, tag="peers.observed"):
-    """Which of the nodes that were asked reach the host of a node whose agent is silent, whenever that changes.
-
-    `unreached_by` has those alone whose word counts: each of them reaches another one of them, so that its own network
-    is not what is cut. Both empty: nobody can tell any more.
-    """
-
-    node: str
-    reached_by: list[str]
-    unreached_by: list[str]
-    because: str
-    observed_at: float
 
 
 class OperatorActed(msgspec.Struct, frozen=True, tag="operator.acted"):
@@ -319,197 +155,6 @@ class DrillStarted(msgspec.Struct, frozen=True, tag="drill.started"):
     by: str
 
 
-# --- what the policy decides -----------------------------------------------------------------------------------------
-
-
-class Recurrence(msgspec.Struct, frozen=True):
-    """What the history of the part says of this fault, copied in like the playbook.
-
-    Attributes:
-        strikes: repairs of this fault on this part that were verified and did not last.
-        spent: rungs of the ladder that are not tried again.
-        rma: the part is bad; no rung is tried, people get it.
-        because: the sentence, empty when history says nothing.
-    """
-
-    strikes: int = 0
-    spent: tuple[str, ...] = ()
-    rma: bool = False
-    because: str = ""
-
-
-class IncidentOpened(msgspec.Struct, frozen=True, tag="incident.opened"):
-    """A problem that something will be done about. The playbook is copied in, so that a later edit changes nothing."""
-
-    incident_id: str
-    node: str
-    device: str
-    fault_class: str
-    playbook: Playbook
-    findings: list[Finding]
-    reason: Reason
-    mode: str = ""
-    """shadow, ask or act, as decided by settings and playbook; empty for what the playbook says."""
-    part: str = ""
-    recurrence: Recurrence = Recurrence()
-
-
-class IncidentJoined(msgspec.Struct, frozen=True, tag="incident.joined"):
-    """One more finding of the same burst or component belongs to this incident."""
-
-    incident_id: str
-    finding: Finding
-    reason: Reason
-    node: str = ""
-    """Whose finding it is, for the incident of a domain, which is about no single node."""
-
-
-class IncidentSuperseded(msgspec.Struct, frozen=True, tag="incident.superseded"):
-    """Another incident explains this one: its plan ends, and a node that is held for it comes free. `by`: the other."""
-
-    incident_id: str
-    by: str
-    reason: Reason
-
-
-class IncidentReclassified(msgspec.Struct, frozen=True, tag="incident.reclassified"):
-    """A finding of higher precedence came before any repair began: its playbook takes over."""
-
-    incident_id: str
-    fault_class: str
-    playbook: Playbook
-    finding: Finding
-    reason: Reason
-    mode: str = ""
-    recurrence: Recurrence = Recurrence()
-
-
-class IncidentWaiting(msgspec.Struct, frozen=True, tag="incident.waiting"):
-    """The next step is not taken yet. `for_what`: budget, pause, freeze, approval, node, scheduler, confirmation."""
-
-    incident_id: str
-    for_what: str
-    reason: Reason
-
-
-class StepIntended(msgspec.Struct, frozen=True, tag="step.intended"):
-    """A step is about to be carried out; written before any effect. `key` makes the effect happen once (I4)."""
-
-    incident_id: str
-    phase: str
-    step: str
-    verb: str
-    attempt: int
-    key: str
-    node: str
-    device: str
-    parameters: dict[str, str]
-    expires_at: float
-    reason: Reason
-    hold_id: str = ""
-
-
-class StepProgressed(msgspec.Struct, frozen=True, tag="step.progressed"):
-    """What is known of a step that has not ended.
-
-    Attributes:
-        state: `delayed`: the same attempt is tried again at `retry_at`; `accepted`: it was taken up, and the node must
-            show it; `waiting`: it goes on, and `because` says what is waited for; `in_doubt`: nobody knows whether it
-            was.
-        failures: how often this attempt failed so far.
-        until: the step lasts at least until then, whatever its limit, 0 when the limit holds.
-    """
-
-    incident_id: str
-    step: str
-    attempt: int
-    key: str
-    state: str
-    because: str
-    failures: int = 0
-    retry_at: float = 0.0
-    until: float = 0.0
-
-
-class StepEnded(msgspec.Struct, frozen=True, tag="step.ended"):
-    """How a step ended: `done`, `failed`, `refused`, `timed_out`, or `in_doubt` (a crash in between).
-
-    Attributes:
-        permanent: another attempt would fail as well.
-        hands_over: when no further attempt follows, people get it, wherever the step's failure leads otherwise.
-    """
-
-    incident_id: str
-    step: str
-    attempt: int
-    outcome: str
-    because: str
-    key: str
-    evidence: dict[str, str] = {}
-    permanent: bool = False
-    hands_over: bool = False
-
-
-class StepSkipped(msgspec.Struct, frozen=True, tag="step.skipped"):
-    """A step was not needed, and why. `go_to`: the later step to go on with; empty goes on as after its success."""
-
-    incident_id: str
-    step: str
-    verb: str
-    because: str
-    go_to: str = ""
-
-
-class IncidentHandedOver(msgspec.Struct, frozen=True, tag="incident.handed_over"):
-    """The automatic part is over; people go on. The hand-over steps follow, and the node stays out.
-
-    Attributes:
-        rma: why the part is to be sent back, empty when nothing says so.
-    """
-
-    incident_id: str
-    reason: Reason
-    rma: str = ""
-
-
-class IncidentReturning(msgspec.Struct, frozen=True, tag="incident.returning"):
-    """It is mended, as people say or as another part in its place shows: the way back begins with a verification.
-
-    Attributes:
-        part: serial of that other part, empty when people said so.
-    """
-
-    incident_id: str
-    reason: Reason
-    part: str = ""
-
-
-class IncidentReleasing(msgspec.Struct, frozen=True, tag="incident.releasing"):
-    """Our plan for the node ends, and so does our hold: a person takes it back (I5), or nothing speaks for it any more.
-
-    `ends_as`: how the incident closes once the hold is lifted.
-    """
-
-    incident_id: str
-    reason: Reason
-    ends_as: str = "cancelled"
-
-
-class IncidentAborted(msgspec.Struct, frozen=True, tag="incident.aborted"):
-    """A person stopped the plan. The node stays out until a person gives it back: nothing proves it healthy (I6)."""
-
-    incident_id: str
-    reason: Reason
-
-
-class IncidentClosed(msgspec.Struct, frozen=True, tag="incident.closed"):
-    """Nothing more will be done. `outcome`: returned, recovered, handed_over, cancelled, aborted, shadowed."""
-
-    incident_id: str
-    outcome: str
-    reason: Reason
-
-
 class RolloutSettled(msgspec.Struct, frozen=True, tag="rollout.settled"):
     """What became of a changed playbook. `outcome`: `trusted`, `stopped` (the old text stays), or `reverted`."""
 
@@ -529,27 +174,13 @@ class LogRestored(msgspec.Struct, frozen=True, tag="log.restored"):
 
 
 Event = (
-    NodeSeen
-    | NodePlaced
-    | FindingRaised
-    | FindingCleared
-    | FindingLeft
+    NodeEvent
+    | IncidentEvent
     | PlaybooksTrusted
     | RolloutBegan
     | RolloutSettled
     | RulesLoaded
     | ClockSet
-    | CheckLevelsChanged
-    | AgentStarted
-    | AgentToldUnknown
-    | PresenceChanged
-    | OrderEnded
-    | EvidenceEnded
-    | EvidenceStored
-    | EvidenceRemoved
-    | ScheduleObserved
-    | BmcObserved
-    | PeersObserved
     | OperatorActed
     | ActProposed
     | ActAgreed
@@ -557,20 +188,6 @@ Event = (
     | ActCarried
     | ActLapsed
     | DrillStarted
-    | IncidentOpened
-    | IncidentJoined
-    | IncidentSuperseded
-    | IncidentReclassified
-    | IncidentWaiting
-    | StepIntended
-    | StepProgressed
-    | StepEnded
-    | StepSkipped
-    | IncidentHandedOver
-    | IncidentReturning
-    | IncidentReleasing
-    | IncidentAborted
-    | IncidentClosed
     | LogRestored
     | BenchEvent
     | SweepEvent

@@ -17,14 +17,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from checks.bench_bounds import bounded
-from checks.finding import Action, Finding, FindingKey, Verdict
+from checks.finding import Action, Finding, Verdict
 from controller import bench_events, events
 from controller.allowance import Allowance
 from controller.cell import Cell
 from controller.clock_steps import ClockSteps
 from controller.lag import Hearing
 from controller.latest import Latest
+from controller.meaning import as_known, event_of, missed_edges, plausible
 from controller.policy.node_belief import NodeBelief
 from controller.policy.presence import FLOODING
 from controller.receipts import MOST_BOOTS, Receipts
@@ -42,14 +42,8 @@ MAX_SEQ = 2**53
 MAX_BOOT_ID = 128
 """Source: our choice; a Linux boot id has 36 letters, and a log must be able to store and index whatever comes."""
 
-NOT_THE_NODES = frozenset({"controller", "scheduler", "bench"})
-"""Origins of findings about which a node's own status says nothing."""
-
 MOST_FAULTS = 10_000
 """Of different ones of a node in its life: so many checks, devices and codes there are not. Source: our choice."""
-
-MAX_CLOCK_AHEAD_S = 300.0
-"""How far ahead of ours a node's clock may be before its stamps are taken as our own time instead."""
 
 
 @dataclass(slots=True)
@@ -210,7 +204,7 @@ class Intake:
                 if status.outbox_depth == 0 and not received.retained:
                     self.receipts.emptied[envelope.node] = envelope.boot_id
                 self._submit(
-                    envelope.node, received, list(self._heal(envelope, _known(status), retained=received.retained))
+                    envelope.node, received, list(self._heal(envelope, as_known(status), retained=received.retained))
                 )
             case messages.Presence() as presence:
                 self._submit(envelope.node, received, list(self._presence(envelope.node, presence)))
@@ -233,7 +227,7 @@ class Intake:
             self.cell.hand_in(list(self._heard(envelope.node)), [receipt], passed_on, node=envelope.node)
             return
         self.unread += isinstance(body, messages.Unknown)
-        event = self._of_its_own(_event_of(envelope, body, self._newest()))
+        event = self._of_its_own(event_of(envelope, body, self._newest()))
         committed = partial(self._committed, received, receipt, _arrival(received, envelope, self.clock()))
         self.cell.hand_in([*self._heard(envelope.node), event], [receipt], committed, node=envelope.node)
 
@@ -292,7 +286,7 @@ class Intake:
 
     def _heal(self, envelope: messages.Envelope, status: messages.Status, *, retained: bool) -> Iterator[events.Event]:
         known = self.cell.belief.nodes.get(envelope.node) or NodeBelief(envelope.node)
-        status = msgspec.structs.replace(status, observed_at=_plausible(status.observed_at, self._newest()))
+        status = msgspec.structs.replace(status, observed_at=plausible(status.observed_at, self._newest()))
         if (known.boot_id, known.facts) != (envelope.boot_id, status.facts):
             yield events.NodeSeen(envelope.node, envelope.boot_id, status.facts)
         is_later = not retained and envelope.sent_at > known.presence_since
@@ -300,7 +294,7 @@ class Intake:
             known.presence == "lost" and (is_later or self.latest.is_back(envelope.node, status))
         ):
             yield events.PresenceChanged(envelope.node, "online", "a status came")
-        yield from _missed_edges(known, envelope, status)
+        yield from missed_edges(known, envelope, status)
         if {name: level.verdict for name, level in status.checks.items()} != {
             name: level.verdict for name, level in known.checks.items()
         }:
@@ -428,79 +422,8 @@ _PRESENCES: Final = {
     "lost": "the broker lost its connection",
     "stopped": "the agent was stopped",
 }
-_OUTCOMES: Final = frozenset({"done", "failed", "refused", "accepted"})
-_VERDICTS: Final = frozenset(Verdict)
-
-
-def _known(status: messages.Status) -> messages.Status:
-    """Return a level whose checks stand as this version knows how."""
-    if _VERDICTS.issuperset(level.verdict for level in status.checks.values()):
-        return status
-    checks = {
-        name: level if level.verdict in _VERDICTS else msgspec.structs.replace(level, verdict=str(Verdict.UNKNOWN))
-        for name, level in status.checks.items()
-    }
-    return msgspec.structs.replace(status, checks=checks)
-
-
-def _order_ended(node: str, body: messages.OrderEnded) -> events.OrderEnded:
-    """Return how an order ended; what is not known to be a success is none."""
-    outcome, because = body.outcome, body.because
-    if outcome not in _OUTCOMES:
-        outcome = "failed"
-        because = f"the agent calls it {body.outcome[:40]!r}, which this controller does not know: {because}"
-    return events.OrderEnded(node, body.order_id, outcome, because, body.started_at, body.observed_at, body.evidence)
 
 
 def _arrival(received: Received, envelope: messages.Envelope, now: float) -> Arrival:
     name = f"{envelope.node}/{envelope.boot_id}/{envelope.seq}"
     return Arrival(received.topic, name, envelope.recorded_at, envelope.sent_at, now, envelope.attempt)
-
-
-def _event_of(envelope: messages.Envelope, body: messages.Body, now: float) -> events.Event:
-    node, boot_id = envelope.node, envelope.boot_id
-    match body:
-        case messages.FindingRaised():
-            return events.FindingRaised(node, boot_id, body.finding, _plausible(body.observed_at, now))
-        case messages.FindingCleared():
-            return events.FindingCleared(node, body.key, body.because, _plausible(body.observed_at, now))
-        case messages.AgentStarted():
-            return events.AgentStarted(
-                node, boot_id, body.previous_boot_id, body.rebooted, body.version, _plausible(body.observed_at, now)
-            )
-        case messages.OrderEnded():
-            return _order_ended(node, body)
-        case messages.EvidenceEnded():
-            return events.EvidenceEnded(
-                body.incident_id, node, body.upload, body.outcome, body.because, body.size_bytes, body.sha256
-            )
-        case messages.BenchEnded():
-            return bench_events.BenchEnded(node, body.lease, bounded(body.result), body.started_at, body.observed_at)
-        case messages.Unknown():
-            return events.AgentToldUnknown(node, boot_id, body.kind, body.text)
-        case _:
-            raise TypeError(f"no event for {type(body).__name__}")
-
-
-def _plausible(observed_at: float, now: float) -> float:
-    """A clock that runs ahead must not make later edges look old for ever."""
-    return min(observed_at, now + MAX_CLOCK_AHEAD_S)
-
-
-def _missed_edges(known: NodeBelief, envelope: messages.Envelope, status: messages.Status) -> Iterator[events.Event]:
-    """Yield the edges that belief must have missed, given a level that is newer than what it knows."""
-    shown: set[FindingKey] = set()
-    for finding in status.findings:
-        shown.add(finding.key)
-        before = known.findings.get(finding.key)
-        stale = known.edges.get(finding.key, 0.0) >= status.observed_at
-        if stale or (
-            before is not None and (before.finding.verdict, before.finding.action) == (finding.verdict, finding.action)
-        ):
-            continue
-        yield events.FindingRaised(known.name, envelope.boot_id, finding, status.observed_at, origin="level")
-    for key, raised in known.findings.items():
-        if raised.origin in NOT_THE_NODES or key in shown or known.edges.get(key, 0.0) >= status.observed_at:
-            continue
-        because = "The node's full status no longer shows it."
-        yield events.FindingCleared(known.name, key, because, status.observed_at, origin="level")

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import fcntl
 import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,13 +19,8 @@ from controller.access.admitting import Access
 from controller.adapters import NodeSchedule
 from controller.api.app import create_app
 from controller.api.enrolling import Enrolling
-from controller.benching.desk import BenchDesk
-from controller.benching.planner import Planner
-from controller.benching.sweeps import SweepDesk
 from controller.cell import Cell
-from controller.comparison import Comparison
 from controller.desk import FrontDesk
-from controller.engine.effects import Effects
 from controller.engine.orders import OrderDesk
 from controller.evidence.choosing import Counter
 from controller.housekeeping import Housekeeping
@@ -31,18 +28,14 @@ from controller.intake import Intake
 from controller.leadership import Leadership
 from controller.listening import Listener, runner_of
 from controller.metrics.scrape import Metrics
-from controller.notices.desk import NoticeDesk
-from controller.peer_watch import PeerWatch
 from controller.policy.belief import Belief
 from controller.policy.rules import Rules
-from controller.power.watch import PowerWatch
 from controller.schedulers import choosing
 from controller.schedulers.none import NoScheduler
 from controller.sealing import Sealing
 from controller.settings import ControllerSettings
 from controller.store.log import StoreError
 from controller.store.seals import Signer
-from controller.topology.watch import TopologyWatch
 from controller.vitals import Vitals
 from controller.watch import ScheduleWatch
 from wire.transport import MqttTransport
@@ -77,6 +70,26 @@ def lock_state(state: Path) -> int:
     return descriptor
 
 
+async def _nothing() -> None:
+    """There is nothing to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that works beside the cell while this controller leads.
+
+    Attributes:
+        run: works until cancelled; `None` for what only hears.
+        resume: takes up what was under way, once belief is whole and the scheduler was looked at.
+        close: ends what it has begun, whether it ever ran or not.
+    """
+
+    name: str
+    run: Callable[[], Coroutine[Any, Any, None]] | None = None
+    resume: Callable[[], object] = lambda: None
+    close: Callable[[], Awaitable[None]] = _nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Anew:
     """What a running controller goes by once its files were read anew."""
@@ -93,6 +106,7 @@ class Controller:
 
     Attributes:
         transport: connected to every node's event, status and presence channels.
+        parts: all others, which do no more than run while it leads.
         vitals: what systemd is told.
         leads: whether the standing by is over.
     """
@@ -101,22 +115,14 @@ class Controller:
     cell: Cell
     transport: MqttTransport
     intake: Intake
-    effects: Effects
     desk: OrderDesk
     watch: ScheduleWatch
     front: FrontDesk
     leadership: Leadership
     housekeeping: Housekeeping
-    topology: TopologyWatch
-    comparison: Comparison
-    power_watch: PowerWatch
-    peer_watch: PeerWatch
-    bench: BenchDesk
-    planner: Planner
-    sweeps: SweepDesk
     metrics: Metrics
-    notices: NoticeDesk
     sealing: Sealing
+    parts: Sequence[Part]
     counter: Counter = field(default_factory=Counter)
     access: Access = field(default_factory=Access)
     enrolling: Enrolling | None = None
@@ -152,12 +158,10 @@ class Controller:
         finally:
             self.vitals.stopping()
             feeding.cancel()
-            await self.effects.close()
-            await self.front.traces.close()
-            await self.notices.close()
+            for part in self.parts:
+                await part.close()
             if self.enrolling is not None:
                 await self.enrolling.desk.refusals.close()
-            await self.bench.close()
             await choosing.close(self.watch.scheduler)
             await listener.stop()
             if uploads is not None:
@@ -220,24 +224,19 @@ class Controller:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.scheduler.deadline_s):
                     await self.watch.look()
-            self.effects.resume()
-            self.sweeps.resume()
-            self.bench.resume()
-            self.metrics.tally.resume()
+            for part in self.parts:
+                part.resume()
             group.create_task(self.watch.run(), name="schedule-watch")
-            group.create_task(self.topology.run(), name="topology-watch")
             group.create_task(
                 self.transport.run(on_message=self.intake.take, on_connected=self._connected), name="mqtt"
             )
             group.create_task(self.intake.acknowledge_stored(), name="acknowledgements")
             group.create_task(self.intake.watch_silence(), name="silence")
-            group.create_task(self.comparison.run(), name="comparison")
-            group.create_task(self.power_watch.run(), name="power-watch")
-            group.create_task(self.peer_watch.run(), name="peer-watch")
-            group.create_task(self.planner.run(), name="bench-planner")
             group.create_task(self.desk.keep_sending(), name="orders")
-            group.create_task(self.notices.run(), name="notices")
             group.create_task(self.counter.evidence.run(), name="evidence")
+            for part in self.parts:
+                if part.run is not None:
+                    group.create_task(part.run(), name=part.name)
             self.started.set()
             self.vitals.ready(f"Leads the cell {self.settings.cell}, term {self.desk.term}.")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
@@ -39,9 +42,34 @@ LONG = (
 )
 """Where files take longest, most of all first: no worker is to be left with one of them at the end."""
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30
+IN_MEMORY = ("controller/", "agent/simulation/", "agent/test_", "wire/")
+"""Tests that wait for nothing but the disk when they are not in memory, and prove nothing about it."""
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell gives this to what it runs in the background, and every program that a test starts would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def memory() -> Iterator[Path | None]:
+    """A folder in memory, where there is room for one."""
+    if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM_BYTES:
+        yield None
+        return
+    with TemporaryDirectory(prefix="fleetmend-tests-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path, memory: Path | None) -> Iterator[Path]:
+    """A folder of the test's own: in memory for those that commit to a database or make whole machines of files."""
+    if memory is None or not request.node.nodeid.removeprefix("tests/").startswith(IN_MEMORY):
+        yield tmp_path
+        return
+    with TemporaryDirectory(prefix="test-", dir=memory, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

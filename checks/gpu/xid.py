@@ -168,7 +168,8 @@ def _imex_recovered(recovery: Recovery) -> str:
 def _finding(event: XidEvent) -> Finding:
     judgement, name = _judge_event(event), _name(event.code)
     said = excerpt(event.message).rstrip(".")
-    parts = [f"Xid {event.code} ({name})", said, judgement.reason, ADVICE[judgement.action]]
+    news = "" if said.casefold() == name.casefold() else said
+    parts = [f"Xid {event.code} ({name})", news, judgement.reason, ADVICE[judgement.action]]
     return Finding(
         check=ID,
         device=event.pci,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -48,43 +49,57 @@ file_path = click.Path(path_type=Path, dir_okay=False)
 @click.option("--currency", metavar="NAME", default="", help="With --log: shown with money.")
 @json_option
 @with_client
-def report(
-    client: Client,
-    since: str,
-    until: str,
-    drills: bool,
-    html: Path | None,
-    folder: Path | None,
-    log: Path | None,
-    gpu_hour_price: float | None,
-    currency: str,
-    as_json: bool,
-) -> None:
+def report(client: Client, **given: Any) -> None:
     """Show availability, faults, repairs, and GPU-hours and money lost, over a span of time.
 
     docs/explanation/figures.md says how each figure is defined. What the log does not tell is a dash, never a zero.
     A controller knows its prices by [report] of its settings.
     """
-    if log is None and (gpu_hour_price is not None or currency):
+    span = Span(given["since"], given["until"], given["drills"])
+    log: Path | None = given["log"]
+    price, currency = given["gpu_hour_price"], given["currency"]
+    if log is None and (price is not None or currency):
         raise click.UsageError("--gpu-hour-price and --currency go with --log; a controller has them in its settings")
     if log is not None:
-        made = report_of_log(LogAsked(log, since, until, drills, Prices(gpu_hour_price, {}, currency)))
+        made = report_of_log(LogAsked(log, span.since, span.until, span.drills, Prices(price, {}, currency)))
     else:
-        made = _asked(client, since, until, drills=drills)
-    if html is not None:
-        write_page(report_file(made, about=log.name if log is not None else client.url), html)
-    if folder is not None:
-        written = write_tables(made, folder)
-        click.echo(plain(f"wrote {len(written)} tables to {folder}"), err=True)
-    if as_json:
+        made = _asked(client, span)
+    _give(made, Wanted(given["html"], given["folder"], given["as_json"]), log.name if log is not None else client.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a report is about, as people wrote it."""
+
+    since: str
+    until: str
+    drills: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What becomes of a report: a page, a folder of tables, JSON; what people read where it is none of these."""
+
+    html: Path | None
+    folder: Path | None
+    as_json: bool
+
+
+def _give(made: Report, wanted: Wanted, about: str) -> None:
+    if wanted.html is not None:
+        write_page(report_file(made, about=about), wanted.html)
+    if wanted.folder is not None:
+        written = write_tables(made, wanted.folder)
+        click.echo(plain(f"wrote {len(written)} tables to {wanted.folder}"), err=True)
+    if wanted.as_json:
         print_json(msgspec.to_builtins(made))
-    elif html is None and folder is None:
+    elif wanted.html is None and wanted.folder is None:
         _show(made)
 
 
-def _asked(client: Client, since: str, until: str, *, drills: bool) -> Report:
+def _asked(client: Client, span: Span) -> Report:
     asked = replace(client, timeout_s=PATIENCE_S)
-    answer = asked.get("report", since=since, until=until, drills="include" if drills else "")
+    answer = asked.get("report", since=span.since, until=span.until, drills="include" if span.drills else "")
     try:
         return msgspec.convert(answer, Report)
     except msgspec.ValidationError as error:

@@ -188,8 +188,6 @@ def _broker_files(answers: planned.Answers, given: Mapping[str, Any], wishes: Wi
 def _tell_next(wishes: Wishes) -> None:
     document = kept_document(planned.FILE, wishes.place) or {}
     path = _key_file(planned.read_back(document, wishes.place), wishes)
-    if document.get("modes", {}).get("fleet") == Mode.ASK:
-        click.echo(f"Next: every plan waits for `fleetmend approve`; [modes] in {planned.FILE} says which may act.")
     key = keys.load(path)
     click.echo(f"Agents trust this controller by\n\n{keys.table_of(key)}\n")
     click.echo(plain(f"Next: on each node, fleetmend setup agent --trusted-key '{keys.line_of(key)}' --broker URL"))
@@ -201,6 +199,10 @@ def _tell_next(wishes: Wishes) -> None:
         click.echo("Next: a user at the broker for each node, fleetmend setup broker-user NODE --output FILE.")
     if not wishes.starts:
         click.echo(f"Next: systemctl enable --now {planned.SERVICE}.")
+    if document.get("modes", {}).get("fleet") == Mode.ASK:
+        click.echo(f"Next: every plan waits for `fleetmend approve`; [modes] in {planned.FILE} says which may act.")
+    if "access" not in document:
+        click.echo("Next: whoever is on this host may do all; [access] asks who one is (docs/how-to/access.md).")
     click.echo("Next: `fleetmend doctor controller` says what is missing or unsafe on this host.")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
-from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +11,7 @@ from checks.bench_result import Benchmark
 from controller.policy.benching.when import MEASURED, Admission, WhenRules, Window
 from controller.policy.freezes import minute_of_week
 from controller.sections.section import Section
+from controller.sections.zone import Zone
 
 _DAILY = re.compile(r"(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])")
 
@@ -23,14 +23,7 @@ class WindowSection(Section):
 
     begins: str = Field(description="`22:00` (each day) or `Fri 18:00` (each week)")
     ends: str = Field(description="as `begins`; not included")
-    zone: str = Field(default="UTC", description="IANA time zone of both, such as Europe/Berlin")
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        if name not in available_timezones():
-            raise ValueError(f"{name!r} is no IANA time zone, such as UTC or Europe/Berlin")
-        return name
+    zone: Zone = Field(default="UTC", description="IANA time zone of both, such as Europe/Berlin")
 
     @model_validator(mode="after")
     def _understood(self) -> WindowSection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
-from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +12,7 @@ from controller.policy.ledger import KEPT_S
 from controller.policy.rules import FAMILIES, BreakerRule, Budget, DomainRule, Freeze, Limit
 from controller.policy.scopes import FLEET_KIND, KINDS, Scope
 from controller.sections.section import Section
+from controller.sections.zone import Zone
 
 
 class BudgetSection(Section):
@@ -124,20 +124,13 @@ class FreezeSection(Section):
     scope: str = Field(default=FLEET_KIND, description="`fleet`, `rack=r12`, or `rack` for each rack")
     begins: datetime | str = Field(description="2026-12-24T00:00:00 or `Fri 18:00`")
     ends: datetime | str = Field(description="as `begins`; not included")
-    zone: str = Field(default="UTC", description="IANA time zone of both, such as Europe/Berlin")
+    zone: Zone = Field(default="UTC", description="IANA time zone of both, such as Europe/Berlin")
     because: str = Field(min_length=1, description="why, for people who wait for it")
 
     @field_validator("scope")
     @classmethod
     def _known_kind(cls, text: str) -> str:
         return _checked_scope(text)
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        if name not in available_timezones():
-            raise ValueError(f"{name!r} is no IANA time zone, such as UTC or Europe/Berlin")
-        return name
 
     @model_validator(mode="after")
     def _understood(self) -> FreezeSection:

@@ -31,7 +31,7 @@ SNAPSHOT_VERSION = 2
 _WITHOUT_CORDONS = 1
 """Its incidents do not say whether their cordon was confirmed."""
 
-BELIEF_SHAPE = "939c32dc7b92d883"
+BELIEF_SHAPE = "1d9ccae8e1450384"
 """A digest of what belief is made of, so that a test can ask whoever changes it about older snapshots."""
 
 PIECE = 500

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from controller.events import FindingRaised, OrderEnded
 from controller.tracing import words
 from controller.tracing.moments import Arrival, Heard, Thought, Way, way_of
-from controller.tracing.scene import BROKER, Scene
+from controller.tracing.scene import BROKER, Piece, Scene
 from controller.tracing.span import Kind, Service, Source, Span, Value
 from wire.topics import Channel, template
 
@@ -33,12 +33,14 @@ def finding_arrived(scene: Scene, heard: Heard, finding: FindingRaised) -> Arriv
     attributes = {**scene.node(finding.node), **words.hardware(finding.finding), **_clock(way)}
     agent = Source(Service.AGENT, finding.node)
     work = scene.span(
-        f"find {finding.finding.check}",
-        key,
+        Piece(
+            f"find {finding.finding.check}",
+            key,
+            source=agent,
+            attributes={**attributes, words.BECAUSE: finding.finding.because},
+        ),
         scene.root,
         (way.observed, way.sent),
-        source=agent,
-        attributes={**attributes, words.BECAUSE: finding.finding.because},
     )
     return _arrived(scene, heard, way, [work], key)
 
@@ -56,29 +58,33 @@ def order_ended(scene: Scene, heard: Heard, ended: OrderEnded, *, parent_id: str
     key = f"order/{heard.entry.event_id}"
     channel = Channel.ORDER
     delivered = scene.span(
-        f"deliver {template(channel)}",
-        f"{key}/delivered",
+        Piece(
+            f"deliver {template(channel)}",
+            f"{key}/delivered",
+            source=BROKER,
+            attributes=_messaging(scene, ended.node, channel, ended.order_id),
+        ),
         parent_id,
         (asked_at, way.began),
-        source=BROKER,
-        attributes=_messaging(scene, ended.node, channel, ended.order_id),
     )
     verb = ended.order_id.split("/")[1] if ended.order_id.count("/") > 1 else "order"
     work = scene.span(
-        f"carry out {verb}",
-        key,
+        Piece(
+            f"carry out {verb}",
+            key,
+            source=Source(Service.AGENT, ended.node),
+            kind=Kind.CONSUMER,
+            attributes={
+                **scene.node(ended.node),
+                **_clock(way),
+                words.MESSAGING_CONVERSATION_ID: ended.order_id,
+                words.OUTCOME: ended.outcome,
+                words.BECAUSE: ended.because,
+            },
+            problem=ended.because if ended.outcome == "failed" else "",
+        ),
         delivered.span_id,
         (way.began, way.sent),
-        source=Source(Service.AGENT, ended.node),
-        kind=Kind.CONSUMER,
-        attributes={
-            **scene.node(ended.node),
-            **_clock(way),
-            words.MESSAGING_CONVERSATION_ID: ended.order_id,
-            words.OUTCOME: ended.outcome,
-            words.BECAUSE: ended.because,
-        },
-        problem=ended.because if ended.outcome == "failed" else "",
     )
     return _arrived(scene, heard, way, [delivered, work], key)
 
@@ -91,31 +97,39 @@ def _arrived(scene: Scene, heard: Heard, way: Way, work: list[Span], key: str) -
     spans = list(work)
     if arrival.recorded_at:
         kept = (way.observed, way.recorded)
-        spans.append(scene.span("outbox", f"{key}/kept", done.span_id, kept, source=agent, attributes=scene.node(node)))
+        spans.append(
+            scene.span(Piece("outbox", f"{key}/kept", source=agent, attributes=scene.node(node)), done.span_id, kept)
+        )
     event, said = template(Channel.EVENT), _said(scene, node, arrival)
     publish = _operation("publish", "send")
     spans.append(
         scene.span(
-            f"publish {event}",
-            f"{key}/published",
+            Piece(
+                f"publish {event}",
+                f"{key}/published",
+                source=agent,
+                kind=Kind.PRODUCER,
+                attributes={**said, **publish, **({words.ATTEMPT: arrival.attempt} if arrival.attempt else {})},
+            ),
             done.span_id,
             (way.recorded, way.sent),
-            source=agent,
-            kind=Kind.PRODUCER,
-            attributes={**said, **publish, **({words.ATTEMPT: arrival.attempt} if arrival.attempt else {})},
         )
     )
     delivered = (way.sent, way.received)
     spans.append(
-        scene.span(f"deliver {event}", f"{key}/received", spans[-1].span_id, delivered, source=BROKER, attributes=said)
+        scene.span(
+            Piece(f"deliver {event}", f"{key}/received", source=BROKER, attributes=said), spans[-1].span_id, delivered
+        )
     )
     taken_in = scene.span(
-        f"process {event}",
-        f"{key}/taken",
+        Piece(
+            f"process {event}",
+            f"{key}/taken",
+            kind=Kind.CONSUMER,
+            attributes={**said, **_operation("process", "process")},
+        ),
         spans[-1].span_id,
         (way.received, heard.thought.committed),
-        kind=Kind.CONSUMER,
-        attributes={**said, **_operation("process", "process")},
     )
     return Arrived((*spans, taken_in), taken_in.span_id, way.began)
 
@@ -124,8 +138,8 @@ def thought_spans(scene: Scene, thought: Thought, key: str, parent_id: str, beca
     """Return how long was decided, and how long it took until that was in the log."""
     decided, stored = (thought.began, thought.decided), (thought.decided, thought.committed)
     return [
-        scene.span("decide", f"{key}/decided", parent_id, decided, attributes={words.BECAUSE: because}),
-        scene.span("store", f"{key}/stored", parent_id, stored),
+        scene.span(Piece("decide", f"{key}/decided", attributes={words.BECAUSE: because}), parent_id, decided),
+        scene.span(Piece("store", f"{key}/stored"), parent_id, stored),
     ]
 
 

@@ -8,7 +8,7 @@ from controller.events import StepIntended
 from controller.policy.playbook import BY_SCHEDULER, ORDERS, Verb
 from controller.tracing import words
 from controller.tracing.arriving import published
-from controller.tracing.scene import SCHEDULER, Scene
+from controller.tracing.scene import SCHEDULER, Piece, Scene
 from controller.tracing.span import Kind, Span, Value
 from wire.topics import Channel, template
 
@@ -104,7 +104,7 @@ def call_spans(scene: Scene, call: Call, peers: Peers) -> list[Span]:
         name, kind, attributes = f"call {intent.verb}", Kind.CLIENT, {**said, words.PEER: peer}
     problem = call.because if call.error else ""
     during, step = (call.began, call.ended), scene.id_of(step_key(intent))
-    made = scene.span(name, call.key, step, during, kind=kind, attributes=attributes, problem=problem)
+    made = scene.span(Piece(name, call.key, kind=kind, attributes=attributes, problem=problem), step, during)
     return [made, *(_seen_by_scheduler(scene, call, made, peers.scheduler) if call.is_by_scheduler else ())]
 
 
@@ -114,7 +114,7 @@ def errand_span(scene: Scene, errand: Errand, key: str, parent_id: str, call: En
     if call.error:
         said |= {words.ERROR_TYPE: call.error, words.BECAUSE: call.because}
     during, problem = (call.began, call.ended), call.because if call.error else ""
-    return scene.span(errand.name, key, parent_id, during, kind=Kind.CLIENT, attributes=said, problem=problem)
+    return scene.span(Piece(errand.name, key, kind=Kind.CLIENT, attributes=said, problem=problem), parent_id, during)
 
 
 def step_key(intent: StepIntended) -> str:
@@ -128,13 +128,8 @@ def _seen_by_scheduler(scene: Scene, call: Call, made: Span, name: str) -> list[
     title, key = f"{name} {call.intent.verb}", f"{call.key}/served"
     return [
         scene.span(
-            title,
-            key,
+            Piece(title, key, source=SCHEDULER, kind=Kind.SERVER, attributes=attributes, problem=made.problem),
             made.span_id,
             during,
-            source=SCHEDULER,
-            kind=Kind.SERVER,
-            attributes=attributes,
-            problem=made.problem,
         )
     ]

@@ -15,6 +15,24 @@ SCHEDULER = Source(Service.SCHEDULER)
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """What a span says by itself, wherever it belongs.
+
+    Attributes:
+        key: which one of the trace it is.
+        problem: why it did not go well, empty when it did.
+    """
+
+    name: str
+    key: str
+    source: Source = CONTROLLER
+    kind: Kind = Kind.INTERNAL
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """Where the spans of an incident belong.
 
@@ -47,36 +65,23 @@ class Scene:
         named: dict[str, Value] = {words.HOST_NAME: name}
         return named | {words.K8S_NODE_NAME: name} if self.on_kubernetes else named
 
-    def span(
-        self,
-        name: str,
-        key: str,
-        parent_id: str,
-        during: tuple[float, float],
-        *,
-        source: Source = CONTROLLER,
-        kind: Kind = Kind.INTERNAL,
-        attributes: Mapping[str, Value] | None = None,
-        notes: tuple[Note, ...] = (),
-        problem: str = "",
-    ) -> Span:
+    def span(self, piece: Piece, parent_id: str, during: tuple[float, float]) -> Span:
         """Return a span of this trace. It never ends before it begins, whatever was done to the clock meanwhile.
 
         Args:
-            key: which one of the trace it is.
             during: when it began and ended, Unix seconds.
         """
         began, ended = during
         return Span(
-            name,
-            source,
+            piece.name,
+            piece.source,
             self.trace_id,
-            self.id_of(key),
+            self.id_of(piece.key),
             parent_id,
             began,
             max(began, ended),
-            kind,
-            {**self._common, **(attributes or {})},
-            notes,
-            problem,
+            piece.kind,
+            {**self._common, **piece.attributes},
+            piece.notes,
+            piece.problem,
         )

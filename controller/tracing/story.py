@@ -16,7 +16,7 @@ from controller.tracing import words
 from controller.tracing.arriving import Arrived, finding_arrived, order_ended, thought_spans
 from controller.tracing.calls import Call, Peers, call_spans, step_key
 from controller.tracing.moments import Heard, Thought
-from controller.tracing.scene import Scene
+from controller.tracing.scene import Piece, Scene
 from controller.tracing.span import Note, Span, Value
 
 MOST_NOTES = 128
@@ -160,12 +160,14 @@ class Story:
         self._note(kind_of(event), heard.entry.at, {words.BECAUSE: event.reason.because})
         abandoned = self._abandon(heard.entry.at)
         whole = self.scene.span(
-            "incident",
-            "incident",
+            Piece(
+                "incident",
+                "incident",
+                attributes={**self._attributes, words.OUTCOME: event.outcome, words.BECAUSE: event.reason.because},
+                notes=tuple(self._notes),
+            ),
             "",
             (self.began_at, heard.thought.committed or heard.entry.at),
-            attributes={**self._attributes, words.OUTCOME: event.outcome, words.BECAUSE: event.reason.because},
-            notes=tuple(self._notes),
         )
         return [*abandoned, whole]
 
@@ -207,13 +209,15 @@ class Story:
             **({words.ERROR_TYPE: outcome} if bad else {}),
         }
         return self.scene.span(
-            f"step {intent.verb}",
-            step_key(intent),
+            Piece(
+                f"step {intent.verb}",
+                step_key(intent),
+                attributes=attributes,
+                notes=tuple(step.notes),
+                problem=because if bad else "",
+            ),
             self.scene.root,
             (step.entry.at, at),
-            attributes=attributes,
-            notes=tuple(step.notes),
-            problem=because if bad else "",
         )
 
     def _note(self, name: str, at: float, attributes: dict[str, Value]) -> None:

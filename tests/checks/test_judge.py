@@ -28,7 +28,7 @@ def test_a_judged_line_is_exactly_these_fields() -> None:
         "code": "79",
         "verdict": "failed",
         "action": "reboot",
-        "because": "Xid 79 (GPU has fallen off the bus); GPU has fallen off the bus; drain and reboot the host",
+        "because": "Xid 79 (GPU has fallen off the bus); drain and reboot the host",
     }
 
 

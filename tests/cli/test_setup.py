@@ -197,6 +197,7 @@ def test_a_controller_has_its_key_and_a_broker_that_knows_it(image: Path) -> Non
     assert (settings["scheduler"], settings["budget"]) == ({"kind": "slurm"}, {"percent": 5.0})
     assert settings["modes"] == {"fleet": "ask"}
     assert "Next: every plan waits for `fleetmend approve`" in told
+    assert "Next: whoever is on this host may do all" in told
     password = (image / "etc/fleetmend/credentials/fleetmend-controller/broker").read_text().strip()
     (line,) = (image / "etc/fleetmend/broker/passwords").read_text().splitlines()
     assert is_password(password, line.removeprefix("controller:"))

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from checks.finding import Action, Finding, FindingKey, Verdict
 from controller.cell import Cell
 from controller.events import Logged
-from controller.intake import MAX_CLOCK_AHEAD_S, Intake
+from controller.intake import Intake
+from controller.meaning import MAX_CLOCK_AHEAD_S
 from controller.policy.node_belief import NodeBelief
 from controller.policy.rules import Budget, Rules
 from controller.receipts import Receipts

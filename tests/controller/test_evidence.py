@@ -447,14 +447,14 @@ def open_piece(grant: Grant, *, length: int) -> Any:
     ours = headers(grant, **{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
     head = "".join(f"{name}: {value}\r\n" for name, value in ours.items())
     with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
-        connection.settimeout(5.0)
+        connection.settimeout(30.0)
         line = f"PATCH {UPLOADS}/{grant.upload} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {length}\r\n"
         connection.sendall(f"{line}{head}\r\n".encode())
         yield connection
 
 
 async def wait_for_offset(cell: OpenCell, grant: Grant, *, at_least: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while desk_of(cell).shelf.offset(grant.upload) < at_least or (desk_of(cell)._busy and at_least):  # noqa: ASYNC110 - a file grows, there is nothing to wait on
             await asyncio.sleep(0.01)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from controller import keys
 from controller.cell import Cell
 from controller.events import Logged, PresenceChanged
 from controller.housekeeping import Housekeeping
@@ -17,6 +18,7 @@ from controller.sections.store import StoreSection
 from controller.settings import ControllerSettings
 from controller.store.log import EventLog, Receipt
 from controller.store.postgresql import PostgresqlLog
+from controller.store.signing import key_file
 from controller.store.snapshot import restore
 from controller.store.sqlite import SqliteLog
 from tests.support.broker import until
@@ -46,6 +48,7 @@ async def looked_after(log: EventLog, settings: ControllerSettings, count: int) 
 
 async def test_a_log_that_grew_is_compacted_beside_the_controller(tmp_path: Path) -> None:
     settings = ControllerSettings(state=tmp_path, store=StoreSection(snapshot_every=1000, keep_days=36500))
+    keys.load_or_make(key_file(settings))
     with closing(SqliteLog(tmp_path / "events.sqlite")) as log:
         house = await looked_after(log, settings, 1200)
         assert house.error == ""
@@ -61,8 +64,10 @@ async def test_compaction_reads_the_password_from_its_file(tmp_path: Path, postg
     secret.touch(mode=0o600)
     secret.write_text(server.password)
     store = StoreSection(url=server.url, password_file=secret, snapshot_every=1000)
+    settings = ControllerSettings(state=tmp_path, store=store)
+    keys.load_or_make(key_file(settings))
     with closing(PostgresqlLog(server)) as log:
-        house = await looked_after(log, ControllerSettings(state=tmp_path, store=store), 1200)
+        house = await looked_after(log, settings, 1200)
         assert (house.error, house.size.snapshot_event_id) == ("", 1200)
 
 

@@ -21,13 +21,13 @@ from typing import Any
 import pytest
 
 from agent.simulation.machine import SimulatedMachine
-from cli.broker import CONTROLLER, Mosquitto
+from cli.broker import Mosquitto
 from cli.cell_files import SIMULATED_ORDERS, Access, AgentPlan, write_agent
 from cli.children import Child
 from cli.client import Client, Failed
 from controller import keys
 from tests.support.broker import running_broker
-from tests.support.controllers import ControllerProcess
+from tests.support.controllers import ControllerProcess, broker_table
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 
 LIMIT_S = 60.0
@@ -40,13 +40,9 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 
 
 def controller_behind(proxy: CuttingProxy, broker: Mosquitto, directory: Path) -> ControllerProcess:
-    username, password = broker.credentials(CONTROLLER)
-    secret = directory / "broker.password"
-    secret.touch(mode=0o600)
-    secret.write_text(password)
     tables = {
         "simulated_speedup": 3_600.0,
-        "broker": {"url": broker.url, "username": username, "password_file": str(secret)},
+        "broker": broker_table(broker, directory),
         "budget": {"percent": 100.0},
         "evidence": {"where": "controller", "url": proxy.url, "keep_free_bytes": 0},
     }

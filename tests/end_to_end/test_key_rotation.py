@@ -13,14 +13,14 @@ import pytest
 import tomli_w
 
 from agent.simulation.machine import SimulatedMachine
-from cli.broker import CONTROLLER, Mosquitto
+from cli.broker import Mosquitto
 from cli.cell_files import SIMULATED_ORDERS, Access, AgentPlan, write_agent
 from cli.children import Child
 from cli.client import Client
 from controller import keys
 from tests.cli.conftest import run_cli
 from tests.support.broker import running_broker
-from tests.support.controllers import ControllerProcess, until
+from tests.support.controllers import ControllerProcess, broker_table, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
@@ -32,13 +32,9 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 
 
 def controller_at(broker: Mosquitto, directory: Path) -> ControllerProcess:
-    username, password = broker.credentials(CONTROLLER)
-    secret = directory / "broker.password"
-    secret.touch(mode=0o600)
-    secret.write_text(password)
     tables = {
         "simulated_speedup": 3_600.0,
-        "broker": {"url": broker.url, "username": username, "password_file": str(secret)},
+        "broker": broker_table(broker, directory),
         "budget": {"percent": 100.0},
     }
     return ControllerProcess(directory / "controller", tables)

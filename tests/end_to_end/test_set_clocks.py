@@ -19,13 +19,13 @@ import pytest
 from agent.simulation import states
 from agent.simulation.kernel_log import KernelLogFiles
 from agent.simulation.machine import XID_SEVERITY, SimulatedMachine
-from cli.broker import CONTROLLER, Mosquitto
+from cli.broker import Mosquitto
 from cli.client import Client
 from controller.events import PresenceChanged
 from controller.store.sqlite import SqliteLog
 from tests.support.agent_site import KEY, NODE, Controller, Site
 from tests.support.broker import listening, running_broker, settings
-from tests.support.controllers import HOOK, ControllerProcess, CountingScheduler, Nodes, nodes_at, until
+from tests.support.controllers import HOOK, ControllerProcess, CountingScheduler, Nodes, broker_table, nodes_at, until
 from tests.support.set_clock import SetClock
 from wire import messages, topics
 from wire.messages import FindingRaised, OrderEnded, Status
@@ -158,12 +158,8 @@ def _under(clock: SetClock) -> tuple[str, ...]:
 
 
 def _tables(broker: Mosquitto, scheduler: CountingScheduler, directory: Path) -> dict[str, Any]:
-    username, password = broker.credentials(CONTROLLER)
-    secret = directory / "broker.password"
-    secret.touch(mode=0o600)
-    secret.write_text(password)
     return {
-        "broker": {"url": broker.url, "username": username, "password_file": str(secret)},
+        "broker": broker_table(broker, directory),
         "scheduler": {"kind": "command", "hook": str(scheduler.hook), "interval_s": 1.0},
         "breakers": [],
         "domains": [],

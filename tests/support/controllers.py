@@ -235,17 +235,24 @@ async def nodes_at(broker: Mosquitto) -> AsyncIterator[Nodes]:
             await asyncio.gather(speaking, return_exceptions=True)
 
 
+def broker_table(broker: Mosquitto, directory: Path) -> dict[str, str]:
+    """Return the table [broker] of a controller, and write its password."""
+    username, password = broker.credentials(CONTROLLER)
+    secret = directory / "broker.password"
+    secret.touch(mode=0o600)
+    secret.write_text(password)
+    return {"url": broker.url, "username": username, "password_file": str(secret)}
+
+
 def tables_for(directory: Path, broker: Mosquitto, server: Server, scheduler: CountingScheduler) -> dict[str, Any]:
     """Return the settings that every controller of a cell shares."""
-    username, password = broker.credentials(CONTROLLER)
-    for name, secret in (("broker.password", password), ("store.password", server.password)):
-        file = directory / name
-        file.touch(mode=0o600)
-        file.write_text(secret)
+    store_password = directory / "store.password"
+    store_password.touch(mode=0o600)
+    store_password.write_text(server.password)
     return {
         "signing_key": str(directory / "signing-key.pem"),
-        "broker": {"url": broker.url, "username": username, "password_file": str(directory / "broker.password")},
-        "store": {"url": server.url, "password_file": str(directory / "store.password")},
+        "broker": broker_table(broker, directory),
+        "store": {"url": server.url, "password_file": str(store_password)},
         "scheduler": {"kind": "command", "hook": str(scheduler.hook), "interval_s": 1.0},
         "budget": {"percent": 100.0},
     }

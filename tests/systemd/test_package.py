@@ -92,6 +92,14 @@ def test_an_upgrade_restarts_what_ran_and_loses_no_finding(machine: Booted, pack
     assert "9.9.9" in machine.run("fleetmend", "--version")
 
 
+def test_going_back_is_installing_the_older_package(machine: Booted, packages: list[Path]) -> None:
+    older = ("apt-get", "install", "--quiet", "--yes", "--allow-downgrades", f"{BROUGHT}/{packages[0].name}")
+    machine.run(*older, limit_s=100)
+    assert "9.9.9" not in machine.run("fleetmend", "--version")
+    assert state(machine, *DAEMONS, BROKER) == ["active"] * 3
+    machine.until(lambda: len(found(machine)) >= 2, limit_s=60)
+
+
 def test_removed_it_leaves_its_log_and_settings(machine: Booted) -> None:
     kept = machine.run("sha256sum", "/etc/fleetmend/controller.toml")
     machine.run("systemctl", "enable", "--now", "fleetmend-renew.timer")

@@ -32,7 +32,7 @@ async def listening(
     listener = Listener(host, 0, values, clock=Clock())
     running = asyncio.create_task(listener.run())
     try:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while not listener.address:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         yield listener
@@ -49,7 +49,7 @@ async def said_to(listener: Listener, request: bytes) -> bytes:
     with contextlib.suppress(OSError):
         writer.write_eof()
     try:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             return await reader.read()
     except ConnectionError:
         return b""
@@ -165,7 +165,7 @@ async def test_a_port_that_is_taken_is_said_and_tried_again() -> None:
         assert "in use" in logs[0]["because"]
         taken.close()
         await clock.advance(2.0)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while not listener.address:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert b"HTTP/1.1 200 OK" in await said_to(listener, b"GET /metrics HTTP/1.1\r\n\r\n")

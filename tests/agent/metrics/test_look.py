@@ -97,7 +97,7 @@ async def test_a_node_that_is_well_and_then_has_a_fault(tmp_path: Path, port: in
 async def test_an_agent_whose_port_is_taken_does_its_work_without(tmp_path: Path, port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
         async with running(tmp_path, port) as site:
-            async with heard(site), asyncio.timeout(5.0):
+            async with heard(site), asyncio.timeout(30.0):
                 while "metrics.unavailable" not in site.log():  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             assert "in use" in site.log()

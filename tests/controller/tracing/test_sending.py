@@ -54,7 +54,7 @@ async def sending(sender: Sender) -> AsyncIterator[Sender]:
     try:
         yield sender
         sender.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await task
     finally:
         task.cancel()
