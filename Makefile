@@ -35,7 +35,7 @@ hardware: environment  ## On an idle host with NVIDIA GPUs: hold readings and be
 	@.venv/bin/pytest -m hardware tests/hardware $(ARGS)
 	@.venv/bin/python -m scripts.hardware_evidence
 
-bench: environment  ## Measure accuracy, localiser, latency, intake, store, web page, metrics, storms, a hostile node, simulated fleets, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
+bench: environment  ## Measure accuracy, localiser, latency, intake, store, replay, web page, metrics, storms, a hostile node, simulated fleets, scale, cost, hangs, aborts, Kubernetes; writes benchmarks/results
 	@scripts/ensure-test-parts bench
 	@.venv/bin/python -m benchmarks.accuracy
 	@nice -n 10 .venv/bin/python -m benchmarks.localise
@@ -55,6 +55,7 @@ bench: environment  ## Measure accuracy, localiser, latency, intake, store, web 
 	@.venv/bin/python -m benchmarks.storm
 	@.venv/bin/python -m benchmarks.hostile
 	@.venv/bin/python -m benchmarks.report_fold
+	@.venv/bin/python -m benchmarks.replay
 	@nice -n 10 .venv/bin/python -m benchmarks.simulate
 	@.venv/bin/python -m benchmarks.kubernetes
 	@.venv/bin/python -m benchmarks.kubernetes_drain

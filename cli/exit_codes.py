@@ -27,7 +27,8 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
     ExitCode.NO: "the answer is no: no such node or incident, not healthy (--check), not returned (drill --wait), "
     "another inventory than approved, not approved, a benchmark failed (bench run), something is missing (doctor), "
-    "a file is there already and different, or a service does not start (setup)",
+    "a file is there already and different, a service does not start (setup), or log and policy part, or a candidate "
+    "crosses a limit (replay)",
     ExitCode.USAGE: "the command line is wrong, or something is unsafe (doctor)",
     ExitCode.UNREAD: "a part of this host could not be looked at (inventory), or a benchmark broke off and says "
     "nothing of the hardware (bench run)",

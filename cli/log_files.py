@@ -6,6 +6,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -17,21 +18,39 @@ from controller.store.exported import MAX_LINE_BYTES, BadLine, read_exported
 STANDARD_INPUT: Final = Path("-")
 
 
-def entries_of(file: Path) -> Iterator[Logged]:
+def entries_of(file: Path, *, whole: bool = False) -> Iterator[Logged]:
     """Yield the entries of an exported log, compressed by gzip where its name says so; `-` is standard input.
+
+    Args:
+        whole: no entry may be missing in it.
 
     Raises:
         Failed: it cannot be read, or is no exported log (with the line's number).
     """
+    read = _Count()
     try:
         with _opened(file) as lines:
-            yield from read_exported(_lines(lines), "standard input" if file == STANDARD_INPUT else str(file))
+            name = "standard input" if file == STANDARD_INPUT else str(file)
+            yield from read_exported(read.seen(_lines(lines)), name, whole=whole)
     except BadLine as error:
         raise Failed(str(error), ExitCode.BAD_DATA) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Failed(f"{file} is compressed and damaged: {error}", ExitCode.BAD_DATA) from error
+        where = f"after line {read.lines}"
+        raise Failed(f"{file} is compressed and damaged {where}: {error}", ExitCode.BAD_DATA) from error
     except OSError as error:
         raise Failed(f"{file} cannot be read: {error.strerror or error}", ExitCode.NO_INPUT) from error
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many lines passed by."""
+
+    lines: int = 0
+
+    def seen(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            self.lines += 1
+            yield line
 
 
 def _opened(file: Path) -> IO[bytes]:

@@ -24,7 +24,7 @@ from cli.exit_codes import ExitCode
 from cli.printing import plain
 from controller.enrolment import proof
 from controller.enrolment.nodes import why_no_node
-from controller.pki.certificates import AuthorityKey, describe, key_to_pem
+from controller.pki.certificates import AuthorityKey, describe, key_to_pem, new_key
 from controller.pki.requests import new_request
 
 FINGERPRINT: Final = re.compile(r"SHA256:[0-9a-f]{64}", re.IGNORECASE)
@@ -105,7 +105,7 @@ enrol.add_command(token)
 @click.option("--force", is_flag=True, help="Renew it now, however long it is good.")
 @config_option
 def renew(force: bool, config: Path) -> None:
-    """Renew this host's certificate by the one that it has, when a third of its life is left.
+    """Renew this host's certificate by the one that it has, with a new key, when a third of its life is left.
 
     `fleetmend-renew.timer` runs this four times a day. The agent takes the new one up by itself.
     """
@@ -118,21 +118,23 @@ def renew(force: bool, config: Path) -> None:
             click.echo(f"good until {until:%Y-%m-%d %H:%M} UTC; it is renewed from {due:%Y-%m-%d %H:%M} UTC on")
             return
         node = describe(certificate).common_name
+        coming = new_key()
+        text = _proof(named, new_request(coming, node), certificate, key)
+        pin = Pin(ca_file=named.enrolment.ca_file)
         given = first_answer(
-            named.enrolment.controllers, lambda url: _renewed(url, named, node, certificate, key), lost=LATER
+            named.enrolment.controllers,
+            lambda url: identity_in(pin.client(url).post("enrol", "renew", proof=text)),
+            lost=LATER,
         )
-        fresh = renewed(given, key, certificate=named.certificate, authorities=named.authorities)
+        fresh = renewed(given, coming, named)
     click.echo(plain(f"{node} is enrolled until {fresh.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"))
 
 
-def _renewed(url: str, named: Named, node: str, certificate: Certificate, key: AuthorityKey) -> dict[str, Any]:
-    csr = new_request(key, node)
+def _proof(named: Named, csr: bytes, certificate: Certificate, key: AuthorityKey) -> str:
     try:
-        text = proof.prove(csr, certificate=certificate, key_pem=key_to_pem(key), cell=named.cell, now=time.time())
+        return proof.prove(csr, certificate=certificate, key_pem=key_to_pem(key), cell=named.cell, now=time.time())
     except ValueError as error:
         raise Failed(f"{named.key}: {error}: enrol the host anew", ExitCode.BAD_DATA) from error
-    pin = Pin(ca_file=named.enrolment.ca_file)
-    return identity_in(pin.client(url).post("enrol", "renew", proof=text))
 
 
 def _settings(identity: Identity, given: dict[str, Any], urls: tuple[str, ...], pin: Pin) -> dict[str, Any]:

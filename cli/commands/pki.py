@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final, TypeVar
 
 import click
 
+from cli.broker_trial import Seen, Visitor, try_brokers
 from cli.client import Failed
 from cli.exit_codes import ExitCode
 from cli.printing import cell, console, counted, plain, print_json
@@ -97,13 +99,51 @@ def issue(name: str, hosts: tuple[str, ...], days: int, output: Path, csr: Binar
 def revoke(which: str, folder: Path) -> None:
     """Revoke what NAME was given, or the one certificate with this SERIAL.
 
-    The broker refuses it once it has read the new crl.pem; who is connected stays so until the broker is restarted.
+    The broker refuses it once it has read the new crl.pem; who is connected stays so until `cut`, or a restart of it.
     """
     authority = _authority(folder)
     gone = _told(lambda: authority.revoke(which, now=utc_now()), code=ExitCode.NO)
     for each in gone:
         click.echo(plain(f"revoked: {each.name}, serial {each.serial}"))
     click.echo(plain(f"now let the broker read {folder / 'crl.pem'}: systemctl reload fleetmend-broker"))
+    click.echo("and end the connection that may stand: fleetmend pki cut NAME --broker mqtts://HOST:8883")
+
+
+@pki.command()
+@click.argument("name")
+@click.option("--broker", "urls", multiple=True, required=True, metavar="URL", help="mqtts://; each node of a cluster.")
+@folder_option
+def cut(name: str, urls: tuple[str, ...], folder: Path) -> None:
+    """End the connection that NAME has at the broker, once that has read what was revoked.
+
+    Whoever comes under a name takes the place of who is there. So a certificate for NAME is made, shown to the broker
+    once, and revoked, too. Whoever was cut off comes back if its certificate is good.
+    """
+    authority, now = _authority(folder), utc_now()
+    issued = _told(lambda: authority.issue(common_name=name, kind=kind_of(name), days=1, now=now))
+    serial = describe(from_pem(issued.certificate_pem)[0]).serial
+    try:
+        seen = _shown(issued, authority, urls)
+    finally:
+        _told(lambda: authority.revoke(serial, now=now))
+    for each in seen:
+        click.echo(plain(f"{each.address}: " + (f"{name} is cut off" if each.let_in else each.because)))
+    if not all(each.let_in for each in seen):
+        raise Failed(f"{name} may still be connected: a restart of the broker ends every connection", ExitCode.NO)
+
+
+def _shown(issued: Issued, authority: Authority, urls: tuple[str, ...]) -> list[Seen]:
+    """Return how brokers answer who shows a certificate, of which nothing stays on the disk."""
+    with TemporaryDirectory(prefix="fleetmend-") as place:
+        files = {name: Path(place) / f"{name}.pem" for name in ("ca", "certificate", "key")}
+        _write(files["ca"], authority.bundle(), mode=PUBLIC)
+        _write(files["certificate"], issued.certificate_pem, mode=PUBLIC)
+        _write(files["key"], issued.key_pem, mode=0o600)
+        visitor = Visitor(**{f"{name}_file": str(path) for name, path in files.items()})
+        try:
+            return try_brokers(urls, visitor)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--broker") from error
 
 
 @pki.command()

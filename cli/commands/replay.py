@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -14,12 +15,14 @@ from cli.client import Failed
 from cli.commands.acts import json_option
 from cli.commands.controller import settings_of
 from cli.exit_codes import ExitCode
+from cli.hindsight import Wanted, compare_log, compare_store
 from cli.log_files import entries_of
 from cli.printing import plain, print_json
 from controller.api.moments import iso
 from controller.api.timeline import headline
 from controller.assembly import rules_of
 from controller.events import Event, Logged, kind_of
+from controller.hindsight.limits import MEASURES
 from controller.playbooks import PlaybookErrors
 from controller.policy.replaying.again import Again, CannotReplay, Difference
 from controller.policy.rules import Rules
@@ -27,6 +30,8 @@ from controller.settings import ControllerSettings, SettingsError
 from controller.store.choosing import open_store
 from controller.store.log import StoreError
 from controller.store.snapshot import oldest
+
+file_path = click.Path(path_type=Path, dir_okay=False)
 
 NO_STATE = Path("/nonexistent")
 """Rules of no controller in particular have no state directory, and none is looked at."""
@@ -51,6 +56,30 @@ class Told:
     difference: Difference | None
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What stands on the command line."""
+
+    log: Path | None
+    config: Path | None
+    playbooks: Path | None
+    compare: bool
+    html: Path | None
+    simulate_forward: bool
+    model: Path | None
+    seed: int | None
+    as_json: bool
+    limits: dict[str, float]
+
+
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each limit that a candidate may cross."""
+    for name, (words, _) in reversed(list(MEASURES.items())):
+        text = f"With --compare: exit code 1 when it has more {words}."
+        command = click.option(f"--{name}", metavar="N", type=click.FloatRange(0.0), help=text)(command)
+    return command
+
+
 @click.command()
 @click.argument("log", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option(
@@ -65,19 +94,61 @@ class Told:
     type=click.Path(path_type=Path, file_okay=False),
     help="Decide by the playbooks of this folder; default: those of --config, or those that come with fleetmend.",
 )
+@click.option("--compare", is_flag=True, help="Say what these rules would have decided otherwise, and why.")
+@click.option("--html", metavar="FILE", type=file_path, help="With --compare: write one page that needs nothing else.")
+@click.option(
+    "--simulate-forward",
+    is_flag=True,
+    help="With --compare: draw from the fault model what history does not tell, and say so of each figure.",
+)
+@click.option("--model", metavar="FILE", type=file_path, help="With --simulate-forward: what differs from the model.")
+@click.option(
+    "--seed", metavar="S", type=int, help="With --simulate-forward: the same seed, the same draws; default 1."
+)
+@limit_options
 @json_option
-def replay(log: Path | None, config: Path | None, playbooks: Path | None, as_json: bool) -> None:
-    """Decide a recorded log again and hold it to what was decided then, byte for byte.
+def replay(**given: Any) -> None:
+    """Decide a recorded log again and hold it to what was decided then, byte for byte, or compare a candidate.
 
     LOG is an exported log (`fleetmend controller export`; .gz too, - for standard input). It tells which rules decided:
     decisions of other rules than those given here are believed and held to nothing.
+
+    With --compare the rules given here are a candidate: what they would have decided is held to what was decided.
+    docs/how-to/try-a-policy-on-history.md says what can be known of it.
     """
-    if log is None and config is None:
+    options = _options(given)
+    settings = settings_of(options.config) if options.config is not None else ControllerSettings(state=NO_STATE)
+    rules = rules_by(settings, options.playbooks)
+    if options.compare:
+        _compare(settings, rules, options)
+    else:
+        _again_and_say(settings, rules, options)
+
+
+def _options(given: dict[str, Any]) -> Options:
+    limits = {name: given.pop(name.replace("-", "_")) for name in MEASURES}
+    options = Options(**given, limits={name: limit for name, limit in limits.items() if limit is not None})
+    if options.log is None and options.config is None:
         raise click.UsageError("say which log: a file, or --config of the controller whose event log is meant")
-    settings = settings_of(config) if config is not None else ControllerSettings(state=NO_STATE)
-    rules = rules_by(settings, playbooks)
-    told = _file_again(log, rules) if log is not None else _store_again(settings, rules)
-    if as_json:
+    if not options.compare and (options.html is not None or options.simulate_forward or options.limits):
+        raise click.UsageError("--html, --simulate-forward and limits (--max-…) go with --compare")
+    if not options.simulate_forward and (options.model is not None or options.seed is not None):
+        raise click.UsageError("--model and --seed go with --simulate-forward")
+    return options
+
+
+def _compare(settings: ControllerSettings, rules: Rules, options: Options) -> None:
+    seed = options.seed if options.seed is not None else 1
+    wanted = Wanted(options.html, options.simulate_forward, options.model, seed, options.limits, options.as_json)
+    if options.log is not None:
+        compare_log(entries_of(options.log, whole=True), rules, wanted, name=str(options.log))
+    else:
+        compare_store(settings, rules, wanted)
+
+
+def _again_and_say(settings: ControllerSettings, rules: Rules, options: Options) -> None:
+    told = _file_again(options.log, rules) if options.log is not None else _store_again(settings, rules)
+    if options.as_json:
         print_json(_as_json(told))
     else:
         _say(told)
@@ -99,7 +170,7 @@ def rules_by(settings: ControllerSettings, playbooks: Path | None) -> Rules:
 
 
 def _file_again(file: Path, rules: Rules) -> Told:
-    return _again(entries_of(file), Again(rules), str(file))
+    return _again(entries_of(file, whole=True), Again(rules), str(file))
 
 
 def _store_again(settings: ControllerSettings, rules: Rules) -> Told:

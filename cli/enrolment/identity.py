@@ -6,9 +6,11 @@ its place last of all, when all else is there.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +21,12 @@ from typing import Any, Final
 from cryptography import x509
 
 from cli.client import Failed
+from cli.enrolment.settings_file import Named
 from cli.exit_codes import ExitCode
 from controller.access.files import write
 from controller.pki import certificates
 from controller.pki.certificates import CertificateError
+from wire.files import MAX_SECRET_BYTES
 
 FOLDER: Final = Path("/etc/fleetmend/agent")
 USER: Final = "fleetmend-agent"
@@ -93,8 +97,8 @@ class Identity:
             Failed: it cannot be read or written.
         """
         with _told(self._coming):
-            if self._coming.exists():
-                return certificates.key_from_pem(self._coming.read_bytes())
+            if self._coming.is_symlink() or self._coming.exists():
+                return certificates.key_from_pem(_own_bytes(self._coming))
             key = certificates.new_key()
             write(self._coming, certificates.key_to_pem(key))
             return key
@@ -127,19 +131,22 @@ class Identity:
             write(self.controllers, pem, mode=PUBLIC)
 
 
-def renewed(
-    given: dict[str, Any], key: certificates.AuthorityKey, *, certificate: Path, authorities: Path | None
-) -> x509.Certificate:
-    """Put a renewed certificate in its place, and before it the CAs, if they lie beside it and are other ones.
+def renewed(given: dict[str, Any], key: certificates.AuthorityKey, named: Named) -> x509.Certificate:
+    """Put a renewed certificate and its new key in their places, before them the CAs if they lie beside and are others.
+
+    The new key lies beside the old one until the certificate has its place: `read_pair` ends what was cut off there.
 
     Raises:
         Failed: it is not for this key, or cannot be written.
     """
     fresh, bundle = check_given(given, key), given["authorities"].encode()
+    certificate, authorities = named.certificate, named.authorities
     with _told(certificate):
         if authorities is not None and authorities.parent == certificate.parent and authorities.read_bytes() != bundle:
             write(authorities, bundle, mode=PUBLIC)
+        write(_following(named.key), certificates.key_to_pem(key))
         write(certificate, given["certificate"].encode(), mode=PUBLIC)
+        _following(named.key).replace(named.key)
     return fresh
 
 
@@ -154,8 +161,7 @@ def check_given(given: dict[str, Any], key: certificates.AuthorityKey) -> x509.C
         certificates.from_pem(given["authorities"].encode())
     except CertificateError as error:
         raise Failed(f"what the controller gave cannot be used: {error}", ExitCode.UNREACHABLE) from error
-    is_ours = certificates.public_bytes(certificate) == certificates.public_bytes(key)
-    if not is_ours or certificates.describe(certificate).common_name != given["node"]:
+    if not _is_key_of(key, certificate) or certificates.describe(certificate).common_name != given["node"]:
         raise Failed("the controller gave a certificate for another key or name", ExitCode.UNREACHABLE)
     return certificate
 
@@ -167,7 +173,7 @@ def renewed_from(certificate: x509.Certificate) -> datetime:
 
 
 def read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, certificates.AuthorityKey]:
-    """Return a certificate and its private key.
+    """Return a certificate and its private key; of a renewal that was cut off the key is put in its place first.
 
     Raises:
         Failed: one of them cannot be read, or they do not belong together.
@@ -176,9 +182,48 @@ def read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, certifica
         found = certificates.from_pem(certificate.read_bytes())[0]
     with _told(key, ExitCode.NO_INPUT):
         private = certificates.key_from_pem(key.read_bytes())
-    if certificates.public_bytes(found) != certificates.public_bytes(private):
-        raise Failed(f"{key} is not the key of {certificate}: enrol the host anew", ExitCode.BAD_DATA)
-    return found, private
+        if _is_key_of(private, found):
+            return found, private
+        following = _following(key)
+        if following.exists():
+            private = certificates.key_from_pem(following.read_bytes())
+            if _is_key_of(private, found):
+                following.replace(key)
+                return found, private
+    raise Failed(f"{key} is not the key of {certificate}: enrol the host anew", ExitCode.BAD_DATA)
+
+
+def _is_key_of(key: certificates.AuthorityKey, certificate: x509.Certificate) -> bool:
+    return certificates.public_bytes(certificate) == certificates.public_bytes(key)
+
+
+def _following(key: Path) -> Path:
+    """Return where the key waits that is to take a key's place."""
+    return key.with_name(f"{key.name}.next")
+
+
+def _own_bytes(path: Path) -> bytes:
+    """Return what a file holds, if it belongs to whom its folder belongs to.
+
+    Root reads it in a folder of the agent's user, and writes what it read for that user: a link there, to a key that
+    root alone may read, would hand that key over.
+
+    Raises:
+        Failed: it is a link, no file, or another's.
+        OSError: it cannot be read.
+    """
+    owner = path.parent.stat().st_uid
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Failed(f"{path} is a link, which fleetmend did not make: remove it", ExitCode.BAD_DATA) from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
+            raise Failed(f"{path} is no file of whom {path.parent} belongs to: remove it", ExitCode.BAD_DATA)
+        return file.read(MAX_SECRET_BYTES)
 
 
 def _agent_user() -> pwd.struct_passwd | None:

@@ -26,3 +26,13 @@ def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
         os.fsync(descriptor)
     partial.replace(path)
+    _keep_name(path.parent)
+
+
+def _keep_name(folder: Path) -> None:
+    """Have the disk keep that a file was replaced: a revocation is not to be undone by a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -114,7 +114,7 @@ class EnrolmentDesk:
         """
         async with self._noting("renew", Asking("", b"", address)):
             shown = self._read_proof(text)
-        described = certificates.describe(shown.certificate)
+        described = shown.described
         asking = Asking(described.common_name, shown.csr_pem, address)
         async with self._noting("renew", asking):
             await self._check_certificate(shown.certificate, described)

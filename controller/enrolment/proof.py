@@ -23,6 +23,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 
+from controller.pki.certificates import CertificateError, Described, describe
+
 ALGORITHM: Final = "ES256"
 USE: Final = "fleetmend-renew"
 MOST_AGE_S: Final = 600.0
@@ -43,7 +45,16 @@ class _Registry(JWSRegistry):
 _REGISTRY: Final = _Registry(algorithms=[ALGORITHM])
 
 
-_FLAWS: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
+_FLAWS: Final = (
+    JoseError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RecursionError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    CertificateError,
+)
 
 
 class BadProof(Exception):
@@ -52,9 +63,14 @@ class BadProof(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a proof holds: the certificate, whose key signed all of it, and the request for the next one in PEM."""
+    """What a proof holds: the certificate, whose key signed all of it, and the request for the next one in PEM.
+
+    Attributes:
+        described: what the certificate says, which is read here: anybody may show one that cannot be.
+    """
 
     certificate: x509.Certificate
+    described: Described
     csr_pem: bytes
 
 
@@ -82,11 +98,12 @@ def read(text: str, *, cell: str, now: float) -> Shown:
     found: list[x509.Certificate] = []
     try:
         token = jwt.decode(text, _key_in(found), registry=_REGISTRY)
-    except (*_FLAWS, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        described = describe(found[0])
+    except _FLAWS as error:
         raise BadProof(f"it is not signed by the key of the certificate in it ({type(error).__name__})") from error
     if because := _why_not(token.claims, cell, now):
         raise BadProof(because)
-    return Shown(found[0], token.claims["csr"].encode("ascii"))
+    return Shown(found[0], described, token.claims["csr"].encode("ascii"))
 
 
 def _key_in(found: list[x509.Certificate]) -> Callable[[Any], ECKey]:
@@ -112,6 +129,7 @@ def _why_not(claims: dict[str, Any], cell: str, now: float) -> str:
         return "it is not what asks for a renewal"
     if claims.get("aud") != cell:
         return "it is for another cell"
-    if not isinstance(made_at, int) or abs(now - made_at) > MOST_AGE_S:
+    # Compared and not subtracted: a whole number of any length is no float.
+    if not isinstance(made_at, int) or not now - MOST_AGE_S <= made_at <= now + MOST_AGE_S:
         return f"it was made more than {MOST_AGE_S:g} s away from now by the controller's clock: compare the clocks"
     return ""

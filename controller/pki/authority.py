@@ -21,7 +21,7 @@ from cryptography import x509
 from controller.access.files import write
 from controller.pki import certificates
 from controller.pki.certificates import CA_DAYS, CertificateError, Described, Kind, Signer, Wanted
-from controller.pki.folder import AuthorityError, content, leave_to_owner, secret
+from controller.pki.folder import AuthorityError, content, is_founded, make_private, secret
 from controller.pki.records import Record, Records
 from controller.pki.requests import new_request, read_request
 
@@ -87,9 +87,9 @@ class Authority:
         """
         authority = cls(folder)
         with authority._changing(make=True):
-            if authority._bundle.exists() or authority._key.exists():
+            if is_founded(folder):
                 raise AuthorityError(f"{folder} has a certificate authority already: nothing was changed")
-            key = certificates.new_key()
+            key = authority._first_key()
             signer = Signer(certificates.new_authority(key, days=days, now=now), key)
             write(authority._key, certificates.key_to_pem(key))
             authority._write_lists([signer.revoke((), before=None, now=now)])
@@ -234,10 +234,11 @@ class Authority:
             others = state.others()
             if not others or _is_prepared(state):
                 raise AuthorityError(f"{self.folder} has no CA from before: there is nothing to retire")
+            # First of all: killed later, this is done again, and no key is left of which nothing speaks any more.
+            for each in self._other_keys.glob("*.pem*"):
+                each.unlink(missing_ok=True)
             self._write_bundle([state.signer.certificate])
             self._write_lists([state.lists[state.signer.name]])
-            for each in others:
-                self._other_key(each).unlink(missing_ok=True)
         return [certificates.describe(each) for each in others]
 
     @property
@@ -256,8 +257,12 @@ class Authority:
     def _records(self) -> Records:
         return Records(self.folder / "issued")
 
+    @property
+    def _other_keys(self) -> Path:
+        return self.folder / "other-keys"
+
     def _other_key(self, certificate: x509.Certificate) -> Path:
-        return self.folder / "other-keys" / f"{certificates.fingerprint(certificate).removeprefix('SHA256:')[:32]}.pem"
+        return self._other_keys / f"{certificates.fingerprint(certificate).removeprefix('SHA256:')[:32]}.pem"
 
     def _read(self) -> _Now:
         try:
@@ -282,6 +287,10 @@ class Authority:
             raise AuthorityError(f"{self._list} has no revocation list of {certificates.describe(missing[0]).issuer}")
         return {certificates.describe(each).common_name: by_issuer[each.subject] for each in trusted}
 
+    def _first_key(self) -> certificates.AuthorityKey:
+        """Return a new key, or the one that was made here and signed nothing: whoever made it was killed."""
+        return certificates.key_from_pem(secret(self._key)) if self._key.exists() else certificates.new_key()
+
     def _other(self, certificate: x509.Certificate) -> Signer:
         return Signer(certificate, certificates.key_from_pem(secret(self._other_key(certificate))))
 
@@ -304,10 +313,8 @@ class Authority:
         write(self._list, certificates.lists_to_pem(lists), mode=PUBLIC)
 
     def _write_other(self, signer: Signer) -> None:
-        file = self._other_key(signer.certificate)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        leave_to_owner(file.parent)
-        write(file, certificates.key_to_pem(signer.key))
+        make_private(self._other_keys)
+        write(self._other_key(signer.certificate), certificates.key_to_pem(signer.key))
 
     @contextmanager
     def _changing(self, *, make: bool = False) -> Iterator[None]:

@@ -36,6 +36,10 @@ MAX_COMMON_NAME: Final = 64
 CLOCK_SKEW: Final = timedelta(hours=1)
 """So much earlier a certificate begins: a clock that is behind must not refuse a new one. Source: our choice."""
 
+LIST_SKEW: Final = timedelta(days=365)
+"""So much earlier a revocation list begins. Where it is made the clock may be ahead, and a broker takes nobody at all
+by a list that has not begun. Source: our choice; a clock that lost its battery is behind and not ahead."""
+
 CA_DAYS: Final = 3650
 ORGANIZATION: Final = "fleetmend"
 
@@ -143,7 +147,18 @@ def from_pem(pem: bytes) -> list[x509.Certificate]:
 
 
 def describe(certificate: x509.Certificate) -> Described:
-    """Return what a certificate says."""
+    """Return what a certificate says.
+
+    Raises:
+        CertificateError: a part of it cannot be read; the library looks at each when it is asked for.
+    """
+    try:
+        return _described(certificate)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise CertificateError(f"a part of the certificate cannot be read: {error}") from error
+
+
+def _described(certificate: x509.Certificate) -> Described:
     unit = _attribute(certificate.subject, NameOID.ORGANIZATIONAL_UNIT_NAME)
     return Described(
         serial=spell_serial(certificate.serial_number),
@@ -276,11 +291,11 @@ class Signer:
         """Return a list of what this CA revoked, good as long as the CA: one that expires shuts everybody out.
 
         Args:
-            before: when the list was made that this one replaces. OpenSSL takes the newer of two, by the second; so
-                that a second one in the same second is newer, each begins `CLOCK_SKEW` early.
+            before: when the list begins that this one replaces. OpenSSL takes the newer of two, by the second; one
+                that has not begun yet shuts everybody out, and is therefore not followed.
         """
-        begins = now.replace(microsecond=0) - CLOCK_SKEW
-        if before is not None:
+        begins = now.replace(microsecond=0) - LIST_SKEW
+        if before is not None and before < now:
             begins = max(begins, before + timedelta(seconds=1))
         ours = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (

@@ -26,7 +26,7 @@ def content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES)
     except FileNotFoundError as error:
-        raise AuthorityError(f"{path} is not there: `fleetmend pki init` makes a certificate authority") from error
+        raise AuthorityError(f"{path} is not there: {_way_to(path)}") from error
     except OSError as error:
         raise AuthorityError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -43,8 +43,35 @@ def secret(path: Path) -> bytes:
     return found
 
 
-def leave_to_owner(folder: Path) -> None:
-    """Let whoever owns the folder above own this one: root may have made it for them."""
-    if os.geteuid() == 0:
-        above = folder.parent.stat()
-        os.chown(folder, above.st_uid, above.st_gid)
+def is_founded(folder: Path) -> bool:
+    """Return whether there is an authority, or was one that gave something out."""
+    return (folder / "ca.pem").exists() or (folder / "issued").exists()
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for its owner alone, if it is not there; that is whoever owns the folder above.
+
+    Root may do this in a folder of the controller's user, who could have put a link there: root would then give that
+    user, or fill, whatever it leads to.
+
+    Raises:
+        AuthorityError: something else is there.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise AuthorityError(f"{folder} is no folder, but a link or something else: look who made it") from error
+    try:
+        if os.geteuid() == 0:
+            above = folder.parent.stat()
+            os.fchown(descriptor, above.st_uid, above.st_gid)
+    finally:
+        os.close(descriptor)
+
+
+def _way_to(missing: Path) -> str:
+    if is_founded(missing.parent):
+        return "other files of the authority are; put it back from the copy of the folder"
+    return "`fleetmend pki init` makes a certificate authority"

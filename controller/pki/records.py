@@ -10,7 +10,7 @@ import msgspec
 
 from controller.access.files import write
 from controller.pki.certificates import Described, Kind
-from controller.pki.folder import AuthorityError, content, leave_to_owner
+from controller.pki.folder import AuthorityError, content, make_private
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -78,8 +78,7 @@ class Records:
             issued_at=now.timestamp(),
             expires_at=signed.expires_at.timestamp(),
         )
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        leave_to_owner(self.folder)
+        make_private(self.folder)
         file = self.folder / f"{signed.common_name}.json"
         kept = [each for each in self.of(signed.common_name) if each.is_good(now)]
         write(file, msgspec.json.format(msgspec.json.encode(_File([*kept, fresh]))))

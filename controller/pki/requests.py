@@ -19,7 +19,9 @@ MAX_CSR_BYTES: Final = 16 << 10
 LEAST_RSA_BITS: Final = 2048
 """Source: NIST SP 800-57 part 1, table 2: what is shorter protects nothing after 2013."""
 
-LEAST_CURVE_BITS: Final = 256
+CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+"""Those that TLS 1.3 is spoken with; a certificate of another would be of no use. Source: RFC 8446, 4.2.3."""
+
 _SIGNED_WITH: Final = (SHA256, SHA384, SHA512)
 
 
@@ -56,8 +58,8 @@ def _why_weak(request: x509.CertificateSigningRequest) -> str:
     match request.public_key():
         case rsa.RSAPublicKey() as key if key.key_size < LEAST_RSA_BITS:
             return f"the key is weak: RSA with {key.key_size} bits, {LEAST_RSA_BITS} are the least"
-        case ec.EllipticCurvePublicKey() as key if key.key_size < LEAST_CURVE_BITS:
-            return f"the key is weak: a curve of {key.key_size} bits, {LEAST_CURVE_BITS} are the least"
+        case ec.EllipticCurvePublicKey() as key if key.curve.name not in CURVES:
+            return f"a key of the curve {key.curve.name}, where TLS is spoken with {', '.join(CURVES.values())}"
         case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey():
             return ""
         case other:

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
+from typing import Final, Protocol
 
 from controller.events import Event, FindingCleared, FindingLeft, Logged
 from controller.policy import folding
@@ -22,8 +22,35 @@ FIRST_TICK_S: Final = 1.0
 LONGEST_TICK_S: Final = 300.0
 SHARE_OF_QUIET: Final = 0.1
 
+TIME_DIGITS: Final = 6
+MOMENT_S: Final = 10.0**-TIME_DIGITS
+"""Moments are of whole microseconds, as a controller's are: an exported log tells no finer ones, and what is decided by
+it again must come out the same (I12)."""
+
 EPOCH: Final = 1_750_000_000.0
 """Unix time at which a simulation begins. Source: our choice."""
+
+
+class Clock(Protocol):
+    """The cell that looks at the world. `now`: Unix seconds."""
+
+    @property
+    def now(self) -> float:
+        """The moment."""
+
+    @property
+    def rules(self) -> Rules:
+        """What the cell decides by."""
+
+    @property
+    def belief(self) -> Belief:
+        """What the cell believes."""
+
+    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Have something happen so long from now."""
+
+    def happen(self, *said: Event) -> None:
+        """Let the cell know what happened."""
 
 
 @dataclass(slots=True)
@@ -58,8 +85,8 @@ class Clockwork:
     def run(self, until: float) -> None:
         """Go on until that moment, Unix seconds."""
         while self._next_at() <= until:
-            self.now = self._next_at()
-            while self._due and self._due[0][0] <= self.now:
+            self.now = round(self._next_at(), TIME_DIGITS)
+            while self._due and self._due[0][0] <= self.now + MOMENT_S:
                 heapq.heappop(self._due)[2]()
             self._rest()
         self.now = until

@@ -86,7 +86,7 @@ def _latent(host: Host, model: Model, stream: Random, days: float) -> Iterator[F
     at_day = stream.random() * model.nodes.young_days
     if gray and stream.random() < model.nodes.latent and at_day < days:
         name = stream.choice(gray)
-        yield _fault(name, model.classes[name], (host.name,), model, stream, at_day * DAY_S)
+        yield fault_of(name, model.classes[name], (host.name,), model, stream, at_day * DAY_S)
 
 
 def _of_node(host: Host, model: Model, stream: Random, days: float) -> Iterator[Fault]:
@@ -109,7 +109,7 @@ def _of_node(host: Host, model: Model, stream: Random, days: float) -> Iterator[
             dice -= rate
             if dice < 0.0:
                 own += classes[name].kind in NODE_FAULTS
-                yield _fault(name, classes[name], (host.name,), model, stream, at_day * DAY_S)
+                yield fault_of(name, classes[name], (host.name,), model, stream, at_day * DAY_S)
                 break
 
 
@@ -156,10 +156,11 @@ def _of_place(name: str, nodes: tuple[str, ...], model: Model, stream: Random, d
         at_day += stream.expovariate(rate)
         if at_day >= days:
             return
-        yield _fault(name, model.classes[name], nodes, model, stream, at_day * DAY_S)
+        yield fault_of(name, model.classes[name], nodes, model, stream, at_day * DAY_S)
 
 
-def _fault(name: str, declared: FaultClass, nodes: tuple[str, ...], model: Model, stream: Random, at: float) -> Fault:
+def fault_of(name: str, declared: FaultClass, nodes: tuple[str, ...], model: Model, stream: Random, at: float) -> Fault:
+    """Draw one fault of a class; `number` is left to the caller."""
     dice, hides = stream.random(), stream.random()
     mended_by = frozenset(verb for verb, share in declared.mends.items() if dice < share)
     tried = frozenset(declared.mends) - mended_by

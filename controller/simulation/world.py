@@ -17,7 +17,7 @@ from controller import events
 from controller.bench_events import LeaseGranted
 from controller.events import Logged, StepIntended
 from controller.policy.playbook import Verb
-from controller.simulation.clockwork import Clockwork
+from controller.simulation.clockwork import Clock
 from controller.simulation.draws import Draws, remaining_s, time_s
 from controller.simulation.fleet import Host, Parts
 from controller.simulation.measuring import Measuring
@@ -84,7 +84,7 @@ class World:
         measures: whether its nodes run benchmarks.
     """
 
-    clock: Clockwork
+    clock: Clock
     model: Model
     draws: Draws
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -158,9 +158,13 @@ class World:
     def _raise(self, node: Node, fault: Fault) -> None:
         if fault.ended <= self.clock.now or node.down:
             return
-        for finding in map(self.judged, shown_by(fault.sign, self.device(node, fault), self._serial(node, fault))):
+        for finding in map(self.judged, self.found(node, fault)):
             node.shown[finding.key] = fault
             self.clock.happen(events.FindingRaised(node.host.name, node.boot_id, finding, self.clock.now))
+
+    def found(self, node: Node, fault: Fault) -> tuple[Finding, ...]:
+        """Return what the node's checks find of a fault."""
+        return shown_by(fault.sign, self.device(node, fault), self._serial(node, fault))
 
     def device(self, node: Node, fault: Fault) -> str:
         """Return what a check calls the part that a fault is of."""

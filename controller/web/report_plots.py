@@ -90,8 +90,8 @@ def _over_time(report: Report) -> Plot | None:
             said = f"{iso(slices[index].begins)[:16]}Z: {row.state.replace('_', ' ')} {share(part)}"
             if part:
                 bottom -= height
-                marks.append(_mark(EDGE + index * step, bottom, step - 1.0, height, f"state-{row.state}", said))
-    marks.append(_mark(EDGE, TALL, RIGHT - EDGE, 1, "scale", "no node"))
+                marks.append(mark(EDGE + index * step, bottom, step - 1.0, height, f"state-{row.state}", said))
+    marks.append(mark(EDGE, TALL, RIGHT - EDGE, 1, "scale", "no node"))
     labels = (Label(EDGE - 6, ROW + 4, share(most), "end"), Label(EDGE - 6, TALL, "0", "end"))
     out = [row.state for row in states if row.node_hours and row.state != State.IN_SERVICE]
     legend = tuple((f"state-{state}", state.replace("_", " ")) for state in out)
@@ -157,7 +157,7 @@ def bars(
         y, x = index * ROW + (ROW - BAR) / 2, float(LEFT)
         for value, look, said in parts:
             width = (RIGHT - LEFT) * value / most
-            marks.append(_mark(x, y, width, BAR, look, f"{label}: {said}"))
+            marks.append(mark(x, y, width, BAR, look, f"{label}: {said}"))
             x += width
         labels.append(Label(LEFT - 8, y + BAR - 3, _short(label), "end"))
         labels.append(Label(round(x + 6, 1), y + BAR - 3, end))
@@ -196,13 +196,14 @@ def _interval(what: str, middle: float, fixed: int, not_fixed: int) -> list[Mark
     low, at, high = (LEFT + (RIGHT - LEFT) * value for value in (between.low, mean, between.high))
     said = f"{what}: {share(mean)}, 90 % between {share(between.low)} and {share(between.high)}"
     return [
-        _mark(LEFT, middle - 0.5, RIGHT - LEFT, 1, "scale", what),
-        _mark(low, middle - 3, high - low, 6, "interval", said),
-        _mark(at - 2.5, middle - 8, 5, BAR, "mean", said),
+        mark(LEFT, middle - 0.5, RIGHT - LEFT, 1, "scale", what),
+        mark(low, middle - 3, high - low, 6, "interval", said),
+        mark(at - 2.5, middle - 8, 5, BAR, "mean", said),
     ]
 
 
-def _mark(x: float, y: float, width: float, height: float, look: str, said: str) -> Mark:
+def mark(x: float, y: float, width: float, height: float, look: str, said: str) -> Mark:
+    """Return a rectangle with no more digits than a screen shows."""
     return Mark(round(x, 2), round(y, 2), round(width, 2), round(height, 2), look, said)
 
 

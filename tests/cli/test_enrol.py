@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -176,8 +177,12 @@ def test_a_certificate_is_renewed_when_a_third_is_left(site: Site, host: HostFil
     early = host.renew()
     assert (early.returncode, "it is renewed from" in early.stdout) == (0, True)
     before = _aged(site, host, days=21)
+    key = (host.folder / "key.pem").read_bytes()
     done = host.renew()
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert (host.folder / "key.pem").read_bytes() != key
+    assert stat.S_IMODE((host.folder / "key.pem").stat().st_mode) == 0o600
+    assert sorted(file.name for file in host.folder.iterdir()) == ["ca.pem", "certificate.pem", "key.pem"]
     after = certificate_of(host)
     assert after.serial != before.serial and after.expires_at > before.expires_at
     assert "it is renewed from" in host.renew().stdout

@@ -113,12 +113,12 @@ def test_a_gap_a_cut_and_a_missing_log_are_named(tmp_path: Path, config: Path) -
     log = history(config)
     gap = run_cli("replay", str(exported(log[:4] + log[5:], tmp_path / "gap.jsonl")), "--config", str(config))
     assert gap.returncode == ExitCode.BAD_DATA
-    assert "entry 6 follows entry 4: those in between are missing" in gap.stderr
+    assert "gap.jsonl, line 5: entry 5 is missing before it" in gap.stderr
     file = exported(log, tmp_path / "cut.jsonl")
     file.write_bytes(file.read_bytes()[:-40])
     cut = run_cli("replay", str(file), "--config", str(config))
     assert cut.returncode == ExitCode.BAD_DATA
-    assert f"line {len(log)}: it is no entry of an exported log, or is cut off" in cut.stderr
+    assert f"line {len(log)}: it is cut off, and the last" in cut.stderr
     none = run_cli("replay", str(tmp_path / "none.jsonl"))
     assert none.returncode == ExitCode.NO_INPUT
     neither = run_cli("replay")

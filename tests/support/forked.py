@@ -132,7 +132,8 @@ class _Begun:
 
 
 def _process(begun: _Begun) -> ForkServerProcess:
-    process = _FORKS.Process(target=_become, args=(begun,), daemon=False)
+    """Begin it; a daemon is ended with us where a test that fails leaves it, and not waited for."""
+    process = _FORKS.Process(target=_become, args=(begun,), daemon=not begun.strict)
     process.start()
     return process
 

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.pki.authority import Authority, utc_now
+from tests.cli.conftest import run_cli
 from tests.support.broker import Listener, listening, until
 from tests.support.tls_broker import TlsBroker, running_tls_broker
 from wire.tls import TlsFiles
@@ -165,6 +166,30 @@ async def test_a_revocation_holds_from_the_reload_on_and_leaves_others_alone(bro
             await node.transport.publish(topic("n1", Channel.EVENT), b"with another certificate")
         await until(lambda: len(controller.heard) == 2)
         assert controller.connections == 1
+
+
+async def test_who_was_revoked_and_is_connected_is_cut_off_and_does_not_come_back(broker: TlsBroker) -> None:
+    with capture_logs() as logs:
+        async with (
+            listening(broker.access("controller"), EVERY_EVENT) as controller,
+            trying(broker.access("n1")) as node,
+        ):
+            await until(lambda: node.connections == 1)
+            broker.authority.revoke("n1", now=utc_now())
+            await broker.reload()
+            await node.transport.publish(topic("n1", Channel.EVENT), b"revoked, and still heard")
+            cut = await asyncio.to_thread(
+                run_cli, "pki", "cut", "n1", "--broker", broker.url, "--pki", str(broker.folder / "pki")
+            )
+            assert (cut.returncode, "n1 is cut off" in cut.stdout) == (0, True), cut
+            await until(lambda: [each for each in logs if "certificate revoked" in str(each.get("because"))])
+            assert (node.connections, controller.connections, controller.payloads()) == (
+                1,
+                1,
+                [b"revoked, and still heard"],
+            )
+    issued = broker.authority.issued_to("n1")
+    assert {each.serial for each in issued} <= broker.authority.revoked()
 
 
 async def say_all(node: Listener, payloads: list[bytes]) -> None:

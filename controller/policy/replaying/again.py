@@ -26,6 +26,23 @@ class CannotReplay(Exception):
     """The log does not say enough to be thought about again. The text says where it fails."""
 
 
+def believe(belief: Belief, entry: Logged) -> None:
+    """Take in the entry that comes next.
+
+    Raises:
+        CannotReplay: entries are missing before it, or it contradicts them.
+    """
+    if entry.event_id != belief.last_event_id + 1 and not isinstance(entry.event, LogRestored):
+        raise CannotReplay(
+            f"entry {entry.event_id} follows entry {belief.last_event_id}: those in between are missing, "
+            "and nothing after them can be decided again"
+        )
+    try:
+        folding.apply(belief, entry)
+    except (KeyError, ValueError, AttributeError) as error:
+        raise CannotReplay(f"entry {entry.event_id} contradicts what is before it: {error!r}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """The first place where the log and the policy part.
@@ -123,15 +140,7 @@ class Again:
                 return
 
     def _believe(self, entry: Logged) -> None:
-        if entry.event_id != self.belief.last_event_id + 1 and not isinstance(entry.event, LogRestored):
-            raise CannotReplay(
-                f"entry {entry.event_id} follows entry {self.belief.last_event_id}: those in between are missing, "
-                "and nothing after them can be decided again"
-            )
-        try:
-            folding.apply(self.belief, entry)
-        except (KeyError, ValueError, AttributeError) as error:
-            raise CannotReplay(f"entry {entry.event_id} contradicts what is before it: {error!r}") from error
+        believe(self.belief, entry)
         self.entries += 1
         if isinstance(entry.event, RulesLoaded):
             self._ours = entry.event.digest == self._digest

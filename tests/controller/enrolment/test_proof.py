@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -105,12 +105,55 @@ def test_one_without_a_certificate_shows_nothing(x5c: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"use": "session"}, {"csr": 7}, {"csr": "ä"}, {"csr": None}, {"iat": "now"}, {"iat": None}, {"aud": []}]
+    "changed",
+    [
+        {"use": "session"},
+        {"csr": 7},
+        {"csr": "ä"},
+        {"csr": None},
+        {"iat": "now"},
+        {"iat": None},
+        {"iat": 10**400},
+        {"iat": -(10**4000)},
+        {"aud": []},
+    ],
 )
 def test_one_that_asks_for_something_else_shows_nothing(changed: dict[str, Any]) -> None:
     header, claims = parts_of(GOOD)
     with pytest.raises(BadProof):
         read(signed(header, claims | changed), cell="main", now=NOW)
+
+
+@pytest.mark.parametrize("broken", ["alternative names", "alternative names twice", "name", "key usage"])
+def test_a_certificate_of_which_a_part_cannot_be_read_shows_nothing(broken: str) -> None:
+    header, claims = parts_of(GOOD)
+    shown = base64.b64encode(broken_certificate(broken)).decode()
+    with pytest.raises(BadProof, match="CertificateError"):
+        read(signed(header | {"x5c": [shown]}, claims), cell="main", now=NOW)
+
+
+def broken_certificate(part: str) -> bytes:
+    """Return a certificate of the host's key that its library loads, and finds wrong when the part is looked at."""
+    usage, alternatives = x509.ObjectIdentifier("2.5.29.15"), x509.ObjectIdentifier("2.5.29.17")
+    match part:
+        case "alternative names":
+            return _extended(x509.UnrecognizedExtension(alternatives, b"\x01\x02\x03"))
+        case "key usage":
+            return _extended(x509.UnrecognizedExtension(usage, b"\x01"))
+        case "name":
+            return _extended().replace(b"gpu-1", b"g\xff\xfe-1")
+        case _:
+            names = [x509.DNSName("a")]
+            made = _extended(x509.SubjectAlternativeName(names), x509.IssuerAlternativeName(names))
+            return made.replace(bytes.fromhex("0603551d12"), bytes.fromhex("0603551d11"))
+
+
+def _extended(*extensions: x509.ExtensionType) -> bytes:
+    begins, name = datetime.fromtimestamp(NOW, UTC), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gpu-1")])
+    builder = x509.CertificateBuilder(name, name, HOST.key.public_key(), 5, begins, begins + timedelta(days=1))
+    for each in extensions:
+        builder = builder.add_extension(each, critical=False)
+    return builder.sign(HOST.key, SHA256()).public_bytes(Encoding.DER)
 
 
 @given(some.text(max_size=200) | some.binary(max_size=60).map(lambda b: base64.urlsafe_b64encode(b).decode() + "..x"))

@@ -152,7 +152,9 @@ def _of_length(signature: bytes, length: int) -> bytes:
         (lambda: request() * 100, "larger than"),
         (forged, "not signed by its own key"),
         (lambda: request(rsa.generate_private_key(65537, 1024)), "RSA with 1024 bits"),  # noqa: S505
-        (lambda: request(ec.generate_private_key(ec.SECP192R1())), "a curve of 192 bits"),
+        (lambda: request(ec.generate_private_key(ec.SECP192R1())), "of the curve secp192r1"),
+        (lambda: request(ec.generate_private_key(ec.SECP256K1())), "of the curve secp256k1"),
+        (lambda: request(ec.generate_private_key(ec.BrainpoolP512R1())), "of the curve brainpoolP512r1"),
     ],
 )
 def test_a_request_that_proves_nothing_is_refused(
@@ -200,6 +202,45 @@ def test_each_list_is_newer_than_the_one_before(authority: Authority) -> None:
         made.append(x509.load_pem_x509_crl((authority.folder / "crl.pem").read_bytes()).last_update_utc)
     assert made == sorted(set(made))
     assert made[-1] < NOW
+
+
+def test_a_list_that_was_made_with_a_clock_that_is_ahead_shuts_nobody_out(authority: Authority) -> None:
+    node = issue(authority)
+    for ahead in (timedelta(days=1), timedelta(days=300)):
+        issue(authority, "node2", days=400)
+        authority.revoke("node2", now=NOW + ahead)
+        assert is_taken(authority, node), openssl_says(authority, node)
+
+
+def test_a_list_that_has_not_begun_yet_is_followed_by_one_that_has(authority: Authority) -> None:
+    node = issue(authority)
+    issue(authority, "node2", days=3000)
+    authority.revoke("node2", now=NOW + timedelta(days=2000))
+    assert not is_taken(authority, node)
+    other = issue(authority, "node3")
+    authority.revoke("node3", now=NOW)
+    assert is_taken(authority, node), openssl_says(authority, node)
+    assert not is_taken(authority, other)
+
+
+def test_a_link_in_its_folder_is_not_followed(authority: Authority, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name, act in (("issued", lambda: issue(authority)), ("other-keys", lambda: authority.prepare(now=NOW))):
+        (authority.folder / name).symlink_to(elsewhere)
+        with pytest.raises(AuthorityError, match=f"{name} is no folder, but a link"):
+            act()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_file_that_got_lost_is_not_said_to_be_made_anew(authority: Authority) -> None:
+    for name in ("crl.pem", "ca.pem"):
+        issue(authority)
+        content = (authority.folder / name).read_bytes()
+        (authority.folder / name).unlink()
+        with pytest.raises(AuthorityError, match=rf"{name} is not there: other files .* from the copy"):
+            Authority.load(authority.folder)
+        (authority.folder / name).write_bytes(content)
 
 
 def test_what_expired_is_forgotten_when_its_name_is_given_another(authority: Authority) -> None:
