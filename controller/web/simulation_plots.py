@@ -44,7 +44,7 @@ def _cordons(policies: Policies) -> Plot | None:
         false, every = policy.figures["false_cordons"].mean, policy.figures["cordons"].mean
         parts = [(every - false, "part-verify", f"right {number(every - false)}")]
         parts += [(false, "lost-fault", f"false {number(false)}")] if false else []
-        rows.append((name, parts, f"{number(false)} of {number(every)} false"))
+        rows.append((name, parts, f"{number(false)} false"))
     legend = (("part-verify", "right"), ("lost-fault", "false"))
     return bars("cordons", "Nodes taken out in a run", "Cordons a run by policy, right and false.", rows, legend)
 

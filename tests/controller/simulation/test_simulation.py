@@ -181,13 +181,16 @@ def test_a_node_is_met_in_a_long_job_more_often_than_in_a_short_one() -> None:
 def test_a_verification_finds_what_its_benchmarks_find(rules: Rules) -> None:
     """Silent corruption shows when its node is out for something else and is measured; a green one returns with it."""
     model = only("F3", "F16", times=1.0)
-    rates = {name: each.model_copy(update={"rate": 100.0}) for name, each in model.classes.items()}
-    model = model.model_copy(update={"classes": rates, "rate": 200.0})
-    found = run(finding(model, 1.0), rules)
+    rates = {"F3": 300.0, "F16": 60.0}
+    soon = Spread(median_s=7_200.0, sigma=0.1)
+    changes = {name: {"rate": rate, "repair": soon} for name, rate in rates.items()}
+    classes = {name: each.model_copy(update=changes[name]) for name, each in model.classes.items()}
+    model = model.model_copy(update={"classes": classes, "rate": 360.0})
+    found = run(finding(model, 1.0), rules, nodes=32, days=8.0)
     assert found.tallies["F16"].detected > 3
     assert found.tallies["F16"].to_return.count, "people mended it, and the benchmark passed then"
     assert found.false_cordons == {}
-    assert run(finding(model, 0.0), rules).tallies["F16"].detected == 0
+    assert run(finding(model, 0.0), rules, nodes=32, days=8.0).tallies["F16"].detected == 0
 
 
 def finding(model: Model, share: float) -> Model:
@@ -229,8 +232,8 @@ def test_a_repair_that_only_hides_comes_back_within_the_month(rules: Rules) -> N
 
 
 def test_what_is_counted_does_not_grow_with_the_days(rules: Rules) -> None:
-    score = run(load_model(rate=20.0), rules, nodes=96, days=60.0)
-    assert truth(score) > 200
+    score = run(load_model(rate=20.0), rules, nodes=48, days=40.0)
+    assert truth(score) > 60
     assert len(score.seen) < 30, "faults that are over are counted, and forgotten"
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
+from controller.assembly import rules_of
+from controller.settings import ControllerSettings
+from controller.simulation.fleet import racks_and_leaves
+from controller.simulation.model import load_model
+from controller.simulation.policies import POLICIES
+from controller.simulation.result import result_of, results_of
+from controller.simulation.run import Asked, simulate
 from controller.web.report_view import report_file
+from controller.web.simulation_view import simulation_page
 from tests.support.browser import CHROMIUM
 from tests.support.open_cell import off_the_bus, open_cell
 from tests.support.told_log import HOUR, ToldLog
@@ -88,3 +96,27 @@ async def test_the_file_stands_alone_in_light_dark_and_print(browser: Browser, t
     assert await light.page.evaluate(FILL) != await dark.page.evaluate(FILL)
     await dark.page.emulate_media(media="print")
     assert await dark.page.evaluate(BACKGROUND) == "rgb(255, 255, 255)", "no ink for a dark page"
+
+
+async def test_the_page_of_a_simulated_fleet_stands_alone_on_a_desk_and_a_phone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    rules, model = rules_of(ControllerSettings(state=tmp_path)), load_model(rate=40.0)
+    asked = [Asked(racks_and_leaves(32), 3.0, seed, model) for seed in (1, 2)]
+    ours = results_of([result_of(each, simulate(each, rules), took_s=1.0) for each in asked])
+    paged = [simulate(each, rules, policy=POLICIES["page a person"]) for each in asked]
+    beside = results_of([result_of(each, score, took_s=1.0) for each, score in zip(asked, paged, strict=True)])
+    file = tmp_path / "simulated.html"
+    file.write_text(simulation_page({"fleetmend": ours, "page a person": beside}, model))
+    for phone in (False, True):
+        shown = await opened(browser, file.as_uri(), phone=phone)
+        assert shown.complaints == [] and shown.asked == [file.as_uri()]
+        assert await shown.page.evaluate(OVERFLOW) <= 0, "wide tables scroll by themselves"
+        assert await shown.page.evaluate("document.querySelectorAll('figure svg.canvas').length") == 5
+        assert await shown.page.evaluate(CUT_LABELS) == []
+
+
+CUT_LABELS = """[...document.querySelectorAll('figure svg.canvas text')].filter(label => {
+  const box = label.getBoundingClientRect(), picture = label.closest('svg').getBoundingClientRect();
+  return box.left < picture.left - 1 || box.right > picture.right + 1;
+}).map(label => label.textContent)"""
