@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "replay": (
         "cli.commands.replay:replay",
-        "Decide a recorded log again and hold it to what was decided then, byte for byte.",
+        "Decide a recorded log again and hold it to what was decided then, byte for byte, ...",
     ),
     "simulate": (
         "cli.commands.simulate:simulate",

@@ -165,16 +165,18 @@ def test_what_the_page_has_people_change(tmp_path: Path) -> None:
     """In a smaller fleet, with files of a site's own."""
     page = Walk("docs/how-to/try-a-policy-on-history.md", __file__)
     commands = words_of(page.text("fleetmend simulate").replace("--seeds 20", ""))
-    site = {name: tmp_path / name for name in ("my-playbooks", "nodes.csv", "model.toml")}
+    site = {name: tmp_path / name for name in ("my-playbooks", "nodes.csv", "model.toml", "policy.html")}
     shutil.copytree(Path(playbooks.__file__).parent, site["my-playbooks"], ignore=shutil.ignore_patterns("*.py", "__*"))
     site["nodes.csv"].write_text("node,rack\nn1,r1\nn2,r1\nn3,r2\n")
     site["model.toml"].write_text(page.text("[classes.F5]"))
     site["/etc/fleetmend/controller.toml"] = tmp_path / "controller.toml"
     site["/etc/fleetmend/controller.toml"].write_text('state = "/nowhere"\n[budget]\nnodes = 3\n')
     assert page.left == []
-    assert len(commands) == 5
+    assert len(commands) == 6
     for words in commands:
         size = () if "--topology" in words else ("--nodes", "16")
         ended = run_cli(*(str(site.get(word, word)) for word in words), *size, "--days", "1")
-        assert (ended.returncode, ended.stderr) == (0, ""), words
-        assert "nodes, 1 day" in ended.stdout
+        wrote = f"wrote {site['policy.html']}\n" if "--html" in words else ""
+        assert (ended.returncode, ended.stderr) == (0, wrote), words
+        told = site["policy.html"].read_text() if wrote else ended.stdout
+        assert "nodes, 1 day" in told
