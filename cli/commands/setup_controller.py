@@ -176,13 +176,22 @@ def _own_access(given: Mapping[str, Any], url: str, wishes: Wishes) -> Access:
 
 
 def _broker_files(answers: planned.Answers, given: Mapping[str, Any], wishes: Wishes) -> Plan:
+    """Return what the broker is to have.
+
+    Raises:
+        Failed: its certificate or its key is not there.
+    """
     users = wishes.place.at(broker_parts.USERS)
     before = users.read_text("utf-8") if users.exists() and os.access(users, os.R_OK) else ""
     address, port = given["broker_listen"] or ("", 0)
     files = (given["broker_certificate_file"] or "", given["broker_key_file"] or "")
     listener = broker_parts.Listener(address, port, *files)
+    gone = [path for path in files if path and not wishes.place.at(path).is_file()]
+    if gone and wishes.place.is_live:
+        raise Failed(f"there is no {', and no '.join(gone)}: the broker cannot speak TLS", ExitCode.NO_INPUT)
     users_wanted = {answers.access.username: answers.access.password or ""}
-    return broker_parts.plan(answers.cell, users_wanted, before, listener=listener)
+    plans = broker_parts.plan(answers.cell, users_wanted, before, listener=listener)
+    return plans if gone else plans.and_then(broker_parts.readable(listener.key_file))
 
 
 def _tell_next(wishes: Wishes) -> None:

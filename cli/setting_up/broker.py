@@ -92,6 +92,13 @@ def plan(cell: str, users: Mapping[str, str], before: str, *, listener: Listener
     )
 
 
+def readable(key_file: str) -> Plan:
+    """Return the private key as its group can read it; one outside of the broker's own folder is others' to open."""
+    if not key_file.startswith(f"{FOLDER}/"):
+        return Plan()
+    return Plan((), (File(key_file, "", mode=FOR_THE_GROUP, group=SERVICE, is_secret=True, stays=True),))
+
+
 def users_file(users: Mapping[str, str], before: str) -> File:
     """Return the file of users in which these have these passwords and all others are as before."""
     kept = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)

@@ -10,8 +10,10 @@ import pytest
 from cli.exit_codes import ExitCode
 from controller.events import OperatorActed, PlaybooksTrusted, RolloutBegan
 from tests.cli.conftest import Run, ServedCell
+from tests.support.documents.running import Walk, words_of
 from tests.support.open_cell import disk_full, gpu_lost_playbook
 
+PAGE = "docs/how-to/try-a-changed-playbook.md"
 TRIED = replace(gpu_lost_playbook(), digest="9c1d" * 4, summary="A GPU has fallen off the bus, we think.")
 
 
@@ -36,6 +38,27 @@ def test_a_changed_playbook_is_shown_and_decided(run: Run, served: ServedCell) -
     assert "Withdrawn by alice: wrong order." in run("playbook", "rollout").stdout
     assert run("playbook", "rollout", "gpu_lost", "--promote").returncode == ExitCode.DONE
     assert [(act.verb, act.subject) for act in acts(served)] == [("withdraw", "gpu_lost"), ("promote", "gpu_lost")]
+
+
+def test_what_the_page_says_of_a_changed_playbook(run: Run, served: ServedCell) -> None:
+    served.do(served.cell.tell(PlaybooksTrusted([gpu_lost_playbook()], "so."), RolloutBegan(TRIED, "so.")))
+    commands = words_of(Walk(PAGE, __file__).text("fleetmend playbook rollout"))
+    for words in commands:
+        assert run(*words).returncode == ExitCode.DONE, words
+        served.do(served.cell.tell(RolloutBegan(TRIED, "so.")))
+    assert [act.verb for act in acts(served)] == ["promote", "withdraw"]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_the_page_says_of_a_plan_that_asks(run: Run, served: ServedCell, which: int) -> None:
+    served.do(served.cell.nodes.find("n3", disk_full()))
+    served.do(served.cell.until("n3", "waiting"))
+    page = Walk(PAGE, __file__)
+    page.text("fleetmend playbook rollout")
+    words = words_of(page.text("fleetmend approve"))[which]
+    assert run(*words).returncode == ExitCode.DONE
+    assert [act.verb for act in acts(served)] == ["approve"]
+    assert page.left == []
 
 
 def test_what_cannot_be_decided_says_why(run: Run, served: ServedCell) -> None:

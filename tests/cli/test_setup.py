@@ -238,6 +238,17 @@ def test_what_one_node_may_send_is_limited_where_the_broker_listens_and_a_sites_
     assert rules.read_text() == "# ours\n"
 
 
+def test_the_brokers_own_key_is_closed_to_all_but_its_group(image: Path) -> None:
+    key = image / "etc/fleetmend/broker/b.key"
+    key.parent.mkdir(parents=True)
+    key.write_text("a key of the site's")
+    key.chmod(0o600)
+    files = ("--broker-certificate-file", "/etc/b.pem", "--broker-key-file", "/etc/fleetmend/broker/b.key")
+    (image / "etc/b.pem").write_text("")
+    done(set_up(image, "setup", "controller", "--yes", "--no-enable", "--with-broker", *files))
+    assert (mode(key), key.read_text()) == (0o640, "a key of the site's")
+
+
 def test_users_of_the_broker_come_change_and_go(image: Path, secret: Path, tmp_path: Path) -> None:
     users = image / "etc/fleetmend/broker/passwords"
     absent = set_up(image, "setup", "broker-user", "gpu-1", "--password-file", str(secret))

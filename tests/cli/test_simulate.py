@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+import playbooks
 from cli.exit_codes import ExitCode
 from tests.cli.conftest import run_cli
+from tests.support.documents.running import Walk, words_of
 
 KEYS = [
     "nodes",
@@ -156,3 +159,22 @@ def test_both_mistakes_of_a_model_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [("--nodes", "0"), ("--days", "0"), ("--rate", "-1"), ("--seeds", "0")])
 def test_numbers_that_make_no_fleet_are_refused(wrong: tuple[str, str]) -> None:
     assert run_cli("simulate", *wrong).returncode == ExitCode.USAGE
+
+
+def test_what_the_page_has_people_change(tmp_path: Path) -> None:
+    """In a smaller fleet, with files of a site's own."""
+    page = Walk("docs/how-to/try-a-policy-on-history.md", __file__)
+    commands = words_of(page.text("fleetmend simulate").replace("--seeds 20", ""))
+    site = {name: tmp_path / name for name in ("my-playbooks", "nodes.csv", "model.toml")}
+    shutil.copytree(Path(playbooks.__file__).parent, site["my-playbooks"], ignore=shutil.ignore_patterns("*.py", "__*"))
+    site["nodes.csv"].write_text("node,rack\nn1,r1\nn2,r1\nn3,r2\n")
+    site["model.toml"].write_text(page.text("[classes.F5]"))
+    site["/etc/fleetmend/controller.toml"] = tmp_path / "controller.toml"
+    site["/etc/fleetmend/controller.toml"].write_text('state = "/nowhere"\n[budget]\nnodes = 3\n')
+    assert page.left == []
+    assert len(commands) == 5
+    for words in commands:
+        size = () if "--topology" in words else ("--nodes", "16")
+        ended = run_cli(*(str(site.get(word, word)) for word in words), *size, "--days", "1")
+        assert (ended.returncode, ended.stderr) == (0, ""), words
+        assert "nodes, 1 day" in ended.stdout

@@ -17,6 +17,7 @@ from tests.support.documents.formats import FORMATS
 from tests.support.documents.looked_at import flaws
 from tests.support.documents.places import PLACES
 from tests.support.documents.shell import typed
+from tests.support.documents.unrun import REASONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
@@ -27,12 +28,17 @@ PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 OF_COMMANDS = frozenset({"run", "parse"})
 TEST = re.compile(r"tests/[\w/.]+\w")
-REASONED = frozenset({"parse", "shown"})
 
 
 def of_kind(*kinds: str) -> list[Block]:
     """Return the blocks with such a mark."""
     return [block for block in BLOCKS if block.kind in kinds]
+
+
+def gone(reason: str) -> str:
+    """Return which test a reason names that is not there."""
+    names = [name for name in TEST.findall(reason) if not (ROOT / name).exists()]
+    return f"there is no {names[0]}" if names else ""
 
 
 def flaw(block: Block) -> str:
@@ -41,9 +47,10 @@ def flaw(block: Block) -> str:
         return "" if block.page in UNMARKED else "has no mark"
     if block.kind == "run":
         return "" if block.about in PLACES else f"is run nowhere: {block.about!r} is not one of {', '.join(PLACES)}"
-    if block.kind in REASONED:
-        gone = [name for name in TEST.findall(block.about) if not (ROOT / name).exists()]
-        return f"there is no {gone[0]}" if gone else "" if block.about else f"`{block.kind}: ` wants a reason"
+    if block.kind == "parse":
+        return "" if block.about in REASONS else f"{block.about!r} is none of the reasons: {', '.join(REASONS)}"
+    if block.kind == "shown":
+        return gone(block.about) if block.about else "`shown: ` wants a reason"
     if block.kind == "tested":
         test = ROOT / block.about
         named = test.is_file() and Path(block.page).name in test.read_text("utf-8")
@@ -53,6 +60,11 @@ def flaw(block: Block) -> str:
 
 def test_every_block_says_how_it_is_tested() -> None:
     assert [f"{block.where} {flaw(block)}" for block in BLOCKS if flaw(block)] == []
+
+
+def test_every_reason_for_running_nothing_is_somebodys_and_names_tests_that_are_there() -> None:
+    assert {block.about for block in of_kind("parse")} == {*REASONS}
+    assert [text for reason in REASONS.values() if (text := gone(reason))] == []
 
 
 def test_pages_that_are_let_off_are_there_and_still_lack_marks() -> None:

@@ -8,12 +8,13 @@ watched and given back, and takes pods again. The controller has no more rights 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.support.broker import require_mosquitto
-from tests.support.checkout import ROOT
+from tests.support.documents.places import Scratch, scratch
+from tests.support.documents.running import Walk
 from tests.support.embedded import EmbeddedCell, until
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.kubernetes_api import UNSCHEDULABLE, Json, deployment, disruption_budget
@@ -24,6 +25,7 @@ TAINT = "fleetmend.io/cordoned"
 HEALTHY = "fleetmend.io/Healthy"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 BUDGETS = "/apis/policy/v1beta1/namespaces/default/poddisruptionbudgets"
+PAGE = "docs/how-to/kubernetes.md"
 SETTINGS = """
 [kubernetes]
 kubeconfig = "{kubeconfig}"
@@ -39,20 +41,38 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesClus
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory, cluster: KubernetesCluster) -> Iterator[EmbeddedCell]:
+def page() -> Walk:
+    """What people type to try it, in the order of the page."""
+    return Walk(PAGE, __file__)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, cluster: KubernetesCluster) -> Iterator[Scratch]:
+    """Where they type it: an administrator of the cluster."""
+    with scratch(tmp_path_factory.mktemp("host")) as given:
+        yield replace(given, environment={"KUBECONFIG": str(cluster.kubeconfig)})
+
+
+@pytest.fixture(scope="module")
+def cell(
+    tmp_path_factory: pytest.TempPathFactory, cluster: KubernetesCluster, page: Walk, host: Scratch
+) -> Iterator[EmbeddedCell]:
     require_mosquitto()
-    cluster.api.apply(*YAML(typ="safe").load_all(ROOT / "kubernetes" / "rights" / "rbac.yaml"))
+    page.next("kubectl apply -f", host)
     token = cluster.api.token_of("fleetmend", namespace="fleetmend")
     state = tmp_path_factory.mktemp("cell")
-    settings = state / "more.toml"
+    *up, simulated, _, scheduler, option, file = page.text("fleetmend up").split()
+    assert up == ["fleetmend", "up", "--simulate"]
+    settings = state / file
     settings.write_text(SETTINGS.format(kubeconfig=cluster.kubeconfig_of("fleetmend", token)))
-    with EmbeddedCell(state, 2, "kubernetes", ("--settings", str(settings), "--speed", "3600")) as embedded:
+    more = (option, str(settings), "--speed", "3600")
+    with EmbeddedCell(state, int(simulated), scheduler, more) as embedded:
         cluster.until_in_service("n1", "n2")
         yield embedded
 
 
 def test_a_broken_node_is_drained_mended_and_returned_and_its_pods_go_on_elsewhere(
-    cell: EmbeddedCell, cluster: KubernetesCluster
+    cell: EmbeddedCell, cluster: KubernetesCluster, page: Walk, host: Scratch
 ) -> None:
     api = cluster.api
     api.create(DEPLOYMENTS, deployment("training", 4))
@@ -62,7 +82,8 @@ def test_a_broken_node_is_drained_mended_and_returned_and_its_pods_go_on_elsewhe
     assert on_n2 > 0
     until("the budget counts them", lambda: api.get(f"{BUDGETS}/training")["status"].get("currentHealthy") == 4)
 
-    cell.drill("gpu-off-bus", "n2")
+    page.next("fleetmend drill", replace(host, environment={**host.environment, "FLEETMEND_URL": cell.url}))
+    assert page.left == []
     until("n2 is cordoned", lambda: api.is_cordoned("n2"))
     until("n2 is tainted", lambda: api.taints("n2") == {TAINT: "NoSchedule", UNSCHEDULABLE: "NoSchedule"})
     until("people see why", lambda: api.condition("n2", HEALTHY).get("status") == "False")
@@ -89,13 +110,16 @@ def test_a_broken_node_is_drained_mended_and_returned_and_its_pods_go_on_elsewhe
 
 
 def test_what_others_say_is_seen_and_acts_by_no_itself_and_labels_are_places(
-    cell: EmbeddedCell, cluster: KubernetesCluster
+    cell: EmbeddedCell, cluster: KubernetesCluster, host: Scratch
 ) -> None:
     before = len(cell.incidents("n1"))
     cluster.api.set_condition("n1", "KernelDeadlock", "True", reason="DockerHung", message="task docker:7 blocked")
     found = until("the finding stands", lambda: others(cell, "n1"))
     assert [(each["code"], each["verdict"]) for each in found] == [("KernelDeadlock", "failed")]
     assert "node-problem-detector says KernelDeadlock=True: DockerHung" in found[0]["because"]
+    detectors = Walk("docs/how-to/listen-to-other-detectors.md", __file__)
+    detectors.next("fleetmend node", replace(host, environment={**host.environment, "FLEETMEND_URL": cell.url}))
+    assert detectors.left == []
     assert (len(cell.incidents("n1")), cluster.api.is_cordoned("n1")) == (before, False)
     cluster.api.set_condition("n1", "KernelDeadlock", "False", reason="KernelHasNoDeadlock")
     until("the finding is gone", lambda: not others(cell, "n1"))

@@ -10,17 +10,21 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import playbooks
 from tests.support.broker import require_mosquitto
+from tests.support.documents.places import scratch
+from tests.support.documents.running import Walk
 from tests.support.embedded import EmbeddedCell, until
 from tests.support.slurm import SlurmCluster, needs_slurm
 
 pytestmark = [needs_slurm, pytest.mark.timeout(300)]
 
+PAGE = "docs/how-to/slurm.md"
 BY_HAND = "memory test by hand"
 
 
@@ -52,20 +56,31 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, state: Path) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def cell(state: Path, cluster: SlurmCluster) -> Iterator[EmbeddedCell]:
+    """Start what the page starts, with the rules for jobs that it shows."""
     require_mosquitto()
-    alone = state / "alone.toml"
-    alone.write_text("domains = []\n", "utf-8")  # else the third node that is broken here waits for a shared cause
-    own = ("--playbooks", str(state / "playbooks"), "--settings", str(alone))
-    with EmbeddedCell(state, 4, scheduler="slurm", arguments=own, environment=cluster.env()) as embedded:
+    page = Walk(PAGE, __file__)
+    *up, simulated, _, scheduler, option, file = page.text("fleetmend up").split()
+    assert up == ["fleetmend", "up", "--simulate"]
+    page.text("fleetmend drill")
+    settings = state / file
+    # Else the third node that is broken here waits for a shared cause.
+    settings.write_text(f"domains = []\n{page.text('[[slurm.jobs]]')}")
+    assert page.left == []
+    own = ("--playbooks", str(state / "playbooks"), option, str(settings))
+    with EmbeddedCell(state, int(simulated), scheduler, own, cluster.env()) as embedded:
         yield embedded
 
 
 def test_a_broken_node_is_drained_mended_and_returned_and_its_job_requeued(
-    cell: EmbeddedCell, cluster: SlurmCluster
+    cell: EmbeddedCell, cluster: SlurmCluster, tmp_path: Path
 ) -> None:
     job = cluster.submit(node="n2", options=("--requeue",))
     cluster.wait_for_job(job, state="RUNNING")
-    cell.drill("gpu-off-bus", "n2")
+    page = Walk(PAGE, __file__)
+    page.text("fleetmend up")
+    with scratch(tmp_path) as host:
+        asked = {"SLURM_CONF": str(cluster.conf), "FLEETMEND_URL": cell.url}
+        page.next("fleetmend drill", replace(host, environment=asked))
     reason = until("n2 is drained by us", lambda: held_by_us(cluster, "n2"))
     incident = cell.incident_ended("n2")
     assert reason.startswith(f"fleetmend:{incident['id']}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from lightkube import codecs
 
 from tests.support.checkout import ROOT
+from tests.support.documents.places import Scratch, scratch
+from tests.support.documents.running import Walk
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.kubernetes_api import Json, KubernetesApi, seen
 from tests.support.kustomization import APPLY_PATCH, Kustomization, apply, built, change, missing, path_of
@@ -38,6 +42,13 @@ TAINTS = [
 ]
 OF_1_20 = {"policy/v1": "policy/v1beta1"}
 """Groups that this API server has under an older name, with the same fields."""
+
+SITE = """
+mkdir -p /srv/site/fleetmend
+cp -r kubernetes /srv/site/fleetmend
+for part in controller agent; do cp kubernetes/$part/settings.yaml /srv/site/$part-settings.yaml; done
+"""
+OURS, THEIRS = "registry.example/", "harbor.internal/gpu/"
 
 VOLUMES = {"configMap", "emptyDir", "projected", "secret", "downwardAPI", "persistentVolumeClaim"}
 RESTRICTED: Json = {
@@ -90,7 +101,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesClus
     flags = ("--enable-admission-plugins=PodSecurityPolicy",)
     where = tmp_path_factory.mktemp("kubernetes")
     with KubernetesCluster(
-        where, scheduler=True, apiserver_flags=flags, more_controllers=("resourcequota",)
+        where, scheduler=True, apiserver_flags=flags, more_controllers=("resourcequota", "pvc-protection")
     ) as running:
         for name, spec, seccomp in (("restricted", RESTRICTED, "runtime/default"), ("anything", ANYTHING, "*")):
             about = {"name": name, "annotations": {SECCOMP: seccomp}}
@@ -103,16 +114,37 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesClus
 
 
 @pytest.fixture(scope="module")
-def api(cluster: KubernetesCluster) -> KubernetesApi:
-    """The cluster's, with the whole cell in it."""
-    for document in map(for_this_server, CELL.resources):
-        apply(cluster.api, document)
-    return cluster.api
+def page() -> Walk:
+    return Walk("docs/how-to/kubernetes.md", __file__)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cluster: KubernetesCluster) -> Iterator[Scratch]:
+    """A site's own folder, with a checkout in it and two patches that change nothing."""
+    with scratch(tmp_path_factory.mktemp("host")) as host:
+        made = host.run(SITE, limit_s=60)
+        assert made.returncode == 0, made.stdout
+        yield replace(host, environment={"KUBECONFIG": str(cluster.kubeconfig)})
+
+
+@pytest.fixture(scope="module")
+def api(cluster: KubernetesCluster, page: Walk, site: Scratch) -> Iterator[KubernetesApi]:
+    """The cluster's, with the whole cell in it, as the page has people put it there."""
+    with cluster.running_pods():
+        for begins in (
+            "# kustomization.yaml",
+            "openssl rand",
+            "mkdir -m 700 keys",
+            "kubectl --namespace fleetmend create",
+        ):
+            page.next(begins, site)
+        yield cluster.api
 
 
 @pytest.mark.parametrize("document", CELL.resources, ids=lambda each: f"{each['kind']}/{each['metadata']['name']}")
 def test_the_server_takes_each_object_and_keeps_every_field(api: KubernetesApi, document: Json) -> None:
-    assert list(missing(for_this_server(document), api.get(path_of(for_this_server(document))))) == []
+    wanted: Json = json.loads(json.dumps(for_this_server(document)).replace(OURS, THEIRS))
+    assert list(missing(wanted, api.get(path_of(wanted)))) == []
 
 
 def test_the_server_would_refuse_a_field_that_it_does_not_know(api: KubernetesApi) -> None:
@@ -121,6 +153,13 @@ def test_the_server_would_refuse_a_field_that_it_does_not_know(api: KubernetesAp
     answer = api.request("PATCH", f"{path_of(wrong)}?fieldManager=other&dryRun=All", wrong, content=APPLY_PATCH)
     assert answer.status >= 400
     assert "failureThresold" in str(answer.body)
+
+
+def test_an_upgrade_puts_other_images_in(api: KubernetesApi, page: Walk, site: Scratch) -> None:
+    page.next("kubectl apply -k .", site)
+    pods = api.items(PODS.format("fleetmend-agents"))
+    agents = {container["image"] for each in pods for container in each["spec"]["containers"]}
+    assert agents == {f"{THEIRS}fleetmend-agent:0.2.0"}
 
 
 def test_the_overlay_changes_what_it_names(api: KubernetesApi) -> None:
@@ -247,3 +286,11 @@ def test_every_container_is_bounded_and_writes_nowhere_but_in_volumes(workload: 
 def test_a_new_cluster_knows_every_field(document: Json) -> None:
     """By the models of the API that lightkube brings, which are years newer than the server of these tests."""
     assert list(missing(document, codecs.from_dict(document).to_dict())) == []  # type: ignore[no-untyped-call]
+
+
+def test_taken_away_nothing_of_it_is_left(api: KubernetesApi, page: Walk, site: Scratch) -> None:
+    page.next("kubectl delete -k", site)
+    assert page.left == []
+    assert not [each["metadata"]["name"] for each in api.items("/api/v1/namespaces") if "fleetmend" in str(each)]
+    roles = api.items("/apis/rbac.authorization.k8s.io/v1/clusterroles")
+    assert not [each["metadata"]["name"] for each in roles if each["metadata"]["name"].startswith("fleetmend")]

@@ -19,9 +19,10 @@ NODE: Final = "n1"
 CANARY: Final = "canary-9f2c"
 """Part of every password, to be found nowhere but where it was put."""
 
+CONTROLLER_CONFIG: Final = "/etc/fleetmend/controller.toml"
 AGENT_CONFIG: Final = "/etc/fleetmend/agent.toml"
 SETTINGS: Final = {
-    "/etc/fleetmend/controller.toml": f"""
+    CONTROLLER_CONFIG: f"""
         state = "/var/lib/fleetmend"
         [broker]
         url = "mqtt://127.0.0.1:1883"

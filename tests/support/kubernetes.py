@@ -209,17 +209,40 @@ class KubernetesCluster:
     @contextlib.contextmanager
     def finishing_pods(self) -> Iterator[None]:
         """Play the kubelet of every plain node in one thing meanwhile: remove a pod that was told to end, at once."""
+        with self._playing(self._finish_one):
+            yield
+
+    @contextlib.contextmanager
+    def running_pods(self) -> Iterator[None]:
+        """Play the kubelet in two things meanwhile: a pod is ready at once, whatever it wants, and ends at once."""
+
+        def play(event: dict[str, object]) -> None:
+            self._finish_one(event)
+            self._begin_one(event)
+
+        with self._playing(play):
+            yield
+
+    @contextlib.contextmanager
+    def _playing(self, play: Callable[[dict[str, object]], None]) -> Iterator[None]:
+        def follow(pods: Iterable[dict[str, object]]) -> None:
+            # The watch ends with a closed connection when the test is over.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                for event in pods:
+                    play(event)
+
         with self.api.watch("/api/v1/pods", timeout_s=600.0) as pods:
-            player = threading.Thread(target=self._finish, args=(pods,), daemon=True)
+            player = threading.Thread(target=follow, args=(pods,), daemon=True)
             player.start()
             yield
         player.join(timeout=10.0)
 
-    def _finish(self, pods: Iterable[dict[str, object]]) -> None:
-        # The watch ends with a closed connection when the test is over.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            for event in pods:
-                self._finish_one(event)
+    def _begin_one(self, event: dict[str, object]) -> None:
+        pod = event["object"]
+        assert isinstance(pod, dict)
+        about = pod["metadata"]
+        if event["type"] != "DELETED" and pod["status"].get("phase") == "Pending":
+            self.api.say_ready(about["namespace"], about["name"])
 
     def _finish_one(self, event: dict[str, object]) -> None:
         pod = event["object"]

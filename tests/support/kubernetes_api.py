@@ -142,6 +142,12 @@ class KubernetesApi:
         condition = {**_ready(), "type": kind, "status": status, "reason": reason, "message": message}
         self.patch(f"/api/v1/nodes/{node}/status", {"status": {"conditions": [condition]}}, content=STRATEGIC_PATCH)
 
+    def say_ready(self, namespace: str, pod: str) -> None:
+        """Say that a pod runs and is ready, as a kubelet does; one that is gone meanwhile is no error."""
+        status = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/status"
+        self.request("PATCH", path, status, content=STRATEGIC_PATCH).expect(200, 404)
+
     def apply(self, *objects: Json) -> None:
         """Create what a manifest holds."""
         for each in objects:

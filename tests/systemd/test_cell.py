@@ -8,13 +8,17 @@ from typing import Final
 import pytest
 
 from cli.broker import CONTROLLER
-from tests.support.booted import OPT_FOLDER, Booted, Installed
+from tests.support.booted import COMMAND_LIMIT_S, OPT_FOLDER, Booted, Installed
 from tests.support.checkout import ROOT
+from tests.support.documents.blocks import blocks_of
+from tests.support.documents.places import InContainer
+from tests.support.documents.running import Walk
 from tests.support.installed_cell import (
     AGENT,
     AGENT_CONFIG,
     BROKER,
     CANARY,
+    CONTROLLER_CONFIG,
     CONTROLLING,
     NODE,
     SETTINGS,
@@ -31,10 +35,9 @@ QUICK: Final = "[Service]\nWatchdogSec=6\nRestartSec=100ms\n"
 @pytest.fixture(scope="module")
 def cell(machine: Booted) -> Booted:
     """Install what docs/how-to/install.md says, with a node that the broker does not know yet, and start it."""
+    Walk("docs/how-to/install.md", __file__).next("install -m 644 systemd/fleetmend.sysusers", InContainer(machine))
+    machine.bring("nft")
     configure(machine, CONTROLLER)
-    for unit in (CONTROLLING, AGENT):
-        drop_in = (ROOT / "systemd" / "credentials.conf").read_text()
-        machine.write(f"/etc/systemd/system/{unit}.service.d/credentials.conf", drop_in)
     machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", QUICK)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", BROKER, CONTROLLING, AGENT)
@@ -122,19 +125,38 @@ def test_an_upgrade_loses_no_finding(cell: Booted) -> None:
     assert found(cell) == ["the water is warm"]
 
 
-def test_an_upgrade_of_the_controller_goes_on_with_what_was_open(cell: Booted) -> None:
+def test_an_upgrade_of_the_controller_goes_on_with_what_was_open_and_so_does_the_way_back(cell: Booted) -> None:
+    page, place = Walk("docs/how-to/upgrade.md", __file__), InContainer(cell)
     before = opened(cell)
-    cell.run("systemctl", "restart", CONTROLLING)
-    assert opened(cell) == before
-    assert len(before) == 1
+    for begins in ("fleetmend-controller --config", "systemctl stop fleetmend-controller", "systemctl restart"):
+        page.next(begins, place)
+        assert opened(cell) == before
+    page.next("systemctl stop fleetmend-controller", place)
+    assert (opened(cell), page.left, len(before)) == (before, [], 1)
+    cell.path("/var/backups/fleetmend/before").unlink()
+
+
+def test_settings_are_checked_and_read_anew_and_the_signing_key_is_rotated(cell: Booted) -> None:
+    page, place = Walk("docs/how-to/install.md", __file__), InContainer(cell)
+    page.text("install -m 644 systemd/fleetmend.sysusers")
+    page.next("/opt/fleetmend/venv/bin/fleetmend-controller", place)
+    page.next("systemctl restart fleetmend-agent", place)
+    keys = Walk("docs/how-to/rotate-the-signing-key.md", __file__)
+    keys.next("sudo -u fleetmend fleetmend keys show", place)
+    keys.next("sudo -u fleetmend fleetmend keys rotate", place)
+    assert (page.left, keys.left) == ([], [])
 
 
 def test_the_event_log_is_backed_up_while_the_controller_goes_on(cell: Booted) -> None:
+    page, place = Walk("docs/how-to/back-up-and-restore.md", __file__), InContainer(cell)
+    page.next("install -m 644 systemd/fleetmend-backup.service", place)
     cell.run("systemctl", "start", "fleetmend-backup.service")
     assert cell.show("fleetmend-backup.service", "Result") == "success"
     (name,) = cell.run("ls", "/var/backups/fleetmend").split()
     assert name.startswith("fleetmend-main-")
     assert cell.run("stat", "--format=%U %a", f"/var/backups/fleetmend/{name}") == "fleetmend 600\n"
+    page.next("systemctl stop fleetmend-controller", place)
+    assert (len(opened(cell)), page.left) == (1, [])
 
 
 def test_an_agent_that_hangs_is_ended_and_started_anew(cell: Booted) -> None:
@@ -143,9 +165,28 @@ def test_an_agent_that_hangs_is_ended_and_started_anew(cell: Booted) -> None:
     cell.replaced(AGENT, hanging)
 
 
+def test_a_node_is_held_by_hand_where_no_scheduler_is(cell: Booted) -> None:
+    page, place = Walk("docs/how-to/no-scheduler.md", __file__), InContainer(cell)
+    cell.write(CONTROLLER_CONFIG, SETTINGS[CONTROLLER_CONFIG] + page.text("# controller.toml"))
+    cell.write(AGENT_CONFIG, page.text("# agent.toml") + SETTINGS[AGENT_CONFIG])
+    cell.run("systemctl", "restart", CONTROLLING)
+    page.next("install -D", place)
+    cell.until(lambda: cell.show("fleetmend-in-service.target", "ActiveState") == "active")
+    (looks,) = (each.text for each in blocks_of("docs/how-to/no-scheduler.md") if each.text.startswith("for flag"))
+    page.next("for flag", place)
+    page.next("echo", place)
+    assert place.run(looks, limit_s=COMMAND_LIMIT_S).returncode == 1
+    cell.until(lambda: cell.show("fleetmend-held.target", "ActiveState") == "active")
+    cell.until(lambda: cell.answer(f"nodes/{NODE}")["foreign_reason"] == "anna: memory test until Friday", limit_s=60)
+    assert page.left == []
+    cell.path("/run/fleetmend/held-by-anna").unlink()
+    cell.until(lambda: not cell.answer(f"nodes/{NODE}")["foreign_reason"], limit_s=60)
+    cell.run("systemctl", "disable", "--now", "fleetmend-hold.path", "fleetmend-hold.timer")
+
+
 @pytest.mark.parametrize(("starter", "is_up"), [("path", "waiting"), ("timer", "waiting")])
 def test_a_flag_holds_the_node_and_its_end_gives_it_back(cell: Booted, starter: str, is_up: str) -> None:
-    """docs/how-to/no-scheduler.md, by the unit in its sandbox; the path unit is quick, the timer misses nothing."""
+    """By the unit in its sandbox; the path unit is quick, the timer misses nothing."""
     unit = f"fleetmend-hold.{starter}"
     cell.write(
         "/etc/systemd/system/fleetmend-hold.timer.d/quick.conf", "[Timer]\nOnUnitInactiveSec=1s\nAccuracySec=1ms\n"
@@ -177,20 +218,6 @@ def test_no_secret_is_told_anywhere(cell: Booted) -> None:
     assert sorted(kept.stdout.split()) == [f"/etc/fleetmend/credentials/{name}/broker" for name in (AGENT, CONTROLLING)]
 
 
-GO_OVER: Final = """
-set -e
-fleetmend pki init
-cd /etc/fleetmend/broker
-fleetmend pki issue broker --host 127.0.0.1 --output .
-fleetmend pki broker-config --output .
-sed -i '/^# begin: by password/,/^# end: by password/d' mosquitto.conf
-cat tls.conf >> mosquitto.conf
-fleetmend pki issue controller --output /etc/fleetmend/controller
-fleetmend pki issue n1 --output /etc/fleetmend/agent
-"""
-"""What docs/how-to/certificates.md says."""
-
-
 def with_certificates(settings: str, folder: str) -> str:
     """Return settings that show the broker a certificate in place of a password."""
     lines = [line for line in settings.splitlines() if "username" not in line and "password_file" not in line]
@@ -205,8 +232,15 @@ def with_certificates(settings: str, folder: str) -> str:
     )
 
 
-def test_the_cell_goes_over_to_certificates(cell: Booted) -> None:
-    cell.run("bash", "-c", GO_OVER)
+@pytest.fixture(scope="module")
+def certificates() -> Walk:
+    """docs/how-to/certificates.md, for the tests that follow."""
+    return Walk("docs/how-to/certificates.md", __file__)
+
+
+def test_the_cell_goes_over_to_certificates(cell: Booted, certificates: Walk) -> None:
+    for begins in ("fleetmend pki init", "cd /etc/fleetmend/broker", "fleetmend pki issue controller"):
+        certificates.next(begins, InContainer(cell))
     for file, text in SETTINGS.items():
         cell.write(file, with_certificates(text, "agent" if file == AGENT_CONFIG else "controller"))
     before = cell.said(AGENT).count("broker.connected")
@@ -218,23 +252,31 @@ def test_the_cell_goes_over_to_certificates(cell: Booted) -> None:
     assert owned == "fleetmend-agent 600\nfleetmend 600\n"
 
 
-def test_a_certificate_is_renewed_while_all_run(cell: Booted) -> None:
+def test_a_certificate_is_renewed_while_all_run(cell: Booted, certificates: Walk) -> None:
     processes = [cell.main_process(unit) for unit in (BROKER, CONTROLLING, AGENT)]
-    for name, folder in ((NODE, "agent"), ("controller", "controller")):
-        cell.run("fleetmend", "pki", "issue", name, "--output", f"/etc/fleetmend/{folder}")
+    certificates.next("fleetmend pki issue gpu-017", InContainer(cell))
+    cell.run("fleetmend", "pki", "issue", "controller", "--output", "/etc/fleetmend/controller")
     cell.until(lambda: all("certificate.renewed" in cell.said(unit) for unit in (AGENT, CONTROLLING)), limit_s=60)
     cell.until(lambda: cell.answer("status")["broker_connected"])
     assert processes == [cell.main_process(unit) for unit in (BROKER, CONTROLLING, AGENT)]
 
 
-def test_a_node_whose_certificate_is_revoked_is_shut_out(cell: Booted) -> None:
-    cell.run("fleetmend", "pki", "revoke", NODE)
-    cell.run("systemctl", "reload", BROKER)
+def test_a_node_whose_certificate_is_revoked_is_shut_out(cell: Booted, certificates: Walk) -> None:
+    certificates.next("fleetmend pki revoke", InContainer(cell))
     cell.run("systemctl", "restart", AGENT)
     cell.until(lambda: "certificate revoked" in cell.said(AGENT))
     before = cell.said(AGENT).count("broker.connected")
     cell.run("fleetmend", "pki", "issue", NODE, "--output", "/etc/fleetmend/agent")
     cell.until(lambda: cell.said(AGENT).count("broker.connected") > before, limit_s=60)
+
+
+def test_the_authority_is_followed_by_another(cell: Booted, certificates: Walk) -> None:
+    certificates.next("fleetmend pki rotate prepare", InContainer(cell))
+    assert certificates.left == []
+    before = cell.said(AGENT).count("broker.connected")
+    cell.run("systemctl", "restart", AGENT)
+    cell.until(lambda: cell.said(AGENT).count("broker.connected") > before, limit_s=60)
+    cell.until(lambda: cell.answer("status")["broker_connected"], limit_s=60)
 
 
 def test_all_stop_in_order(cell: Booted) -> None:

@@ -1,4 +1,7 @@
-"""A host enrols at a controller in its sandbox, and renews in one: as each of their own users, by their units."""
+"""A host enrols at a controller in its sandbox, and renews in one: as each of their own users, by their units.
+
+What is typed is the text of docs/how-to/enrol-hosts.md.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,45 @@ from typing import Final
 import pytest
 
 from tests.support.booted import Booted
+from tests.support.documents.places import InContainer
+from tests.support.documents.running import Walk
 
+PAGE: Final = "docs/how-to/enrol-hosts.md"
 CONTROLLING: Final = "fleetmend-controller"
 RENEW: Final = "fleetmend-renew"
-URL: Final = "http://127.0.0.1:8642"
 FOLDER: Final = "/etc/fleetmend/agent"
-CONFIG: Final = """
-state = "/var/lib/fleetmend"
-[broker]
-url = "mqtt://127.0.0.1:1"
-[enrolment]
-broker_url = "mqtts://127.0.0.1:8883"
-"""
 FILES: Final = ("ca.pem", "certificate.pem", "key.pem")
+NAMES: Final = "127.0.0.1 localhost fleet.example broker.example\n"
+BROKER: Final = """
+set -e
+cd /etc/fleetmend/broker
+fleetmend pki issue broker --host broker.example --output .
+fleetmend pki broker-config --output .
+cp /opt/fleetmend/checkout/systemd/fleetmend-broker.conf mosquitto.conf
+sed -i '/^# begin: by password/,/^# end: by password/d' mosquitto.conf
+cat tls.conf >> mosquitto.conf
+systemctl start fleetmend-broker
+"""
+"""What the page takes for granted: the next one, certificates.md, says it."""
 
 
 @pytest.fixture(scope="module")
-def enrolled(machine: Booted) -> Booted:
-    """Do what docs/how-to/enrol-hosts.md says."""
-    machine.write("/etc/fleetmend/controller.toml", CONFIG)
-    machine.run("fleetmend", "pki", "init")
-    machine.run("systemctl", "start", CONTROLLING)
-    machine.run("fleetmend", "enrol", "token", "make", "--node", "gpu-1", "-o", "/run/token")
-    machine.run("fleetmend", "enrol", "--controller", URL, "--token-file", "/run/token", "--node", "gpu-1")
+def page() -> Walk:
+    """The page, from its top to its end."""
+    return Walk(PAGE, __file__)
+
+
+@pytest.fixture(scope="module")
+def enrolled(machine: Booted, page: Walk) -> Booted:
+    """Do what the page says of the controller's host, and of one host."""
+    place = InContainer(machine)
+    machine.write("/etc/hosts", NAMES)
+    page.next("fleetmend pki init", place)
+    page.next("# /etc/fleetmend/controller.toml", place)
+    machine.run("bash", "-c", BROKER)
+    page.next("systemctl restart fleetmend-controller", place)
+    page.next("fleetmend enrol token make --node", place)
+    page.next("fleetmend enrol --controller", place)
     return machine
 
 
@@ -50,6 +69,24 @@ def test_what_it_got_belongs_to_the_agent_and_is_read_by_it(enrolled: Booted) ->
     assert enrolled.run("stat", "--format=%U %a", "/etc/fleetmend/agent.toml") == "root 644\n"
     checked = ("fleetmend-agent", "--config", "/etc/fleetmend/agent.toml", "--check")
     assert enrolled.run("runuser", "-u", "fleetmend-agent", "--", *checked).endswith("valid\n")
+
+
+def test_its_agent_is_let_in_by_its_certificate(enrolled: Booted) -> None:
+    enrolled.until(lambda: "broker.connected" in enrolled.said("fleetmend-agent"))
+
+
+def test_a_token_is_made_for_many_and_a_host_looks_after_its_certificate(enrolled: Booted, page: Walk) -> None:
+    place = InContainer(enrolled)
+    page.next("fleetmend enrol token make --nodes", place)
+    enrolled.run("systemctl", "start", RENEW)
+    page.next("systemctl list-timers", place)
+
+
+def test_people_act_by_their_tokens_and_two_end_a_pause_of_the_fleet(enrolled: Booted) -> None:
+    access, place = Walk("docs/how-to/access.md", __file__), InContainer(enrolled)
+    access.next("export FLEETMEND_URL", place)
+    access.next("fleetmend resume fleet", place)
+    assert access.left == []
 
 
 def test_it_has_nothing_to_do_for_twenty_days(enrolled: Booted) -> None:
@@ -86,3 +123,8 @@ def test_a_host_that_never_enrolled_is_left_alone(enrolled: Booted) -> None:
     enrolled.path(f"{FOLDER}/certificate.pem").unlink()
     enrolled.run("systemctl", "start", RENEW)
     assert enrolled.show(RENEW, "ConditionResult") == "no"
+
+
+def test_tokens_are_listed_and_revoked_and_a_host_goes(enrolled: Booted, page: Walk) -> None:
+    page.next("fleetmend enrol token list", InContainer(enrolled))
+    assert page.left == []

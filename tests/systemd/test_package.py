@@ -14,6 +14,8 @@ from scripts.packing import environment, licences, tree
 from scripts.packing.release import GLIBC
 from tests.support import packaged
 from tests.support.booted import Booted, bare, root_file_system
+from tests.support.documents.places import InContainer
+from tests.support.documents.running import Walk
 from tests.support.installed_cell import AGENT, BECAUSE, BROKER, CONTROLLING, NODE, WARM, configure, found, opened
 
 BROUGHT: Final = "/mnt"
@@ -32,6 +34,11 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def machine(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
     with bare(tmp_path_factory.mktemp("bare"), {str(packages[0].parent): BROUGHT}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def page() -> Walk:
+    return Walk("docs/how-to/install.md", __file__)
 
 
 def state(machine: Booted, *units: str) -> list[str]:
@@ -53,8 +60,8 @@ def test_no_library_in_it_needs_a_newer_c_library_than_it_says(packages: list[Pa
     assert (2, 14) < max(needed) <= GLIBC
 
 
-def test_apt_installs_it_and_starts_nothing(machine: Booted, packages: list[Path]) -> None:
-    machine.run("apt-get", "install", "--quiet", "--yes", f"{BROUGHT}/{packages[0].name}", limit_s=100)
+def test_apt_installs_it_and_starts_nothing(machine: Booted, page: Walk) -> None:
+    page.next("apt install", InContainer(machine))
     assert " (commit " in machine.run("fleetmend", "--version")
     for name in ("fleetmend", *DAEMONS):
         assert machine.run("readlink", "-f", f"/usr/bin/{name}").strip() == f"/opt/fleetmend/venv/bin/{name}"
@@ -73,7 +80,7 @@ def test_configured_it_stores_a_first_finding(machine: Booted) -> None:
     machine.path(WARM).unlink()
 
 
-def test_an_upgrade_restarts_what_ran_and_loses_no_finding(machine: Booted, packages: list[Path]) -> None:
+def test_an_upgrade_restarts_what_ran_and_loses_no_finding(machine: Booted, page: Walk) -> None:
     """The version before found it, with the broker away; the one of after never saw it, and tells of it."""
     machine.until(lambda: "finding.cleared" in machine.said(AGENT), limit_s=60)
     machine.run("systemctl", "stop", BROKER, CONTROLLING)
@@ -82,7 +89,8 @@ def test_an_upgrade_restarts_what_ran_and_loses_no_finding(machine: Booted, pack
     before = machine.main_process(AGENT)
     machine.write(f"/run/systemd/system/{AGENT}.service.d/cold.conf", f"[Service]\nExecStopPost=+rm -f {WARM}\n")
     machine.run("systemctl", "daemon-reload")
-    machine.run("dpkg", "--install", f"{BROUGHT}/{packages[1].name}", limit_s=100)
+    page.next("apt install", InContainer(machine))
+    assert page.left == []
     assert not machine.path(WARM).exists()
     assert state(machine, AGENT, CONTROLLING, BROKER) == ["active", "inactive", "inactive"]
     assert machine.main_process(AGENT) != before
@@ -92,9 +100,10 @@ def test_an_upgrade_restarts_what_ran_and_loses_no_finding(machine: Booted, pack
     assert "9.9.9" in machine.run("fleetmend", "--version")
 
 
-def test_going_back_is_installing_the_older_package(machine: Booted, packages: list[Path]) -> None:
-    older = ("apt-get", "install", "--quiet", "--yes", "--allow-downgrades", f"{BROUGHT}/{packages[0].name}")
-    machine.run(*older, limit_s=100)
+def test_going_back_is_installing_the_older_package(machine: Booted) -> None:
+    upgrading = Walk("docs/how-to/upgrade.md", __file__)
+    upgrading.next("apt install --allow-downgrades", InContainer(machine))
+    assert upgrading.left == []
     assert "9.9.9" not in machine.run("fleetmend", "--version")
     assert state(machine, *DAEMONS, BROKER) == ["active"] * 3
     machine.until(lambda: len(found(machine)) >= 2, limit_s=60)

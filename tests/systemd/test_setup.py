@@ -1,4 +1,7 @@
-"""A bare host becomes a whole cell by `fleetmend setup`, and `fleetmend doctor` finds it fine, and each fault in it."""
+"""A bare host becomes a whole cell by `fleetmend setup`, and `fleetmend doctor` finds it fine, and each fault in it.
+
+It is set up by what docs/how-to/install.md has people type.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ import pytest
 from cli.exit_codes import ExitCode
 from tests.support.ansible import packages, recap
 from tests.support.booted import OPT, Booted, with_program
+from tests.support.documents.blocks import blocks_of
+from tests.support.documents.places import InContainer
+from tests.support.documents.running import Walk, run
 
 pytestmark = pytest.mark.timeout(300)
 """Everything is set up in the first fixture, on however busy a machine."""
@@ -21,11 +27,33 @@ LIMITS = "fleetmend-broker-limits"
 URL: Final = "mqtt://127.0.0.1:1883"
 HERE: Final = ("--with-broker", "--broker-listen", "127.0.0.1:1883")
 CONTROLLING: Final = ("fleetmend", "setup", "controller", "--yes", *HERE)
-SECRET: Final = "/run/gpu-1.password"
-NODE: Final = ("--node", "gpu-1", "--broker", URL, "--password-file", SECRET, "--trusted-keys", "/run/keys.toml")
-WATCHING: Final = ("fleetmend", "setup", "agent", "--yes", *NODE)
+PAGE: Final = "docs/how-to/install.md"
+FLEET: Final = "docs/how-to/install-a-fleet.md"
+AGAIN: Final = {
+    "controller": (PAGE, "fleetmend setup controller"),
+    "agent": (PAGE, "fleetmend setup agent"),
+    "agent of a fleet": (FLEET, "fleetmend setup agent"),
+}
+NAME: Final = "gpu-017"
+SECRET: Final = f"/run/{NAME}.password"
+CA: Final = "/etc/fleetmend/ca.pem"
+TLS: Final = "mqtts://broker.example:8883"
+WATCHED: Final = ("--node", NAME, "--broker", TLS, "--ca-file", CA, "--password-file", SECRET, "--cell", "west")
 CONTAINED: Final = {"clock"}
 """What a container is never fine in."""
+
+CERTIFIED: Final = f"""
+set -e
+echo 127.0.0.1 broker.example >> /etc/hosts
+fleetmend pki init --pki /run/pki
+mkdir -p /run/broker /etc/fleetmend/broker
+fleetmend pki issue broker --pki /run/pki --host broker.example --output /run/broker
+install -m 644 /run/broker/certificate.pem /etc/fleetmend/broker/broker.pem
+install -m 600 /run/broker/key.pem /etc/fleetmend/broker/broker.key
+install -m 644 /run/pki/ca.pem /etc/fleetmend/broker/ca.pem
+install -m 644 /run/pki/ca.pem {CA}
+"""
+"""What a site has before it begins: a name, and files of its own authority."""
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +102,13 @@ def test_a_folder_that_cannot_be_written_leaves_nothing_behind(machine: Booted) 
 
 @pytest.fixture(scope="module")
 def cell(machine: Booted) -> Booted:
-    """Set up controller, broker and agent, as docs/how-to/install.md says."""
-    machine.run(*CONTROLLING)
-    machine.run("sh", "-c", "fleetmend keys show --toml >/run/keys.toml")
-    machine.run("fleetmend", "setup", "broker-user", "gpu-1", "--output", SECRET)
-    machine.run(*WATCHING)
+    """Do what the page says."""
+    machine.run("bash", "-c", CERTIFIED)
+    page, place = Walk(PAGE, __file__), InContainer(machine)
+    page.next("fleetmend setup controller", place)
+    page.next("fleetmend setup broker-user", place)
+    page.next("fleetmend setup agent", place)
+    assert page.left == []
     return machine
 
 
@@ -88,14 +118,15 @@ def test_all_of_it_runs_and_starts_with_the_host(cell: Booted) -> None:
     assert cell.show("fleetmend-backup.timer", "UnitFileState") == "enabled"
     assert cell.show(LIMITS, "ActiveState") == "active"
     assert "tcp dport != { 1883, 8883 } accept" in cell.run("nft", "list", "table", "inet", "fleetmend_broker")
-    cell.until(lambda: [node["name"] for node in cell.answer("nodes")] == ["gpu-1"])
+    cell.until(lambda: [node["name"] for node in cell.answer("nodes")] == [NAME])
     assert cell.run("stat", "-c", "%U %a", "/var/lib/fleetmend/signing-key.pem") == "fleetmend 600\n"
 
 
-@pytest.mark.parametrize("command", [CONTROLLING, WATCHING], ids=["controller", "agent"])
-def test_done_twice_nothing_is_changed_and_nobody_restarted(cell: Booted, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("page", "begins"), AGAIN.values(), ids=AGAIN)
+def test_done_twice_nothing_is_changed_and_nobody_restarted(cell: Booted, page: str, begins: str) -> None:
+    (block,) = (each for each in blocks_of(page) if each.text.startswith(begins))
     before = [cell.main_process(unit) for unit in (BROKER, CONTROLLER, AGENT)]
-    assert "Changed nothing." in cell.run(*command).splitlines()
+    assert "Changed nothing." in run(block, InContainer(cell)).splitlines()
     assert [cell.main_process(unit) for unit in (BROKER, CONTROLLER, AGENT)] == before
 
 
@@ -106,18 +137,19 @@ def test_ansible_finds_nothing_to_do_on_a_host_that_was_set_up_by_hand(cell: Boo
         "ansible_connection": "local",
         "ansible_become": False,
         "ansible_python_interpreter": f"{OPT}/venv/bin/python3",
-        "fleetmend_broker": URL,
+        "fleetmend_broker": TLS,
+        "fleetmend_ca_file": CA,
         "fleetmend_password": password,
     }
     groups: dict[str, Any] = {
         "fleetmend_controllers": {"hosts": {"c": {}}},
-        "fleetmend_nodes": {"hosts": {"gpu-1": {}}},
+        "fleetmend_nodes": {"hosts": {NAME: {}}},
     }
     cell.write("/run/hosts.json", json.dumps({"all": {"vars": variables, "children": groups}}), mode=0o600)
     environment = (f"PYTHONPATH={OPT}/ansible", "HOME=/run")
-    program = (f"{OPT}/venv/bin/python3", "-m", "ansible", "playbook", "-i", "/run/hosts.json", "--limit=gpu-1")
+    program = (f"{OPT}/venv/bin/python3", "-m", "ansible", "playbook", "-i", "/run/hosts.json", f"--limit={NAME}")
     played = cell.ended("env", *environment, *program, f"{OPT}/checkout/ansible/site.yml")
-    assert recap(played.stdout) == {"gpu-1": (0, True)}, played.stdout + played.stderr
+    assert recap(played.stdout) == {NAME: (0, True)}, played.stdout + played.stderr
     assert password not in played.stdout
 
 
@@ -134,11 +166,13 @@ def test_the_doctor_finds_it_fine_and_pushes_nobody_out(cell: Booted) -> None:
     code, told = examined(cell)
     assert (code, [each for each in told if each["severity"] != "fine" and each["check"] not in CONTAINED]) == (0, [])
     said = {each["check"]: each["sentence"] for each in told}
-    assert said["broker_open"] == "The broker at 127.0.0.1:1883 lets no stranger in."
+    assert said["broker_open"] == "The broker at broker.example:8883 lets no stranger in."
     assert said["kernel_log"] == "The agent may read /dev/kmsg."
     assert len(said) > 20
+    doctor = Walk("docs/how-to/doctor.md", __file__)
+    doctor.next("fleetmend doctor", InContainer(cell))
     news = cell.said(BROKER).split("Client ")[before + 1 :]
-    assert [line for line in news if line.startswith(("gpu-1", "controller")) or "already connected" in line] == []
+    assert [line for line in news if line.startswith((NAME, "controller")) or "already connected" in line] == []
 
 
 CONFIGURATION: Final = "/etc/fleetmend/broker/mosquitto.conf"
@@ -219,7 +253,7 @@ def test_the_doctor_tells_of_daemons_that_are_cut_off(cell: Booted) -> None:
 
 
 def test_what_is_other_than_asked_is_shown_and_left(cell: Booted) -> None:
-    code, said = refused(cell, *WATCHING, "--cell", "west")
+    code, said = refused(cell, "fleetmend", "setup", "agent", "--yes", *WATCHED)
     assert (code, '+cell = "west"' in said) == (ExitCode.NO, True), said
 
 

@@ -11,9 +11,10 @@ the kind wants to know; further lines are `key: text`:
 - `run: PLACE`: a shell runs the block there (`PLACES`), and stops at the first line that fails.
     `before:` is run first and `after:` at last. `replace:` changes text of the block. `exits:` is the code it ends with
     (0). `says:` stands in what it prints. `within:` is how many seconds it may take (300).
-- `parse: REASON`: it cannot be run here. Its programs, options, arguments, units and files are looked at.
+- `parse: REASON`: it cannot be run here, for one of the reasons in unrun.py. Its programs, options, arguments, units
+    and files are looked at.
 - `shown: REASON`: no commands and nothing that can be read by a program of ours.
-- `tested: FILE`: that test takes the block from the page.
+- `tested: FILE`: that test takes the block from the page, and mostly runs it (`Walk` in running.py).
 - `toml: controller`, `toml: agent`, `yaml: playbook`, `csv: places`, ...: read by what reads it in service (`FORMATS`).
 
 Every kind may say `into: FILE`: the block becomes that file, for what is run further down on the page.

@@ -20,9 +20,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from cli.ports import free_port
-from tests.support.booted import CHECKOUT, Booted, booted
+from tests.support.booted import CHECKOUT, Booted
 from tests.support.checkout import ROOT
-from tests.support.documents.unit_cell import start_cell
 from tests.support.embedded import EmbeddedCell
 from tests.support.parts import missing
 from tests.support.postgres import PASSWORD, Postgres, running_postgres
@@ -208,13 +207,6 @@ class Started:
         """A server with a superuser of its own."""
         return self._stack.enter_context(running_postgres())
 
-    @cached_property
-    def machine(self) -> Booted:
-        """A Debian that systemd has booted, with a broker, a controller and an agent as services."""
-        machine = self._stack.enter_context(booted(self._new_folder("booted")))
-        start_cell(machine)
-        return machine
-
 
 def _in_cell(cell: EmbeddedCell, host: Scratch) -> Place:
     """A person's shell beside `make run`, on the machine of its controller."""
@@ -244,9 +236,8 @@ PLACES: Mapping[str, Callable[[Started, Scratch], Place]] = MappingProxyType(
         "cell": lambda started, host: _in_cell(started.cell, host),
         "newcomer": lambda started, host: _in_cell(started.newcomers_cell, host),
         "postgresql": _beside_postgres,
-        "booted": lambda started, _: InContainer(started.machine),
     }
 )
 """Name → what runs a block there: a host by itself; one where `up` and `down` stand for a cell in another terminal; one
-beside a cell of eight simulated nodes, with its settings in /etc/fleetmend; one beside a second such cell; one beside a
-PostgreSQL; and one where systemd runs a cell."""
+beside a cell of eight simulated nodes, with its settings in /etc/fleetmend; one beside a second such cell; and one
+beside a PostgreSQL."""
