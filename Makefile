@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check hardware bench chaos fuzz fmt docs record-wire dist sbom licences audit clean environment
+.PHONY: help run test check hardware bench chaos fuzz fmt docs policy-report record-wire record-playbooks dist sbom licences audit clean environment
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ chaos: environment  ## Kill agents, controller and broker 100 times under load, 
 	@scripts/ensure-mosquitto
 	@.venv/bin/python -m benchmarks.chaos $(ARGS)
 
+policy-report: environment  ## Hold the playbooks to the aims over 20 simulated fleets, and to those of the last release; fails when they do not pass (ARGS)
+	@.venv/bin/python -m scripts.policy_report $(ARGS)
+
 fuzz: environment  ## Give every parser of foreign bytes its share of a million inputs (ARGS for tests.fuzz.campaign)
 	@.venv/bin/python -m tests.fuzz.campaign $(ARGS)
 
@@ -89,6 +92,9 @@ audit: environment  ## Ask OSV for known vulnerabilities in what uv.lock names; 
 
 record-wire: environment  ## At the release of a minor version: record what it says over MQTT, for later ones to be tested against (ARGS=--again)
 	@.venv/bin/python -m scripts.wire_corpus $(ARGS)
+
+record-playbooks: environment  ## Likewise: keep its playbooks, for later ones to be held to (ARGS=--again)
+	@.venv/bin/python -m scripts.playbook_corpus $(ARGS)
 
 clean:  ## Remove what the other targets made in this checkout (not what `fleetmend up` stored)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist benchmarks/results

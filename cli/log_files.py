@@ -1,18 +1,21 @@
-"""Reads exported logs from files."""
+"""Reads exported logs from files, and writes them."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Final, cast
 
 from cli.client import Failed
 from cli.exit_codes import ExitCode
 from controller.events import Logged
+from controller.store.cloud_events import cloud_event
 from controller.store.exported import MAX_LINE_BYTES, BadLine, read_exported
 
 STANDARD_INPUT: Final = Path("-")
@@ -39,6 +42,24 @@ def entries_of(file: Path, *, whole: bool = False) -> Iterator[Logged]:
         raise Failed(f"{file} is compressed and damaged {where}: {error}", ExitCode.BAD_DATA) from error
     except OSError as error:
         raise Failed(f"{file} cannot be read: {error.strerror or error}", ExitCode.NO_INPUT) from error
+
+
+@contextlib.contextmanager
+def log_writer(file: Path, cell: str) -> Iterator[Callable[[Logged], None]]:
+    """Give what writes entries of a cell to a file as an exported log has them, compressed where its name ends in .gz.
+
+    Raises:
+        Failed: it cannot be written; what was written so far stays.
+    """
+    try:
+        with gzip.open(file, "wb") if file.suffix == ".gz" else file.open("wb") as lines:
+            yield partial(_write, lines.write, cell)
+    except OSError as error:
+        raise Failed(f"{file} cannot be written: {error.strerror or error}", ExitCode.NO_OUTPUT) from error
+
+
+def _write(write: Callable[[bytes], int], cell: str, entry: Logged) -> None:
+    write(cloud_event(entry, cell) + b"\n")
 
 
 @dataclass(slots=True)

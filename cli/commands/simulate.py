@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +16,12 @@ from cli.commands.acts import json_option
 from cli.commands.controller import settings_of
 from cli.commands.replay import NO_STATE, rules_by
 from cli.exit_codes import ExitCode
+from cli.log_files import log_writer
 from cli.printing import cell, console, print_json
 from cli.report_files import write_page
 from cli.report_printing import titled
 from controller.api.simulation_tables import OURS, Policies, tables
+from controller.events import Logged
 from controller.policy.rules import Rules
 from controller.settings import ControllerSettings, SettingsError
 from controller.simulation.fleet import Placed, placed_by, racks_and_leaves
@@ -30,6 +32,9 @@ from controller.simulation.run import Asked
 from controller.simulation.run import simulate as run_through
 from controller.topology.source import Unreadable
 from controller.web.simulation_view import simulation_page, span_of
+
+CELL = "simulated"
+"""Whose log it is, as the log says."""
 
 MOST_NODES = 100_000
 MOST_DAYS = 3_660.0
@@ -54,6 +59,7 @@ class Options:
     playbooks: Path | None
     beside: bool
     html: Path | None
+    log: Path | None
     as_json: bool
 
 
@@ -73,6 +79,7 @@ class Options:
 @click.option("--playbooks", metavar="DIR", type=folder_path, help="Decide by these playbooks.")
 @click.option("--beside", is_flag=True, help="Put the same faults before what fleets do without fleetmend, too.")
 @click.option("--html", metavar="FILE", type=file_path, help="Write one page that needs nothing else.")
+@click.option("--log", metavar="FILE", type=file_path, help="Write the one run's log as an export (.gz too).")
 @json_option
 def simulate(**given: Any) -> None:
     """Run a virtual fleet with known faults through the real policy, and hold what it did to what was so.
@@ -81,8 +88,10 @@ def simulate(**given: Any) -> None:
     decided by the playbooks. docs/explanation/decisions.md says what the figures mean.
     """
     options = Options(**given)
+    if options.log is not None and options.seeds > 1:
+        raise click.UsageError("--log takes the log of one run, so it goes with one seed")
     rules, asked = _asked(options)
-    results = [_run(each, rules) for each in asked]
+    results = _logged(asked, rules, options.log) if options.log is not None else [_run(each, rules) for each in asked]
     beside = {name: [_run(each, rules, way) for each in asked] for name, way in POLICIES.items() if options.beside}
     policies = {OURS: results_of(results), **{name: results_of(others) for name, others in beside.items()}}
     if options.html is not None:
@@ -114,6 +123,11 @@ def _asked(options: Options) -> tuple[Rules, list[Asked]]:
     return rules, [Asked(placed, options.days, options.seed + number, model) for number in range(options.seeds)]
 
 
+def _logged(asked: Sequence[Asked], rules: Rules, file: Path) -> list[Result]:
+    with log_writer(file, CELL) as write:
+        return [_run(each, rules, heard=write) for each in asked]
+
+
 def _rules(options: Options) -> Rules:
     settings = settings_of(options.config) if options.config is not None else ControllerSettings(state=NO_STATE)
     return rules_by(settings, options.playbooks)
@@ -139,9 +153,11 @@ def _read(file: Callable[[], Found], problems: list[str]) -> Found | None:
     return None
 
 
-def _run(asked: Asked, rules: Rules, policy: Policy | None = None) -> Result:
+def _run(
+    asked: Asked, rules: Rules, policy: Policy | None = None, heard: Callable[[Logged], None] | None = None
+) -> Result:
     began = time.monotonic()
-    score = run_through(asked, rules, policy=policy)
+    score = run_through(asked, rules, policy=policy, heard=heard)
     return result_of(asked, score, took_s=time.monotonic() - began)
 
 

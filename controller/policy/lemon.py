@@ -1,8 +1,8 @@
 """Which nodes fail more often than chance explains, though each repair of them succeeds: lemons.
 
-The rate of a node's failures is believed to be gamma-distributed over the fleet; what the node did in the window turns
-that prior into its posterior. A score is a reason to watch a node longer and to propose its removal to people, never to
-act on it.
+A fleet is believed to have two kinds of nodes, ordinary ones and lemons, each with rates of its own; what a node did in
+the window says how probably it is which. A score is a reason to watch a node longer and to propose its removal to
+people, never to act on it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass, field
 
 from checks.finding import Action, Finding, FindingKey, Verdict
-from controller.policy import gamma
+from controller.events import Recurrence
 from controller.policy.history import DAY_S
 from controller.policy.incident import Incident
 from controller.policy.playbook import ADMISSION_CLASS, Mode, Verb
+from controller.policy.rates import Kind, Rates
 
 LEMON_KEY = FindingKey("node.lemon", "node", "")
 
@@ -29,9 +30,30 @@ PUBLISHED_DAYS = 1000.0
 """Node-days that the published rate counts for beside the fleet's own. Source: our choice; a fleet of 100 nodes has
 outweighed it after ten days."""
 
-SHAPE = 0.15
-"""Of the prior. Source: moments of the fault model's fleet, 1.2 % of whose nodes fail 35 times as often as the others:
-the variance is 6.9 times the squared mean."""
+LEMONS = 0.012
+"""Share of nodes that are lemons. Source: the fault model, Meta."""
+
+LEMON_TIMES = 35.0
+"""A lemon fails so many times as often as an ordinary node. Source: the fault model, 20 to 50."""
+
+LEMON_SHAPE = 3.0
+"""Of the rates of lemons: nine in ten are between 10 and 73 times the ordinary one. Source: our choice; the fault model
+knows of 20 to 50, and of 200 at the extreme."""
+
+ORDINARY_SHAPE = 10.0
+"""Of the rates of ordinary nodes: nine in ten are between half of their mean and 1.6 times it. Source: our choice; what
+the fault model knows of, age and earlier failures, makes no larger difference for long."""
+
+_MEAN = 1.0 + LEMONS * (LEMON_TIMES - 1.0)
+
+_PRIOR = Rates(
+    (
+        Kind(1.0 - LEMONS, ORDINARY_SHAPE, 1.0 / (ORDINARY_SHAPE * _MEAN)),
+        Kind(LEMONS, LEMON_SHAPE, LEMON_TIMES / (LEMON_SHAPE * _MEAN)),
+    )
+)
+"""What is believed of a node's rate as a multiple of the fleet's before it was watched; its mean is 1. What the fleet
+itself shows sets the unit (`PUBLISHED_DAYS`); lemons are too few in a fleet to fit their share and their rate to it."""
 
 TIMES = 5.0
 """A lemon fails more than so many times as often as the fleet. Source: the fault model."""
@@ -57,6 +79,10 @@ FAILURES_KEPT = 50_000
 SHARED_CLASSES = frozenset({"rdma_link", "rdma_flap", "rdma_port", "storage_server", "fabric_configuration", "site"})
 """Classes whose cause may be the far end of a cable, a server or the job: on a node whose job spans k nodes one such
 incident counts 1/k, for big jobs touch many nodes. Source: Meta, by the fault model."""
+
+SAME_FAULT = 0.5
+"""What an incident counts for whose part had the same fault before, and a repair that did not last: it may be one fault
+that came back, or another one. Source: our choice."""
 
 NOT_FAILURES = frozenset({"operator", LEMON_KEY.check.replace(".", "_"), ADMISSION_CLASS})
 """Incidents that people or this score itself began."""
@@ -118,63 +144,62 @@ class Score:
     """How a node's rate of failures stands to the fleet's.
 
     Attributes:
-        lemon: probability that it is more than `TIMES` the fleet's.
-        ratio, low, high: its rate over the fleet's, with the ends of the credible interval.
+        rates: what is believed of its rate, as a multiple of the fleet's.
         failures: in the window; `weight`: what they count together; `days`: on how many days they were.
         expected: failures that a node of the fleet has in such a time.
     """
 
-    lemon: float
-    ratio: float
-    low: float
-    high: float
+    rates: Rates
     failures: int
     weight: float
     days: int
     expected: float
 
     @property
+    def lemon(self) -> float:
+        """The probability that its rate is more than `TIMES` the fleet's."""
+        return 1.0 - self.rates.below(TIMES)
+
+    @property
+    def ratio(self) -> float:
+        """Its rate over the fleet's, which is as likely more as less."""
+        return self.rates.quantile(0.5)
+
+    @property
+    def low(self) -> float:
+        """Where the credible interval of the ratio begins."""
+        return self.rates.quantile((1.0 - CREDIBLE) / 2.0)
+
+    @property
+    def high(self) -> float:
+        """Where the credible interval of the ratio ends."""
+        return self.rates.quantile((1.0 + CREDIBLE) / 2.0)
+
+    @property
     def is_lemon(self) -> bool:
         """Whether the node is proposed for removal."""
-        return self.lemon > LEMON_SCORE and self.failures >= LEAST_FAILURES and self.days >= LEAST_DAYS
+        return self.failures >= LEAST_FAILURES and self.days >= LEAST_DAYS and self.lemon > LEMON_SCORE
 
     @property
     def is_watched(self) -> bool:
         """Whether the node is watched longer after a repair."""
-        return self.lemon >= WATCH_SCORE and self.failures >= WATCH_FAILURES and self.days >= LEAST_DAYS
+        return self.failures >= WATCH_FAILURES and self.days >= LEAST_DAYS and self.lemon >= WATCH_SCORE
 
 
-def ratio(failures: Failures, node: str, watched: Exposure, now: float) -> float:
-    """Return a node's expected rate as a multiple of the fleet's, without the cost of a whole score."""
-    weight = math.fsum(each.weight for each in failures.of(node, now))
-    shape, unit, _ = _posterior(failures, weight, watched)
-    return shape * unit
-
-
-def _posterior(failures: Failures, weight: float, watched: Exposure) -> tuple[float, float, float]:
-    """Return shape and scale of a node's rate over the fleet's, and the fleet's rate, to which it adds nothing."""
-    others = max(0.0, failures.weight - weight)
-    fleet_rate = (PUBLISHED_RATE * PUBLISHED_DAYS + others) / (PUBLISHED_DAYS + watched.fleet_days)
-    days = SHAPE / fleet_rate + watched.node_days
-    return SHAPE + weight, 1.0 / (days * fleet_rate), fleet_rate
+def expected_ratio(failures: Failures, node: str, watched: Exposure, now: float) -> float:
+    """Return a node's expected rate as a multiple of the fleet's."""
+    return score(failures, node, watched, now).rates.mean
 
 
 def score(failures: Failures, node: str, watched: Exposure, now: float) -> Score:
     """Return a node's score. The node's own failures are no part of the fleet's rate."""
     own = failures.of(node, now)
     weight = math.fsum(each.weight for each in own)
-    shape, unit, fleet_rate = _posterior(failures, weight, watched)
-    tail = (1.0 - CREDIBLE) / 2.0
-    return Score(
-        lemon=1.0 - gamma.below(shape, TIMES / unit),
-        ratio=shape * unit,
-        low=gamma.quantile(shape, tail) * unit,
-        high=gamma.quantile(shape, 1.0 - tail) * unit,
-        failures=len(own),
-        weight=weight,
-        days=len({int(each.at // DAY_S) for each in own}),
-        expected=fleet_rate * watched.node_days,
-    )
+    others = max(0.0, failures.weight - weight)
+    fleet_rate = (PUBLISHED_RATE * PUBLISHED_DAYS + others) / (PUBLISHED_DAYS + watched.fleet_days)
+    expected = fleet_rate * watched.node_days
+    days = len({int(each.at // DAY_S) for each in own})
+    return Score(_PRIOR.after(weight, expected), len(own), weight, days, expected)
 
 
 def counts_as_failure(incident: Incident) -> bool:
@@ -184,9 +209,15 @@ def counts_as_failure(incident: Incident) -> bool:
     return bool(incident.node) and takes_out and not made
 
 
-def weight_of(fault_class: str, job_nodes: int) -> float:
-    """Return for how much of a failure an incident counts on a node whose largest job spans so many nodes."""
-    return 1.0 / max(1, job_nodes) if fault_class in SHARED_CLASSES else 1.0
+def weight_of(fault_class: str, job_nodes: int, recurrence: Recurrence) -> float:
+    """Return for how much of a failure an incident counts.
+
+    Args:
+        job_nodes: how many nodes the largest job on its node spans.
+        recurrence: what the history of its part says.
+    """
+    shared = 1.0 / max(1, job_nodes) if fault_class in SHARED_CLASSES else 1.0
+    return shared * (SAME_FAULT if recurrence.spent or recurrence.strikes else 1.0)
 
 
 def finding_of(node: str, serial: str, found: Score) -> Finding:

@@ -52,7 +52,7 @@ def _is_drill(belief: Belief, event: events.IncidentOpened) -> bool:
 def _count_failure(belief: Belief, incident: Incident, at: float) -> None:
     if counts_as_failure(incident):
         job_nodes = max((belief.job_nodes[job] for job in belief.node(incident.node).jobs), default=1)
-        belief.failures.add(Failure(incident.node, at, weight_of(incident.fault_class, job_nodes)))
+        belief.failures.add(Failure(incident.node, at, weight_of(incident.fault_class, job_nodes, incident.recurrence)))
 
 
 def joined(belief: Belief, event: events.IncidentJoined, at: float) -> None:
@@ -75,9 +75,12 @@ def superseded(belief: Belief, event: events.IncidentSuperseded, _at: float) -> 
 def reclassified(belief: Belief, event: events.IncidentReclassified, at: float) -> None:
     """Take in that the incident is of another class."""
     incident = belief.incidents[event.incident_id]
+    was_failure = counts_as_failure(incident)
     incident.recurrence = event.recurrence
     incident.fault_class, incident.playbook = event.fault_class, event.playbook
     incident.because, incident.set_mode = event.reason.because, event.mode
+    if not was_failure:
+        _count_failure(belief, incident, at)
     belief.rollouts.answer(incident)
     holds.drop_intent(belief, incident)
     incident.enter(Phase.AUTOMATIC)

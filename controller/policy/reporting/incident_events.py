@@ -25,7 +25,7 @@ def opened(told: Told, event: events.IncidentOpened, at: float) -> None:
         told.drills.open(incident, node.drilled_at)
     if node is not None:
         node.open[incident.id] = incident
-        told.lemons.open(event, node, at, drill=is_drill)
+        told.lemons.count(event, node, at, drill=is_drill)
     if not told.excluded(incident):
         told.fixes.came_back(incident, at)
     if told.counts and not told.excluded(incident):
@@ -67,9 +67,21 @@ def reclassified(told: Told, event: events.IncidentReclassified, at: float) -> N
     incident = told.incident(event.incident_id)
     if incident is None:
         return
+    was_failure = incident.is_failure
     incident.fault_class, incident.intent = event.fault_class, None
     incident.is_failure = bool(incident.node) and incidents.is_failure(event.fault_class, event.playbook)
     incident.does(incidents.HANDLING, at)
+    if incident.is_failure and not was_failure:
+        _turned_out_a_failure(told, incident, event, at)
+
+
+def _turned_out_a_failure(told: Told, incident: incidents.Open, event: events.IncidentReclassified, at: float) -> None:
+    """Count what was none at first, like a silent agent whose node turned out to be dead."""
+    node = told.changing(incident.node)
+    told.lemons.count(event, node, at, drill=incident.by_drill)
+    if told.counts and not told.excluded(incident):
+        node.incidents += 1
+        told.time.exposure.fail(node, event.finding.check)
 
 
 def waiting(told: Told, event: events.IncidentWaiting, at: float) -> None:
@@ -87,6 +99,13 @@ def intended(told: Told, event: events.StepIntended, at: float) -> None:
     if event.verb in REPAIRS:
         fixes.superseded(told.fixes_of(incident), incident)
     incident.intends(event, at)
+
+
+def progressed(told: Told, event: events.StepProgressed, _at: float) -> None:
+    """A step goes on; one that was taken up and then does not end well was carried out and did not help."""
+    incident = told.incident(event.incident_id)
+    if incident is not None and event.state == "accepted":
+        incident.taken_up = event.key
 
 
 def ended(told: Told, event: events.StepEnded, at: float) -> None:
@@ -130,6 +149,8 @@ def _let_go(told: Told, incident: incidents.Open, at: float) -> None:
 def _tried(told: Told, incident: incidents.Open, intent: events.StepIntended, outcome: str, at: float) -> None:
     if outcome == "done":
         incident.tries.append(incidents.Try(intent.verb, at))
+    elif incident.taken_up == intent.key:
+        told.fixes_of(incident).failed(incident, incidents.Try(intent.verb, at))
     else:
         told.fixes_of(incident).not_done(incident, intent.verb, at)
 

@@ -48,6 +48,7 @@ class Open:
         spent_s: what it went to before.
         cordoned_at: when a cordon of it was first confirmed, 0 before.
         in_returning: it is on its way back after people had it.
+        taken_up: key of the step that a node or its BMC said it would carry out, empty before.
         tries: repairs of it, the last one not yet judged.
     """
 
@@ -69,6 +70,7 @@ class Open:
     handed_over: bool = False
     in_returning: bool = False
     intent: events.StepIntended | None = None
+    taken_up: str = ""
     tries: list[Try] = field(default_factory=list)
 
     def does(self, doing: str, at: float) -> None:

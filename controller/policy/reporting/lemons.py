@@ -38,12 +38,14 @@ class LemonBook:
             if not self.job_nodes[job]:
                 del self.job_nodes[job]
 
-    def open(self, event: events.IncidentOpened, node: Node, at: float, *, drill: bool) -> None:
-        """Count an incident that says something about its node."""
+    def count(
+        self, event: events.IncidentOpened | events.IncidentReclassified, node: Node, at: float, *, drill: bool
+    ) -> None:
+        """Count an incident that says something about its node, from when on it does."""
         if drill or event.playbook.mode is Mode.SHADOW or not is_failure(event.fault_class, event.playbook):
             return
         widest = max((self.job_nodes.get(job, 1) for job in node.jobs), default=1)
-        self.failures.add(Failure(node.name, at, weight_of(event.fault_class, widest)))
+        self.failures.add(Failure(node.name, at, weight_of(event.fault_class, widest, event.recurrence)))
 
     def rows(self, nodes: Mapping[str, Node], began_at: float, now: float) -> list[LemonRow]:
         """Return the nodes that failed repeatedly, the most suspect first."""

@@ -25,6 +25,14 @@ def presence_changed(told: Told, event: events.PresenceChanged, _at: float) -> N
     told.changing(event.node).presence = event.state
 
 
+def order_ended(told: Told, event: events.OrderEnded, _at: float) -> None:
+    """Take in that a node carries an order out."""
+    if event.outcome == "accepted":
+        for incident in told.node(event.node).open.values():
+            if incident.intent is not None and incident.intent.key == event.order_id:
+                incident.taken_up = event.order_id
+
+
 def schedule_observed(told: Told, event: events.ScheduleObserved, _at: float) -> None:
     """Take in how the scheduler sees a node."""
     node = told.changing(event.node)

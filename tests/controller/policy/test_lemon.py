@@ -106,11 +106,24 @@ def test_a_lemon_fails_often_and_not_in_one_bad_afternoon(days: tuple[float, ...
 
 
 def test_the_score_has_the_numbers_of_its_formula() -> None:
-    """At the published rate the prior has shape 0.15 and 37.5 days; four failures in 28 days make 4.15 in 65.5."""
+    """Four failures in 28 days at the published rate, of which 0.112 are usual: by hand, kind by kind."""
     found = score(failing("n1", 1, 9, 17, 20), "n1", Exposure(28.0, 0.0), NOW)
-    assert found.ratio == pytest.approx(4.15 / 65.5 / 0.004, rel=1e-9)
-    assert found.lemon == pytest.approx(1.0 - gamma.below(4.15, 5 * 0.004 * 65.5), rel=1e-9)
-    assert found.expected == pytest.approx(28 * 0.004)
+    mean, expected = 0.988 + 0.012 * 35, 28 * 0.004
+    assert found.expected == pytest.approx(expected)
+    ordinary, lemons = 10.0 * mean, 3.0 * mean / 35
+    odds = 0.012 * (3 * 4 * 5 * 6) * lemons**3 / (lemons + expected) ** 7
+    against = 0.988 * (10 * 11 * 12 * 13) * ordinary**10 / (ordinary + expected) ** 14
+    share = odds / (odds + against)
+    assert found.rates.kinds[1].share == pytest.approx(share)
+    above = [1.0 - gamma.below(7.0, 5 * (lemons + expected)), 1.0 - gamma.below(14.0, 5 * (ordinary + expected))]
+    assert found.lemon == pytest.approx(share * above[0] + (1 - share) * above[1])
+    assert found.rates.mean == pytest.approx(share * 7 / (lemons + expected) + (1 - share) * 14 / (ordinary + expected))
+
+
+def test_before_anything_is_known_a_node_is_like_the_fleet() -> None:
+    assert lemon._PRIOR.mean == pytest.approx(1.0)
+    assert math.fsum(kind.share for kind in lemon._PRIOR.kinds) == pytest.approx(1.0)
+    assert lemon._PRIOR.kinds[1].mean / lemon._PRIOR.kinds[0].mean == pytest.approx(lemon.LEMON_TIMES)
 
 
 def test_a_fleet_that_fails_often_has_fewer_lemons() -> None:
@@ -130,7 +143,8 @@ def test_one_more_failure_never_makes_a_better_node(days: list[float], weight: f
     before = score(failing("n1", *days, weight=weight), "n1", watched, NOW)
     after = score(failing("n1", *days, 28.0, weight=weight), "n1", watched, NOW)
     assert 0.0 <= before.lemon <= after.lemon <= 1.0
-    assert before.ratio < after.ratio
+    assert before.rates.mean < after.rates.mean
+    assert before.low <= before.ratio <= before.high
 
 
 HAPPENED = st.tuples(st.sampled_from("abc"), st.floats(0.0, 5 * DAY_S), st.floats(0.01, 1.0))
@@ -226,6 +240,29 @@ def test_a_fault_that_may_be_anothers_counts_less_on_a_node_of_a_big_job(fault_c
     assert score_of(run.belief, "n1", run.now).weight == weight
 
 
+def test_a_fault_that_came_back_counts_half_and_one_on_another_part_whole() -> None:
+    """It may be the same fault, which says nothing new of the node."""
+    run = PolicyRun(Rules((MENDING,), Budget(nodes=5))).nodes("n1")
+    for day in (12, 14):
+        mend_on(run, day)
+    assert score_of(run.belief, "n1", run.now).weight == 1.5
+    run.raise_on("n1", xid("79", device="0000:3c:00"))
+    assert (score_of(run.belief, "n1", run.now).weight, score_of(run.belief, "n1", run.now).failures) == (2.5, 3)
+
+
+def test_a_silent_agent_is_no_failure_and_a_dead_node_is_one_and_one_only() -> None:
+    """The incident opens for the agent's silence alone, and is about the node once two agree that it is dead."""
+    run = PolicyRun(Rules(SHIPPED, Budget(nodes=5))).nodes("n1", "n2", "n3")
+    run.say(events.PresenceChanged("n1", "lost", "the broker says that it is gone"))
+    run.wait(40.0)
+    assert [each.fault_class for each in run.belief.open_incidents.values()] == ["agent_lost"]
+    assert run.belief.failures.of("n1", run.now) == []
+    run.say(events.ScheduleObserved("n1", True, "", "", [], run.now, False))
+    run.wait(40.0)
+    assert [each.fault_class for each in run.belief.open_incidents.values()] == ["node_lost"]
+    assert [each.weight for each in run.belief.failures.of("n1", run.now)] == [1.0]
+
+
 def test_jobs_are_counted_as_they_come_and_go() -> None:
     run = PolicyRun().nodes("n1", "n2")
     for jobs in (["1", "2"], ["2"], ["2", "3"], []):
@@ -290,16 +327,16 @@ def mend_on(run: PolicyRun, day: float) -> None:
             run.end(intent)
 
 
-def test_i10_the_second_probation_of_a_part_is_longer_and_says_so() -> None:
+def test_i10_the_next_probation_of_a_part_is_longer_and_says_so() -> None:
     run = PolicyRun(Rules((MENDING,), Budget(nodes=5))).nodes("n1")
-    mend_on(run, 12)
-    mend_on(run, 12 + 8)
+    for day in (12, 12 + 8, 12 + 16):
+        mend_on(run, day)
     watches = [e.event for e in run.log if isinstance(e.event, events.StepIntended) and e.event.verb == "probation"]
-    assert [intent.parameters["for_s"] for intent in watches] == ["60", "240"]
+    assert [intent.parameters["for_s"] for intent in watches] == ["60", "120", "480"]
     assert (
-        watches[1]
+        watches[2]
         .reason.inputs["watch"]
-        .startswith("Watched for 240 s instead of 60 s, for 1 earlier repair of this part and a node with ")
+        .startswith("Watched for 480 s instead of 60 s, for 2 earlier repairs of this part and a node with ")
     )
 
 

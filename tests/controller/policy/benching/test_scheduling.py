@@ -100,7 +100,7 @@ def test_golden_the_most_valuable_first() -> None:
         "costs: gpu_bandwidth: "
     )
     assert (second.nodes, second.benchmarks) == (["n1"], ["gpu_bandwidth"])
-    assert second.because.startswith("It is idle, and fails 0.59 times as often as the fleet. GPU-minutes")
+    assert second.because.startswith("It is idle, and fails 0.73 times as often as the fleet. GPU-minutes")
 
 
 def test_what_is_not_worth_its_cost_is_not_run() -> None:

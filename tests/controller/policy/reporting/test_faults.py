@@ -11,7 +11,7 @@ from controller import events
 from controller.notice_events import NoticeFiled
 from controller.policy import beta
 from controller.policy.reporting.shapes import FailureRow, FixRow, NoticeRow, Report, Spread
-from tests.support.policy import GPU_LOST, GPU_MEMORY
+from tests.support.policy import AGENT_LOST, GPU_LOST, GPU_MEMORY
 from tests.support.told_log import BECAUSE, BEGIN, HOUR, ToldLog, lost_gpu, with_class
 from wire.messages import NodeFacts
 
@@ -313,6 +313,41 @@ def test_reclassified_incidents_count_as_what_they_became() -> None:
     log.say(9, events.IncidentClosed(name, "cancelled", BECAUSE))
     outcomes = {row.fault_class: row.closed for row in log.report(HOUR).outcomes}
     assert outcomes == {"gpu_memory": {}, "gpu_lost": {"cancelled": 1}}
+
+
+@pytest.mark.parametrize("by", ["power_cycle", "reboot"])
+@pytest.mark.parametrize("taken_up", [True, False])
+def test_a_node_that_does_not_come_back_was_not_fixed_and_one_that_never_went_says_nothing(
+    by: str, taken_up: bool
+) -> None:
+    """A BMC says that it took a power cycle up, an agent that it restarts; of the rest nobody said so."""
+    log = ToldLog().node("n1")
+    name = log.fault("n1", 0)
+    log.step(name, "n1", by, 100, 100 + HOUR, "timed_out")
+    intended, end = log.log.pop(-2), log.log.pop()
+    assert isinstance(intended.event, events.StepIntended)
+    key = intended.event.key
+    log.say(100, intended.event)
+    if taken_up and by == "reboot":
+        log.say(101, events.OrderEnded("n1", key, "accepted", "It restarts.", 1.0, 1.0))
+    elif taken_up:
+        log.say(101, events.StepProgressed(name, by, 1, key, "accepted", "The BMC took it up."))
+    log.say(100 + HOUR, end.event)
+    row = the_fix(log.report(DAY), by)
+    assert counts(row) == ((0, 1, 0, 0) if taken_up else (0, 0, 0, 1))
+
+
+def test_a_silent_agent_whose_node_turns_out_dead_is_one_failure_from_then_on() -> None:
+    log = ToldLog().node("n1", "n2")
+    for day in (0, 1):
+        name = log.fault("n1", day * DAY + 100, playbook=AGENT_LOST)
+        assert failures(log.report(day * DAY + 110), "part", "any", "node").failures == day
+        log.say(day * DAY + 120, events.IncidentReclassified(name, "gpu_lost", GPU_LOST, lost_gpu(), BECAUSE))
+        log.say(day * DAY + 140, events.IncidentReclassified(name, "gpu_memory", GPU_MEMORY, lost_gpu(), BECAUSE))
+        log.say(day * DAY + 160, events.IncidentClosed(name, "cancelled", BECAUSE))
+    report = log.report(2 * DAY)
+    assert failures(report, "part", "any", "node").failures == 2
+    assert [(row.node, row.failures) for row in report.lemons] == [("n1", 2)]
 
 
 def test_a_shadow_incident_repairs_nothing() -> None:
