@@ -144,12 +144,6 @@ class ControllerProcess:
         await until(lambda: process.poll() is not None, limit_s=limit_s)
         return process.wait()
 
-    async def keep_running(self) -> None:
-        """Start it again whenever it ends, as systemd does."""
-        while True:
-            await self.ended(limit_s=1e6)
-            self.start()
-
     def end(self) -> None:
         """End it, whatever it does."""
         if self.process is not None and self.process.poll() is None:

@@ -1,12 +1,13 @@
 """P(action fixes | class, SKU): whether a fault stayed away after what was done about it.
 
 A repair that was carried out is judged by the verification that follows it, and then by the time in which the same
-fault must not come back on the same part. Until that is over it is pending and counts for nothing.
+fault must not come back on the same part. Until that time is over it is pending, also where it is known that the
+repair did not help: failures that counted before successes would make every estimate too low.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from controller.policy.incident import PEOPLE
@@ -29,26 +30,27 @@ class Count:
 
 @dataclass(slots=True)
 class Pending:
-    """A verified fix whose time is not over. `settled`: it was counted."""
+    """A repair with a verdict whose time is not over. `fixed`: the fault is away until now."""
 
     cell: Cell
-    verified_at: float
-    settled: bool = False
+    place: str
+    judged_at: float
+    fixed: bool
 
 
 @dataclass(slots=True)
 class Fixes:
-    """The table. It holds what is pending, which is bounded by the verified repairs of one window.
+    """The table. It holds what is pending, which is bounded by the repairs of one window.
 
     Attributes:
         lasting_s: how long a fault must stay away.
-        since: only what was tried from here on is counted.
+        since: only what is known for good from here on is counted.
     """
 
     lasting_s: float
     since: float
     counts: dict[Cell, Count] = field(default_factory=dict)
-    _queue: deque[tuple[str, Pending]] = field(default_factory=deque)
+    _queue: deque[Pending] = field(default_factory=deque)
     _of_part: dict[str, list[Pending]] = field(default_factory=dict)
 
     def not_done(self, incident: Open, verb: str, at: float) -> None:
@@ -56,41 +58,41 @@ class Fixes:
         if at >= self.since:
             self._count(_cell(incident, verb)).not_done += 1
 
-    def failed(self, incident: Open, tried: Try) -> None:
+    def failed(self, incident: Open, tried: Try, at: float) -> None:
         """What was tried did not mend it: its verification failed, or something else had to be done."""
-        if tried.at >= self.since:
-            self._count(_cell(incident, tried.verb)).not_fixed += 1
+        self._queue.append(Pending(_cell(incident, tried.verb), _place(incident), at, fixed=False))
 
     def verified(self, incident: Open, tried: Try, at: float) -> None:
         """Fresh readings pass after it."""
         tried.verified_at = at
-        if tried.at < self.since:
-            return
-        pending = Pending(_cell(incident, tried.verb), at)
-        self._queue.append((_place(incident), pending))
-        self._of_part.setdefault(_place(incident), []).append(pending)
+        pending = Pending(_cell(incident, tried.verb), _place(incident), at, fixed=True)
+        self._queue.append(pending)
+        self._of_part.setdefault(pending.place, []).append(pending)
 
     def came_back(self, incident: Open, at: float) -> None:
         """The same fault is there again on the same part."""
         self.settle(at)
         for pending in self._of_part.pop(_place(incident), ()):
-            if not pending.settled:
-                pending.settled = True
-                self._count(pending.cell).not_fixed += 1
+            pending.fixed = False
 
     def settle(self, now: float) -> None:
-        """Count every fix whose time is over."""
-        while self._queue and self._queue[0][1].verified_at + self.lasting_s <= now:
-            place, pending = self._queue.popleft()
-            if pending.settled:
+        """Count every repair whose time is over."""
+        while self._queue and self._queue[0].judged_at + self.lasting_s <= now:
+            pending = self._queue.popleft()
+            self._let_go(pending)
+            if pending.judged_at + self.lasting_s < self.since:
                 continue
-            pending.settled = True
-            self._count(pending.cell).fixed += 1
-            left = [each for each in self._of_part.get(place, ()) if not each.settled]
-            if left:
-                self._of_part[place] = left
+            count = self._count(pending.cell)
+            if pending.fixed:
+                count.fixed += 1
             else:
-                self._of_part.pop(place, None)
+                count.not_fixed += 1
+
+    def _let_go(self, settled: Pending) -> None:
+        """Nothing that comes back on its part from here on is told of it."""
+        left = [each for each in self._of_part.pop(settled.place, ()) if each is not settled]
+        if left:
+            self._of_part[settled.place] = left
 
     def _count(self, cell: Cell) -> Count:
         return self.counts.setdefault(cell, Count())
@@ -98,12 +100,9 @@ class Fixes:
     def rows(self, now: float) -> list[FixRow]:
         """Return the table as it stands at a moment, by class, SKU and action."""
         self.settle(now)
-        pending: dict[Cell, int] = {}
-        for _, each in self._queue:
-            if not each.settled:
-                pending[each.cell] = pending.get(each.cell, 0) + 1
+        pending = Counter(each.cell for each in self._queue)
         cells = sorted({*self.counts, *pending})
-        return [_row(cell, self.counts.get(cell, Count()), pending.get(cell, 0)) for cell in cells]
+        return [_row(cell, self.counts.get(cell, Count()), pending[cell]) for cell in cells]
 
 
 def judge(fixes: Fixes, incident: Open, outcome: str, at: float) -> None:
@@ -116,13 +115,13 @@ def judge(fixes: Fixes, incident: Open, outcome: str, at: float) -> None:
     if outcome == "done":
         fixes.verified(incident, last, at)
     elif outcome == "failed":
-        fixes.failed(incident, incident.tries.pop())
+        fixes.failed(incident, incident.tries.pop(), at)
 
 
-def superseded(fixes: Fixes, incident: Open) -> None:
+def superseded(fixes: Fixes, incident: Open, at: float) -> None:
     """Another repair begins, or people get it: what was tried before and never verified did not mend it."""
     if incident.tries and not incident.tries[-1].verified_at:
-        fixes.failed(incident, incident.tries.pop())
+        fixes.failed(incident, incident.tries.pop(), at)
 
 
 def _row(cell: Cell, count: Count, pending: int) -> FixRow:

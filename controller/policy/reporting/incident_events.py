@@ -97,7 +97,7 @@ def intended(told: Told, event: events.StepIntended, at: float) -> None:
     if incident is None:
         return
     if event.verb in REPAIRS:
-        fixes.superseded(told.fixes_of(incident), incident)
+        fixes.superseded(told.fixes_of(incident), incident, at)
     incident.intends(event, at)
 
 
@@ -150,7 +150,7 @@ def _tried(told: Told, incident: incidents.Open, intent: events.StepIntended, ou
     if outcome == "done":
         incident.tries.append(incidents.Try(intent.verb, at))
     elif incident.taken_up == intent.key:
-        told.fixes_of(incident).failed(incident, incidents.Try(intent.verb, at))
+        told.fixes_of(incident).failed(incident, incidents.Try(intent.verb, at), at)
     else:
         told.fixes_of(incident).not_done(incident, intent.verb, at)
 
@@ -167,7 +167,7 @@ def handed_over(told: Told, event: events.IncidentHandedOver, at: float) -> None
     incident = told.incident(event.incident_id)
     if incident is None:
         return
-    fixes.superseded(told.fixes_of(incident), incident)
+    fixes.superseded(told.fixes_of(incident), incident, at)
     incident.is_handed_over(at)
     if told.counts and not told.excluded(incident):
         told.outcomes.of(incident.fault_class).handed_over += 1

@@ -202,6 +202,26 @@ def test_a_verification_that_fails_judges_the_repair_before_it() -> None:
     assert counts(the_fix(report, "reboot")) == (1, 0, 0, 0)
 
 
+def test_what_failed_counts_no_sooner_than_what_holds() -> None:
+    """Both repairs of one hour count in one moment; else a short log would say that less is fixed than is."""
+    log = ToldLog().node("n1", "n2")
+    log.repaired("n1", 0)
+    name = log.fault("n2", 0, finding=lost_gpu(serial="S2"))
+    log.step(name, "n2", "reboot", 10, 20).step(name, "n2", "verify", 20, 30, "failed")
+    assert counts(the_fix(log.report(6 * DAY))) == (0, 0, 2, 0)
+    assert counts(the_fix(log.report(8 * DAY))) == (1, 1, 0, 0)
+
+
+def test_a_week_counts_the_repairs_of_the_week_before() -> None:
+    """Of no repair is it known within the week in which it was made whether it holds for a week."""
+    log = ToldLog().node("n1", "n2")
+    log.repaired("n1", 0)
+    log.fault("n2", 2 * DAY)
+    log.repaired("n1", 8 * DAY)
+    row = the_fix(log.report(12 * DAY, since=5 * DAY))
+    assert counts(row) == (0, 1, 1, 0)
+
+
 def test_an_action_that_could_not_be_carried_out_says_nothing() -> None:
     log = ToldLog().node("n1")
     name = log.fault("n1", 0)
@@ -333,7 +353,7 @@ def test_a_node_that_does_not_come_back_was_not_fixed_and_one_that_never_went_sa
     elif taken_up:
         log.say(101, events.StepProgressed(name, by, 1, key, "accepted", "The BMC took it up."))
     log.say(100 + HOUR, end.event)
-    row = the_fix(log.report(DAY), by)
+    row = the_fix(log.report(8 * DAY), by)
     assert counts(row) == ((0, 1, 0, 0) if taken_up else (0, 0, 0, 1))
 
 
