@@ -24,6 +24,7 @@ def config(tmp_path: Path) -> Path:
     """A controller's configuration, with a log in which something happened and that was signed."""
     path = tmp_path / "controller.toml"
     path.write_text(f'state = "{tmp_path / "state"}"\ncell = "hall-2"\n')
+    keys.load_or_make(tmp_path / "state" / "signing-key.pem")
     run = PolicyRun().nodes("n1", "n2")
     run.raise_on("n1", xid("79"))
     with closing(SqliteLog(tmp_path / "state" / "events.sqlite")) as log:
