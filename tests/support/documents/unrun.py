@@ -22,7 +22,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "postgresql and systemd": "PostgreSQL on the host that systemd boots; each is run with one or the other",
         "red hat": "Red Hat or its kin; tests/test_packaging.py builds the rpm and installs it into a folder",
         "service": "a service of a site's own: Kafka, ClickHouse",
-        "slow": "minutes; tests/test_packaging.py and tests/test_supply_chain.py call what it calls",
+        "slow": "minutes; test_packaging, test_supply_chain and test_policy_report, below tests, call what it calls",
     }
 )
 """What stands in a mark → what the machine lacks, and what is tested in its place."""
