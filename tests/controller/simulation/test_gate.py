@@ -148,7 +148,8 @@ def test_where_lemons_fail_like_others_nobody_knows_them() -> None:
 
 
 def test_a_run_says_how_it_stood_after_each_horizon_that_it_reached() -> None:
-    model = MODEL.model_copy(update={"nodes": MODEL.nodes.model_copy(update={"lemons": 0.1})})
+    model = load_model(rate=15.0)
+    model = model.model_copy(update={"nodes": model.nodes.model_copy(update={"lemons": 0.1})})
     first, second = tried(Asked(racks_and_leaves(40), 61.0, 3, model), RULES).lemons
     assert (first.days, second.days) == HORIZONS_DAYS[:2]
     assert 0 < first.named <= second.named
