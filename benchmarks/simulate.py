@@ -15,7 +15,7 @@ import time
 import psutil
 
 from benchmarks.report import Row, publish
-from cli.commands.replay import NO_STATE
+from cli.rules_asked import NO_STATE
 from controller.assembly import rules_of
 from controller.events import Logged
 from controller.settings import ControllerSettings

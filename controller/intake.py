@@ -81,7 +81,7 @@ class Intake:
     allowance: Allowance = field(default_factory=Allowance)
     _newest_at: float = 0.0
     _steps: ClockSteps = field(init=False)
-    """The last look at the clock, and at the one that nobody sets."""
+    """Tells when somebody set the clock."""
     _listening: tuple[bool, float] = field(init=False)
     """Whether the broker is connected, and since when that is so."""
     _muted: set[str] = field(default_factory=set)

@@ -18,8 +18,8 @@ import click
 import msgspec
 
 from cli.client import Failed
-from cli.commands.replay import NO_STATE, rules_by
 from cli.printing import cell, console, print_json
+from cli.rules_asked import NO_STATE, rules_by
 from cli.tables import Fitting, table
 from controller.playbooks import default_directory
 from controller.policy.rules import Rules

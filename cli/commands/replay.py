@@ -18,23 +18,19 @@ from cli.exit_codes import ExitCode
 from cli.hindsight import Wanted, compare_log, compare_store
 from cli.log_files import entries_of
 from cli.printing import plain, print_json
+from cli.rules_asked import NO_STATE, rules_by
 from controller.api.moments import iso
 from controller.api.timeline import headline
-from controller.assembly import rules_of
 from controller.events import Event, Logged, kind_of
 from controller.hindsight.limits import MEASURES
-from controller.playbooks import PlaybookErrors
 from controller.policy.replaying.again import Again, CannotReplay, Difference
 from controller.policy.rules import Rules
-from controller.settings import ControllerSettings, SettingsError
+from controller.settings import ControllerSettings
 from controller.store.choosing import open_store
 from controller.store.log import StoreError
 from controller.store.snapshot import oldest
 
 file_path = click.Path(path_type=Path, dir_okay=False)
-
-NO_STATE = Path("/nonexistent")
-"""Rules of no controller in particular have no state directory, and none is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +156,6 @@ def _again_and_say(settings: ControllerSettings, rules: Rules, options: Options)
             "controller that decided",
             ExitCode.REFUSED_NOW,
         )
-
-
-def rules_by(settings: ControllerSettings, playbooks: Path | None) -> Rules:
-    try:
-        return rules_of(settings.model_copy(update={"playbooks": playbooks}) if playbooks is not None else settings)
-    except (PlaybookErrors, SettingsError) as error:
-        raise Failed(str(error), ExitCode.CONFIG) from error
 
 
 def _file_again(file: Path, rules: Rules) -> Told:

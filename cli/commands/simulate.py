@@ -14,12 +14,12 @@ import msgspec
 from cli.client import Failed
 from cli.commands.acts import json_option
 from cli.commands.controller import settings_of
-from cli.commands.replay import NO_STATE, rules_by
 from cli.exit_codes import ExitCode
 from cli.log_files import log_writer
 from cli.printing import cell, console, print_json
 from cli.report_files import write_page
 from cli.report_printing import titled
+from cli.rules_asked import NO_STATE, rules_by
 from controller.api.simulation_tables import OURS, Policies, tables
 from controller.events import Logged
 from controller.policy.rules import Rules

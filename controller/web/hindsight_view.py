@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from controller.api.hindsight_tables import hindsight_tables
 from controller.api.moments import duration, iso
-from controller.api.report_tables import ReportTable
 from controller.api.report_words import hours
 from controller.hindsight.result import Comparison, CordonRow
 from controller.web.hindsight_plots import hindsight_plots
-from controller.web.report_plots import Plot
-from controller.web.report_view import STATIC, STYLES, environment
+from controller.web.report_view import STYLES, ReportView, page_of
 
 
-@dataclass(frozen=True, slots=True)
-class HindsightView:
-    """The page; it is laid out as a report is (templates/report_body.html)."""
-
-    span: str
-    fleet: str
-    headlines: dict[str, tuple[str, str]]
-    plots: tuple[Plot, ...]
-    tables: tuple[ReportTable, ...]
-    notes: tuple[str, ...]
-    left_out: int = 0
-
-
-def hindsight_view(found: Comparison, crossed: list[str]) -> HindsightView:
+def hindsight_view(found: Comparison, crossed: list[str]) -> ReportView:
     """Return what the page shows. `crossed`: a sentence for each limit that the candidate crosses."""
-    return HindsightView(
+    return ReportView(
         f"{duration(found.last_at - found.first_at)}, {iso(found.first_at)[:19]}Z to {iso(found.last_at)[:19]}Z",
+        "",
+        "",
         f"{found.entries:,} entries; history by rules {found.history_rules or 'unknown'}, candidate by {found.rules}",
         _headlines(found),
         hindsight_plots(found),
         tuple(hindsight_tables(found)),
+        0,
         (*crossed, *_notes(found)),
     )
 
@@ -71,6 +57,5 @@ def _notes(found: Comparison) -> list[str]:
 
 def hindsight_file(found: Comparison, *, about: str, crossed: list[str]) -> str:
     """Return the comparison as one HTML file. `about`: the log, for its title."""
-    styles = "\n".join((STATIC / name).read_text("utf-8") for name in (*STYLES, "hindsight.css"))
-    template = environment().get_template("hindsight_file.html")
-    return template.render(view=hindsight_view(found, crossed), about=about, styles=styles)
+    view = hindsight_view(found, crossed)
+    return page_of(view, title=f"Candidate against {about}", styles=(*STYLES, "hindsight.css"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +77,11 @@ def environment() -> jinja2.Environment:
 
 def report_file(report: Report, *, about: str) -> str:
     """Return the report as one HTML file. `about`: what it was made of, for its title."""
-    return page_of(report_view(report), about=about)
+    return page_of(report_view(report), title=f"Report on {about}")
 
 
-def page_of(view: ReportView, *, about: str) -> str:
-    """Return what a page shows as one HTML file."""
-    styles = "\n".join((STATIC / name).read_text("utf-8") for name in STYLES)
+def page_of(view: ReportView, *, title: str, styles: Iterable[str] = STYLES) -> str:
+    """Return what a page shows as one HTML file. `styles`: of the static files."""
+    sheets = "\n".join((STATIC / name).read_text("utf-8") for name in styles)
     template = environment().get_template("report_file.html")
-    return template.render(view=view, about=about, styles=styles)
+    return template.render(view=view, title=title, styles=sheets)

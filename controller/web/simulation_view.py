@@ -39,7 +39,7 @@ def simulation_page(policies: Policies, model: Model) -> str:
         0,
         (MADE_UP,),
     )
-    return page_of(view, about="a simulated fleet")
+    return page_of(view, title="Report on a simulated fleet")
 
 
 MADE_UP = (
